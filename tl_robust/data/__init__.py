@@ -1,0 +1,1 @@
+"""Domains, spaces and pairs."""

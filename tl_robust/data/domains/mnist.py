@@ -1,0 +1,31 @@
+"""MNIST."""
+
+from pathlib import Path
+
+from torchvision.datasets import MNIST
+
+from tl_robust.data.domain import DOMAINS, Domain, Split, reading
+from tl_robust.errors import DataError
+from tl_robust.types import ImageSet
+
+
+@DOMAINS.register
+class Mnist(Domain):
+    """Handwritten digits, 28x28 gray, 60,000 training and 10,000 test images.
+
+    Format: the original idx files in torchvision's layout, ``MNIST/raw/*-ubyte``. Splits: the official ones.
+    License: CC BY-SA 3.0. Paper: LeCun, Bottou, Bengio, Haffner, "Gradient-based learning applied to document
+    recognition", 1998.
+    """
+
+    classes = tuple("0123456789")
+
+    def load(self, split: Split, root: Path, download: bool) -> ImageSet:
+        """See :meth:`Domain.load`."""
+        with reading("mnist", root, "MNIST/raw/{train,t10k}-{images-idx3,labels-idx1}-ubyte"):
+            if not download and not (root / "MNIST" / "raw").is_dir():
+                raise FileNotFoundError
+            data = MNIST(str(root), train=split == "train", download=download)
+            if len(data.data) != len(data.targets):
+                raise DataError(f"mnist in {root} has {len(data.data)} images and {len(data.targets)} labels.")
+        return ImageSet(data.data[:, None], data.targets.long())

@@ -1,0 +1,183 @@
+"""Registries: a name is a file's name, found by walking a folder on first use.
+
+Adding a component is one new file in the folder of its kind (or in a plugin folder) that decorates one object::
+
+    @ATTACKS.register
+    @dataclass(frozen=True)
+    class MyAttack(Attack): ...
+
+There is no list of names to edit.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import inspect
+import pkgutil
+import sys
+import types
+import typing
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+from tl_robust.errors import ConfigError, UnknownName
+
+T = TypeVar("T")
+Scalar = bool | int | float | str | None
+
+
+@dataclass(frozen=True)
+class Component:
+    """A registered name, its version and its settings: what goes into a key.
+
+    Attributes:
+        name: Registry name.
+        version: The ``VERSION`` its author bumps when its behavior changes.
+        settings: Settings that differ from the defaults or not, sorted by name.
+    """
+
+    name: str
+    version: int
+    settings: tuple[tuple[str, Scalar], ...] = ()
+
+    def __str__(self) -> str:
+        """Name with settings, as tables show it: ``pgd(steps=20)``."""
+        inside = ", ".join(f"{key}={value}" for key, value in self.settings)
+        return f"{self.name}({inside})" if inside else self.name
+
+
+class Registry(Generic[T]):
+    """Names of one kind of component.
+
+    Args:
+        kind: The word users know ("attack").
+        package: The package whose modules are walked on first use.
+    """
+
+    def __init__(self, kind: str, package: str) -> None:
+        self.kind = kind
+        self._package = package
+        self._items: dict[str, T] = {}
+        self._walked = False
+
+    def register(self, item: T) -> T:
+        """Register ``item`` under its file's name; a decorator.
+
+        Raises:
+            ConfigError: Another file already registered this name.
+        """
+        module = str(getattr(item, "__module__", ""))
+        name = module.rpartition(".")[2]
+        known = self._items.get(name)
+        if known is not None and known is not item:
+            there = getattr(known, "__module__", "?")
+            raise ConfigError(f"two {self.kind}s are named {name!r} ({there} and {module}): rename one of the files.")
+        self._items[name] = item
+        return item
+
+    def names(self) -> list[str]:
+        """All names, sorted."""
+        self._walk()
+        return sorted(self._items)
+
+    def __contains__(self, name: object) -> bool:
+        self._walk()
+        return name in self._items
+
+    def __getitem__(self, name: str) -> T:
+        """The registered object.
+
+        Raises:
+            UnknownName: No such name; the message shows the closest.
+        """
+        self._walk()
+        if name not in self._items:
+            raise UnknownName(self.kind, name, self._items)
+        return self._items[name]
+
+    def component(self, name: str, settings: Mapping[str, Scalar] | None = None) -> Component:
+        """Describe ``name`` with ``settings`` for a key, after checking the settings' names and types."""
+        item = self[name]
+        checked = check_settings(f"{self.kind} {name!r}", typing.cast(Callable[..., Any], item), settings or {})
+        return Component(name, int(getattr(item, "VERSION", 1)), tuple(sorted(checked.items())))
+
+    def _walk(self) -> None:
+        if self._walked:
+            return
+        self._walked = True
+        package = importlib.import_module(self._package)
+        for module in pkgutil.iter_modules(package.__path__, prefix=f"{self._package}."):
+            importlib.import_module(module.name)
+
+
+def check_settings(what: str, build: Callable[..., Any], settings: Mapping[str, Scalar]) -> dict[str, Scalar]:
+    """Check ``settings`` against the keyword parameters of ``build``.
+
+    Args:
+        what: How the error names the component ("attack 'pgd'").
+        build: A class or function; parameters without a default are not settings.
+        settings: Names and plain values.
+
+    Returns:
+        The settings, with whole numbers turned into floats where a float is expected.
+
+    Raises:
+        UnknownName: A setting that ``build`` does not have.
+        ConfigError: A value of the wrong type.
+    """
+    parameters = {
+        name: parameter
+        for name, parameter in inspect.signature(build).parameters.items()
+        if parameter.default is not inspect.Parameter.empty
+    }
+    hints = typing.get_type_hints(build.__init__ if inspect.isclass(build) else build)
+    checked: dict[str, Scalar] = {}
+    for name, value in settings.items():
+        if name not in parameters:
+            raise UnknownName(f"setting of {what}", name, parameters)
+        allowed = _plain_types(hints.get(name, object))
+        if float in allowed and isinstance(value, int) and not isinstance(value, bool):
+            value = float(value)
+        if not any(type(value) is kind or kind is object for kind in allowed):
+            expected = " or ".join(kind.__name__ for kind in allowed)
+            raise ConfigError(f"setting {name!r} of {what} must be {expected}, got {value!r} ({type(value).__name__}).")
+        checked[name] = value
+    return checked
+
+
+def _plain_types(hint: Any) -> tuple[type, ...]:
+    if typing.get_origin(hint) in (typing.Union, types.UnionType):
+        return tuple(kind for part in typing.get_args(hint) for kind in _plain_types(part))
+    if typing.get_origin(hint) is typing.Literal:
+        return tuple({type(value) for value in typing.get_args(hint)})
+    return (hint,) if isinstance(hint, type) else (object,)
+
+
+_loaded_plugins: set[Path] = set()
+
+
+def load_plugins(folder: Path) -> None:
+    """Import every Python file of a plugin folder once; each registers itself under its file's name.
+
+    Raises:
+        ConfigError: The folder is missing, or a file cannot be imported.
+    """
+    if not folder.is_dir():
+        raise ConfigError(f"plugin folder {folder} not found: give the path of a folder of .py files under plugins:.")
+    for path in sorted(folder.resolve().glob("*.py")):
+        if path in _loaded_plugins:
+            continue
+        spec = importlib.util.spec_from_file_location(f"tl_robust_plugins.{path.stem}", path)
+        assert spec is not None and spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[spec.name] = module
+        try:
+            spec.loader.exec_module(module)
+        except ConfigError:
+            raise
+        except Exception as error:
+            raise ConfigError(f"plugin {path} cannot be imported: {type(error).__name__}: {error}.") from error
+        _loaded_plugins.add(path)

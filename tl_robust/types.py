@@ -1,0 +1,232 @@
+"""The records that layers hand to each other. All are frozen; tensors inside them are never modified.
+
+Axes: K eps, N samples, C channels, H height, W width.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
+from functools import cached_property
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from tl_robust.errors import ConfigError, DataError
+
+View = Literal["white", "black"]
+
+
+@dataclass(frozen=True)
+class ImageSet:
+    """Images and labels of one split of one domain.
+
+    Attributes:
+        images: uint8 ``[N,C,H,W]``.
+        labels: int64 ``[N]``.
+
+    Raises:
+        DataError: Shapes or types differ from that, or there is no image.
+    """
+
+    images: Tensor
+    labels: Tensor
+
+    def __post_init__(self) -> None:
+        images, labels = self.images, self.labels
+        if images.dtype != torch.uint8 or images.ndim != 4:
+            raise DataError(f"images must be uint8 [N,C,H,W], got {images.dtype} {list(images.shape)}.")
+        if labels.dtype != torch.int64 or labels.shape != images.shape[:1]:
+            raise DataError(
+                f"labels must be int64 [{len(images)}], one for each image, got {labels.dtype} {list(labels.shape)}."
+            )
+        if len(labels) == 0:
+            raise DataError("a split has no images: expected at least one.")
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def take(self, index: Tensor) -> ImageSet:
+        """The samples at ``index`` (int64 ``[M]``), in that order."""
+        return ImageSet(self.images[index], self.labels[index])
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 (hex) of shape, pixels and labels."""
+        content = hashlib.sha256(str(tuple(self.images.shape)).encode())
+        content.update(self.images.contiguous().numpy().data)
+        content.update(self.labels.contiguous().numpy().data)
+        return content.hexdigest()
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How one network is trained: stochastic gradient descent, as in the paper's public code.
+
+    Attributes:
+        epochs: Passes over the training part.
+        batch_size: Images a step (on each device).
+        lr: Learning rate, above 0.
+        momentum: In [0, 1).
+        nesterov: Nesterov's momentum.
+        weight_decay: L2 penalty.
+        lr_factor: The learning rate is multiplied by this ...
+        lr_every: ... every so many epochs.
+        val_share: Share of the training split that is held out to choose the epoch, in (0, 0.5].
+        select: ``best`` keeps the epoch with the highest validation accuracy (the earliest of equals), ``last`` the last.
+    """
+
+    epochs: int = 10
+    batch_size: int = 128
+    lr: float = 0.01
+    momentum: float = 0.5
+    nesterov: bool = False
+    weight_decay: float = 1e-6
+    lr_factor: float = 0.5
+    lr_every: int = 50
+    val_share: float = 0.1
+    select: str = "best"
+
+    def __post_init__(self) -> None:
+        for name, good, expected in (
+            ("epochs", self.epochs >= 1, "at least 1"),
+            ("batch_size", self.batch_size >= 2, "at least 2"),
+            ("lr", self.lr > 0, "above 0"),
+            ("momentum", 0 <= self.momentum < 1, "in [0, 1)"),
+            ("weight_decay", self.weight_decay >= 0, "at least 0"),
+            ("lr_factor", 0 < self.lr_factor <= 1, "in (0, 1]"),
+            ("lr_every", self.lr_every >= 1, "at least 1"),
+            ("val_share", 0 < self.val_share <= 0.5, "in (0, 0.5]"),
+            ("select", self.select in ("best", "last"), "best or last"),
+        ):
+            if not good:
+                raise ConfigError(f"recipe.{name} must be {expected}, got {getattr(self, name)!r}.")
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What happened to every test sample when one victim met one surrogate's adversarial examples.
+
+    Classes, not rates: a metric written later works on runs made earlier.
+
+    Attributes:
+        sample_id: int64 ``[N]``, place of the sample in the test split.
+        label: int64 ``[N]``, true class.
+        clean_a: int64 ``[N]``, class that the surrogate A predicts on the clean image.
+        clean_b: int64 ``[N]``, the same for the victim B.
+        adv_a: int64 ``[K,N]``, class that A predicts on the adversarial image.
+        adv_b: int64 ``[K,N]``, the same for B.
+        size: float32 ``[K,N]``, norm of the perturbation, measured after rounding to 8 bits, in [0,1] pixel units.
+        eps: float64 ``[K]``, allowed norm in [0,1] pixel units.
+        zero_gradient: bool ``[N]``, the surrogate's first gradient was zero in every pixel.
+        finite: bool ``[K,N]``, the adversarial image is finite, in [0,1] and within eps.
+    """
+
+    sample_id: Tensor
+    label: Tensor
+    clean_a: Tensor
+    clean_b: Tensor
+    adv_a: Tensor
+    adv_b: Tensor
+    size: Tensor
+    eps: Tensor
+    zero_gradient: Tensor
+    finite: Tensor
+
+    def __post_init__(self) -> None:
+        k, n = len(self.eps), len(self.label)
+        shapes = {"adv_a": (k, n), "adv_b": (k, n), "size": (k, n), "finite": (k, n), "eps": (k,)}
+        for name, tensor in self.tensors().items():
+            expected = shapes.get(name, (n,))
+            if tuple(tensor.shape) != expected:
+                raise ValueError(f"Outcome.{name} must have shape {expected}, got {tuple(tensor.shape)}")
+
+    def tensors(self) -> dict[str, Tensor]:
+        """All fields by name."""
+        return {item.name: getattr(self, item.name) for item in fields(self)}
+
+    def take(self, index: Tensor) -> Outcome:
+        """The samples at ``index`` (int64 ``[M]``), for example of one class."""
+        per_sample = {name: tensor[..., index] for name, tensor in self.tensors().items() if name != "eps"}
+        return replace(self, **per_sample)
+
+
+@dataclass(frozen=True)
+class Curve:
+    """A metric over eps, with its interval.
+
+    Attributes:
+        eps: ``[K]`` in [0,1] pixel units; empty for a metric that sums a whole curve up (then K is 1 below).
+        value: ``[K]``; NaN where the metric is undefined.
+        low: ``[K]``, lower end of the interval.
+        high: ``[K]``, upper end.
+        n: int64 ``[K]``, samples in the denominator.
+    """
+
+    eps: Tensor
+    value: Tensor
+    low: Tensor
+    high: Tensor
+    n: Tensor
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Whether a number is to be believed.
+
+    Attributes:
+        level: ``green``, ``amber`` or ``red``.
+        reasons: One clear sentence for each check that is not green.
+    """
+
+    level: Literal["green", "amber", "red"] = "green"
+    reasons: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Cell:
+    """The coordinates of one point of the grid, as they stand in ``table.csv``."""
+
+    bench: str
+    source: str
+    target: str
+    network: str
+    strategy: str
+    common: str
+    defense: str
+    attack: str
+    norm: str
+    view: View
+    seed: int
+
+    def __str__(self) -> str:
+        common = f"({self.common})" if self.common else ""
+        return (
+            f"{self.source} to {self.target}, {self.strategy}{common}, {self.attack} {self.norm}, "
+            f"{self.view}, seed {self.seed}"
+        )
+
+
+@dataclass(frozen=True)
+class Result:
+    """Everything known of one cell.
+
+    Attributes:
+        key: SHA-256 of the coordinates and of the outcome's key.
+        cell: Coordinates.
+        outcome: Classes of every sample.
+        white: B attacked directly with the same attack, for metrics that need it; None where it was not run.
+        curves: Metric name to curve.
+        verdict: Trust.
+        provenance: Keys of A, B and outcome, versions, device, commit, seconds.
+    """
+
+    key: str
+    cell: Cell
+    outcome: Outcome
+    white: Outcome | None
+    curves: Mapping[str, Curve]
+    verdict: Verdict
+    provenance: Mapping[str, Any] = field(default_factory=dict)
