@@ -121,7 +121,7 @@ class Outcome:
         size: float32 ``[K,N]``, norm of the perturbation, measured after rounding to 8 bits, in [0,1] pixel units.
         eps: float64 ``[K]``, allowed norm in [0,1] pixel units.
         zero_gradient: bool ``[N]``, the surrogate's first gradient was zero in every pixel.
-        finite: bool ``[K,N]``, the adversarial image is finite, in [0,1] and within eps.
+        valid: bool ``[K,N]``, the adversarial image is finite, in [0,1] and within eps.
     """
 
     sample_id: Tensor
@@ -133,11 +133,11 @@ class Outcome:
     size: Tensor
     eps: Tensor
     zero_gradient: Tensor
-    finite: Tensor
+    valid: Tensor
 
     def __post_init__(self) -> None:
         k, n = len(self.eps), len(self.label)
-        shapes = {"adv_a": (k, n), "adv_b": (k, n), "size": (k, n), "finite": (k, n), "eps": (k,)}
+        shapes = {"adv_a": (k, n), "adv_b": (k, n), "size": (k, n), "valid": (k, n), "eps": (k,)}
         for name, tensor in self.tensors().items():
             expected = shapes.get(name, (n,))
             if tuple(tensor.shape) != expected:

@@ -1,0 +1,126 @@
+"""Norms own their geometry: size, steepest step, projection, random start.
+
+All functions work on perturbations ``[N, ...]``, one sample a row, in [0,1] pixel units.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+import torch
+from torch import Tensor
+
+from tl_robust.errors import ConfigError, UnknownName
+from tl_robust.seeding import normal, uniform
+
+
+def per_sample(value: Tensor, like: Tensor) -> Tensor:
+    """View ``value [N]`` so that it multiplies ``like [N, ...]``."""
+    return value.view(-1, *([1] * (like.ndim - 1)))
+
+
+class Norm(ABC):
+    """Geometry of one norm ball."""
+
+    @abstractmethod
+    def size(self, delta: Tensor) -> Tensor:
+        """Norm of each perturbation, ``[N]``."""
+
+    @abstractmethod
+    def steepest(self, gradient: Tensor) -> Tensor:
+        """The perturbation of norm 1 with the largest inner product with ``gradient``; zero where that is zero."""
+
+    @abstractmethod
+    def project(self, delta: Tensor, eps: float) -> Tensor:
+        """The nearest perturbation whose norm is at most ``eps``."""
+
+    @abstractmethod
+    def random(self, seed: int, sample_id: Tensor, like: Tensor) -> Tensor:
+        """A uniform draw from the ball of norm 1, the shape of ``like``, keyed by sample."""
+
+
+class Linf(Norm):
+    """The largest change of one value."""
+
+    def size(self, delta: Tensor) -> Tensor:
+        """See :meth:`Norm.size`."""
+        return delta.abs().flatten(1).amax(1)
+
+    def steepest(self, gradient: Tensor) -> Tensor:
+        """The sign; see :meth:`Norm.steepest`."""
+        return gradient.sign()
+
+    def project(self, delta: Tensor, eps: float) -> Tensor:
+        """Clamp; see :meth:`Norm.project`."""
+        return delta.clamp(-eps, eps)
+
+    def random(self, seed: int, sample_id: Tensor, like: Tensor) -> Tensor:
+        """See :meth:`Norm.random`."""
+        return (2 * uniform(seed, sample_id, like.shape[1:]) - 1).to(like)
+
+
+class L2(Norm):
+    """The Euclidean length over all values of an image."""
+
+    def size(self, delta: Tensor) -> Tensor:
+        """See :meth:`Norm.size`."""
+        return delta.flatten(1).norm(dim=1)
+
+    def steepest(self, gradient: Tensor) -> Tensor:
+        """The gradient over its length; see :meth:`Norm.steepest`."""
+        largest = gradient.flatten(1).abs().amax(1).clamp(min=torch.finfo(gradient.dtype).tiny)
+        scaled = gradient / per_sample(largest, gradient)  # squares of tiny gradients would underflow
+        return scaled / per_sample(self.size(scaled).clamp(min=1), scaled)
+
+    def project(self, delta: Tensor, eps: float) -> Tensor:
+        """Scale down what is too long; see :meth:`Norm.project`."""
+        size = self.size(delta)
+        return delta * per_sample(torch.where(size > eps, eps / size, 1.0), delta)
+
+    def random(self, seed: int, sample_id: Tensor, like: Tensor) -> Tensor:
+        """A normal direction with a radius of density r^(D-1); see :meth:`Norm.random`."""
+        direction = normal(seed, sample_id, like.shape[1:], stream=0)
+        radius = uniform(seed, sample_id, (1,), stream=2).squeeze(1) ** (1 / like[0].numel())
+        return (direction * per_sample(radius / self.size(direction), direction)).to(like)
+
+
+NORMS: dict[str, Norm] = {"linf": Linf(), "l2": L2()}
+
+
+def get_norm(name: str) -> Norm:
+    """The norm of a name.
+
+    Raises:
+        UnknownName: Not ``linf`` or ``l2``.
+    """
+    if name not in NORMS:
+        raise UnknownName("norm", name, NORMS)
+    return NORMS[name]
+
+
+def pixel_eps(eps: float, low: float, high: float) -> float:
+    """An eps given for inputs scaled to ``[low, high]``, in [0,1] pixel units.
+
+    The KDD 2020 code scales inputs to [-1, 1]: its 4/255 is 2/255 in pixels.
+
+    >>> pixel_eps(4 / 255, -1, 1) == 2 / 255
+    True
+    """
+    return eps / (high - low)
+
+
+def check_eps(eps: list[float], norm: str) -> list[float]:
+    """Check an eps grid: finite, not negative, at most 1 for ``linf``, without repeats.
+
+    Raises:
+        ConfigError: Says which value is wrong.
+    """
+    if not eps:
+        raise ConfigError("eps is an empty list: expected at least one size in [0,1] pixel units, such as 8/255.")
+    for value in eps:
+        if not 0 <= value < float("inf") or (norm == "linf" and value > 1):
+            limit = "0 to 1" if norm == "linf" else "0 or more"
+            raise ConfigError(f"eps must be {limit} in [0,1] pixel units for {norm}, got {value:g}; write 8/255, not 8.")
+    if len(set(eps)) < len(eps):
+        raise ConfigError(f"eps has a value twice: {', '.join(f'{value:g}' for value in eps)}.")
+    return eps

@@ -1,0 +1,247 @@
+"""What a metric is: shares of samples, and a formula over them.
+
+Every metric of the protocol is a function of mean values of per-sample indicators. So it is declared by two functions:
+``columns`` turns an outcome into indicators ``[M,N]``, ``formula`` turns their means ``[...,M]`` into values
+``[...,K]``. The leading axes let one call compute all bootstrap replicates at once. Authors use the two decorators:
+:func:`rate` for a share of samples (exact interval) and :func:`statistic` for a formula of accuracies (bootstrap).
+
+Axes: K eps, N samples, M columns, S seeds, R bootstrap replicates.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+import torch
+from scipy.stats import beta
+from torch import Tensor
+
+from tl_robust.registry import Registry
+from tl_robust.seeding import generator
+from tl_robust.types import Curve, Outcome, View
+
+CONFIDENCE = 0.95
+REPLICATES = 1000
+
+
+@dataclass(frozen=True)
+class Rates:
+    """Accuracies that a statistic may combine; any leading axes.
+
+    Accuracy under attack is the share of all samples that are right before and after it.
+
+    Attributes:
+        eps: ``[K]``.
+        clean_a: Accuracy of the surrogate on clean images, ``[..., 1]``.
+        clean_b: Accuracy of the victim on clean images, ``[..., 1]``.
+        adv_a: Accuracy of the surrogate under its own adversarial images, ``[..., K]``.
+        adv_b: Accuracy of the victim under the surrogate's adversarial images, ``[..., K]``.
+        white_b: Accuracy of the victim under its own adversarial images, ``[..., K]``; NaN where it was not run.
+    """
+
+    eps: Tensor
+    clean_a: Tensor
+    clean_b: Tensor
+    adv_a: Tensor
+    adv_b: Tensor
+    white_b: Tensor
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A registered metric.
+
+    Attributes:
+        columns: ``(outcome, white) -> [M,N]`` indicators, float64.
+        formula: ``(means [...,M], eps [K]) -> [...,K]``, or ``[...,1]`` for a summary.
+        base: ``outcome -> [K,N] or [N]`` bool, the samples in the denominator.
+        doc: First sentence of the author's docstring.
+        unit: ``share``, ``ratio``, ``eps``.
+        views: Views it means something in.
+        higher_is_better: For the victim's owner; None where neither is.
+        needs_white: Needs B's own outcome as the second argument.
+        summary: One value for a whole curve instead of one per eps.
+        exact: The value is a binomial share: the interval is Clopper and Pearson's.
+    """
+
+    columns: Callable[[Outcome, Outcome | None], Tensor]
+    formula: Callable[[Tensor, Tensor], Tensor]
+    base: Callable[[Outcome], Tensor]
+    doc: str
+    unit: str
+    views: tuple[View, ...]
+    higher_is_better: bool | None
+    needs_white: bool
+    summary: bool
+    exact: bool
+    __module__: str = ""
+
+    def __call__(self, outcome: Outcome, white: Outcome | None = None) -> Tensor:
+        """The value per eps.
+
+        Args:
+            outcome: What happened.
+            white: B attacked directly with the same attack, eps and samples; only for metrics that need it.
+
+        Returns:
+            float64 ``[K]``, or ``[1]`` for a summary; NaN where the metric is undefined.
+        """
+        return self.formula(self._columns(outcome, white).mean(dim=1), outcome.eps)
+
+    def curve(self, outcome: Outcome, white: Outcome | None = None) -> Curve:
+        """The values with a 95 % interval over samples.
+
+        Shares have Clopper and Pearson's exact interval (Biometrika 1934), other formulas a percentile bootstrap over
+        samples (Efron and Tibshirani 1993, chapter 13) with a fixed seed.
+        """
+        return self.mean_curve([(outcome, white)])
+
+    def mean_curve(self, seeds: Sequence[tuple[Outcome, Outcome | None]]) -> Curve:
+        """The mean over seeds, with a 95 % interval over seeds and samples.
+
+        The test set is the same for all seeds, so the bootstrap resamples seeds and samples independently, each drawn
+        sample serving every seed (the crossed bootstrap; Owen, "The pigeonhole bootstrap", 2007). With one seed the
+        interval speaks of samples only. Undefined values are left out of a mean.
+
+        Args:
+            seeds: One ``(outcome, white)`` per seed, on the same samples and eps.
+        """
+        eps = seeds[0][0].eps
+        columns_SMN = torch.stack([self._columns(outcome, white) for outcome, white in seeds])
+        value_SK = self.formula(columns_SMN.mean(dim=2), eps)
+        base = torch.stack([self.base(outcome).sum(dim=-1).expand(value_SK.shape[1]) for outcome, _ in seeds])
+        value = value_SK.nanmean(dim=0)
+        if self.exact and len(seeds) == 1:
+            low, high = clopper_pearson((value * base[0]).round(), base[0])
+        else:
+            low, high = self._bootstrap(columns_SMN, eps)
+        undefined = value.isnan()
+        low, high = (end.masked_fill(undefined, torch.nan) for end in (low, high))
+        return Curve(eps if not self.summary else eps[:0], value, low, high, base.sum(dim=0))
+
+    def _columns(self, outcome: Outcome, white: Outcome | None) -> Tensor:
+        if self.needs_white and white is None:
+            raise ValueError("this metric needs B's own outcome as the second argument: metric(black, white)")
+        return self.columns(outcome, white)
+
+    def _bootstrap(self, columns_SMN: Tensor, eps: Tensor) -> tuple[Tensor, Tensor]:
+        seeds, _, samples = columns_SMN.shape
+        weight_RN, picked_RS = _resamples(samples, seeds)
+        mean_SRM = torch.einsum("smn,rn->srm", columns_SMN, weight_RN)
+        value_SRK = self.formula(mean_SRM, eps)
+        value_RSK = value_SRK.transpose(0, 1).gather(1, picked_RS[:, :, None].expand(-1, -1, value_SRK.shape[2]))
+        value_RK = value_RSK.nanmean(dim=1)
+        tail = (1 - CONFIDENCE) / 2
+        ends = torch.nanquantile(value_RK, torch.tensor([tail, 1 - tail], dtype=torch.float64), dim=0)
+        return ends[0], ends[1]
+
+
+@lru_cache(maxsize=4)
+def _resamples(samples: int, seeds: int) -> tuple[Tensor, Tensor]:
+    """Weights of samples ``[R,N]``, each row summing to 1, and picked seeds ``[R,S]``; the same at every call."""
+    draw = generator("bootstrap", samples, seeds)
+    picked_RN = torch.randint(samples, (REPLICATES, samples), generator=draw)
+    weight_RN = torch.zeros(REPLICATES, samples, dtype=torch.float64)
+    weight_RN.scatter_add_(1, picked_RN, torch.full(picked_RN.shape, 1 / samples, dtype=torch.float64))
+    return weight_RN, torch.randint(seeds, (REPLICATES, seeds), generator=draw)
+
+
+def clopper_pearson(hits: Tensor, n: Tensor) -> tuple[Tensor, Tensor]:
+    """Exact 95 % interval of a binomial share (Clopper and Pearson 1934).
+
+    Args:
+        hits: Successes ``[K]``.
+        n: Trials ``[K]``.
+
+    Returns:
+        Lower and upper ends ``[K]``; NaN where ``n`` is 0.
+    """
+    tail = (1 - CONFIDENCE) / 2
+    low = torch.from_numpy(beta.ppf(tail, hits.numpy(), (n - hits + 1).numpy()))
+    high = torch.from_numpy(beta.ppf(1 - tail, (hits + 1).numpy(), (n - hits).numpy()))
+    return low.masked_fill(hits == 0, 0.0), high.masked_fill(hits == n, 1.0)
+
+
+METRICS: Registry[Metric] = Registry("metric", "tl_robust.metrics")
+
+
+def rate(
+    *, views: tuple[View, ...] = ("white", "black"), higher_is_better: bool | None = None
+) -> Callable[[Callable[[Outcome], tuple[Tensor, Tensor]]], Metric]:
+    """Register a share of samples; a decorator.
+
+    The function returns ``(event [K,N], base [K,N] or [N])``, both bool: the value is the share of ``base`` in which
+    ``event`` happened, NaN where ``base`` is empty.
+    """
+
+    def register(function: Callable[[Outcome], tuple[Tensor, Tensor]]) -> Metric:
+        def columns(outcome: Outcome, white: Outcome | None) -> Tensor:
+            event, base = function(outcome)
+            base = base.expand_as(event)
+            return torch.cat([event & base, base]).to(torch.float64)
+
+        def formula(means: Tensor, eps: Tensor) -> Tensor:
+            hits, base = means.split(len(eps), dim=-1)
+            return hits / base
+
+        return _register(
+            function, columns, formula, lambda outcome: function(outcome)[1], "share", views, higher_is_better, exact=True
+        )
+
+    return register
+
+
+def statistic(
+    *,
+    unit: str = "ratio",
+    views: tuple[View, ...] = ("white", "black"),
+    higher_is_better: bool | None = None,
+    needs_white: bool = False,
+    summary: bool = False,
+) -> Callable[[Callable[[Rates], Tensor]], Metric]:
+    """Register a formula of accuracies; a decorator.
+
+    The function maps :class:`Rates` to ``[..., K]``, or ``[..., 1]`` with ``summary``.
+    """
+
+    def register(function: Callable[[Rates], Tensor]) -> Metric:
+        def columns(outcome: Outcome, white: Outcome | None) -> Tensor:
+            right_a = (outcome.clean_a == outcome.label)[None]
+            right_b = (outcome.clean_b == outcome.label)[None]
+            adv_a = right_a & (outcome.adv_a == outcome.label)
+            adv_b = right_b & (outcome.adv_b == outcome.label)
+            rows = torch.cat([right_a, right_b, adv_a, adv_b]).to(torch.float64)
+            if white is None:
+                return torch.cat([rows, torch.full(adv_b.shape, torch.nan, dtype=torch.float64)])
+            return torch.cat([rows, (right_b & (white.adv_b == outcome.label)).to(torch.float64)])
+
+        def formula(means: Tensor, eps: Tensor) -> Tensor:
+            parts = means.split([1, 1, len(eps), len(eps), len(eps)], dim=-1)
+            return function(Rates(eps, *parts))
+
+        def base(outcome: Outcome) -> Tensor:
+            return torch.ones_like(outcome.label, dtype=torch.bool)
+
+        return _register(function, columns, formula, base, unit, views, higher_is_better, needs_white, summary)
+
+    return register
+
+
+def _register(
+    function: Callable[..., object],
+    columns: Callable[[Outcome, Outcome | None], Tensor],
+    formula: Callable[[Tensor, Tensor], Tensor],
+    base: Callable[[Outcome], Tensor],
+    unit: str,
+    views: tuple[View, ...],
+    higher_is_better: bool | None,
+    needs_white: bool = False,
+    summary: bool = False,
+    exact: bool = False,
+) -> Metric:
+    doc = (function.__doc__ or "").strip().split("\n\n")[0].replace("\n", " ")
+    metric = Metric(columns, formula, base, doc, unit, views, higher_is_better, needs_white, summary, exact)
+    object.__setattr__(metric, "__module__", function.__module__)
+    return METRICS.register(metric)

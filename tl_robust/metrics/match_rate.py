@@ -1,0 +1,14 @@
+"""The usual transfer rate."""
+
+from torch import Tensor
+
+from tl_robust.metrics.base import rate
+from tl_robust.types import Outcome
+
+
+@rate(views=("black",), higher_is_better=False)
+def match_rate(outcome: Outcome) -> tuple[Tensor, Tensor]:
+    """Share of B fooled among the samples that fool A, both right on the clean image."""
+    label = outcome.label
+    both_right_N = (outcome.clean_a == label) & (outcome.clean_b == label)
+    return outcome.adv_b != label, both_right_N & (outcome.adv_a != label)

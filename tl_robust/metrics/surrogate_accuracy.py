@@ -1,0 +1,14 @@
+"""Accuracy of the surrogate under its own attack."""
+
+from torch import Tensor
+
+from tl_robust.metrics.base import rate
+from tl_robust.types import Outcome
+
+
+@rate(views=("black",))
+def surrogate_accuracy(outcome: Outcome) -> tuple[Tensor, Tensor]:
+    """Share of all samples that A gets right before and after the attack crafted on it."""
+    label = outcome.label
+    right_N = outcome.clean_a == label
+    return (outcome.adv_a == label) & right_N, right_N | True
