@@ -3,11 +3,11 @@
 TLRobustError               base class; ``exit_code`` is what the command line returns
 ├── InputError              what the user wrote cannot be used (exit code 2)
 │   ├── ConfigError         a bench file, an override, a setting
-│   │   └── UnknownName     a name that no registry or field knows; shows the closest
+│   │   └── UnknownNameError     a name that no registry or field knows; shows the closest
 │   ├── DataError           a data file is missing, damaged or of another format
 │   └── ResultsError        a results folder cannot be written or read
 ├── StoreError              an entry of the store is damaged (the executor computes it again)
-└── BenchFailed             some cells failed; the first cause of each is in failures.json (exit code 1)
+└── BenchFailedError             some cells failed; the first cause of each is in failures.json (exit code 1)
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class ConfigError(InputError):
     """A bench file, an override or a setting is wrong."""
 
 
-class UnknownName(ConfigError):
+class UnknownNameError(ConfigError):
     """A name that is not among the known ones.
 
     Args:
@@ -60,5 +60,5 @@ class StoreError(TLRobustError):
     """An entry of the store is damaged."""
 
 
-class BenchFailed(TLRobustError):
+class BenchFailedError(TLRobustError):
     """Some nodes of a bench failed; all others are done."""

@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-from tl_robust.errors import ConfigError, UnknownName
+from tl_robust.errors import ConfigError, UnknownNameError
 
 T = TypeVar("T")
 Scalar = bool | int | float | str | None
@@ -61,21 +61,25 @@ class Registry(Generic[T]):
         self.kind = kind
         self._package = package
         self._items: dict[str, T] = {}
+        self._modules: dict[str, str] = {}
         self._walked = False
 
-    def register(self, item: T) -> T:
-        """Register ``item`` under its file's name; a decorator.
+    def register(self, item: T, module: str = "") -> T:
+        """Register ``item`` under the name of its file; a decorator.
+
+        Args:
+            item: What is registered.
+            module: The module it stands in, where ``item.__module__`` does not say.
 
         Raises:
-            ConfigError: Another file already registered this name.
+            ConfigError: This name is taken.
         """
-        module = str(getattr(item, "__module__", ""))
+        module = module or str(getattr(item, "__module__", ""))
         name = module.rpartition(".")[2]
-        known = self._items.get(name)
-        if known is not None and known is not item:
-            there = getattr(known, "__module__", "?")
+        if name in self._items:
+            there = self._modules[name]
             raise ConfigError(f"two {self.kind}s are named {name!r} ({there} and {module}): rename one of the files.")
-        self._items[name] = item
+        self._items[name], self._modules[name] = item, module
         return item
 
     def names(self) -> list[str]:
@@ -91,11 +95,11 @@ class Registry(Generic[T]):
         """The registered object.
 
         Raises:
-            UnknownName: No such name; the message shows the closest.
+            UnknownNameError: No such name; the message shows the closest.
         """
         self._walk()
         if name not in self._items:
-            raise UnknownName(self.kind, name, self._items)
+            raise UnknownNameError(self.kind, name, self._items)
         return self._items[name]
 
     def component(self, name: str, settings: Mapping[str, Scalar] | None = None) -> Component:
@@ -125,7 +129,7 @@ def check_settings(what: str, build: Callable[..., Any], settings: Mapping[str, 
         The settings, with whole numbers turned into floats where a float is expected.
 
     Raises:
-        UnknownName: A setting that ``build`` does not have.
+        UnknownNameError: A setting that ``build`` does not have.
         ConfigError: A value of the wrong type.
     """
     parameters = {
@@ -137,7 +141,7 @@ def check_settings(what: str, build: Callable[..., Any], settings: Mapping[str, 
     checked: dict[str, Scalar] = {}
     for name, value in settings.items():
         if name not in parameters:
-            raise UnknownName(f"setting of {what}", name, parameters)
+            raise UnknownNameError(f"setting of {what}", name, parameters)
         allowed = _plain_types(hints.get(name, object))
         if float in allowed and isinstance(value, int) and not isinstance(value, bool):
             value = float(value)
@@ -171,13 +175,14 @@ def load_plugins(folder: Path) -> None:
         if path in _loaded_plugins:
             continue
         spec = importlib.util.spec_from_file_location(f"tl_robust_plugins.{path.stem}", path)
-        assert spec is not None and spec.loader is not None
+        assert spec is not None
+        assert spec.loader is not None
         module = importlib.util.module_from_spec(spec)
         sys.modules[spec.name] = module
         try:
             spec.loader.exec_module(module)
         except ConfigError:
             raise
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001  (a plugin may raise anything; the cause stays attached)
             raise ConfigError(f"plugin {path} cannot be imported: {type(error).__name__}: {error}.") from error
         _loaded_plugins.add(path)

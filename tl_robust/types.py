@@ -17,6 +17,7 @@ from torch import Tensor
 from tl_robust.errors import ConfigError, DataError
 
 View = Literal["white", "black"]
+Level = Literal["green", "amber", "red"]
 
 
 @dataclass(frozen=True)
@@ -75,7 +76,7 @@ class Recipe:
         lr_factor: The learning rate is multiplied by this ...
         lr_every: ... every so many epochs.
         val_share: Share of the training split that is held out to choose the epoch, in (0, 0.5].
-        select: ``best`` keeps the epoch with the highest validation accuracy (the earliest of equals), ``last`` the last.
+        select: ``best`` keeps the epoch with the highest validation accuracy (first of equals), ``last`` the last.
     """
 
     epochs: int = 10
@@ -181,7 +182,7 @@ class Verdict:
         reasons: One clear sentence for each check that is not green.
     """
 
-    level: Literal["green", "amber", "red"] = "green"
+    level: Level = "green"
     reasons: tuple[str, ...] = ()
 
 

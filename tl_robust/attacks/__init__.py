@@ -9,7 +9,7 @@ def get(name: str, **settings: Scalar) -> Attack:
     """The attack of a name with settings.
 
     Raises:
-        UnknownName: No such attack or setting; the message shows the closest.
+        UnknownNameError: No such attack or setting; the message shows the closest.
         ConfigError: A setting of the wrong type or outside its range.
     """
     kind = ATTACKS[name]

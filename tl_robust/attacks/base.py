@@ -60,9 +60,7 @@ class Gradient:
         zero: bool ``[N]``, the first gradient was zero in every pixel; None before the first call.
     """
 
-    def __init__(
-        self, model: Model, images: Tensor, labels: Tensor, sample_id: Tensor, seed: int, norm: Norm
-    ) -> None:
+    def __init__(self, model: Model, images: Tensor, labels: Tensor, sample_id: Tensor, seed: int, norm: Norm) -> None:
         self.images = images
         self.norm = norm
         self.zero: Tensor | None = None
@@ -180,7 +178,7 @@ def _check_inputs(images: Tensor, labels: Tensor) -> None:
         raise ConfigError(f"labels must be int64 [{len(images)}], got {labels.dtype} {list(labels.shape)}.")
     if len(images):
         low, high = (float(end) for end in images.aminmax())
-        if not (0 <= low and high <= 1 and math.isfinite(high)):
+        if not (low >= 0 and high <= 1 and math.isfinite(high)):
             raise ConfigError(
                 f"images must be in [0, 1], got {low:g} to {high:g}; put normalization into the model's first layer."
             )

@@ -11,8 +11,9 @@ from tl_robust.attacks.base import ATTACKS, Attack, Gradient
 @ATTACKS.register
 @dataclass(frozen=True)
 class FGSM(Attack):
-    """One step of the full eps along the steepest direction: the sign of the gradient for ``linf``, the scaled gradient
-    for ``l2`` (FGM). One gradient serves all eps.
+    """One step of the full eps along the steepest direction; one gradient serves all eps.
+
+    The direction is the sign of the gradient for ``linf`` and the gradient over its length for ``l2`` (FGM).
 
     Goodfellow, Shlens, Szegedy, "Explaining and harnessing adversarial examples", ICLR 2015.
     """

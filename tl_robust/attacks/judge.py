@@ -46,9 +46,7 @@ class Judge:
             labels: True classes, int64 ``[N]``.
             sample_id: int64 ``[N]``, unique in the test set.
         """
-        crafted = self.attack.craft(
-            self.surrogate, images, labels, self.eps, sample_id=sample_id, seed=self.seed
-        )
+        crafted = self.attack.craft(self.surrogate, images, labels, self.eps, sample_id=sample_id, seed=self.seed)
         size, valid = _measure(crafted.images, images, self.eps, self.attack.norm)
 
         def classes(model: Model) -> tuple[Tensor, Tensor]:
@@ -64,7 +62,9 @@ class Judge:
             batch = {}
             for name, victim in self.victims.items():
                 clean_b, adv_b = (clean_a, adv_a) if victim is self.surrogate else classes(victim)
-                batch[name] = {key: value.cpu() for key, value in (shared | {"clean_b": clean_b, "adv_b": adv_b}).items()}
+                batch[name] = {
+                    key: value.cpu() for key, value in (shared | {"clean_b": clean_b, "adv_b": adv_b}).items()
+                }
         self._batches.append(batch)
 
     def outcomes(self) -> dict[str, Outcome]:
@@ -88,7 +88,9 @@ def _measure(adversarial: Tensor, clean: Tensor, eps: list[float], norm: str) ->
     sizes, valid = [], []
     for images, allowed in zip(adversarial, eps, strict=True):
         sizes.append(geometry.size(images.mul(255).round().div(255) - clean))
-        in_range = images.isfinite().flatten(1).all(1) & (images >= 0).flatten(1).all(1) & (images <= 1).flatten(1).all(1)
+        in_range = (
+            images.isfinite().flatten(1).all(1) & (images >= 0).flatten(1).all(1) & (images <= 1).flatten(1).all(1)
+        )
         valid.append(in_range & (geometry.size(images - clean) <= allowed * (1 + 1e-4) + 1e-6))
     return torch.stack(sizes), torch.stack(valid)
 

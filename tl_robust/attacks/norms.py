@@ -10,7 +10,7 @@ from abc import ABC, abstractmethod
 import torch
 from torch import Tensor
 
-from tl_robust.errors import ConfigError, UnknownName
+from tl_robust.errors import ConfigError, UnknownNameError
 from tl_robust.seeding import normal, uniform
 
 
@@ -91,10 +91,10 @@ def get_norm(name: str) -> Norm:
     """The norm of a name.
 
     Raises:
-        UnknownName: Not ``linf`` or ``l2``.
+        UnknownNameError: Not ``linf`` or ``l2``.
     """
     if name not in NORMS:
-        raise UnknownName("norm", name, NORMS)
+        raise UnknownNameError("norm", name, NORMS)
     return NORMS[name]
 
 
@@ -120,7 +120,9 @@ def check_eps(eps: list[float], norm: str) -> list[float]:
     for value in eps:
         if not 0 <= value < float("inf") or (norm == "linf" and value > 1):
             limit = "0 to 1" if norm == "linf" else "0 or more"
-            raise ConfigError(f"eps must be {limit} in [0,1] pixel units for {norm}, got {value:g}; write 8/255, not 8.")
+            raise ConfigError(
+                f"eps must be {limit} in [0,1] pixel units for {norm}, got {value:g}; write 8/255, not 8."
+            )
     if len(set(eps)) < len(eps):
         raise ConfigError(f"eps has a value twice: {', '.join(f'{value:g}' for value in eps)}.")
     return eps

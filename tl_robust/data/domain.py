@@ -65,10 +65,11 @@ def reading(name: str, root: Path, files: str) -> Iterator[None]:
         raise DataError(
             f"{name} not found in {root}: expected {files}; set data.root, or run with data.download=true."
         ) from error
-    except Exception as error:  # readers raise anything on a damaged file: the first cause stays attached
+    except Exception as error:  # noqa: BLE001  (readers raise anything on a damaged file; the cause stays attached)
+        cause = (str(error).splitlines() or ["-"])[0]
         raise DataError(
-            f"{name} in {root} cannot be read ({type(error).__name__}: {str(error).splitlines()[0] if str(error) else '-'}"
-            f"): expected {files} in their official format; replace the damaged file."
+            f"{name} in {root} cannot be read ({type(error).__name__}: {cause}): expected {files} in their official "
+            "format; replace the damaged file."
         ) from error
 
 

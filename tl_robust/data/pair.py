@@ -14,7 +14,7 @@ from lightning import LightningDataModule
 from torch import Tensor
 
 from tl_robust.data.domain import DOMAINS, DataSettings, DomainInSpace, split_validation
-from tl_robust.errors import ConfigError, UnknownName
+from tl_robust.errors import ConfigError, UnknownNameError
 from tl_robust.registry import Registry
 from tl_robust.seeding import generator
 from tl_robust.types import ImageSet, Recipe
@@ -146,17 +146,17 @@ def get_pair(name: str, space: str) -> type[DomainPair]:
         space: The space of a pair that is not registered.
 
     Raises:
-        UnknownName: No such pair or domain.
+        UnknownNameError: No such pair or domain.
         ConfigError: Source and target are the same.
     """
     if name in PAIRS:
         return PAIRS[name]
     first, dash, second = name.partition("-")
     if not dash:
-        raise UnknownName("pair (a registered one, or source-target)", name, [*PAIRS.names(), *DOMAINS.names()])
+        raise UnknownNameError("pair (a registered one, or source-target)", name, [*PAIRS.names(), *DOMAINS.names()])
     for domain in (first, second):
         if domain not in DOMAINS:
-            raise UnknownName("domain", domain, DOMAINS.names())
+            raise UnknownNameError("domain", domain, DOMAINS.names())
     if first == second:
         raise ConfigError(f"pair {name!r} has the same domain twice: expected two different ones.")
     return type(name, (DomainPair,), {"source": first, "target": second, "space": space})

@@ -76,7 +76,6 @@ class Metric:
     needs_white: bool
     summary: bool
     exact: bool
-    __module__: str = ""
 
     def __call__(self, outcome: Outcome, white: Outcome | None = None) -> Tensor:
         """The value per eps.
@@ -187,7 +186,14 @@ def rate(
             return hits / base
 
         return _register(
-            function, columns, formula, lambda outcome: function(outcome)[1], "share", views, higher_is_better, exact=True
+            function,
+            columns,
+            formula,
+            lambda outcome: function(outcome)[1],
+            "share",
+            views,
+            higher_is_better,
+            exact=True,
         )
 
     return register
@@ -243,5 +249,4 @@ def _register(
 ) -> Metric:
     doc = (function.__doc__ or "").strip().split("\n\n")[0].replace("\n", " ")
     metric = Metric(columns, formula, base, doc, unit, views, higher_is_better, needs_white, summary, exact)
-    object.__setattr__(metric, "__module__", function.__module__)
-    return METRICS.register(metric)
+    return METRICS.register(metric, function.__module__)

@@ -13,4 +13,6 @@ def curve_area(rates: Rates) -> Tensor:
     Undefined (NaN) for a single eps.
     """
     span = rates.eps.max() - rates.eps.min()
-    return (torch.trapezoid(rates.adv_b, rates.eps, dim=-1) / span)[..., None] if span > 0 else rates.clean_b * torch.nan
+    return (
+        (torch.trapezoid(rates.adv_b, rates.eps, dim=-1) / span)[..., None] if span > 0 else rates.clean_b * torch.nan
+    )

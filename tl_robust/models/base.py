@@ -1,0 +1,60 @@
+"""What networks share: building by name, normalization, copying weights."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import torch
+from torch import Tensor, nn
+
+from tl_robust.registry import Component, Registry
+
+NETWORKS: Registry[Callable[..., nn.Module]] = Registry("network", "tl_robust.models")
+
+
+def build(network: Component, image_shape: tuple[int, int, int], classes: int) -> nn.Module:
+    """A network with fresh weights from torch's global generator.
+
+    Args:
+        network: Registered name and settings.
+        image_shape: ``(C, H, W)``.
+        classes: Number of logits.
+    """
+    return NETWORKS[network.name](image_shape, classes, **dict(network.settings))
+
+
+class Normalize(nn.Module):
+    """Maps [0,1] images to zero mean and unit spread, so that eps means the same for every network.
+
+    Args:
+        mean: One value a channel.
+        std: One value a channel.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, mean: tuple[float, ...], std: tuple[float, ...]) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.tensor(mean).view(-1, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(std).view(-1, 1, 1), persistent=False)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Normalize ``[N,C,H,W]``."""
+        return (images - self.mean) / self.std
+
+
+def copy_fitting(parent: Mapping[str, Tensor], network: nn.Module) -> list[str]:
+    """Copy every tensor of ``parent`` whose name and shape fit, buffers included.
+
+    Args:
+        parent: A state dict.
+        network: Changed in place.
+
+    Returns:
+        Names in ``network`` that nothing was copied to.
+    """
+    own = network.state_dict()
+    fitting = {name: value for name, value in parent.items() if name in own and value.shape == own[name].shape}
+    network.load_state_dict(fitting, strict=False)
+    return sorted(own.keys() - fitting.keys())

@@ -1,0 +1,91 @@
+"""``table.csv``, the public interface: one row per cell, eps and metric; ``summary.csv``: the mean over seeds."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+
+from tl_robust.files import write_atomically
+from tl_robust.metrics import METRICS
+from tl_robust.trust.base import worst
+from tl_robust.types import Cell, Curve, Result
+
+SUMMARY_COLUMNS = (
+    "bench", "source", "target", "network", "strategy", "common", "defense", "attack", "norm", "view",
+    "eps", "metric", "value", "n", "low", "high", "trust",
+)  # fmt: skip
+COLUMNS = (*SUMMARY_COLUMNS[:10], "seed", *SUMMARY_COLUMNS[10:], "cell")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One number with its interval and where it belongs.
+
+    Attributes:
+        cell: Coordinates; in a summary the seed is -1.
+        eps: In [0,1] pixel units; None for a metric of a whole curve.
+        metric: Registered name.
+        value: In the metric's unit; NaN where undefined.
+        n: Samples in the denominator, over all seeds in a summary.
+        low: Lower end of the 95 % interval.
+        high: Upper end.
+        trust: ``green``, ``amber`` or ``red``.
+        key: The cell's key; empty in a summary.
+    """
+
+    cell: Cell
+    eps: float | None
+    metric: str
+    value: float
+    n: int
+    low: float
+    high: float
+    trust: str
+    key: str
+
+
+def _rows(cell: Cell, metric: str, curve: Curve, trust: str, key: str) -> Iterator[Row]:
+    eps: list[float | None] = list(curve.eps.tolist()) or [None]
+    columns = (curve.value.tolist(), curve.n.tolist(), curve.low.tolist(), curve.high.tolist())
+    for size, value, n, low, high in zip(eps, *columns, strict=True):
+        yield Row(cell, size, metric, value, int(n), low, high, trust, key)
+
+
+def rows(result: Result) -> list[Row]:
+    """All rows of one cell."""
+    return [
+        row
+        for metric, curve in result.curves.items()
+        for row in _rows(result.cell, metric, curve, result.verdict.level, result.key)
+    ]
+
+
+def summary(results: Sequence[Result]) -> list[Row]:
+    """Rows of the means over seeds, with intervals over seeds and samples, in the order of the cells."""
+    groups: dict[Cell, list[Result]] = {}
+    for result in results:
+        groups.setdefault(replace(result.cell, seed=-1), []).append(result)
+    found: list[Row] = []
+    for cell, seeds in groups.items():
+        trust = worst([result.verdict for result in seeds]).level
+        for metric in seeds[0].curves:
+            curve = METRICS[metric].mean_curve([(result.outcome, result.white) for result in seeds])
+            found.extend(_rows(cell, metric, curve, trust, ""))
+    return found
+
+
+def write(path: Path, rows: Iterable[Row], columns: Sequence[str]) -> None:
+    """Write rows as CSV: numbers with six significant digits, ``nan`` where undefined, no eps for whole curves."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(columns)
+    for row in rows:
+        values = {item.name: getattr(row.cell, item.name) for item in fields(row.cell)}
+        values |= {"eps": "" if row.eps is None else f"{row.eps:.6g}", "metric": row.metric, "n": row.n}
+        values |= {name: f"{getattr(row, name):.6g}" for name in ("value", "low", "high")}
+        values |= {"trust": row.trust, "cell": row.key}
+        writer.writerow([values[column] for column in columns])
+    write_atomically(path, text.getvalue().encode())

@@ -1,0 +1,21 @@
+"""A and B start from the same third model."""
+
+from tl_robust.strategies.base import STRATEGIES, D, M, Train
+from tl_robust.strategies.finetune import FineTune
+
+
+@STRATEGIES.register
+class CommonInit(FineTune):
+    """C is trained on a common domain; A (on the source) and B (on the target) are both fine-tuned from C.
+
+    Its models are FineTune's models of other edges, so the store shares them.
+    """
+
+    needs_common = True
+
+    @staticmethod
+    def lineage(train: Train[D, M], source: D, target: D, common: D | None) -> tuple[M, M]:
+        """See :meth:`TransferTask.lineage`."""
+        assert common is not None
+        c = train(common)
+        return train(source, parent=c), train(target, parent=c)
