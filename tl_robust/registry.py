@@ -183,6 +183,6 @@ def load_plugins(folder: Path) -> None:
             spec.loader.exec_module(module)
         except ConfigError:
             raise
-        except Exception as error:  # noqa: BLE001  (a plugin may raise anything; the cause stays attached)
+        except Exception as error:
             raise ConfigError(f"plugin {path} cannot be imported: {type(error).__name__}: {error}.") from error
         _loaded_plugins.add(path)

@@ -17,8 +17,8 @@ from tl_robust.types import Outcome
 class TransferAttack(Callback):
     """Attacks during ``trainer.test(surrogate, target_test_set)``; ``outcomes`` then holds one Outcome a victim.
 
-    Use ``Trainer(inference_mode=False, devices=1)``. Where the Trainer has loggers, each eps is one row with ``eps`` and
-    ``robust/<victim>``, the victim's accuracy under attack.
+    Use ``Trainer(inference_mode=False, devices=1)``. Where the Trainer has loggers, each eps is one row with ``eps``
+    and ``robust/<victim>``, the victim's accuracy under attack.
 
     Args:
         attack: The attack.

@@ -65,7 +65,7 @@ def reading(name: str, root: Path, files: str) -> Iterator[None]:
         raise DataError(
             f"{name} not found in {root}: expected {files}; set data.root, or run with data.download=true."
         ) from error
-    except Exception as error:  # noqa: BLE001  (readers raise anything on a damaged file; the cause stays attached)
+    except Exception as error:
         cause = (str(error).splitlines() or ["-"])[0]
         raise DataError(
             f"{name} in {root} cannot be read ({type(error).__name__}: {cause}): expected {files} in their official "

@@ -21,7 +21,7 @@ from PIL import Image, ImageDraw, ImageFilter, ImageFont
 from torch import Tensor
 from torch.nn.functional import grid_sample
 
-from tl_robust.errors import DataError
+from tl_robust.errors import ConfigError, DataError
 from tl_robust.seeding import derive, uniform
 from tl_robust.types import ImageSet
 
@@ -33,7 +33,7 @@ FONTS = (
     *("cmr10", "cmb10", "cmss10", "cmti10", "cmtt10"),
 )
 _CELL, _TALL, _OUTLINE = 48, 32, 3  # pixels of the atlas: side of a cell, height of a zero, width of an outline
-_BLURS = tuple(0.5 * 2 ** (step / 2) for step in range(7))  # standard deviations in the atlas, 0.5 to 4 pixels
+_BLURS = tuple(0.5 * 2 ** (step / 2) for step in range(7))  # standard deviations; a wish takes the next smaller
 _CHUNK = 250  # images drawn at once: a matter of memory only
 
 
@@ -72,6 +72,12 @@ class Style:
     neighbor: float = 0.0
     gap: tuple[float, float] = (0.0, 0.0)
     outline: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.channels not in (1, 3):
+            raise ConfigError(f"style.channels must be 1 or 3, got {self.channels}.")
+        if not 0 <= self.contrast + self.shade <= 0.5:
+            raise ConfigError(f"style.contrast + style.shade must be in [0, 0.5], got {self.contrast + self.shade}.")
 
 
 def luminance(color: Tensor) -> Tensor:

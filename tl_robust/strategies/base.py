@@ -28,7 +28,8 @@ class Train(Protocol[D_contra, M]):
     The same training named twice, by any strategy or bench, is one training.
     """
 
-    def __call__(self, domain: D_contra, parent: M | None = None, by: str | None = None) -> M: ...
+    def __call__(self, domain: D_contra, parent: M | None = None, by: str | None = None) -> M:
+        """The training."""
 
 
 class TransferTask(LightningModule):
@@ -72,7 +73,7 @@ class TransferTask(LightningModule):
         """
 
     def trainable(self) -> Iterable[nn.Parameter]:
-        """The parameters that are trained; modules without any are frozen, BatchNorm statistics and dropout included."""
+        """The parameters to train; modules without any are frozen, BatchNorm statistics and dropout included."""
         return self.network.parameters()
 
     def forward(self, images: Tensor) -> Tensor:

@@ -15,8 +15,8 @@ class RenderedPrint(Domain):
 
     Format: drawn on loading, nothing to fetch. Light on dark, as MNIST, USPS and Optdigits are: in a pair with one of
     them the domains then differ in shape (print against handwriting) and not also in polarity. Font, gray levels, size,
-    place and rotation (up to 6 degrees) vary a little. Classes are balanced. Splits have disjoint seeds but share the
-    21 fonts, so the test split is close to the training split. The fonts are matplotlib's (DejaVu, STIX, Computer
+    blur, place and rotation (up to 6 degrees) vary a little. Classes are balanced. Splits have disjoint seeds but share
+    the 21 fonts, so the test split is close to the training split. The fonts are matplotlib's (DejaVu, STIX, Computer
     Modern, under their free licenses); another version of Pillow may draw other pixels, which the fingerprint then
     shows. Paper: none, this set is ours.
     """
@@ -31,7 +31,7 @@ class RenderedPrint(Domain):
         stretch=(0.95, 1.05),
         shift=1.5,
         tilt=0.05,
-        blur=(0.4, 0.6),
+        blur=(0.4, 0.8),
         ink=(0.8, 1),
         paper=(0, 0.15),
         contrast=0.5,

@@ -13,13 +13,13 @@ from tl_robust.types import ImageSet
 class RenderedSyn(Domain):
     """7,000 colored digits, 3x32x32, in the manner of SynDigits (6,000 train, 1,000 test).
 
-    Format: drawn on loading (about 1 s), nothing to fetch. The digit nearest to the middle is the label; it may stand in
-    a number, whose other digits are mostly cut off at the left and right edges, as in SVHN. Font, size, width, place,
-    rotation (up to 23 degrees), blur, the colors of digit and background (with a gradient) and an outline vary; digit
-    and background differ in luminance by at least 0.3 of the range, before blur. Classes are balanced. Splits have
-    disjoint seeds but share the 21 fonts, so the test split holds no unseen font. The fonts are matplotlib's (DejaVu,
-    STIX, Computer Modern, under their free licenses); another version of Pillow may draw other pixels, which the
-    fingerprint then shows.
+    Format: drawn on loading (about 1 s), nothing to fetch. The digit nearest to the middle is the label; it may stand
+    in a number, whose other digits are mostly cut off at the left and right edges, as in SVHN. Font, size, width,
+    place, rotation (up to 23 degrees), blur, the colors of digit and background (with a gradient) and an outline vary;
+    digit and background differ in luminance by at least 0.3 of the range, before blur. Classes are balanced. Splits
+    have disjoint seeds but share the 21 fonts, so the test split holds no unseen font. The fonts are matplotlib's
+    (DejaVu, STIX, Computer Modern, under their free licenses); another version of Pillow may draw other pixels, which
+    the fingerprint then shows.
     Paper: Ganin and Lempitsky, "Unsupervised Domain Adaptation by Backpropagation", ICML 2015. Theirs has about 500,000
     images in the fonts of Windows, which were not published with their code.
     """

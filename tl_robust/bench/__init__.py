@@ -1,0 +1,1 @@
+"""From a bench to its results: lineage, plan, store, executor, runner."""

@@ -1,0 +1,185 @@
+"""Makes every node of a plan present in the store."""
+
+from __future__ import annotations
+
+import time
+import traceback
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from tl_robust.bench.lineage import CraftGroup, Judgment, Training
+from tl_robust.bench.observer import Observer, Stage
+from tl_robust.bench.plan import Plan
+from tl_robust.bench.spec import Bench
+from tl_robust.bench.store import Kind, Store, pack_outcome, pack_weights
+from tl_robust.bench.work import Worker
+from tl_robust.errors import InputError, StoreError
+
+WAIT_SECONDS = 0.2
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A node that could not be computed.
+
+    Attributes:
+        node: What it is, in words.
+        cause: First cause, one line.
+        trace: Full traceback; empty where the cause lies in another node.
+    """
+
+    node: str
+    cause: str
+    trace: str = ""
+
+
+class Executor:
+    """Runs what is absent or damaged; two executors on one store share the work.
+
+    Args:
+        bench: How to run.
+        store: Where entries are.
+        observer: Hears of progress.
+    """
+
+    def __init__(self, bench: Bench, store: Store, observer: Observer) -> None:
+        self._store = store
+        self._observer = observer
+        self._worker = Worker(bench.trainer, bench.attack_batch)
+        self._whole: set[str] = set()
+        self.failures: dict[str, Failure] = {}
+
+    def run(self, plan: Plan) -> dict[str, Failure]:
+        """Compute all nodes of a plan, parents first.
+
+        A node that fails does not stop the others. A node that another process is computing is left for later.
+
+        Returns:
+            Failures by key of training or judgment.
+
+        Raises:
+            InputError: What the user wrote cannot work for any node, or the store cannot be written.
+        """
+        trainings = [item for item in plan.trainings if not self._present("weights", item.key)]
+        groups = [
+            (group, missing)
+            for group, judgments in plan.groups
+            if (missing := [item for item in judgments if not self._present("outcomes", item.key)])
+        ]
+        self._observer.expect("training", len(trainings), sum(map(_epochs, trainings)))
+        self._observer.expect("attack", len(groups), sum(_images(group) for group, _ in groups))
+        while trainings or groups:
+            left_trainings = [item for item in trainings if not self._try_training(item)]
+            left_groups = [(group, wanted) for group, wanted in groups if not self._try_group(group, wanted)]
+            if (len(left_trainings), len(left_groups)) == (len(trainings), len(groups)):
+                time.sleep(WAIT_SECONDS)
+            trainings, groups = left_trainings, left_groups
+        return self.failures
+
+    def _try_training(self, training: Training) -> bool:
+        """Settle a training; False where it must wait for another process."""
+        parent = training.parent
+        if parent and parent.key in self.failures:
+            self._fail(training.key, str(training), f"it starts from a training that failed: {parent}")
+            self._observer.drop("training", _epochs(training))
+            return True
+        if parent and not self._present("weights", parent.key):
+            return False
+        with self._store.lock(training.key) as held:
+            if not held:
+                return False
+            if self._present("weights", training.key):
+                self._observer.drop("training", _epochs(training))
+                return True
+            self._observer.begin("training", str(training))
+            start = time.perf_counter()
+            try:
+                weights = self._store.read_weights(parent.key) if parent else None
+                state, made = self._worker.train(
+                    training, weights, lambda work: self._observer.advance("training", work)
+                )
+                self._store.write("weights", training.key, pack_weights(state), training.spec, made)
+            except InputError:
+                raise
+            except Exception as error:  # noqa: BLE001  (one node must not stop the others; the trace is kept)
+                self._fail(training.key, str(training), _first_line(error), traceback.format_exc())
+                return True
+            note = f"validation {made['val_accuracy']:.1%}" if "val_accuracy" in made else ""
+            self._observer.end("training", str(training), time.perf_counter() - start, note)
+            self._whole.add(training.key)
+        return True
+
+    def _try_group(self, group: CraftGroup, judgments: Sequence[Judgment]) -> bool:
+        """Settle the judgments of a craft group; False where it must wait for another process."""
+        label = str(group)
+        wanted = []
+        for judgment in judgments:
+            failed = next((item for item in (group.surrogate, judgment.victim) if item.key in self.failures), None)
+            if failed:
+                self._fail(
+                    judgment.key, f"{label}, judged on {judgment.victim}", f"it needs a training that failed: {failed}"
+                )
+            else:
+                wanted.append(judgment)
+        needed = [group.surrogate, *(judgment.victim for judgment in wanted)]
+        if wanted and not all(self._present("weights", item.key) for item in needed):
+            return False
+        with self._store.lock(group.key) as held:
+            if not held:
+                return False
+            wanted = [judgment for judgment in wanted if not self._present("outcomes", judgment.key)]
+            if not wanted:
+                self._observer.drop("attack", _images(group))
+                return True
+            self._observer.begin("attack", label)
+            start = time.perf_counter()
+            try:
+                victims = {
+                    judgment.key: (judgment.victim, self._store.read_weights(judgment.victim.key))
+                    for judgment in wanted
+                }
+                surrogate = self._store.read_weights(group.surrogate.key)
+                outcomes, made = self._worker.attack(
+                    group, surrogate, victims, lambda work: self._observer.advance("attack", work)
+                )
+                for judgment in wanted:
+                    content = pack_outcome(outcomes[judgment.key])
+                    self._store.write("outcomes", judgment.key, content, judgment.spec, made)
+                    self._whole.add(judgment.key)
+            except InputError:
+                raise
+            except Exception as error:  # noqa: BLE001  (as above)
+                for judgment in wanted:
+                    self._fail(judgment.key, label, _first_line(error), traceback.format_exc())
+                return True
+            self._observer.end("attack", label, time.perf_counter() - start, "")
+        return True
+
+    def _present(self, kind: Kind, key: str) -> bool:
+        """Whether an entry is present and whole; a damaged one is named, and will be computed again."""
+        if key in self._whole:
+            return True
+        try:
+            if not self._store.whole(kind, key):
+                return False
+        except StoreError as error:
+            self._observer.warn(f"{error}; computing it again.")
+            return False
+        self._whole.add(key)
+        return True
+
+    def _fail(self, key: str, node: str, cause: str, trace: str = "") -> None:
+        self.failures.setdefault(key, Failure(node, cause, trace))
+        self._observer.warn(f"failed: {node}: {cause}")
+
+
+def _first_line(error: Exception) -> str:
+    return f"{type(error).__name__}: {(str(error).splitlines() or ['-'])[0]}"
+
+
+def _epochs(training: Training) -> int:
+    return training.recipe.epochs
+
+
+def _images(group: CraftGroup) -> int:
+    return len(group.test.images("test"))

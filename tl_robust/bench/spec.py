@@ -1,0 +1,103 @@
+"""A bench, resolved: names checked, numbers parsed, frozen. ``config.py`` makes it from YAML; Python code may make it too."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from tl_robust.attacks import get as get_attack
+from tl_robust.attacks.base import Attack
+from tl_robust.attacks.norms import check_eps
+from tl_robust.data.domain import DataSettings
+from tl_robust.data.space import SPACES
+from tl_robust.registry import Component, Scalar
+from tl_robust.types import Recipe, View
+
+DEVICE_OPTIONS = ("accelerator",)  # where it runs is recorded, but does not make another training
+
+
+@dataclass(frozen=True)
+class AttackSpec:
+    """An attack of a bench.
+
+    Attributes:
+        component: Registered name and settings.
+        eps: Sizes in [0,1] pixel units, ascending.
+    """
+
+    component: Component
+    eps: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        check_eps(list(self.eps), self.build().norm)
+
+    def build(self) -> Attack:
+        """The attack."""
+        return get_attack(self.component.name, **dict(self.component.settings))
+
+    @property
+    def label(self) -> str:
+        """Name and settings without the norm, as tables show it."""
+        settings = tuple(item for item in self.component.settings if item[0] != "norm")
+        return str(replace(self.component, settings=settings))
+
+
+@dataclass(frozen=True)
+class Axes:
+    """The grid: every combination is a cell.
+
+    Attributes:
+        pair: Pairs.
+        network: Networks.
+        strategy: Strategies.
+        common: Common domains, for the strategies that have one.
+        attack: Attacks.
+        view: ``white``, ``black``.
+        seed: Seeds of training and attack.
+    """
+
+    pair: tuple[str, ...]
+    network: tuple[Component, ...]
+    strategy: tuple[str, ...]
+    common: tuple[str, ...]
+    attack: tuple[AttackSpec, ...]
+    view: tuple[View, ...]
+    seed: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Bench:
+    """Everything that decides a bench's numbers, and how it runs.
+
+    Attributes:
+        name: Name of the bench and of its results folder.
+        space: Name of the space of pairs that do not name one.
+        axes: The grid.
+        data: Where data lie and how much is used.
+        recipe: Recipe of trainings.
+        recipes: Fields of the recipe that differ for a domain.
+        trainer: Options of the Lightning Trainer.
+        attack_batch: Images an attack works on at a time; changes float rounding at most.
+    """
+
+    name: str
+    space: str
+    axes: Axes
+    data: DataSettings = DataSettings()
+    recipe: Recipe = Recipe()
+    recipes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    trainer: Mapping[str, Scalar] = field(default_factory=dict)
+    attack_batch: int = 250
+
+    def __post_init__(self) -> None:
+        SPACES[self.space]
+
+    @property
+    def weight_options(self) -> dict[str, Scalar]:
+        """Options of the Trainer that can change weights."""
+        return {name: value for name, value in self.trainer.items() if name not in DEVICE_OPTIONS}
+
+    def recipe_of(self, domain: str) -> Recipe:
+        """The recipe of trainings on a domain."""
+        return replace(self.recipe, **self.recipes.get(domain, {}))

@@ -1,0 +1,177 @@
+"""The two kinds of work under a bench: train a network, attack a test set. Lightning does both."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import time
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from lightning import Callback, LightningModule, Trainer
+from lightning.pytorch.strategies.launchers import _SubprocessScriptLauncher
+from torch import Tensor
+
+from tl_robust.attacks import get as get_attack
+from tl_robust.bench.lineage import CraftGroup, Training
+from tl_robust.bench.provenance import commit, device_name, versions
+from tl_robust.callbacks import TransferAttack
+from tl_robust.data.pair import Batches, DomainModule
+from tl_robust.data.space import SPACES
+from tl_robust.errors import ConfigError
+from tl_robust.models import build
+from tl_robust.registry import Scalar
+from tl_robust.seeding import derive
+from tl_robust.strategies import STRATEGIES, TransferTask
+from tl_robust.types import Outcome
+
+Made = dict[str, Any]
+Advance = Callable[[int], None]
+
+
+@dataclass(frozen=True)
+class Worker:
+    """Trains and attacks with one set of Trainer options.
+
+    Attributes:
+        options: Options of the Lightning Trainer.
+        attack_batch: Images an attack works on at a time.
+    """
+
+    options: Mapping[str, Scalar]
+    attack_batch: int
+
+    def train(
+        self, training: Training, parent: Mapping[str, Tensor] | None, advance: Advance
+    ) -> tuple[Mapping[str, Tensor], Made]:
+        """Train one network.
+
+        Weights, order of images and dropout follow from the training's key alone; torch's global generator is left as
+        it was.
+
+        Args:
+            training: What to train.
+            parent: State dict of its parent, None at a root.
+            advance: Told the number of images after each epoch.
+
+        Returns:
+            The state dict of the chosen epoch, and how it was made.
+        """
+        data = DomainModule(training.data, training.recipe, derive("order", training.key))
+        start = time.perf_counter()
+        with _seeded(derive("weights", training.key)):
+            task = _task(training)
+            task.initialize(parent)
+            with self._trainer([_Epochs(advance)], max_epochs=training.recipe.epochs, **self.options) as trainer:
+                trainer.fit(task, datamodule=data)
+        best = max(task.history, key=lambda seen: seen["val_accuracy"]) if task.history else {}
+        return task.network.state_dict(), self._made(trainer, start) | best
+
+    def attack(
+        self,
+        group: CraftGroup,
+        surrogate: Mapping[str, Tensor],
+        victims: Mapping[str, tuple[Training, Mapping[str, Tensor]]],
+        advance: Advance,
+    ) -> tuple[dict[str, Outcome], Made]:
+        """Craft once and judge every victim.
+
+        Args:
+            group: Surrogate, test set, attack, eps and seed.
+            surrogate: The surrogate's state dict.
+            victims: Name to training and state dict. A victim that is the surrogate is not run twice.
+            advance: Told the number of images after each batch.
+
+        Returns:
+            One outcome a victim, and how they were made.
+        """
+        task = _task(group.surrogate, surrogate)
+        others = {
+            name: task if training.key == group.surrogate.key else _task(training, state).network
+            for name, (training, state) in victims.items()
+        }
+        attack = get_attack(group.attack.name, **dict(group.attack.settings))
+        callback = TransferAttack(attack, others, group.eps, group.seed)
+        start = time.perf_counter()
+        options = {name: value for name, value in self.options.items() if name in ("accelerator", "deterministic")}
+        with self._trainer([callback, _Batches(advance)], inference_mode=False, devices=1, **options) as trainer:
+            device = trainer.strategy.root_device
+            batches = Batches(group.test.images("test"), self.attack_batch, device=device)
+            trainer.test(task, dataloaders=batches, verbose=False)
+        return callback.outcomes, self._made(trainer, start) | {"attack_batch": self.attack_batch}
+
+    @contextmanager
+    def _trainer(self, callbacks: list[Callback], **options: Any) -> Iterator[Trainer]:
+        """A quiet Trainer; Ctrl-C inside reaches the caller as KeyboardInterrupt."""
+        log = logging.getLogger("lightning.pytorch")
+        level, handler = log.level, signal.getsignal(signal.SIGINT)
+        log.setLevel(logging.WARNING)
+        try:
+            with warnings.catch_warnings():
+                warnings.filterwarnings("ignore", category=UserWarning, module="lightning")
+                trainer = Trainer(
+                    callbacks=callbacks,
+                    logger=False,
+                    enable_checkpointing=False,
+                    enable_progress_bar=False,
+                    enable_model_summary=False,
+                    num_sanity_val_steps=0,
+                    **({"deterministic": True, "devices": 1} | options),
+                )
+                if isinstance(trainer.strategy.launcher, _SubprocessScriptLauncher) and trainer.num_devices > 1:
+                    raise ConfigError(
+                        f"trainer.strategy={self.options.get('strategy', 'auto')} would start the whole command once more for "
+                        "each device: use trainer.strategy=ddp_spawn."
+                    )
+                torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+                yield trainer
+        except SystemExit as stopped:  # Lightning turns Ctrl-C into SystemExit and ignores the next one
+            signal.signal(signal.SIGINT, handler)
+            raise KeyboardInterrupt from stopped
+        finally:
+            log.setLevel(level)
+
+    @staticmethod
+    def _made(trainer: Trainer, start: float) -> Made:
+        return {
+            "seconds": round(time.perf_counter() - start, 3),
+            "device": device_name(trainer.strategy.root_device),
+            "versions": versions(),
+            "commit": commit(),
+        }
+
+
+def _task(training: Training, state: Mapping[str, Tensor] | None = None) -> TransferTask:
+    space = SPACES[training.data.space]
+    network = build(training.network, space.image_shape, len(space.classes))
+    if state is not None:
+        network.load_state_dict(state)
+    return STRATEGIES[training.by.name](network, training.recipe, len(space.classes))
+
+
+@contextmanager
+def _seeded(seed: int) -> Iterator[None]:
+    with torch.random.fork_rng(range(torch.cuda.device_count())):
+        torch.manual_seed(seed)
+        yield
+
+
+class _Epochs(Callback):
+    def __init__(self, advance: Advance) -> None:
+        self._advance = advance
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._advance(1)
+
+
+class _Batches(Callback):
+    def __init__(self, advance: Advance) -> None:
+        self._advance = advance
+
+    def on_test_batch_end(self, *arguments: Any, **named: Any) -> None:
+        batch = arguments[3] if len(arguments) > 3 else named["batch"]
+        self._advance(len(batch[0]))

@@ -1,0 +1,143 @@
+"""What the report is made of: how names and numbers read, and the blocks of a section."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+from tl_robust.metrics import METRICS
+from tl_robust.sinks.table import Row
+from tl_robust.types import Cell, View
+
+T = TypeVar("T")
+K = TypeVar("K", bound=Hashable)
+
+VIEWS: dict[View, str] = {
+    "black": "Black box: crafted on the source model",
+    "white": "White box: crafted on the victim itself",
+}
+MARKS = {"green": "✔ green", "amber": "▲ amber", "red": "✖ red"}
+
+
+def grouped(items: Iterable[T], key: Callable[[T], K]) -> dict[K, list[T]]:
+    """Items by key, both in order of appearance."""
+    found: dict[K, list[T]] = {}
+    for item in items:
+        found.setdefault(key(item), []).append(item)
+    return found
+
+
+@dataclass(frozen=True)
+class Names:
+    """What a reader calls the parts of a grid; networks and defenses are named only where there are several.
+
+    Attributes:
+        networks: Say the network.
+        defenses: Say the defense.
+    """
+
+    networks: bool
+    defenses: bool
+
+    @classmethod
+    def of(cls, cells: Iterable[Cell]) -> Names:
+        """The names for these cells."""
+        cells = list(cells)
+        return cls(len({cell.network for cell in cells}) > 1, len({cell.defense for cell in cells}) > 1)
+
+    def pair(self, cell: Cell) -> str:
+        """Source and target."""
+        return f"{cell.source} → {cell.target}" + (f" ({cell.network})" if self.networks else "")
+
+    def group(self, cell: Cell) -> str:
+        """What shares one chart."""
+        return f"{self.pair(cell)}, {cell.attack} {cell.norm}"
+
+    def strategy(self, cell: Cell) -> str:
+        """What is one line of a chart."""
+        common = f" ({cell.common})" if cell.common else ""
+        return cell.strategy + common + (f", defense {cell.defense or 'none'}" if self.defenses else "")
+
+
+def eps_text(eps: float) -> str:
+    """``8/255`` where it is such a fraction below 1, else four significant digits.
+
+    >>> eps_text(0.0), eps_text(8 / 255), eps_text(0.1234567)
+    ('0', '8/255', '0.1235')
+    """
+    steps = round(eps * 255)
+    return f"{steps}/255" if 0 < steps < 255 and abs(eps * 255 - steps) < 1e-3 else f"{eps:.4g}"
+
+
+def unit(metric: str) -> str:
+    """The unit of a metric: ``share``, ``ratio`` or ``eps``."""
+    return METRICS[metric].unit
+
+
+def number(value: float, unit: str) -> str:
+    """A value as it reads: percent without its sign, a ratio, an eps; ``n/a`` where undefined."""
+    if math.isnan(value):
+        return "n/a"
+    digits, scale = {"share": (1, 100), "eps": (4, 1)}.get(unit, (3, 1))
+    return f"{round(scale * value, digits) + 0.0:.{digits}f}"  # + 0.0: no "-0.0"
+
+
+def interval(row: Row) -> str:
+    """A value and its interval: ``58.3 % [55.1, 61.4]``."""
+    kind = unit(row.metric)
+    value, low, high = (number(item, kind) for item in (row.value, row.low, row.high))
+    return value if value == "n/a" else f"{value}{' %' if kind == 'share' else ''} [{low}, {high}]"
+
+
+def grid(rows: Iterable[Row]) -> list[float]:
+    """All eps, rising."""
+    return sorted({row.eps for row in rows if row.eps is not None})
+
+
+@dataclass(frozen=True)
+class Text:
+    """A paragraph; ``heading`` stands above it."""
+
+    text: str
+    heading: str = ""
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table; the first ``names`` columns are headings of their row.
+
+    Attributes:
+        title: Caption.
+        head: Column names.
+        body: Cells as they read.
+        names: How many leading columns are names.
+        closed: Folded away on the page.
+        brief: Also in ``report.md``.
+    """
+
+    title: str
+    head: Sequence[str]
+    body: Sequence[Sequence[str]]
+    names: int = 1
+    closed: bool = False
+    brief: bool = False
+
+
+@dataclass(frozen=True)
+class Panels:
+    """Charts side by side: ``(title, metric, rows)``."""
+
+    panels: Sequence[tuple[str, str, Sequence[Row]]]
+
+
+@dataclass(frozen=True)
+class Code:
+    """Text as it stands, folded away; not in ``report.md``."""
+
+    title: str
+    text: str
+
+
+Block = Text | Table | Panels | Code

@@ -1,0 +1,143 @@
+"""The charts of the report, made with Altair.
+
+Altair is imported inside the functions: it takes half a second that most commands need not pay.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tl_robust.files import write_atomically
+from tl_robust.sinks.blocks import VIEWS, Names, eps_text, grid, grouped, interval, unit
+from tl_robust.sinks.table import Row
+
+if TYPE_CHECKING:
+    import altair
+
+COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")  # Okabe and Ito, readable on both grounds
+DASHES = ((1, 0), (7, 3), (2, 2), (9, 3, 2, 3), (4, 4))
+SHAPES = (  # SVG paths within [-1,1], for Vega and for the page's own legend
+    "M-1,0A1,1,0,1,1,1,0A1,1,0,1,1,-1,0Z",
+    "M-0.9,-0.9L0.9,-0.9L0.9,0.9L-0.9,0.9Z",
+    "M0,-1.1L1.1,0.9L-1.1,0.9Z",
+    "M0,-1.3L1.1,0L0,1.3L-1.1,0Z",
+    "M0,1.1L1.1,-0.9L-1.1,-0.9Z",
+    "M-1.2,-0.4L-0.4,-0.4L-0.4,-1.2L0.4,-1.2L0.4,-0.4L1.2,-0.4L1.2,0.4L0.4,0.4L0.4,1.2L-0.4,1.2L-0.4,0.4L-1.2,0.4Z",
+)
+
+
+def points(rows: Sequence[Row], names: Names) -> list[dict[str, object]]:
+    """One record for each point of the lines."""
+
+    def short(value: float) -> object:
+        return None if math.isnan(value) else float(f"{value:.5g}")
+
+    return [
+        {"x": row.eps, "strategy": names.strategy(row.cell)}
+        | {name: short(getattr(row, name)) for name in ("value", "low", "high")}
+        for row in rows
+    ]
+
+
+def hover(rows: Sequence[Row], names: Names, strategies: Sequence[str]) -> list[dict[str, object]]:
+    """One record for each eps: what the tooltip says of every strategy."""
+    found: dict[float | None, dict[str, object]] = {
+        eps: {"x": eps, "eps": eps_text(eps)} | {f"s{place}": "-" for place in range(len(strategies))}
+        for eps in grid(rows)
+    }
+    for row in rows:
+        found[row.eps][f"s{strategies.index(names.strategy(row.cell))}"] = f"{interval(row)}, n {row.n}"
+    return list(found.values())
+
+
+def limits(metric: str, rows: Iterable[Row]) -> tuple[float, float]:
+    """The ends of the y axis: 0 to 1 at least; a ratio may reach -0.5 and 2, beyond which points sit on the edge."""
+    if unit(metric) == "share":
+        return 0.0, 1.0
+    values = [row.value for row in rows if row.metric == metric and not math.isnan(row.value)]
+    return max(-0.5, min([0.0, *values])), min(2.0, max([1.0, *values]))
+
+
+def lines(
+    metric: str,
+    eps: Sequence[float],
+    strategies: Sequence[str],
+    ends: tuple[float, float],
+    values: list[dict[str, object]] | None = None,
+) -> altair.LayerChart:
+    """Lines with bands and points, one color, dash and marker for each strategy.
+
+    Args:
+        metric: Registered name.
+        eps: Grid in [0,1] pixel units, rising; the axis is linear below the smallest and logarithmic above.
+        strategies: All labels of the page, in its order.
+        ends: Ends of the y axis.
+        values: Points; without them the chart reads the data sets ``points`` and ``hover``, and has tooltips.
+    """
+    import altair as alt
+
+    data = alt.NamedData(name="points") if values is None else alt.InlineData(values=values)
+    labels = f"{json.dumps([eps_text(size) for size in eps])}[indexof({json.dumps(list(eps))}, datum.value)]"
+    first = min((size for size in eps if size > 0), default=1.0)
+    x = (
+        alt.X("x:Q", title="eps")
+        .scale(type="symlog", constant=first, domain=[0, max(eps) or 1.0], nice=False)
+        .axis(values=list(eps), labelExpr=labels, labelOverlap="greedy", labelFlush=False, grid=False)
+    )
+    scale = alt.Scale(domain=list(ends), nice=False, clamp=True)
+    axis = alt.Axis(format="%" if unit(metric) == "share" else ".2~f", tickCount=5)
+    y, low = (alt.Y(f"{name}:Q", title=None, scale=scale, axis=axis) for name in ("value", "low"))
+    legend = alt.Legend(orient="top", title=None, symbolStrokeWidth=2, labelLimit=400) if values is not None else None
+
+    def styles(found: Sequence[Any]) -> alt.Scale:
+        return alt.Scale(domain=list(strategies), range=[found[i % len(found)] for i in range(len(strategies))])
+
+    color = alt.Color("strategy:N", legend=legend).scale(styles(COLORS))
+    dash = alt.StrokeDash("strategy:N", legend=legend).scale(styles(DASHES))
+    shape = alt.Shape("strategy:N", legend=legend).scale(styles(SHAPES))
+    base = alt.Chart(data)
+    layers: list[alt.Chart] = [
+        base.mark_area(opacity=0.16).encode(x=x, y=low, y2="high:Q", color=color),
+        base.mark_line(strokeWidth=2).encode(x=x, y=y, color=color, strokeDash=dash),
+        base.mark_point(filled=True, size=52, opacity=1).encode(x=x, y=y, color=color, shape=shape),
+    ]
+    if values is None:
+        near = alt.selection_point(fields=["x"], nearest=True, on="pointerover", clear="pointerout", empty=False)
+        tips = [alt.Tooltip("eps:N"), *(alt.Tooltip(f"s{i}:N", title=name) for i, name in enumerate(strategies))]
+        rule = alt.Chart(alt.NamedData(name="hover")).mark_rule(strokeWidth=1, color="currentColor")
+        shown = alt.when(near).then(alt.value(0.5)).otherwise(alt.value(0))
+        layers.append(rule.encode(x=x, opacity=shown, tooltip=tips).add_params(near))
+    return alt.LayerChart(layer=layers)
+
+
+def figure(summary: Sequence[Row], path: Path) -> None:
+    """Write the accuracy curves of a summary as a picture on white: SVG, PNG or PDF by the suffix of ``path``.
+
+    Raises:
+        ResultsError: The folder cannot be written.
+    """
+    import altair as alt
+
+    rows = [row for row in summary if row.metric == "robust_accuracy" and row.eps is not None]
+    names = Names.of(row.cell for row in rows)
+    strategies = list(dict.fromkeys(names.strategy(row.cell) for row in rows))
+    lanes = []
+    for group, members in grouped(rows, lambda row: names.group(row.cell)).items():
+        views = grouped(members, lambda row: row.cell.view)
+        panels = [
+            lines("robust_accuracy", grid(members), strategies, (0.0, 1.0), points(views[view], names))
+            .properties(width=360, height=220, title=alt.Title(group, subtitle=f"{VIEWS[view]}; accuracy", offset=6))
+            for view in VIEWS
+            if view in views
+        ]  # fmt: skip
+        lanes.append(alt.hconcat(*panels))
+    chart = alt.vconcat(*lanes).configure(background="white", font="sans-serif").configure_title(anchor="start")
+    picture = io.BytesIO() if path.suffix != ".svg" else io.StringIO()
+    chart.save(picture, format=path.suffix.lstrip("."), scale_factor=2 if path.suffix == ".png" else 1)
+    content = picture.getvalue()
+    write_atomically(path, content.encode() if isinstance(content, str) else content)

@@ -1,0 +1,172 @@
+"""``report.html``, one file that opens without a network, and ``report.md``: the answer first, then how it was made.
+
+Both are pure functions of results and summary. A section is a list of blocks, and a new section one more line of
+:func:`write`; ``report.html`` beside this file is the page around them.
+"""
+
+from __future__ import annotations
+
+import html
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from importlib.resources import files
+from pathlib import Path
+from string import Template
+
+from tl_robust.files import write_atomically
+from tl_robust.sinks import origins, sections
+from tl_robust.sinks.blocks import MARKS, Block, Code, Names, Panels, Table, Text, grid
+from tl_robust.sinks.charts import COLORS, DASHES, SHAPES, figure, hover, limits, lines, points
+from tl_robust.sinks.table import Row
+from tl_robust.types import Result
+
+__all__ = ["figure", "write"]
+Section = tuple[str, list[Block]]
+
+
+def write(
+    folder: Path,
+    bench: str,
+    results: Sequence[Result],
+    summary: Sequence[Row],
+    config_yaml: str,
+    failures: Sequence[Mapping[str, str]] = (),
+) -> list[Path]:
+    """Write ``report.html`` and ``report.md``; the same arguments give the same bytes.
+
+    Args:
+        folder: Where the two files go.
+        bench: Title.
+        results: The single cells: seeds, clean accuracy, trust and provenance are read from them.
+        summary: Means over seeds with intervals, as :func:`tl_robust.sinks.table.summary` gives them.
+        config_yaml: What was asked for.
+        failures: One mapping for each cell that failed.
+
+    Returns:
+        The paths of both files.
+
+    Raises:
+        ResultsError: The folder cannot be written.
+    """
+    names = Names.of(result.cell for result in results)
+    found: list[Section] = [
+        ("Failures", [origins.records("Cells that failed", failures, brief=True)] if failures else []),
+        ("The answer", sections.answers(summary, names)),
+        ("Accuracy under attack", sections.curves(summary, names, ["robust_accuracy"])),
+        ("Transferability", sections.curves(summary, names, sections.TRANSFER)),
+        ("Clean accuracy and whole curves", [*sections.clean(results, names), *sections.whole_curves(summary, names)]),
+        ("Trust", origins.trust(results, names)),
+        ("Other metrics", sections.others(summary, names)),
+        ("How each number was made", origins.made(results, config_yaml)),
+    ]
+    found = [(title, blocks) for title, blocks in found if blocks]
+    ran = sections.ran(results, names)
+    page, text = folder / "report.html", folder / "report.md"
+    write_atomically(page, _page(bench, ran, found, summary, names).encode())
+    write_atomically(text, _markdown(bench, ran, found).encode())
+    return [page, text]
+
+
+def _page(bench: str, ran: str, found: Sequence[Section], summary: Sequence[Row], names: Names) -> str:
+    strategies = list(dict.fromkeys(names.strategy(row.cell) for row in summary))
+    specs: dict[tuple[object, ...], dict[str, object]] = {}
+    panels: list[dict[str, object]] = []
+
+    def chart(group: Panels) -> str:
+        boxes = []
+        for title, metric, rows in group.panels:
+            key = (metric, *(eps := grid(rows)))
+            if key not in specs:
+                specs[key] = lines(metric, eps, strategies, limits(metric, summary)).to_dict()
+            data = {"points": points(rows, names), "hover": hover(rows, names, strategies)}
+            label = f"{title}, {names.group(rows[0].cell)}: {metric} over eps; the table below has its values"
+            boxes.append(
+                f"<figure><figcaption>{html.escape(title)}</figcaption>"
+                f'<div class="chart" data-panel="{len(panels)}"></div></figure>'
+            )
+            panels.append({"spec": list(specs).index(key), "label": label, "data": data})
+        return f'<div class="panels">{"".join(boxes)}</div>'
+
+    parts, nav = [], []
+    for place, (title, blocks) in enumerate(found):
+        charted = any(isinstance(block, Panels) for block in blocks)
+        inside = "".join(chart(block) if isinstance(block, Panels) else _html(block) for block in blocks)
+        legend = _legend(strategies) if charted else ""
+        parts.append(f'<section id="s{place}"><h2>{html.escape(title)}</h2>{legend}{inside}</section>')
+        nav.append(f'<li><a href="#s{place}">{html.escape(title)}</a></li>')
+    return Template(files(__package__).joinpath("report.html").read_text("utf-8")).substitute(
+        title=html.escape(bench),
+        ran=html.escape(ran),
+        nav="".join(nav),
+        sections="\n".join(parts),
+        charts=json.dumps({"specs": list(specs.values()), "panels": panels}).replace("<", "\\u003c"),
+        bundle=_bundle() if panels else "",
+    )
+
+
+def _bundle() -> str:
+    import vl_convert
+
+    script: str = vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;")
+    return script.replace("</script", "<\\/script")
+
+
+def _legend(strategies: Iterable[str]) -> str:
+    items = []
+    for place, name in enumerate(strategies):
+        color, dash, shape = (kind[place % len(kind)] for kind in (COLORS, DASHES, SHAPES))
+        dashes = ",".join(map(str, dash))
+        line = f'<line x2="40" y1="8" y2="8" stroke="{color}" stroke-width="2" stroke-dasharray="{dashes}"/>'
+        mark = f'<path d="{shape}" fill="{color}" transform="translate(20 8) scale(4.5)"/>'
+        items.append(f'<li><svg width="40" height="16" aria-hidden="true">{line}{mark}</svg>{html.escape(name)}</li>')
+    return f'<ul class="legend" aria-label="Strategies">{"".join(items)}</ul>'
+
+
+def _html(block: Text | Table | Code) -> str:
+    if isinstance(block, Text):
+        heading = f"<h3>{html.escape(block.heading)}</h3>" if block.heading else ""
+        text = re.sub(r"-?\d+\.\d %", r"<strong>\g<0></strong>", html.escape(block.text))
+        return heading + (f"<p>{text}</p>" if text else "")
+    title = html.escape(block.title)
+    if isinstance(block, Code):
+        code = f'<pre tabindex="0"><code>{html.escape(block.text)}</code></pre>'
+        return f"<details><summary>{title}</summary>{code}</details>"
+    head = "".join(f'<th scope="col">{html.escape(name)}</th>' for name in block.head)
+    body = "".join(
+        f"<tr>{''.join(_cell(text, place < block.names) for place, text in enumerate(row))}</tr>" for row in block.body
+    )
+    caption = "" if block.closed else f"<caption>{title}</caption>"
+    table = (
+        f'<div class="scroll" tabindex="0" role="region" aria-label="{title}">'
+        f"<table>{caption}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
+    )
+    return f"<details><summary>{title}</summary>{table}</details>" if block.closed else table
+
+
+def _cell(text: str, name: bool) -> str:
+    level = next((level for level, mark in MARKS.items() if mark == text), "")
+    inside = f'<span class="{level}">{text}</span>' if level else html.escape(text)
+    return f'<th scope="row">{inside}</th>' if name else f"<td>{inside}</td>"
+
+
+def _markdown(bench: str, ran: str, found: Sequence[Section]) -> str:
+    parts = [f"# {_escaped(bench)}", _escaped(ran)]
+    for title, blocks in found:
+        texts = [text for block in blocks for text in _markdown_block(block)]
+        parts += [f"## {title}", *texts] if texts else []
+    return "\n\n".join(parts) + "\n"
+
+
+def _markdown_block(block: Block) -> list[str]:
+    if isinstance(block, Text):
+        return [text for text in (f"### {_escaped(block.heading)}" * bool(block.heading), _escaped(block.text)) if text]
+    if not isinstance(block, Table) or not block.brief:
+        return []
+    lines = [block.head, ["---"] * len(block.head), *block.body]
+    return [_escaped(block.title), "\n".join(f"| {' | '.join(map(_escaped, line))} |" for line in lines)]
+
+
+def _escaped(text: str) -> str:
+    """No Markdown or HTML of its own, on one line."""
+    return re.sub(r"([\\`*<|]|(?<=\])\()", r"\\\1", " ".join(text.split()))

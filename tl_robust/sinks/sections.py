@@ -1,0 +1,192 @@
+"""What the report says: the answer in words, then curves and tables of every number.
+
+Each function returns the blocks of one section.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from itertools import combinations
+
+from tl_robust.metrics import METRICS
+from tl_robust.sinks.blocks import (
+    MARKS,
+    VIEWS,
+    Block,
+    Names,
+    Panels,
+    Table,
+    Text,
+    eps_text,
+    grid,
+    grouped,
+    interval,
+    number,
+)
+from tl_robust.sinks.table import Row
+from tl_robust.types import Outcome, Result
+
+TRANSFER = ("transfer_ratio", "surrogate_ratio", "match_rate")
+
+
+def ran(results: Sequence[Result], names: Names) -> str:
+    """One sentence: what was run."""
+
+    def several(word: str, items: Sequence[object]) -> str:
+        found = list(dict.fromkeys(map(str, items)))
+        return f"{len(found)} {word}{'s'[: len(found) != 1]} ({', '.join(found)})"
+
+    if not results:
+        return "Nothing has run yet."
+    cells = [result.cell for result in results]
+    images = sorted({len(result.outcome.label) for result in results})
+    eps = sorted({size for result in results for size in result.outcome.eps.tolist()})
+    parts = [
+        several("pair", [names.pair(cell) for cell in cells]),
+        several("strategy", [names.strategy(cell) for cell in cells]).replace("strategys", "strategies"),
+        several("attack", [f"{cell.attack} {cell.norm}" for cell in cells]),
+        f"eps {', '.join(map(eps_text, eps))}",
+        several("seed", sorted({cell.seed for cell in cells})),
+        f"{' or '.join(map(str, images))} test images",
+    ]
+    device = {str(result.provenance["device"]) for result in results if "device" in result.provenance}
+    return "; ".join(parts + [f"on {', '.join(sorted(device))}"] * bool(device)) + "."
+
+
+def answers(summary: Sequence[Row], names: Names) -> list[Block]:
+    """The accuracies at the eps where the strategies differ most, in words and as one table."""
+    rows = [row for row in summary if row.metric == "robust_accuracy" and row.eps is not None]
+    blocks: list[Block] = []
+    body = []
+    for group, members in grouped(rows, lambda row: names.group(row.cell)).items():
+        views = grouped(members, lambda row: row.cell.view)
+        first = next(view for view in VIEWS if view in views)
+        at = grouped([row for row in views[first] if row.value == row.value], lambda row: row.eps or 0.0)
+        if not at:
+            continue
+        values = {eps: [row.value for row in found] for eps, found in at.items()}
+        eps = max(at, key=lambda eps: (max(values[eps]) - min(values[eps]), eps))
+        here = {
+            view: {names.strategy(row.cell): row for row in views.get(view, ()) if row.eps == eps} for view in VIEWS
+        }
+        blocks.append(Text(" ".join(_sentences(eps_text(eps), here["black"], here["white"])), group))
+        for label in {**here["black"], **here["white"]}:
+            found = [here[view].get(label) for view in VIEWS]
+            trust = max((row.trust for row in found if row), key=list(MARKS).index)
+            texts = [interval(row) if row else "-" for row in found]
+            body.append((group, eps_text(eps), label, *texts, MARKS[trust]))
+    if not body:
+        return []
+    head = ("pair, attack", "eps", "strategy", "black box", "white box", "trust")
+    note = "Accuracy under attack at the eps where the strategies differ most in the black-box view, mean over seeds"
+    return [*blocks, Table(f"{note}, [95 % interval]", head, body, names=3, brief=True)]
+
+
+def _sentences(eps: str, black: Mapping[str, Row], white: Mapping[str, Row]) -> Iterator[str]:
+    def listed(found: Sequence[tuple[str, Row]], word: str = "") -> str:
+        texts = [f"{label} {word}{interval(row)}" for label, row in found]
+        return " and ".join([", ".join(texts[:-1]), texts[-1]] if len(texts) > 1 else texts)
+
+    ranked = sorted(black.items(), key=lambda item: item[1].value)
+    if len(ranked) > 1:
+        label, row = ranked[-1]
+        yield f"At eps {eps} the public source model lets an attacker push {listed(ranked[:-1], 'to ')};"
+        yield f"{label} keeps {interval(row)}."
+        pairs = [f"{a} and {b}" for (a, low), (b, high) in combinations(ranked, 2) if low.high >= high.low]
+        yield f"These intervals overlap for {', '.join(pairs)}." if pairs else "These intervals do not overlap."
+    elif ranked:
+        yield f"At eps {eps} an attacker with the public source model leaves {listed(ranked)}."
+    if white:
+        own = sorted(white.items(), key=lambda item: item[1].value)
+        yield f"An attacker with the victim itself leaves {listed(own)}{'' if black else f' at eps {eps}'}."
+
+
+def curves(summary: Sequence[Row], names: Names, metrics: Sequence[str]) -> list[Block]:
+    """Charts of some metrics over eps, for each pair and attack, with their tables."""
+    rows = [row for row in summary if row.metric in metrics and row.eps is not None]
+    blocks: list[Block] = []
+    for group, members in grouped(rows, lambda row: names.group(row.cell)).items():
+        found = grouped(members, lambda row: (row.metric, row.cell.view))
+        wanted = [(metric, view) for metric in metrics for view in VIEWS if (metric, view) in found]
+        title = {key: VIEWS[key[1]] if len(metrics) == 1 else key[0] for key in wanted}
+        blocks.append(Text("", group))
+        blocks.append(Panels([(title[key], key[0], found[key]) for key in wanted]))
+        blocks.extend(
+            _by_eps(f"{group}: {key[0]}, {key[1]} box", found[key], names, brief=key[0] == metrics[0]) for key in wanted
+        )
+    if rows:
+        notes = [f"{metric}: {METRICS[metric].doc}" for metric in metrics]
+        if "transfer_ratio" in metrics:
+            notes.append("The original paper's formula could not be read: transfer_ratio is our unconfirmed reading.")
+            notes.append(
+                "No point where a ratio is undefined (n/a in the table); values beyond the axis sit on its edge."
+            )
+        return [*map(Text, notes), *blocks]
+    return blocks
+
+
+def _by_eps(title: str, rows: Sequence[Row], names: Names, brief: bool = False) -> Table:
+    lines = grouped(rows, lambda row: names.strategy(row.cell))
+    at = {(row.eps, label): row for label, found in lines.items() for row in found}
+    sizes = {row.n for row in rows}
+    title += f", n {sizes.pop()}" if len(sizes) == 1 else ", n in parentheses"
+
+    def text(row: Row | None) -> str:
+        return "-" if row is None else interval(row) + (f" ({row.n})" if sizes else "")
+
+    body = [(eps_text(eps), *(text(at.get((eps, label))) for label in lines)) for eps in grid(rows)]
+    return Table(title, ("eps", *lines), body, closed=True, brief=brief)
+
+
+def others(summary: Sequence[Row], names: Names) -> list[Block]:
+    """Tables of the metrics that have no chart."""
+    shown = {"robust_accuracy", *TRANSFER}
+    rows = [row for row in summary if row.metric not in shown and row.eps is not None]
+    groups = grouped(rows, lambda row: (row.metric, names.group(row.cell), row.cell.view))
+    return [_by_eps(f"{metric}, {group}, {view} box", found, names) for (metric, group, view), found in groups.items()]
+
+
+def whole_curves(summary: Sequence[Row], names: Names) -> list[Block]:
+    """The metrics that sum a whole curve up."""
+    rows = [row for row in summary if row.eps is None]
+    metrics = list(dict.fromkeys(row.metric for row in rows))
+    cells = grouped(rows, lambda row: (names.group(row.cell), f"{row.cell.view} box", names.strategy(row.cell)))
+    at = {(cell, row.metric): interval(row) for cell, found in cells.items() for row in found}
+    body = [(*cell, *(at.get((cell, metric), "-") for metric in metrics)) for cell in cells]
+    notes: list[Block] = [Text(f"{metric}: {METRICS[metric].doc}") for metric in metrics]
+    head = ("pair, attack", "view", "strategy", *metrics)
+    return [*notes, Table("Whole curves, [95 % interval]", head, body, names=3, brief=True)] if rows else []
+
+
+def clean(results: Sequence[Result], names: Names) -> list[Block]:
+    """Accuracy of victim and source model without an attack."""
+
+    def accuracy(found: Sequence[Result], model: str) -> str:
+        unharmed = [_unharmed(result.outcome, model) for result in found]
+        curve = METRICS["robust_accuracy"].mean_curve([(outcome, None) for outcome in unharmed])
+        value, low, high = (number(float(item[0]), "share") for item in (curve.value, curve.low, curve.high))
+        return f"{value} % [{low}, {high}]"
+
+    body = []
+    for (pair, label), cells in grouped(
+        results, lambda item: (names.pair(item.cell), names.strategy(item.cell))
+    ).items():
+        seeds = {
+            view: list({cell.cell.seed: cell for cell in cells if cell.cell.view == view}.values()) for view in VIEWS
+        }
+        victim = accuracy(seeds["black"] or seeds["white"], "clean_b")
+        body.append((pair, label, victim, accuracy(seeds["black"], "clean_a") if seeds["black"] else "-"))
+    head = ("pair", "strategy", "victim B", "source model A")
+    return (
+        [Table("Clean accuracy on the target's test images, [95 % interval]", head, body, 2, brief=True)]
+        if body
+        else []
+    )
+
+
+def _unharmed(outcome: Outcome, model: str) -> Outcome:
+    """The outcome of an attack with eps 0 on ``clean_a`` or ``clean_b``."""
+    clean = outcome.tensors()[model]
+    one = {name: outcome.tensors()[name][:1] for name in ("adv_a", "size", "eps", "valid")}
+    return replace(outcome, clean_b=clean, adv_b=clean[None], **one)
