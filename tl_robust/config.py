@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
+import torch
 import yaml
 from lightning import Trainer
-from omegaconf import MISSING, OmegaConf
+from omegaconf import MISSING, DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from tl_robust.attacks import ATTACKS
@@ -21,7 +22,7 @@ from tl_robust.data.domain import DOMAINS, DataSettings
 from tl_robust.data.pair import get_pair
 from tl_robust.data.space import SPACES
 from tl_robust.errors import ConfigError, UnknownNameError
-from tl_robust.models import NETWORKS
+from tl_robust.models import NETWORKS, build
 from tl_robust.registry import Component, Registry, Scalar, check_settings, load_plugins
 from tl_robust.sinks.wandb_sink import WandbSettings
 from tl_robust.strategies import STRATEGIES
@@ -110,12 +111,14 @@ class Config:
         wandb: Weights & Biases.
         results: Folder of results.
         text: The whole configuration as YAML.
+        settings: The same as plain values.
     """
 
     bench: Bench
     wandb: WandbSettings
     results: Path
     text: str
+    settings: dict[str, Any]
 
 
 def load(path: Path, overrides: Sequence[str] = ()) -> Config:
@@ -130,32 +133,55 @@ def load(path: Path, overrides: Sequence[str] = ()) -> Config:
     """
     try:
         text = path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise ConfigError(f"cannot read the bench file {path} ({error.strerror}).") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"cannot read the bench file {path} ({getattr(error, 'strerror', 'not UTF-8')}).") from error
+    merged = _merge(path.name, text, overrides)
+    file = _object(path.name, merged)
+    for folder in file.plugins:
+        load_plugins(path.parent / folder)
+    settings = cast(dict[str, Any], OmegaConf.to_container(merged))
+    return Config(_resolve(file), file.wandb, Path(file.results), OmegaConf.to_yaml(merged), settings)
+
+
+def load_data(overrides: Sequence[str]) -> DataSettings:
+    """Data settings from ``data.key=value`` overrides alone.
+
+    Raises:
+        ConfigError: As in :func:`load`.
+    """
+    blank = "name: none\neps: []\naxes: {pair: [], strategy: [], attack: []}"
+    return _object("overrides", _merge("overrides", blank, overrides)).data
+
+
+def _merge(source: str, text: str, overrides: Sequence[str]) -> DictConfig:
     for item in overrides:
         if "=" not in item.lstrip("="):
             raise ConfigError(f"override {item!r} must be key=value, for example data.root=../data or axes.seed=[0,1].")
     try:
-        merged = OmegaConf.merge(
-            OmegaConf.structured(BenchFile), OmegaConf.create(text), OmegaConf.from_dotlist(list(overrides))
-        )
-        file = OmegaConf.to_object(merged)
+        file = OmegaConf.create(text)
+        for item in overrides:
+            key, _, value = item.partition("=")
+            OmegaConf.update(file, key, OmegaConf.from_dotlist([f"value={value}"]).value)
+        return cast(DictConfig, OmegaConf.merge(OmegaConf.structured(BenchFile), file))
     except OmegaConfBaseException as error:
-        raise ConfigError(f"{path.name}: {_sentence(error)}") from error
+        raise ConfigError(f"{source}: {_sentence(error)}") from error
     except yaml.YAMLError as error:
-        raise ConfigError(f"{path.name} is not valid YAML: {' '.join(str(error).split())}.") from error
-    assert isinstance(file, BenchFile)
-    for folder in file.plugins:
-        load_plugins(path.parent / folder)
-    return Config(_resolve(file), file.wandb, Path(file.results), OmegaConf.to_yaml(merged))
+        raise ConfigError(f"{source} is not valid YAML: {' '.join(str(error).split())}.") from error
+
+
+def _object(source: str, merged: DictConfig) -> BenchFile:
+    try:
+        return cast(BenchFile, OmegaConf.to_object(merged))
+    except OmegaConfBaseException as error:
+        raise ConfigError(f"{source}: {_sentence(error)}") from error
 
 
 def _sentence(error: OmegaConfBaseException) -> str:
     key = getattr(error, "full_key", None)
-    first = str(getattr(error, "msg", None) or error).splitlines()[0].rstrip(".")
+    first = str(getattr(error, "msg", None) or error).splitlines()[0].rstrip(".?")
     if key and key not in first:
         first = f"{key}: {first}"
-    return f"{first}."
+    return first + ("?" if "Did you mean" in first else ".")
 
 
 def _resolve(file: BenchFile) -> Bench:
@@ -185,7 +211,7 @@ def _resolve(file: BenchFile) -> Bench:
             raise UnknownNameError("view", view, ("white", "black"))
     for domain, changes in file.recipes.items():
         DOMAINS[domain]
-        check_settings(f"recipes.{domain}", Recipe, changes)
+        replace(file.recipe, **check_settings(f"recipes.{domain}", Recipe, changes))  # type: ignore[arg-type]
     for domain in axes.common:
         DOMAINS[domain]
     SPACES[file.space]
@@ -194,9 +220,7 @@ def _resolve(file: BenchFile) -> Bench:
         space=file.space,
         axes=Axes(
             pair=_filled(axes.pair, "axes.pair"),
-            network=tuple(
-                _component(NETWORKS, entry, "axes.network") for entry in _filled(axes.network, "axes.network")
-            ),
+            network=tuple(_network(entry, file.space) for entry in _filled(axes.network, "axes.network")),
             strategy=tuple(_known(STRATEGIES, name) for name in _filled(axes.strategy, "axes.strategy")),
             common=tuple(axes.common),
             attack=tuple(attack(entry) for entry in _filled(axes.attack, "axes.attack")),
@@ -246,6 +270,13 @@ def _entry(entry: Any, where: str) -> tuple[str, dict[str, Any]]:
 def _component(registry: Registry[Any], entry: Any, where: str) -> Component:
     name, settings = _entry(entry, where)
     return registry.component(name, settings)
+
+
+def _network(entry: Any, space: str) -> Component:
+    component = _component(NETWORKS, entry, "axes.network")
+    with torch.device("meta"):  # shows wrong settings before anything runs
+        build(component, SPACES[space].image_shape, len(SPACES[space].classes))
+    return component
 
 
 def _known(registry: Registry[Any], name: str) -> str:

@@ -1,20 +1,350 @@
-import time, tempfile, sys
+"""W&B runs are written offline for real and read back with W&B's own reader."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
+
+import pytest
 import torch
+
+from tl_robust.errors import ConfigError
 from tl_robust.metrics import METRICS
-from tl_robust.sinks.wandb_sink import *
-from tl_robust.types import *
-def make(i, K=16, N=300):
-    g=torch.Generator().manual_seed(i)
-    r=lambda *s: torch.randint(10,s,generator=g)
-    o=Outcome(torch.arange(N), l:=r(N), l.clone(), l.clone(), r(K,N), r(K,N), torch.zeros(K,N), torch.arange(K).double()/255, torch.zeros(N,dtype=torch.bool), torch.ones(K,N,dtype=torch.bool))
-    from tl_robust.seeding import digest
-    return Result(digest(i), Cell("embedded","a","b","dtn","finetune","","none","pgd","linf","black",i), o, o, {n: METRICS[n].curve(o,o) for n in METRICS.names()}, Verdict("amber",("Few.",)), {"surrogate":{"key":"k","parent":None}, "seconds": 3.2})
-if __name__=="__main__":
-    rs=[make(i) for i in range(36)]
-    d=Path("/tmp/wbt/res"); 
-    for _ in range(2):
-        t=time.time(); p=publish(rs,{"axes":{"seed":[0,1]}},d,WandbSettings()); dt=time.time()-t
-        print(dt, dt/36, p)
-    t0=time.time()
-    import atexit; atexit.register(lambda: print("exit", time.time()-t0))
+from tl_robust.seeding import digest
+from tl_robust.sinks import wandb_sink
+from tl_robust.sinks.wandb_sink import Published, WandbSettings, check, publish, resolve_mode
+from tl_robust.types import Cell, Outcome, Result, Verdict
+
+EPS = [0.0, 2 / 255, 8 / 255]
+API_KEY = "0123456789" * 4
+BENCH = {"bench": "tiny", "axes": {"seed": [0, 1]}}
+
+
+@pytest.fixture(autouse=True)
+def no_account(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """No W&B variable, key or settings file of whoever runs the tests."""
+    for name in [name for name in os.environ if name.startswith("WANDB_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.delenv("NETRC", raising=False)
+
+
+@pytest.fixture
+def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Connections of this process to anything but the local service fail."""
+
+    def refuse(self: socket.socket, address: Any) -> None:
+        if self.family != socket.AF_UNIX:
+            raise AssertionError(f"a connection to {address}")
+        original(self, address)
+
+    original = socket.socket.connect
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+
+
+def result(seed: int = 0, right: int = 14) -> Result:
+    """20 samples, 3 eps: B is right on ``right`` clean samples, and on 4 fewer at every further eps."""
+    label = torch.arange(20) % 10
+    wrong = (label + 1) % 10
+
+    def classes(count: int) -> torch.Tensor:
+        return torch.where(torch.arange(20) < count, label, wrong)
+
+    outcome = Outcome(
+        sample_id=torch.arange(20),
+        label=label,
+        clean_a=classes(18),
+        clean_b=classes(right),
+        adv_a=torch.stack([classes(18), classes(5), classes(0)]),
+        adv_b=torch.stack([classes(right - 4 * k) for k in range(3)]),
+        size=torch.tensor(EPS)[:, None].expand(3, 20),
+        eps=torch.tensor(EPS, dtype=torch.float64),
+        zero_gradient=torch.zeros(20, dtype=torch.bool),
+        valid=torch.ones(3, 20, dtype=torch.bool),
+    )
+    cell = Cell("tiny", "print", "hand", "dtn", "finetune", "", "none", "pgd(steps=3)", "linf", "black", seed)
+    return Result(
+        key=digest(["cell", seed]),
+        cell=cell,
+        outcome=outcome,
+        white=outcome,
+        curves={name: METRICS[name].curve(outcome, outcome) for name in METRICS.names()},
+        verdict=Verdict("amber", ("Few samples.", "One seed.")),
+        provenance={"surrogate": {"key": "a" * 8, "parent": None}, "victim": {"parent": "a" * 8}, "where": Path("x")},
+    )
+
+
+def offline(results: list[Result], folder: Path, **settings: str) -> Published:
+    return publish(results, BENCH, folder, WandbSettings(mode="offline", **settings))
+
+
+def runs(folder: Path) -> list[Path]:
+    return sorted((folder / "wandb").glob("*run-*/*.wandb"))
+
+
+def records(file: Path) -> list[dict[str, Any]]:
+    from wandb.util import get_core_path
+
+    command = [get_core_path(), "leet", "inspect", "-json", "-no-observability", "-run-file", str(file)]
+    lines = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
+    return [json.loads(line) for line in lines]
+
+
+def of_type(found: list[dict[str, Any]], kind: str) -> list[dict[str, Any]]:
+    return [record[kind] for record in found if record["type"] == kind]
+
+
+def summary_of(found: list[dict[str, Any]]) -> dict[str, Any]:
+    merged: dict[str, Any] = {}
+    for record in of_type(found, "summary"):
+        merged |= record["update"]
+    return merged
+
+
+@pytest.mark.usefixtures("no_network")
+def test_a_run_is_read_back_as_logged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    cwd = tmp_path / "cwd"
+    cwd.mkdir()
+    monkeypatch.chdir(cwd)
+    # Traps: a distributed worker inside a sweep of another program.
+    for name, value in {"RANK": "1", "SLURM_PROCID": "1", "WANDB_SWEEP_ID": "s", "WANDB_RESUME": "must"}.items():
+        monkeypatch.setenv(name, value)
+    environ, ticks = dict(os.environ), []
+    cells = [result(seed) for seed in range(2)]
+    published = publish(cells, BENCH, Path("results"), WandbSettings(mode="offline"), ticks.append)
+    assert published == Published("offline", Path("results/wandb"), written=2)
+    assert ticks == cells
+    assert dict(os.environ) == environ
+    assert capfd.readouterr() == ("", "")
+    assert [path.name for path in cwd.iterdir()] == ["results"]
+    assert not (tmp_path / "home").exists()
+
+    files = runs(cwd / "results")
+    found = {of_type(records(file), "run")[0]["run_id"]: records(file) for file in files}
+    assert len(files) == 2
+    assert set(found) == {cell.key for cell in cells}
+    mine = found[cells[0].key]
+    run = of_type(mine, "run")[0]
+    assert (run["run_group"], run["job_type"], run["project"]) == ("tiny", "black", "tl_robust")
+    assert run["display_name"] == "print to hand, finetune, pgd(steps=3) linf, black, seed 0"
+    config = run["config"]["update"]
+    assert (config["seed"], config["strategy"], config["attack"]) == (0, "finetune", "pgd(steps=3)")
+    assert config["provenance"]["surrogate"] == {"key": "a" * 8, "parent": None}
+    assert config["bench_config"] == BENCH
+
+    items = [record["item"] for record in of_type(mine, "history")]
+    assert [item["eps"] for item in items] == EPS
+    assert [item["robust/robust_accuracy"] for item in items] == [14 / 20, 10 / 20, 6 / 20]
+    low, high = items[1]["robust/robust_accuracy_low"], items[1]["robust/robust_accuracy_high"]
+    assert (low, high) == pytest.approx((0.2720, 0.7280), abs=1e-4)  # Clopper and Pearson, 10 of 20
+    names = {name for item in items for name in item}
+    assert not {name for name in names if "seed" in name or cells[0].key in name}
+
+    metrics = of_type(mine, "metric")
+    assert {record["name"]: record["options"]["hidden"] for record in metrics if "name" in record} == {"eps": True}
+    assert {record["glob_name"]: record["step_metric"] for record in metrics if "glob_name" in record} == {
+        "robust/*": "eps"
+    }
+    summary = summary_of(mine)
+    assert (summary["clean_accuracy"], summary["n"]) == (14 / 20, 20)
+    assert (summary["trust"], summary["trust_reasons"]) == ("amber", "Few samples. One seed.")
+    assert summary["curve_area"] == cells[0].curves["curve_area"].value.item()
+    assert "robust/robust_accuracy" not in summary  # the value at the last eps would pass for the run's
+    assert of_type(mine, "exit") == [{"exit_code": 0}]
+
+
+def test_a_second_publish_skips_and_a_change_replaces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cells = [result(seed) for seed in range(2)]
+    offline(cells, tmp_path)
+    before = runs(tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setattr(wandb_sink, "_session", None)  # a session would fail
+        ticks: list[Result] = []
+        again = publish(cells, BENCH, tmp_path, WandbSettings(mode="offline"), ticks.append)
+    assert (again.written, again.skipped, again.problems) == (0, 2, ())
+    assert ticks == cells
+    assert runs(tmp_path) == before
+
+    changed = offline([result(0, right=15), cells[1]], tmp_path)
+    assert (changed.written, changed.skipped) == (1, 1)
+    assert len(runs(tmp_path)) == 2
+    mine = next(file for file in runs(tmp_path) if cells[0].key in file.name)
+    assert of_type(records(mine), "history")[0]["item"]["robust/robust_accuracy"] == 15 / 20
+    assert offline([cells[1]], tmp_path, project="other").written == 1
+    assert len(runs(tmp_path)) == 2
+
+
+def test_an_interrupted_publish_is_replaced(tmp_path: Path) -> None:
+    def interrupt(cell: Result) -> None:
+        raise KeyboardInterrupt
+
+    cells = [result(seed) for seed in range(2)]
+    with pytest.raises(KeyboardInterrupt):
+        publish(cells, BENCH, tmp_path, WandbSettings(mode="offline"), interrupt)
+    left = runs(tmp_path)
+    assert len(left) == 1
+    (tmp_path / "wandb" / f"offline-run-20200101_000000-{cells[1].key}").mkdir()  # a kill leaves less than a file
+    assert offline(cells, tmp_path).written == 2
+    assert len(list((tmp_path / "wandb").glob("*run-*"))) == 2
+
+
+def test_a_truncated_run_is_named_and_repaired(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def truncate(*arguments: Any) -> str:
+        file = arguments[0]
+        if cells[1].key in file.name:
+            os.truncate(file, file.stat().st_size // 2)
+        return check(*arguments)
+
+    cells = [result(seed) for seed in range(3)]
+    with monkeypatch.context() as patch:
+        patch.setattr(wandb_sink, "check", truncate)
+        published = offline(cells, tmp_path)
+    assert (published.written, published.skipped) == (2, 0)
+    (problem,) = published.problems
+    assert str(cells[1].cell) in problem
+    assert " of 3 rows and 0 exit records" in problem
+    repaired = offline(cells, tmp_path)
+    assert (repaired.written, repaired.skipped, repaired.problems) == (1, 2, ())
+
+    intact = next(file for file in runs(tmp_path) if cells[0].key in file.name)
+    os.truncate(intact, intact.stat().st_size - 1)  # later, for example by a copy to a full disk
+    assert offline(cells, tmp_path).written == 1
+
+
+def test_check_compares_id_numbers_and_end(tmp_path: Path) -> None:
+    cell = result()
+    offline([cell], tmp_path)
+    (file,) = runs(tmp_path)
+    rows = [
+        {name: value for name, value in record["item"].items() if not name.startswith("_")}
+        for record in of_type(records(file), "history")
+    ]
+    assert check(file, cell.key, rows) == ""
+    assert "3 of 2 rows" in check(file, cell.key, rows[:2])
+    assert "what was logged" in check(file, "another", rows)
+    assert "what was logged" in check(file, cell.key, [rows[0], rows[1], rows[2] | {"robust/robust_accuracy": 0.9}])
+    assert "0 of 3 rows" in check(file.with_name("missing.wandb"), cell.key, rows)
+
+
+def test_undefined_values_are_left_out(tmp_path: Path) -> None:
+    cell = result()
+    curve = cell.curves["transfer_ratio"]
+    undefined = replace(curve, value=torch.tensor([torch.nan, 0.5, torch.inf], dtype=torch.float64))
+    half = replace(cell.curves["half_eps"], value=torch.tensor([torch.nan], dtype=torch.float64))
+    curves = {**cell.curves, "transfer_ratio": undefined, "half_eps": half}
+    provenance = {"seconds": float("nan")}
+    published = offline([replace(cell, curves=curves, provenance=provenance)], tmp_path)
+    assert (published.written, published.problems) == (1, ())
+    found = records(runs(tmp_path)[0])
+    items = [record["item"] for record in of_type(found, "history")]
+    assert [item.get("robust/transfer_ratio", "absent") for item in items] == ["absent", 0.5, "absent"]
+    assert [item["eps"] for item in items] == EPS
+    assert "half_eps" not in summary_of(found)
+
+
+def test_a_lost_service_is_a_problem_and_no_crash(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*arguments: Any) -> Path:
+        raise ConnectionResetError("Connection lost\ndetails")
+
+    monkeypatch.setattr(wandb_sink, "_log", fail)
+    published = offline([result()], tmp_path)
+    assert (published.written, published.skipped) == (0, 0)
+    assert published.problems == (f"{result().cell}: W&B offline failed (ConnectionResetError: Connection lost).",)
+
+
+def test_online_without_a_server_goes_on_offline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def unreachable(start: Any, home: Path, content: Any, mode: str) -> Path:
+        if mode == "online":
+            raise TimeoutError("no answer")
+        return log(start, home, content, mode)
+
+    log = wandb_sink._log
+    monkeypatch.setattr(wandb_sink, "_log", unreachable)
+    monkeypatch.setenv("WANDB_API_KEY", API_KEY)
+    cells = [result(seed) for seed in range(2)]
+    published = publish(cells, BENCH, tmp_path, WandbSettings())
+    assert (published.mode, published.written) == ("offline", 2)
+    assert published.problems == (f"{cells[0].cell}: W&B online failed (TimeoutError: no answer).",)
+    monkeypatch.delenv("WANDB_API_KEY")
+    assert publish(cells, BENCH, tmp_path, WandbSettings()).skipped == 2
+    monkeypatch.setenv("WANDB_API_KEY", API_KEY)
+    assert publish(cells, BENCH, tmp_path, WandbSettings()).skipped == 0  # offline runs are no online runs
+
+
+def test_disabled_writes_nothing_and_imports_nothing(tmp_path: Path) -> None:
+    program = (
+        "import sys; from pathlib import Path; from tl_robust.sinks.wandb_sink import WandbSettings, publish\n"
+        f"published = publish([None], {{}}, Path({str(tmp_path / 'results')!r}), WandbSettings())\n"
+        "assert published.mode == 'disabled' and 'wandb' not in sys.modules"
+    )
+    environ = os.environ | {"WANDB_MODE": "disabled"}
+    done = subprocess.run([sys.executable, "-c", program], env=environ, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert not (tmp_path / "results").exists()
+
+
+def test_settings_are_checked() -> None:
+    with pytest.raises(ConfigError, match=r"auto, online, offline or disabled, got 'ofline'"):
+        WandbSettings(mode="ofline")
+    for project in ("", "a/b", "a" * 129):
+        with pytest.raises(ConfigError, match=r"wandb\.project"):
+            WandbSettings(project=project)
+
+
+def test_mode_is_resolved_from_environment_and_files(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def prompt(*arguments: object) -> None:
+        raise AssertionError("a prompt")
+
+    monkeypatch.setattr("builtins.input", prompt)
+    monkeypatch.setattr("getpass.getpass", prompt)
+    home = tmp_path / "home"
+    home.mkdir()
+    assert resolve_mode(WandbSettings()) == "offline"
+    with pytest.raises(ConfigError, match="wandb login"):
+        resolve_mode(WandbSettings(mode="online"))
+
+    (home / ".netrc").write_text(f"machine elsewhere.org login user password {API_KEY}\n")
+    assert resolve_mode(WandbSettings()) == "offline"
+    with monkeypatch.context() as patch:
+        patch.setenv("WANDB_BASE_URL", "https://elsewhere.org")
+        assert resolve_mode(WandbSettings()) == "online"
+    (home / ".netrc").write_text(f"machine api.wandb.ai login user password {API_KEY}\n")
+    assert resolve_mode(WandbSettings()) == "online"
+    (home / ".netrc").unlink()
+
+    monkeypatch.setenv("WANDB_API_KEY", API_KEY)
+    assert resolve_mode(WandbSettings()) == "online"
+    assert resolve_mode(WandbSettings(mode="offline")) == "offline"
+    (home / ".config" / "wandb").mkdir(parents=True)
+    (home / ".config" / "wandb" / "settings").write_text("[default]\nmode = offline\n")
+    assert resolve_mode(WandbSettings()) == "offline"  # the user ran `wandb offline`
+    assert resolve_mode(WandbSettings(mode="online")) == "online"
+
+    for given, mode in {"disabled": "disabled", "offline": "offline", "dryrun": "offline", "online": "online"}.items():
+        monkeypatch.setenv("WANDB_MODE", given)
+        assert resolve_mode(WandbSettings(mode="disabled" if mode != "disabled" else "online")) == mode
+    monkeypatch.setenv("WANDB_MODE", "onlin")
+    with pytest.raises(ConfigError, match=r"WANDB_MODE must be online, offline or disabled, got 'onlin'"):
+        resolve_mode(WandbSettings())
+
+
+def test_the_callers_own_run_goes_on(tmp_path: Path) -> None:
+    import wandb
+
+    settings = wandb.Settings(silent=True, console="off", x_disable_stats=True)
+    with wandb.init(mode="offline", id="own", dir=tmp_path, settings=settings) as own:
+        publish([result()], BENCH, tmp_path / "results", WandbSettings(mode="offline"))
+        own.log({"after": 1.0})
+    wandb.teardown()
+    (mine,), (cell,) = runs(tmp_path), runs(tmp_path / "results")
+    assert [record["item"]["after"] for record in of_type(records(mine), "history")] == [1.0]
+    assert of_type(records(mine), "exit") == [{"exit_code": 0}]
+    assert [record["item"]["eps"] for record in of_type(records(cell), "history")] == EPS

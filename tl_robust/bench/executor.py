@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tl_robust.bench.lineage import CraftGroup, Judgment, Training
-from tl_robust.bench.observer import Observer, Stage
+from tl_robust.bench.observer import Observer
 from tl_robust.bench.plan import Plan
 from tl_robust.bench.spec import Bench
 from tl_robust.bench.store import Kind, Store, pack_outcome, pack_weights

@@ -8,7 +8,7 @@ Stage = Literal["training", "attack"]
 
 
 class Observer(Protocol):
-    """Hears of progress. Work is counted in images: epochs x images of a training, images x eps x steps of an attack."""
+    """Hears of progress. Work is counted in epochs of trainings and in images of attacks."""
 
     def expect(self, stage: Stage, items: int, work: int) -> None:
         """So many items with so much work are still to do in a stage."""

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from tl_robust.bench.executor import Executor, Failure
 from tl_robust.bench.lineage import Training
 from tl_robust.bench.observer import Observer, Silent
-from tl_robust.bench.plan import Plan, PlannedCell, make_plan
+from tl_robust.bench.plan import Plan, PlannedCell
 from tl_robust.bench.spec import Bench
 from tl_robust.bench.store import Store
 from tl_robust.errors import StoreError
@@ -33,18 +32,18 @@ class Finished:
     missing: tuple[PlannedCell, ...]
 
 
-def run(bench: Bench, results: Path, observer: Observer | None = None) -> Finished:
+def run(plan: Plan, bench: Bench, store: Store, observer: Observer | None = None) -> Finished:
     """Compute what the store lacks and gather the results.
 
     Args:
-        bench: What runs.
-        results: Folder of results; the store is inside.
+        plan: The nodes; ``make_plan(bench)``.
+        bench: How to run them.
+        store: Where entries are.
         observer: Hears of progress.
 
     Raises:
         InputError: The bench, its data or the folder cannot be used.
     """
-    plan, store = make_plan(bench), Store(results / "store")
     failures = Executor(bench, store, observer or Silent()).run(plan)
     return gather(plan, store, tuple(failures.values()))
 

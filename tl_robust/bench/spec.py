@@ -1,4 +1,4 @@
-"""A bench, resolved: names checked, numbers parsed, frozen. ``config.py`` makes it from YAML; Python code may make it too."""
+"""A bench, resolved: names checked, numbers parsed, frozen. ``config.py`` makes it from YAML."""
 
 from __future__ import annotations
 
@@ -84,8 +84,8 @@ class Bench:
     name: str
     space: str
     axes: Axes
-    data: DataSettings = DataSettings()
-    recipe: Recipe = Recipe()
+    data: DataSettings = field(default_factory=DataSettings)
+    recipe: Recipe = field(default_factory=Recipe)
     recipes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     trainer: Mapping[str, Scalar] = field(default_factory=dict)
     attack_batch: int = 250

@@ -1,7 +1,7 @@
-"""The content-addressed store: present and whole is used, absent or damaged is computed; nothing else decides what runs.
+"""The content-addressed store: present and whole is used, absent or damaged is computed; nothing else decides.
 
-An entry is a folder of two files. The manifest is written last and holds the SHA-256 of the other, so a killed run leaves
-an entry that counts as absent.
+An entry is a folder of two files. The manifest is written last and holds the SHA-256 of the other, so a killed run
+leaves an entry that counts as absent.
 """
 
 from __future__ import annotations
@@ -88,6 +88,16 @@ class Store:
         self.read(kind, key)
         return True
 
+    def check(self) -> Iterator[str]:
+        """One string for each entry: empty where it is whole, else what is wrong."""
+        for kind in FILES:
+            for folder in sorted((self.root / kind).glob("*")):
+                try:
+                    self.read(kind, folder.name)
+                    yield ""
+                except StoreError as error:
+                    yield str(error)
+
     def write(self, kind: Kind, key: str, content: bytes, spec: Mapping[str, Any], made: Mapping[str, Any]) -> None:
         """Write an entry, manifest last.
 
@@ -166,5 +176,6 @@ def pack_weights(state: Mapping[str, Tensor]) -> bytes:
 def pack_outcome(outcome: Outcome) -> bytes:
     """An outcome as a compressed npz."""
     file = io.BytesIO()
-    np.savez_compressed(file, **{name: value.numpy() for name, value in outcome.tensors().items()})
+    arrays: dict[str, Any] = {name: value.numpy() for name, value in outcome.tensors().items()}
+    np.savez_compressed(file, **arrays)
     return file.getvalue()

@@ -112,7 +112,8 @@ class Worker:
         log.setLevel(logging.WARNING)
         try:
             with warnings.catch_warnings():
-                warnings.filterwarnings("ignore", category=UserWarning, module="lightning")
+                for category in (UserWarning, FutureWarning):
+                    warnings.filterwarnings("ignore", category=category, module="lightning")
                 trainer = Trainer(
                     callbacks=callbacks,
                     logger=False,
@@ -124,8 +125,8 @@ class Worker:
                 )
                 if isinstance(trainer.strategy.launcher, _SubprocessScriptLauncher) and trainer.num_devices > 1:
                     raise ConfigError(
-                        f"trainer.strategy={self.options.get('strategy', 'auto')} would start the whole command once more for "
-                        "each device: use trainer.strategy=ddp_spawn."
+                        f"trainer.strategy={self.options.get('strategy', 'auto')} would start the whole command again "
+                        "for each device: use trainer.strategy=ddp_spawn."
                     )
                 torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
                 yield trainer

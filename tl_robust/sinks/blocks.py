@@ -113,7 +113,6 @@ class Table:
         head: Column names.
         body: Cells as they read.
         names: How many leading columns are names.
-        closed: Folded away on the page.
         brief: Also in ``report.md``.
     """
 
@@ -121,7 +120,6 @@ class Table:
     head: Sequence[str]
     body: Sequence[Sequence[str]]
     names: int = 1
-    closed: bool = False
     brief: bool = False
 
 
@@ -134,10 +132,17 @@ class Panels:
 
 @dataclass(frozen=True)
 class Code:
-    """Text as it stands, folded away; not in ``report.md``."""
+    """Text as it stands; not in ``report.md``."""
 
-    title: str
     text: str
 
 
-Block = Text | Table | Panels | Code
+@dataclass(frozen=True)
+class Fold:
+    """Blocks that the page folds away under a title."""
+
+    title: str
+    blocks: Sequence[Text | Table | Code]
+
+
+Block = Text | Table | Panels | Code | Fold

@@ -9,6 +9,7 @@ import io
 import json
 import math
 from collections.abc import Iterable, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -45,14 +46,22 @@ def points(rows: Sequence[Row], names: Names) -> list[dict[str, object]]:
 
 
 def hover(rows: Sequence[Row], names: Names, strategies: Sequence[str]) -> list[dict[str, object]]:
-    """One record for each eps: what the tooltip says of every strategy."""
+    """One record for each eps: the strip that belongs to it, and what its tooltip says of every strategy."""
+    eps = grid(rows)
+    unit = _linear_below(eps)
+    place = [math.log1p(size / unit) for size in eps]  # as the axis puts it
+    middle = [unit * math.expm1((left + right) / 2) for left, right in pairwise(place)]
     found: dict[float | None, dict[str, object]] = {
-        eps: {"x": eps, "eps": eps_text(eps)} | {f"s{place}": "-" for place in range(len(strategies))}
-        for eps in grid(rows)
+        size: {"from": left, "to": right, "eps": eps_text(size)} | {f"s{i}": "-" for i in range(len(strategies))}
+        for size, left, right in zip(eps, [0.0, *middle], [*middle, eps[-1]], strict=True)
     }
     for row in rows:
         found[row.eps][f"s{strategies.index(names.strategy(row.cell))}"] = f"{interval(row)}, n {row.n}"
     return list(found.values())
+
+
+def _linear_below(eps: Iterable[float]) -> float:
+    return min((size for size in eps if size > 0), default=1.0)
 
 
 def limits(metric: str, rows: Iterable[Row]) -> tuple[float, float]:
@@ -83,16 +92,13 @@ def lines(
 
     data = alt.NamedData(name="points") if values is None else alt.InlineData(values=values)
     labels = f"{json.dumps([eps_text(size) for size in eps])}[indexof({json.dumps(list(eps))}, datum.value)]"
-    first = min((size for size in eps if size > 0), default=1.0)
-    x = (
-        alt.X("x:Q", title="eps")
-        .scale(type="symlog", constant=first, domain=[0, max(eps) or 1.0], nice=False)
-        .axis(values=list(eps), labelExpr=labels, labelOverlap="greedy", labelFlush=False, grid=False)
-    )
+    width = alt.Scale(type="symlog", constant=_linear_below(eps), domain=[0, max(eps) or 1.0], nice=False)
+    ticks = alt.Axis(values=list(eps), labelExpr=labels, labelOverlap="greedy", labelSeparation=4, grid=False)
+    x, start = (alt.X(f"{name}:Q", title="eps", scale=width, axis=ticks) for name in ("x", "from"))
     scale = alt.Scale(domain=list(ends), nice=False, clamp=True)
     axis = alt.Axis(format="%" if unit(metric) == "share" else ".2~f", tickCount=5)
     y, low = (alt.Y(f"{name}:Q", title=None, scale=scale, axis=axis) for name in ("value", "low"))
-    legend = alt.Legend(orient="top", title=None, symbolStrokeWidth=2, labelLimit=400) if values is not None else None
+    legend = alt.Legend(orient="top", title=None, symbolOpacity=1, labelLimit=400) if values is not None else None
 
     def styles(found: Sequence[Any]) -> alt.Scale:
         return alt.Scale(domain=list(strategies), range=[found[i % len(found)] for i in range(len(strategies))])
@@ -107,11 +113,11 @@ def lines(
         base.mark_point(filled=True, size=52, opacity=1).encode(x=x, y=y, color=color, shape=shape),
     ]
     if values is None:
-        near = alt.selection_point(fields=["x"], nearest=True, on="pointerover", clear="pointerout", empty=False)
+        over = alt.selection_point(on="pointerover", clear="pointerout", empty=False)
         tips = [alt.Tooltip("eps:N"), *(alt.Tooltip(f"s{i}:N", title=name) for i, name in enumerate(strategies))]
-        rule = alt.Chart(alt.NamedData(name="hover")).mark_rule(strokeWidth=1, color="currentColor")
-        shown = alt.when(near).then(alt.value(0.5)).otherwise(alt.value(0))
-        layers.append(rule.encode(x=x, opacity=shown, tooltip=tips).add_params(near))
+        strips = alt.Chart(alt.NamedData(name="hover")).mark_rect(fill="currentColor")
+        shade = alt.when(over).then(alt.value(0.1)).otherwise(alt.value(0))
+        layers.append(strips.encode(x=start, x2="to:Q", opacity=shade, tooltip=tips).add_params(over))
     return alt.LayerChart(layer=layers)
 
 

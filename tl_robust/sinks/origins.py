@@ -7,15 +7,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from tl_robust.sinks.blocks import MARKS, Block, Code, Names, Table, Text, grouped
+from tl_robust.sinks.blocks import MARKS, Block, Code, Fold, Names, Table, Text, grouped
 from tl_robust.trust.base import worst
 from tl_robust.types import Result
 
 
-def records(title: str, items: Sequence[Mapping[str, Any]], closed: bool = False, brief: bool = False) -> Table:
+def records(title: str, items: Sequence[Mapping[str, Any]], brief: bool = False) -> Table:
     """A table of mappings; their keys are the columns."""
     head = list(dict.fromkeys(name for item in items for name in item))
-    return Table(title, head, [[_text(item.get(name)) for name in head] for item in items], closed=closed, brief=brief)
+    return Table(title, head, [[_text(item.get(name)) for name in head] for item in items], brief=brief)
 
 
 def trust(results: Sequence[Result], names: Names) -> list[Block]:
@@ -38,7 +38,7 @@ def trust(results: Sequence[Result], names: Names) -> list[Block]:
 
 def made(results: Sequence[Result], config_yaml: str) -> list[Block]:
     """The configuration, what all cells share, every model, and every cell with its keys."""
-    blocks: list[Block] = [Code("Configuration", config_yaml)] if config_yaml else []
+    blocks: list[Block] = [Fold("Configuration", [Code(config_yaml)])] if config_yaml else []
     if not results:
         return blocks
     flat = [dict(_flat(result.provenance)) for result in results]
@@ -55,13 +55,13 @@ def made(results: Sequence[Result], config_yaml: str) -> list[Block]:
         roles.setdefault(str(model["key"]), []).append(role)
     rows = [{**model, "used as": ", ".join(sorted(set(roles[key])))} for key, model in models.items()]
     if rows:
-        blocks.append(records(f"Lineage: the {len(rows)} models behind these numbers", rows, closed=True))
+        blocks.append(Fold(f"Lineage: {len(rows)} models", [records("Every model, once; keys as below", rows)]))
     cells = [
         {"cell": str(result.cell), "trust": MARKS[result.verdict.level], "key": result.key}
         | {name: value for name, value in item.items() if name not in shared}
         for result, item in zip(results, flat, strict=True)
     ]
-    blocks.append(records(f"All {len(cells)} cells; keys by their first 12 characters", cells, closed=True))
+    blocks.append(Fold(f"All {len(cells)} cells", [records("Keys by their first 12 characters", cells)]))
     return blocks
 
 

@@ -16,12 +16,13 @@ from string import Template
 
 from tl_robust.files import write_atomically
 from tl_robust.sinks import origins, sections
-from tl_robust.sinks.blocks import MARKS, Block, Code, Names, Panels, Table, Text, grid
+from tl_robust.sinks.blocks import MARKS, Block, Code, Fold, Names, Panels, Table, Text, grid
 from tl_robust.sinks.charts import COLORS, DASHES, SHAPES, figure, hover, limits, lines, points
 from tl_robust.sinks.table import Row
 from tl_robust.types import Result
 
 __all__ = ["figure", "write"]
+NUMBER = r"(\d+\.\d %)( \[[^\]]*\])"  # a percentage with its interval, never broken over lines
 Section = tuple[str, list[Block]]
 
 
@@ -123,31 +124,33 @@ def _legend(strategies: Iterable[str]) -> str:
     return f'<ul class="legend" aria-label="Strategies">{"".join(items)}</ul>'
 
 
-def _html(block: Text | Table | Code) -> str:
+def _html(block: Text | Table | Code | Fold) -> str:
+    if isinstance(block, Fold):
+        inside = "".join(map(_html, block.blocks))
+        return f"<details><summary>{html.escape(block.title)}</summary>{inside}</details>"
     if isinstance(block, Text):
         heading = f"<h3>{html.escape(block.heading)}</h3>" if block.heading else ""
-        text = re.sub(r"-?\d+\.\d %", r"<strong>\g<0></strong>", html.escape(block.text))
+        text = re.sub(NUMBER, r'<span class="number"><strong>\1</strong>\2</span>', html.escape(block.text))
         return heading + (f"<p>{text}</p>" if text else "")
-    title = html.escape(block.title)
     if isinstance(block, Code):
-        code = f'<pre tabindex="0"><code>{html.escape(block.text)}</code></pre>'
-        return f"<details><summary>{title}</summary>{code}</details>"
+        return f'<pre tabindex="0"><code>{html.escape(block.text)}</code></pre>'
+    title = html.escape(block.title)
     head = "".join(f'<th scope="col">{html.escape(name)}</th>' for name in block.head)
     body = "".join(
         f"<tr>{''.join(_cell(text, place < block.names) for place, text in enumerate(row))}</tr>" for row in block.body
     )
-    caption = "" if block.closed else f"<caption>{title}</caption>"
-    table = (
+    return (
         f'<div class="scroll" tabindex="0" role="region" aria-label="{title}">'
-        f"<table>{caption}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
+        f"<table><caption>{title}</caption><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
     )
-    return f"<details><summary>{title}</summary>{table}</details>" if block.closed else table
 
 
 def _cell(text: str, name: bool) -> str:
     level = next((level for level, mark in MARKS.items() if mark == text), "")
     inside = f'<span class="{level}">{text}</span>' if level else html.escape(text)
-    return f'<th scope="row">{inside}</th>' if name else f"<td>{inside}</td>"
+    if name:
+        return f'<th scope="row">{inside}</th>'
+    return f'<td class="long">{inside}</td>' if len(text) > 60 else f"<td>{inside}</td>"
 
 
 def _markdown(bench: str, ran: str, found: Sequence[Section]) -> str:
@@ -161,6 +164,8 @@ def _markdown(bench: str, ran: str, found: Sequence[Section]) -> str:
 def _markdown_block(block: Block) -> list[str]:
     if isinstance(block, Text):
         return [text for text in (f"### {_escaped(block.heading)}" * bool(block.heading), _escaped(block.text)) if text]
+    if isinstance(block, Fold):
+        return [text for inside in block.blocks for text in _markdown_block(inside)]
     if not isinstance(block, Table) or not block.brief:
         return []
     lines = [block.head, ["---"] * len(block.head), *block.body]

@@ -5,7 +5,7 @@ Each function returns the blocks of one section.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import combinations
 
@@ -14,6 +14,7 @@ from tl_robust.sinks.blocks import (
     MARKS,
     VIEWS,
     Block,
+    Fold,
     Names,
     Panels,
     Table,
@@ -28,6 +29,12 @@ from tl_robust.sinks.table import Row
 from tl_robust.types import Outcome, Result
 
 TRANSFER = ("transfer_ratio", "surrogate_ratio", "match_rate")
+NOTES = {
+    "transfer_ratio": "The paper's own formula could not be read: this reading of it is unconfirmed. "
+    "No point is drawn where a ratio is undefined (n/a in the table), and points beyond an axis sit on its edge.",
+    "half_eps": "Where a curve never falls that far it is the largest eps of the grid: read it as at least. "
+    "In [0,1] pixel units: 0.0314 is 8/255.",
+}
 
 
 def ran(results: Sequence[Result], names: Names) -> str:
@@ -97,9 +104,12 @@ def _sentences(eps: str, black: Mapping[str, Row], white: Mapping[str, Row]) -> 
         yield f"These intervals overlap for {', '.join(pairs)}." if pairs else "These intervals do not overlap."
     elif ranked:
         yield f"At eps {eps} an attacker with the public source model leaves {listed(ranked)}."
+    levels = {row.trust for row in [*black.values(), *white.values()]} - {"green"}
     if white:
         own = sorted(white.items(), key=lambda item: item[1].value)
         yield f"An attacker with the victim itself leaves {listed(own)}{'' if black else f' at eps {eps}'}."
+    if levels:
+        yield f"Some of these numbers are {' or '.join(sorted(levels))}: see Trust."
 
 
 def curves(summary: Sequence[Row], names: Names, metrics: Sequence[str]) -> list[Block]:
@@ -112,21 +122,17 @@ def curves(summary: Sequence[Row], names: Names, metrics: Sequence[str]) -> list
         title = {key: VIEWS[key[1]] if len(metrics) == 1 else key[0] for key in wanted}
         blocks.append(Text("", group))
         blocks.append(Panels([(title[key], key[0], found[key]) for key in wanted]))
-        blocks.extend(
-            _by_eps(f"{group}: {key[0]}, {key[1]} box", found[key], names, brief=key[0] == metrics[0]) for key in wanted
-        )
-    if rows:
-        notes = [f"{metric}: {METRICS[metric].doc}" for metric in metrics]
-        if "transfer_ratio" in metrics:
-            notes.append("The original paper's formula could not be read: transfer_ratio is our unconfirmed reading.")
-            notes.append(
-                "No point where a ratio is undefined (n/a in the table); values beyond the axis sit on its edge."
-            )
-        return [*map(Text, notes), *blocks]
-    return blocks
+        tables = [_by_eps(f"{key[0]}, {key[1]} box", found[key], names, key[0] == metrics[0]) for key in wanted]
+        blocks.append(Fold(f"Numbers of {group}", tables))
+    there = {row.metric for row in rows}
+    return [*_meanings(metric for metric in metrics if metric in there), *blocks]
 
 
-def _by_eps(title: str, rows: Sequence[Row], names: Names, brief: bool = False) -> Table:
+def _meanings(metrics: Iterable[str]) -> list[Block]:
+    return [Text(f"{metric}: {METRICS[metric].doc} {NOTES.get(metric, '')}".strip()) for metric in metrics]
+
+
+def _by_eps(title: str, rows: Sequence[Row], names: Names, brief: bool) -> Table:
     lines = grouped(rows, lambda row: names.strategy(row.cell))
     at = {(row.eps, label): row for label, found in lines.items() for row in found}
     sizes = {row.n for row in rows}
@@ -136,15 +142,18 @@ def _by_eps(title: str, rows: Sequence[Row], names: Names, brief: bool = False) 
         return "-" if row is None else interval(row) + (f" ({row.n})" if sizes else "")
 
     body = [(eps_text(eps), *(text(at.get((eps, label))) for label in lines)) for eps in grid(rows)]
-    return Table(title, ("eps", *lines), body, closed=True, brief=brief)
+    return Table(title, ("eps", *lines), body, brief=brief)
 
 
 def others(summary: Sequence[Row], names: Names) -> list[Block]:
     """Tables of the metrics that have no chart."""
     shown = {"robust_accuracy", *TRANSFER}
     rows = [row for row in summary if row.metric not in shown and row.eps is not None]
-    groups = grouped(rows, lambda row: (row.metric, names.group(row.cell), row.cell.view))
-    return [_by_eps(f"{metric}, {group}, {view} box", found, names) for (metric, group, view), found in groups.items()]
+    blocks = _meanings(dict.fromkeys(row.metric for row in rows))
+    for group, members in grouped(rows, lambda row: names.group(row.cell)).items():
+        found = grouped(members, lambda row: f"{row.metric}, {row.cell.view} box")
+        blocks.append(Fold(f"Numbers of {group}", [_by_eps(title, found[title], names, False) for title in found]))
+    return blocks
 
 
 def whole_curves(summary: Sequence[Row], names: Names) -> list[Block]:
@@ -153,10 +162,11 @@ def whole_curves(summary: Sequence[Row], names: Names) -> list[Block]:
     metrics = list(dict.fromkeys(row.metric for row in rows))
     cells = grouped(rows, lambda row: (names.group(row.cell), f"{row.cell.view} box", names.strategy(row.cell)))
     at = {(cell, row.metric): interval(row) for cell, found in cells.items() for row in found}
-    body = [(*cell, *(at.get((cell, metric), "-") for metric in metrics)) for cell in cells]
-    notes: list[Block] = [Text(f"{metric}: {METRICS[metric].doc}") for metric in metrics]
+    order = list(dict.fromkeys(group for group, _, _ in cells))
+    ranked = sorted(cells, key=lambda cell: (order.index(cell[0]), cell[1]))
+    body = [(*cell, *(at.get((cell, metric), "-") for metric in metrics)) for cell in ranked]
     head = ("pair, attack", "view", "strategy", *metrics)
-    return [*notes, Table("Whole curves, [95 % interval]", head, body, names=3, brief=True)] if rows else []
+    return [*_meanings(metrics), Table("Whole curves, [95 % interval]", head, body, 3, brief=True)] if rows else []
 
 
 def clean(results: Sequence[Result], names: Names) -> list[Block]:
@@ -178,11 +188,8 @@ def clean(results: Sequence[Result], names: Names) -> list[Block]:
         victim = accuracy(seeds["black"] or seeds["white"], "clean_b")
         body.append((pair, label, victim, accuracy(seeds["black"], "clean_a") if seeds["black"] else "-"))
     head = ("pair", "strategy", "victim B", "source model A")
-    return (
-        [Table("Clean accuracy on the target's test images, [95 % interval]", head, body, 2, brief=True)]
-        if body
-        else []
-    )
+    title = "Clean accuracy on the target's test images, [95 % interval]"
+    return [Table(title, head, body, names=2, brief=True)] if body else []
 
 
 def _unharmed(outcome: Outcome, model: str) -> Outcome:

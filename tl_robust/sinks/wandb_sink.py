@@ -1,7 +1,6 @@
-"""Weights & Biases: one run a cell, closed, read back and compared with what was logged.
+"""Weights & Biases: one run a cell, read back after its end. A view only: what fails is reported, never raised.
 
-W&B is a view, the store is the truth: a run that fails is reported, never raised, and the next publish replaces it.
-``wandb/published/<key>.json`` is written once a run was read back; a cell with an intact record is skipped.
+``wandb/published/<key>.json`` is written once a run was read back and found as logged; such a cell is skipped.
 """
 
 from __future__ import annotations
@@ -31,22 +30,13 @@ from tl_robust.sinks.table import rows as table_rows
 from tl_robust.types import Result
 
 VERSION = 1  # of what is logged: another version publishes every cell again
-MODES = {"online": "online", "offline": "offline", "disabled": "disabled", "run": "online", "dryrun": "offline"}
-ON = ("silent", "disable_code", "disable_git", "sagemaker_disable", "finish_timeout_raises", "x_disable_meta",
-      "x_disable_stats", "x_disable_machine_info")  # fmt: skip
+RECORD = "published/{}.json"
 README = b"Runs of Weights & Biases. View: `wandb leet .` Upload: `wandb sync offline-run-*`\n"
+MODES = {"online": "online", "offline": "offline", "disabled": "disabled", "run": "online", "dryrun": "offline"}
+ON = ("silent", "disable_git", "sagemaker_disable", "x_disable_stats", "x_disable_machine_info")
 OFF = ("use_dot_wandb", "symlink", "save_code", "x_save_requirements")
-# Who the user is and how to reach the server. Everything else that starts with WANDB_ (a sweep's or a parent's run id,
-# a resume mode, a name) belongs to another program and would rename or merge our runs.
-KEPT = (
-    "API_KEY",
-    "IDENTITY_TOKEN_FILE",
-    "CREDENTIALS_FILE",
-    "BASE_URL",
-    "ENTITY",
-    "CONFIG_DIR",
-    "INSECURE_DISABLE_SSL",
-)
+QUIET = {**dict.fromkeys(ON, True), **dict.fromkeys(OFF, False), "console": "off", "init_timeout": 30}
+KEPT = ("API_KEY", "IDENTITY_TOKEN_FILE", "BASE_URL", "ENTITY", "CONFIG_DIR", "INSECURE_DISABLE_SSL")
 
 
 @dataclass(frozen=True)
@@ -98,15 +88,13 @@ def resolve_mode(settings: WandbSettings) -> str:
         ConfigError: ``WANDB_MODE`` is unknown, or the mode is online and no API key is found.
     """
     mode = os.environ.get("WANDB_MODE") or settings.mode
-    saved, key_found = _account()
-    if mode == "auto":
-        mode = MODES.get(saved, "online")
-        return mode if mode != "online" or key_found else "offline"
-    if mode not in MODES:
+    if mode not in (*MODES, "auto"):
         raise ConfigError(f"WANDB_MODE must be online, offline or disabled, got {mode!r}.")
-    if MODES[mode] == "online" and not key_found:
+    saved, key_found = _account()
+    wanted = MODES.get(saved, "online") if mode == "auto" else MODES[mode]
+    if wanted == "online" and not key_found and mode != "auto":
         raise ConfigError("W&B finds no API key: run `wandb login`, set WANDB_API_KEY or use wandb.mode=offline.")
-    return MODES[mode]
+    return "offline" if wanted == "online" and not key_found else wanted
 
 
 def publish(
@@ -143,32 +131,28 @@ def publish(
                 pending.append((result, content))
         skipped = len(results) - len(pending)
         while pending:
-            with _session(problems) as start:
+            with _session() as start:
                 while pending:
                     result, content = pending[0]
                     try:
                         logged.append((result, content, mode, _log(start, home, content, mode)))
                     except Exception as error:  # noqa: BLE001 - a view must not stop the bench; the user is told
-                        reason = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
+                        reason = f"{type(error).__name__}: {error}".splitlines()[0]
                         problems.append(f"{result.cell}: W&B {mode} failed ({reason}).")
                         if mode == "online":  # the cell again, with a new service: this one still holds the run's id
                             mode = "offline"
                             break
-                    pending.pop(0)
-                    tick(result)
-        for (
-            result,
-            content,
-            how,
-            file,
-        ) in logged:  # only now: a run's file is complete for certain once its service ended
+                    tick(pending.pop(0)[0])
+        for result, content, how, file in logged:  # a file is complete for certain only when W&B's service has ended
             problem = check(file, result.key, content["history"])
             if problem:
                 problems.append(f"{result.cell}: its W&B run {problem}; publish again to replace it.")
-                continue
-            entry = {"mode": how, "file": file.relative_to(home).as_posix(), "bytes": file.stat().st_size}
-            write_atomically(home / content["record"], json.dumps(entry | {"digest": digest(content)}).encode())
-            written += 1
+            else:
+                entry = {"mode": how, "bytes": file.stat().st_size, "file": "/".join(file.parts[-2:])}
+                write_atomically(
+                    home / RECORD.format(result.key), json.dumps(entry | {"digest": digest(content)}).encode()
+                )
+                written += 1
     return Published(mode, home, written, skipped, tuple(problems))
 
 
@@ -182,14 +166,11 @@ def check(file: Path, key: str, rows: Sequence[Mapping[str, float]]) -> str:
     found = [record["history"]["item"] for record in records if record["type"] == "history"]
     ids = {record["run"]["run_id"] for record in records if record["type"] == "run"}
     codes = [record["exit"].get("exit_code", 0) for record in records if record["type"] == "exit"]
-    if done.returncode:
-        return f"cannot be read back ({done.stderr.strip().partition(chr(10))[0]})"
     if len(found) != len(rows) or len(codes) != 1:
-        ends = "an" if codes else "no"
-        return f"has {len(found)} of {len(rows)} rows and {ends} exit record (disk full, or killed while writing)"
-    if [{name: row[name] for name in row if not name.startswith("_")} for row in found] != list(rows):
-        return "holds other numbers than were logged"
-    return "" if codes == [0] and ids == {key} else f"has exit code {codes[0]} and id {ids}, not 0 and {key}"
+        why = done.stderr.strip() or "disk full, or killed while writing"
+        return f"has {len(found)} of {len(rows)} rows and {len(codes)} exit records ({why})"
+    logged = [{name: row[name] for name in row if not name.startswith("_")} for row in found]
+    return "" if logged == list(rows) and codes == [0] and ids == {key} else "does not hold what was logged"
 
 
 def _account() -> tuple[str, bool]:
@@ -198,50 +179,41 @@ def _account() -> tuple[str, bool]:
     found = bool(environ.get("WANDB_API_KEY") or environ.get("WANDB_IDENTITY_TOKEN_FILE"))
     with contextlib.suppress(configparser.Error, UnicodeDecodeError):
         file.read(Path(environ.get("WANDB_CONFIG_DIR", "~/.config/wandb")).expanduser() / "settings")
-    saved = file.defaults()
-    host = urlsplit(environ.get("WANDB_BASE_URL") or saved.get("base_url", "https://api.wandb.ai")).netloc
-    for path in [environ["NETRC"]] if environ.get("NETRC") else ["~/.netrc", "~/_netrc"]:
-        with contextlib.suppress(OSError, netrc.NetrcParseError, UnicodeDecodeError):
-            found = found or host in netrc.netrc(Path(path).expanduser()).hosts
-    return saved.get("mode", ""), found
+    host = urlsplit(environ.get("WANDB_BASE_URL") or file.defaults().get("base_url", "https://api.wandb.ai")).netloc
+    with contextlib.suppress(OSError, netrc.NetrcParseError, UnicodeDecodeError):
+        found = found or host in netrc.netrc(Path(environ.get("NETRC", "~/.netrc")).expanduser()).hosts
+    return file.defaults().get("mode", ""), found
 
 
 def _content(result: Result, config: Mapping[str, Any], settings: WandbSettings) -> dict[str, Any]:
     """Everything that is logged; undefined values (NaN) are left out, since W&B would keep them as strings."""
     history: dict[float, dict[str, float]] = {eps: {"eps": eps} for eps in result.outcome.eps.tolist()}
-    right = result.outcome.clean_b == result.outcome.label
-    summary: dict[str, Any] = {"clean_accuracy": right.double().mean().item(), "n": len(right)}
+    right = (result.outcome.clean_b == result.outcome.label).double()
+    summary: dict[str, Any] = {"clean_accuracy": right.mean().item(), "n": len(right), "trust": result.verdict.level}
     for row in table_rows(result):
         at, name = (summary, row.metric) if row.eps is None else (history[row.eps], f"robust/{row.metric}")
         values = {name: row.value, f"{name}_low": row.low, f"{name}_high": row.high}
         at |= {name: value for name, value in values.items() if math.isfinite(value)}
-    summary |= {"trust": result.verdict.level, "trust_reasons": " ".join(result.verdict.reasons)}
+    summary["trust_reasons"] = " ".join(result.verdict.reasons)
     parts = {**asdict(result.cell), "provenance": dict(result.provenance), "bench_config": dict(config)}
     run: dict[str, Any] = {"id": result.key, "project": settings.project, "entity": settings.entity or None}
     run |= {"name": str(result.cell)[:128], "group": result.cell.bench, "job_type": result.cell.view}
     run["tags"] = sorted({result.cell.strategy[:64], result.cell.view, result.verdict.level})
     run["config"] = json.loads(json.dumps(parts, default=str), parse_constant=str)
-    return {
-        "version": VERSION,
-        "record": f"published/{result.key}.json",
-        "run": run,
-        "history": list(history.values()),
-        "summary": summary,
-    }
+    return {"version": VERSION, "run": run, "history": list(history.values()), "summary": summary}
 
 
 def _is_published(home: Path, content: Mapping[str, Any], mode: str) -> bool:
     try:
-        record = json.loads((home / content["record"]).read_bytes())
-        whole = (home / record["file"]).stat().st_size == record["bytes"]
-        return bool(whole and record["digest"] == digest(content) and record["mode"] in (mode, "online"))
+        record = json.loads((home / RECORD.format(content["run"]["id"])).read_bytes())
+        same = record["digest"] == digest(content) and record["mode"] in (mode, "online")
+        return bool(same and (home / record["file"]).stat().st_size == record["bytes"])
     except (OSError, ValueError, TypeError, KeyError):
         return False
 
 
 def _log(start: Callable[..., Any], home: Path, content: Mapping[str, Any], mode: str) -> Path:
     """Replace a cell's run; returns its ``.wandb`` file."""
-    (home / content["record"]).unlink(missing_ok=True)
     for stale in home.glob(f"*run-*-{content['run']['id']}*"):  # `wandb sync` would upload it as well
         shutil.rmtree(stale)
     with start(**content["run"], dir=home.parent, mode=mode) as run:
@@ -254,28 +226,24 @@ def _log(start: Callable[..., Any], home: Path, content: Mapping[str, Any], mode
 
 
 @contextlib.contextmanager
-def _session(problems: list[str]) -> Iterator[Callable[..., Any]]:
+def _session() -> Iterator[Callable[..., Any]]:
     """Gives a ``wandb.init`` with one service for all runs, a silent terminal and no variables of other programs."""
     import wandb
 
-    flags = dict.fromkeys(ON, True) | dict.fromkeys(OFF, False)
-    settings = wandb.Settings.model_validate({**flags, "console": "off", "init_timeout": 30, "finish_timeout": 120})
+    settings = wandb.Settings.model_validate({**QUIET, "finish_timeout": 120, "finish_timeout_raises": True})
     before, alone = dict(os.environ), wandb.run is None
     with tempfile.TemporaryDirectory(prefix="tl_robust_wandb_") as cache:
         for name in before:
             if name.startswith("WANDB_") and name.removeprefix("WANDB_") not in KEPT:
-                del os.environ[name]
+                del os.environ[name]  # a sweep's or a parent's run id, a resume mode would rename or merge our runs
         os.environ |= {"WANDB_CACHE_DIR": cache, "WANDB_ERROR_REPORTING": "false"}
         try:
             if alone:
                 wandb.setup(settings)
-            # Without create_new a second init returns the first run.
-            yield functools.partial(wandb.init, reinit="create_new", settings=settings)
+            yield functools.partial(wandb.init, reinit="create_new", settings=settings)  # else init gives the first run
         finally:
-            try:
-                if alone:  # else the caller's own run goes on with this service
+            if alone:  # else the caller's own run goes on with this service
+                with contextlib.suppress(Exception, SystemExit):  # what a failed service lost is found by the check
                     wandb.teardown()
-            except (Exception, SystemExit) as error:  # noqa: BLE001 - it exits the process where its service failed
-                problems.append(f"W&B's service failed ({type(error).__name__}): look into the logs of its runs.")
             del os.environ["WANDB_CACHE_DIR"], os.environ["WANDB_ERROR_REPORTING"]
             os.environ.update(before)

@@ -1,0 +1,51 @@
+# The two commands are `make bench` and `make test`; `make help` lists all.
+PYTHON ?= python3
+BENCH ?= auto
+ARGS ?=
+BIN := .venv/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help setup bench plan report test test-slow test-gpu check format
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: .venv/.run ## make .venv with what a bench needs (every target below does it by itself)
+
+bench: .venv/.run ## run a bench: BENCH=name (digits on a CUDA device, else embedded), ARGS="key=value ..."
+	@$(BIN)/tl-robust run $(BENCH) $(ARGS)
+
+plan: .venv/.run ## show what would run and what is done: BENCH, ARGS as above
+	@$(BIN)/tl-robust plan $(BENCH) $(ARGS)
+
+report: .venv/.run ## write tables and report again from the store: BENCH, ARGS as above
+	@$(BIN)/tl-robust report $(BENCH) $(ARGS)
+
+test: .venv/.dev ## run the tests, with coverage of the package
+	$(BIN)/python -m pytest --cov --cov-report=term-missing:skip-covered $(ARGS)
+
+test-slow: .venv/.dev ## run the tests that take minutes (killed runs)
+	$(BIN)/python -m pytest -m slow $(ARGS)
+
+test-gpu: .venv/.dev ## run the tests that need a CUDA device
+	$(BIN)/python -m pytest -m gpu $(ARGS)
+
+check: .venv/.dev ## format, lint, types
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+format: .venv/.dev ## format the code and fix what lint can
+	$(BIN)/ruff check --fix-only .
+	$(BIN)/ruff format .
+
+.venv/.run: pyproject.toml
+	@$(PYTHON) -c 'import sys; v = sys.version_info; v >= (3, 11) or sys.exit(f"error: Python 3.11 or newer is needed, found {v.major}.{v.minor}: run make PYTHON=python3.11")'
+	@echo "Installing into .venv (once; torch is large)"
+	@$(PYTHON) -m venv .venv
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
+	@touch $@
+
+.venv/.dev: .venv/.run
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $@
