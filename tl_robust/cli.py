@@ -5,8 +5,11 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import subprocess
 import sys
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -71,6 +74,7 @@ def _parser() -> argparse.ArgumentParser:
             command.add_argument("--json", action="store_true", help="print JSON")
         if name == "run":
             command.add_argument("--plain", action="store_true", help="lines instead of progress bars")
+            command.add_argument("--helper", action="store_true", help=argparse.SUPPRESS)
     return parser
 
 
@@ -97,10 +101,15 @@ def _run(parsed: argparse.Namespace, console: Console) -> int:
     from tl_robust.bench.plan import make_plan
     from tl_robust.bench.store import Store
     from tl_robust.files import write_atomically
+    from tl_robust.sinks.wandb_sink import resolve_mode
     from tl_robust.terminal import observer
 
     config = _load(parsed)
     plan, store = make_plan(config.bench), Store(config.results / "store")
+    if parsed.helper:
+        threading.Thread(target=_end_with_parent, daemon=True).start()
+        runner.run(plan, config.bench, store)
+        return 0
     counts = plan.counts(store)
     console.print(
         f"Bench {config.bench.name}: {counts['cells']} cells ({counts['done']} done) from {counts['trainings']} "
@@ -108,10 +117,32 @@ def _run(parsed: argparse.Namespace, console: Console) -> int:
         highlight=False,
         soft_wrap=True,
     )
+    resolve_mode(config.wandb)  # says now, not after an hour, that a key is missing
     write_atomically(config.results / config.bench.name / "config.yaml", config.text.encode())
-    with observer(console, parsed.plain) as watch:
+    count = min(config.workers, len(plan.groups)) - 1 if counts["done"] < counts["cells"] else 0
+    with _helpers(parsed, count), observer(console, parsed.plain) as watch:
         finished = runner.run(plan, config.bench, store, watch)
     return _write(config, finished, console, publish=True)
+
+
+@contextmanager
+def _helpers(parsed: argparse.Namespace, count: int) -> Iterator[None]:
+    """Runs of the same bench beside this one: the store's locks share the work among them."""
+    command = [sys.executable, "-m", "tl_robust.cli", "run", "--helper", parsed.bench, *parsed.overrides]
+    with ExitStack() as stack:
+        for _ in range(count):
+            process = subprocess.Popen(
+                command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+            )
+            stack.callback(process.wait)
+            stack.callback(process.kill)
+        yield
+
+
+def _end_with_parent() -> None:
+    """End this process when the pipe from its parent closes, however the parent ended."""
+    sys.stdin.read()
+    os._exit(1)
 
 
 def _report(parsed: argparse.Namespace, console: Console) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
@@ -81,6 +82,7 @@ class BenchFile:
         recipe: Recipe of trainings.
         recipes: Fields of the recipe that differ for a domain.
         attack_batch: Images an attack works on at a time.
+        workers: Processes that share the work; 0 is one a CPU core (at most 4), and 1 with a CUDA device.
         trainer: Options of the Lightning Trainer (accelerator, devices, precision, strategy, ...).
         wandb: Weights & Biases.
         plugins: Folders of plugin files, relative to the bench file.
@@ -96,6 +98,7 @@ class BenchFile:
     recipe: Recipe = field(default_factory=Recipe)
     recipes: dict[str, dict[str, Any]] = field(default_factory=dict)
     attack_batch: int = 250
+    workers: int = 0
     trainer: dict[str, Any] = field(default_factory=dict)
     wandb: WandbSettings = field(default_factory=WandbSettings)
     plugins: list[str] = field(default_factory=list)
@@ -110,6 +113,7 @@ class Config:
         bench: What runs.
         wandb: Weights & Biases.
         results: Folder of results.
+        workers: Processes that share the work.
         text: The whole configuration as YAML.
         settings: The same as plain values.
     """
@@ -117,6 +121,7 @@ class Config:
     bench: Bench
     wandb: WandbSettings
     results: Path
+    workers: int
     text: str
     settings: dict[str, Any]
 
@@ -140,7 +145,7 @@ def load(path: Path, overrides: Sequence[str] = ()) -> Config:
     for folder in file.plugins:
         load_plugins(path.parent / folder)
     settings = cast(dict[str, Any], OmegaConf.to_container(merged))
-    return Config(_resolve(file), file.wandb, Path(file.results), OmegaConf.to_yaml(merged), settings)
+    return Config(_resolve(file), file.wandb, Path(file.results), _workers(file), OmegaConf.to_yaml(merged), settings)
 
 
 def load_data(overrides: Sequence[str]) -> DataSettings:
@@ -232,6 +237,19 @@ def _resolve(file: BenchFile) -> Bench:
         recipes=file.recipes,
         trainer=_trainer_options(file.trainer),
         attack_batch=file.attack_batch,
+    )
+
+
+def _workers(file: BenchFile) -> int:
+    if file.workers < 0:
+        raise ConfigError(f"workers must be 0 (one a CPU core) or more, got {file.workers}.")
+    if file.workers:
+        return file.workers
+    on_cpu = file.trainer.get("accelerator") == "cpu" or not torch.cuda.is_available()
+    return (
+        min(4, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
+        if on_cpu
+        else 1
     )
 
 

@@ -8,10 +8,11 @@ from typing import Self
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
-from rich.table import Table
+from rich.table import Column, Table
 
 from tl_robust.bench.observer import Stage
 from tl_robust.sinks.table import Row
+from tl_robust.types import Cell
 
 ROWS = 40
 STAGES: dict[Stage, str] = {"training": "trainings", "attack": "attacks"}
@@ -134,31 +135,37 @@ def eps_label(eps: float) -> str:
 
 
 def accuracy_table(summary: Sequence[Row]) -> Table:
-    """Accuracy under attack over eps, a row for each line of the curves, at most one screen."""
+    """Accuracy under attack over eps, a row for each curve under a heading for each pair and attack; one screen."""
     rows = [row for row in summary if row.metric == "robust_accuracy" and row.eps is not None]
     grid = sorted({row.eps for row in rows if row.eps is not None})
     shown = grid if len(grid) <= 9 else grid[:: -(-len(grid) // 9)]
-    table = Table(title="Accuracy under attack in %, mean over seeds", title_justify="left", box=None, pad_edge=False)
-    for name in ("pair", "attack", "view", "strategy"):
-        table.add_column(name, no_wrap=True)
-    for eps in shown:
-        table.add_column(eps_label(eps), justify="right", no_wrap=True)
-    lines: dict[tuple[str, str, str, str], dict[float, Row]] = {}
+    several_networks = len({row.cell.network for row in rows}) > 1
+    table = Table(
+        Column("view", no_wrap=True),
+        Column("strategy", no_wrap=True),
+        *(Column(eps_label(eps), justify="right", no_wrap=True) for eps in shown),
+        title="Accuracy under attack in %, mean over seeds",
+        title_justify="left",
+        box=None,
+        pad_edge=False,
+    )
+    groups: dict[str, dict[Cell, dict[float | None, Row]]] = {}
     for row in rows:
         cell = row.cell
-        common = f" ({cell.common})" if cell.common else ""
-        view: str = cell.view
-        key = (f"{cell.source}-{cell.target}", f"{cell.attack} {cell.norm}", view, cell.strategy + common)
-        if len({row.cell.network for row in rows}) > 1:
-            key = (f"{key[0]} {cell.network}", *key[1:])
-        lines.setdefault(key, {})[row.eps or 0.0] = row
-    before: tuple[str, ...] = ("", "", "")
-    for key, line in sorted(lines.items(), key=lambda item: item[0][:3])[:ROWS]:
-        # a name is printed where it changes, so that the eye finds the groups
-        head = [name if key[: place + 1] != before[: place + 1] else "" for place, name in enumerate(key[:3])]
-        values = [f"{100 * line[eps].value:.1f}" if eps in line else "" for eps in shown]
-        table.add_row(*head, key[3], *values)
-        before = key[:3]
-    if len(lines) > ROWS:
-        table.caption = f"{len(lines) - ROWS} more rows in summary.csv"
+        network = f", {cell.network}" if several_networks else ""
+        heading = f"{cell.source} to {cell.target}, {cell.attack} {cell.norm}{network}"
+        groups.setdefault(heading, {}).setdefault(cell, {})[row.eps] = row
+    left = ROWS
+    for heading, curves in groups.items():
+        if left > 0:
+            table.add_section()
+            table.add_row(f"[bold]{heading}", end_section=False)
+        for cell, curve in sorted(curves.items(), key=lambda item: item[0].view):
+            if left > 0:
+                values = [f"{100 * curve[eps].value:.1f}" if eps in curve else "" for eps in shown]
+                strategy = f"{cell.strategy} ({cell.common})" if cell.common else cell.strategy
+                table.add_row(f"  {cell.view}", strategy, *values)
+            left -= 1
+    if left < 0:
+        table.caption = f"{-left} more rows in summary.csv"
     return table

@@ -12,7 +12,7 @@ from tl_robust.bench.observer import Observer
 from tl_robust.bench.plan import Plan
 from tl_robust.bench.spec import Bench
 from tl_robust.bench.store import Kind, Store, pack_outcome, pack_weights
-from tl_robust.bench.work import Worker
+from tl_robust.bench.work import Made, Worker
 from tl_robust.errors import InputError, StoreError
 
 WAIT_SECONDS = 0.2
@@ -89,10 +89,11 @@ class Executor:
             if not held:
                 return False
             if self._present("weights", training.key):
-                self._observer.drop("training", _epochs(training))
+                made = self._store.manifest("weights", training.key)["made"]
+                self._observer.advance("training", _epochs(training))
+                self._observer.end("training", str(training), made["seconds"], _note(made))
                 return True
             self._observer.begin("training", str(training))
-            start = time.perf_counter()
             try:
                 weights = self._store.read_weights(parent.key) if parent else None
                 state, made = self._worker.train(
@@ -104,8 +105,7 @@ class Executor:
             except Exception as error:  # noqa: BLE001  (one node must not stop the others; the trace is kept)
                 self._fail(training.key, str(training), _first_line(error), traceback.format_exc())
                 return True
-            note = f"validation {made['val_accuracy']:.1%}" if "val_accuracy" in made else ""
-            self._observer.end("training", str(training), time.perf_counter() - start, note)
+            self._observer.end("training", str(training), made["seconds"], _note(made))
             self._whole.add(training.key)
         return True
 
@@ -129,10 +129,10 @@ class Executor:
                 return False
             wanted = [judgment for judgment in wanted if not self._present("outcomes", judgment.key)]
             if not wanted:
-                self._observer.drop("attack", _images(group))
+                self._observer.advance("attack", _images(group))
+                self._observer.end("attack", label, self._seconds(judgments), "")
                 return True
             self._observer.begin("attack", label)
-            start = time.perf_counter()
             try:
                 victims = {
                     judgment.key: (judgment.victim, self._store.read_weights(judgment.victim.key))
@@ -152,8 +152,13 @@ class Executor:
                 for judgment in wanted:
                     self._fail(judgment.key, label, _first_line(error), traceback.format_exc())
                 return True
-            self._observer.end("attack", label, time.perf_counter() - start, "")
+            self._observer.end("attack", label, made["seconds"], "")
         return True
+
+    def _seconds(self, judgments: Sequence[Judgment]) -> float:
+        """Time another process took; 0 where all failed here."""
+        done = [item for item in judgments if item.key not in self.failures]
+        return float(self._store.manifest("outcomes", done[0].key)["made"]["seconds"]) if done else 0.0
 
     def _present(self, kind: Kind, key: str) -> bool:
         """Whether an entry is present and whole; a damaged one is named, and will be computed again."""
@@ -175,6 +180,10 @@ class Executor:
 
 def _first_line(error: Exception) -> str:
     return f"{type(error).__name__}: {(str(error).splitlines() or ['-'])[0]}"
+
+
+def _note(made: Made) -> str:
+    return f"validation {made['val_accuracy']:.1%}" if "val_accuracy" in made else ""
 
 
 def _epochs(training: Training) -> int:

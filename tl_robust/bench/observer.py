@@ -23,7 +23,7 @@ class Observer(Protocol):
         """An item is done."""
 
     def drop(self, stage: Stage, work: int) -> None:
-        """An item needs no work any more: another process did it, or what it needs failed."""
+        """An item is not done here: what it needs failed."""
 
     def warn(self, message: str) -> None:
         """Something the user should know."""

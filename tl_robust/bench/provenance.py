@@ -43,4 +43,4 @@ def device_name(device: torch.device) -> str:
     """The device in words."""
     if device.type == "cuda":
         return str(torch.cuda.get_device_name(device))
-    return f"{device.type} ({platform.machine()}, {torch.get_num_threads()} threads)"
+    return f"{device.type} ({platform.machine()})"

@@ -106,10 +106,13 @@ class Worker:
 
     @contextmanager
     def _trainer(self, callbacks: list[Callback], **options: Any) -> Iterator[Trainer]:
-        """A quiet Trainer; Ctrl-C inside reaches the caller as KeyboardInterrupt."""
+        """A quiet Trainer on one CPU thread; Ctrl-C inside reaches the caller as KeyboardInterrupt."""
         log = logging.getLogger("lightning.pytorch")
-        level, handler = log.level, signal.getsignal(signal.SIGINT)
+        level, handler, threads = log.level, signal.getsignal(signal.SIGINT), torch.get_num_threads()
         log.setLevel(logging.WARNING)
+        torch.set_num_threads(
+            1
+        )  # processes share the work instead: faster for small networks, same numbers on any core
         try:
             with warnings.catch_warnings():
                 for category in (UserWarning, FutureWarning):
@@ -135,6 +138,7 @@ class Worker:
             raise KeyboardInterrupt from stopped
         finally:
             log.setLevel(level)
+            torch.set_num_threads(threads)
 
     @staticmethod
     def _made(trainer: Trainer, start: float) -> Made:

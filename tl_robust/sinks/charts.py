@@ -115,7 +115,7 @@ def lines(
     if values is None:
         over = alt.selection_point(on="pointerover", clear="pointerout", empty=False)
         tips = [alt.Tooltip("eps:N"), *(alt.Tooltip(f"s{i}:N", title=name) for i, name in enumerate(strategies))]
-        strips = alt.Chart(alt.NamedData(name="hover")).mark_rect(fill="currentColor")
+        strips = alt.Chart(alt.NamedData(name="hover")).mark_rect(fill="currentColor", aria=False)
         shade = alt.when(over).then(alt.value(0.1)).otherwise(alt.value(0))
         layers.append(strips.encode(x=start, x2="to:Q", opacity=shade, tooltip=tips).add_params(over))
     return alt.LayerChart(layer=layers)

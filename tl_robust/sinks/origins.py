@@ -55,7 +55,7 @@ def made(results: Sequence[Result], config_yaml: str) -> list[Block]:
         roles.setdefault(str(model["key"]), []).append(role)
     rows = [{**model, "used as": ", ".join(sorted(set(roles[key])))} for key, model in models.items()]
     if rows:
-        blocks.append(Fold(f"Lineage: {len(rows)} models", [records("Every model, once; keys as below", rows)]))
+        blocks.append(Fold(f"Lineage: {len(rows)} models", [records("Keys by their first 12 characters", rows)]))
     cells = [
         {"cell": str(result.cell), "trust": MARKS[result.verdict.level], "key": result.key}
         | {name: value for name, value in item.items() if name not in shared}

@@ -10,6 +10,7 @@ import html
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
 from importlib.resources import files
 from pathlib import Path
 from string import Template
@@ -106,6 +107,7 @@ def _page(bench: str, ran: str, found: Sequence[Section], summary: Sequence[Row]
     )
 
 
+@cache
 def _bundle() -> str:
     import vl_convert
 

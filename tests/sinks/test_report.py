@@ -1,0 +1,242 @@
+"""The report: what it says is what the rows say, and the page needs nothing but itself."""
+
+import json
+import math
+import re
+import subprocess
+import sys
+from dataclasses import replace
+from html.parser import HTMLParser
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+import torch
+
+from tl_robust.metrics import METRICS
+from tl_robust.sinks import report
+from tl_robust.sinks.blocks import Names, eps_text, interval, number
+from tl_robust.sinks.charts import hover
+from tl_robust.sinks.table import summary
+from tl_robust.types import Cell, Outcome, Result, Verdict
+
+EPS = (0.0, 8 / 255, 16 / 255)
+LABEL = torch.zeros(100, dtype=torch.int64)
+# Of 100 images, so many are right at each eps: FineTune falls in the black box, Scratch in the white one.
+RIGHT = {
+    ("scratch", "black"): (95, 94, 90),
+    ("finetune", "black"): (96, 70, 58),
+    ("scratch", "white"): (95, 60, 20),
+    ("finetune", "white"): (96, 70, 30),
+}
+
+
+def outcome(right):
+    adv = torch.stack([(torch.arange(100) >= count).long() for count in right])
+    eps = torch.tensor(EPS, dtype=torch.float64)
+    size = eps.float()[:, None].expand(-1, 100)
+    zero, valid = torch.zeros(100, dtype=torch.bool), torch.ones(3, 100, dtype=torch.bool)
+    return Outcome(torch.arange(100), LABEL, adv[0], adv[0], adv, adv, size, eps, zero, valid)
+
+
+def result(strategy="scratch", view="black", seed=0, **cell):
+    found, white = outcome(RIGHT[strategy, view]), outcome(RIGHT[strategy, "white"]) if view == "black" else None
+    curves = {name: METRICS[name].curve(found, white) for name in METRICS.names() if view in METRICS[name].views}
+    place = Cell("bench", "src", "tgt", "dtn", strategy, "", "none", "fgsm", "linf", view, seed)
+    source = {"key": "a" * 64, "domain": "src", "parent": None}
+    victim = {"key": f"{strategy}-key", "domain": "tgt", "parent": source["key"] if strategy == "finetune" else None}
+    provenance = {"surrogate": source, "victim": victim, "device": "cpu", "versions": {"torch": "9.8.7"}}
+    return Result(f"{strategy}{view}{seed}", replace(place, **cell), found, white, curves, Verdict(), provenance)
+
+
+def grid(**cell):
+    return [result(strategy, view, **cell) for strategy, view in RIGHT]
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """Page and text of the grid."""
+    paths = report.write(tmp_path_factory.mktemp("report"), "bench", grid(), summary(grid()), "axes:\n  seed: [0]\n")
+    return [path.read_text("utf-8") for path in paths]
+
+
+def charts(page):
+    return json.loads(re.search(r'<script type="application/json" id="charts">(.*?)</script>', page)[1])
+
+
+class Page(HTMLParser):
+    """Text outside of scripts and styles, and every address in an attribute."""
+
+    def __init__(self, page):
+        super().__init__()
+        self.text, self.links, self.tags, self._silent = "", [], [], False
+        self.feed(page)
+
+    def handle_starttag(self, tag, attrs):
+        self._silent = tag in ("script", "style")
+        self.tags.append(tag)
+        self.links += [value for name, value in attrs if name in ("src", "href", "action", "data", "srcset")]
+
+    def handle_endtag(self, tag):
+        self._silent = False
+
+    def handle_data(self, data):
+        if not self._silent:
+            self.text += data
+
+
+def test_answer_has_the_numbers_of_the_rows_at_the_eps_of_the_largest_spread(made):
+    rows = {
+        (row.cell.strategy, row.cell.view): interval(row)
+        for row in summary(grid())
+        if row.metric == "robust_accuracy" and row.eps == EPS[2]
+    }
+    assert rows["finetune", "black"].startswith("58.0 % [")
+    expected = (
+        f"At eps 16/255 the public source model lets an attacker push finetune to {rows['finetune', 'black']}; "
+        f"scratch keeps {rows['scratch', 'black']}. These intervals do not overlap. An attacker with the victim itself "
+        f"leaves scratch {rows['scratch', 'white']} and finetune {rows['finetune', 'white']}."
+    )
+    page, text = made
+    assert expected in Page(page).text
+    assert expected in text
+    assert (
+        f"| src → tgt, fgsm linf | 16/255 | finetune | {rows['finetune', 'black']} | {rows['finetune', 'white']} "
+        "| ✔ green |"
+    ) in text
+
+
+def test_overlapping_intervals_are_named(tmp_path):
+    rows = [replace(row, low=0.0, high=1.0) if row.metric == "robust_accuracy" else row for row in summary(grid())]
+    _, text = report.write(tmp_path, "bench", grid(), rows, "")
+    assert "These intervals overlap for finetune and scratch." in text.read_text("utf-8")
+
+
+def test_every_row_stands_in_a_table(made):
+    shown = Page(made[0]).text
+    assert [row for row in summary(grid()) if interval(row) not in shown] == []
+
+
+def test_charts_hold_the_rows(made):
+    panel = charts(made[0])["panels"][0]
+    finetune = [point["value"] for point in panel["data"]["points"] if point["strategy"] == "finetune"]
+    assert "Black box" in panel["label"]
+    assert finetune == [0.96, 0.7, 0.58]
+    assert [strip["eps"] for strip in panel["data"]["hover"]] == ["0", "8/255", "16/255"]
+    assert panel["data"]["hover"][2]["s1"].startswith("58.0 % [")
+
+
+def test_strips_meet_between_the_points():
+    rows = [row for row in summary([result()]) if row.metric == "robust_accuracy"]
+    strips = hover(rows, Names(False, False), ["scratch"])
+    assert strips[0]["from"] == 0
+    assert strips[-1]["to"] == EPS[2]
+    for (left, right), below, above in zip(pairwise(strips), EPS, EPS[1:], strict=False):
+        assert left["to"] == right["from"]
+        assert below < left["to"] < above
+
+
+def test_undefined_is_na_in_the_table_and_no_point_in_the_chart(made):
+    at_zero = next(row for row in summary(grid()) if row.metric == "transfer_ratio" and row.eps == 0)
+    assert math.isnan(at_zero.value)
+    assert "| 0 | n/a | n/a |" in made[1]
+    panel = next(panel for panel in charts(made[0])["panels"] if panel["label"].startswith("transfer_ratio"))
+    assert [point["value"] for point in panel["data"]["points"] if point["x"] == 0] == [None, None]
+
+
+def test_same_arguments_same_bytes_in_another_process(made, tmp_path):
+    code = f"""
+import sys; sys.path.insert(0, {str(Path(__file__).parent)!r})
+import pathlib, test_report as t
+t.report.write(pathlib.Path({str(tmp_path)!r}), "bench", t.grid(), t.summary(t.grid()), "axes:\\n  seed: [0]\\n")
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)
+    assert [(tmp_path / name).read_text("utf-8") for name in ("report.html", "report.md")] == made
+
+
+def test_page_is_one_small_file_that_fetches_nothing(made):
+    page = Page(made[0])
+    assert len(made[0].encode()) < 3_000_000
+    assert "vegaEmbed" in made[0]
+    assert [link for link in page.links if not link.startswith(("#", "data:"))] == []
+    assert "default-src 'none'" in made[0]
+    assert not re.search(r"@import|url\(", re.search(r"<style>(.*?)</style>", made[0], re.S)[1])
+
+
+def test_names_are_escaped_everywhere(tmp_path):
+    evil = "<script>alert(1)</script>"
+    cells = grid(bench=evil, source=evil, common=evil, attack=evil)
+    cells = [
+        replace(item, verdict=Verdict("red", (evil,)), provenance={evil: {"key": evil, evil: evil}}) for item in cells
+    ]
+    paths = report.write(tmp_path, evil, cells, summary(cells), evil, [{evil: evil}])
+    page, text = (path.read_text("utf-8") for path in paths)
+    plain = report.write(tmp_path / "plain", "bench", grid(), summary(grid()), "")[0].read_text("utf-8")
+    assert evil in Page(page).text
+    assert Page(page).tags.count("script") == Page(plain).tags.count("script")
+    assert re.search(r"(?<!\\)<script", text) is None
+
+
+def test_lineage_trust_and_versions_are_shown(tmp_path):
+    cells = [replace(result(), verdict=Verdict("amber", ("The gradient is zero for 3 % of samples.",)))]
+    page, text = (
+        path.read_text("utf-8") for path in report.write(tmp_path, "bench", cells, summary(cells), "key: 1\n")
+    )
+    shown = Page(page).text
+    assert "▲ amberThe gradient is zero for 3 % of samples." in shown
+    assert "▲ amber | The gradient is zero for 3 % of samples. |" in text
+    assert f"{'a' * 12}src-surrogate" in shown  # key, domain, no parent, used as
+    assert "scratch-keytgt-victim" in shown
+    assert "versions.torch9.8.7" in shown
+    assert "key: 1\n" in shown
+
+
+def test_failures_come_first_and_need_no_result(tmp_path):
+    failures = [{"cell": "src to tgt, finetune", "error": "out of | memory"}]
+    page, text = (path.read_text("utf-8") for path in report.write(tmp_path, "bench", [], [], "", failures))
+    assert "src to tgt, finetuneout of | memory" in Page(page).text
+    assert "| src to tgt, finetune | out of \\| memory |" in text
+    page, text = (
+        path.read_text("utf-8") for path in report.write(tmp_path, "bench", grid(), summary(grid()), "", failures)
+    )
+    assert page.index(">Failures</h2>") < page.index(">The answer</h2>")
+    assert text.index("## Failures") < text.index("## The answer")
+
+
+def test_nothing_has_run(tmp_path):
+    page, text = (path.read_text("utf-8") for path in report.write(tmp_path, "bench", [], [], ""))
+    assert "Nothing has run yet." in page
+    assert text == "# bench\n\nNothing has run yet.\n"
+
+
+def test_only_what_differs_is_named():
+    cell = result().cell
+    assert Names.of([cell]).strategy(replace(cell, common="usps")) == "scratch (usps)"
+    names = Names.of([cell, replace(cell, defense="distill", network="wrn")])
+    assert names.strategy(cell) == "scratch, defense none"
+    assert names.pair(cell) == "src → tgt (dtn)"
+
+
+@pytest.mark.parametrize(
+    ("eps", "text"), [(0, "0"), (8 / 255, "8/255"), (0.123456, "0.1235"), (1.0, "1"), (1e-6, "1e-06"), (2.0, "2")]
+)
+def test_eps_reads_as_a_fraction_where_it_is_one(eps, text):
+    assert eps_text(eps) == text
+
+
+@pytest.mark.parametrize(
+    ("value", "unit", "text"), [(0.5834, "share", "58.3"), (-1e-9, "ratio", "0.000"), (math.nan, "share", "n/a")]
+)
+def test_numbers(value, unit, text):
+    assert number(value, unit) == text
+
+
+@pytest.mark.parametrize(("suffix", "start"), [(".svg", b"<svg"), (".png", b"\x89PNG")])
+def test_figure_is_a_picture_with_the_names(tmp_path, suffix, start):
+    report.figure(summary(grid()), tmp_path / f"curves{suffix}")
+    picture = (tmp_path / f"curves{suffix}").read_bytes()
+    assert picture.startswith(start)
+    if suffix == ".svg":
+        assert {"scratch", "finetune", "16/255", "src → tgt, fgsm linf"} <= set(
+            re.findall(r">([^<>]+)</text>", picture.decode())
+        )
