@@ -44,7 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for name in list(os.environ):  # Lightning would take these for its own cluster and log nothing
         if name.startswith("SLURM_") or name in ("RANK", "LOCAL_RANK", "WORLD_SIZE"):
             del os.environ[name]
-    console = Console(soft_wrap=False)
+    console = Console(width=None if sys.stdout.isatty() else 120)
     try:
         return int(COMMANDS[parsed.command](parsed, console))
     except TLRobustError as error:
@@ -131,10 +131,9 @@ def _helpers(parsed: argparse.Namespace, count: int) -> Iterator[None]:
     command = [sys.executable, "-m", "tl_robust.cli", "run", "--helper", parsed.bench, *parsed.overrides]
     with ExitStack() as stack:
         for _ in range(count):
-            process = subprocess.Popen(
-                command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-            )
-            stack.callback(process.wait)
+            quiet = subprocess.DEVNULL
+            process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=quiet, stderr=quiet)
+            stack.enter_context(process)  # closes the pipe and waits
             stack.callback(process.kill)
         yield
 
@@ -161,7 +160,7 @@ def _write(config: Config, finished: Finished, console: Console, publish: bool) 
     """Write all views of the results and print the one-screen table."""
     from tl_robust.files import write_atomically
     from tl_robust.sinks import report, table, wandb_sink
-    from tl_robust.terminal import accuracy_table
+    from tl_robust.terminal import accuracy_tables
 
     folder = config.results / config.bench.name
     summary = table.summary(finished.results)
@@ -175,7 +174,8 @@ def _write(config: Config, finished: Finished, console: Console, publish: bool) 
         for problem in published.problems:
             console.print(f"warning: {problem}", style="yellow", soft_wrap=True, highlight=False)
     pages = report.write(folder, config.bench.name, finished.results, summary, config.text, failures)
-    console.print(accuracy_table(summary))
+    for part in accuracy_tables(summary):
+        console.print(part)
     console.print(f"Report: {pages[0]}\nTables: {folder / 'table.csv'}, summary.csv", highlight=False, soft_wrap=True)
     if failures or finished.missing:
         for failure in finished.failures:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from types import TracebackType
 from typing import Self
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
-from rich.table import Column, Table
+from rich.table import Table
 
 from tl_robust.bench.observer import Stage
 from tl_robust.sinks.table import Row
@@ -134,38 +134,30 @@ def eps_label(eps: float) -> str:
     return f"{round(level)}/255" if level and abs(level - round(level)) < 1e-6 else f"{eps:.4g}"
 
 
-def accuracy_table(summary: Sequence[Row]) -> Table:
-    """Accuracy under attack over eps, a row for each curve under a heading for each pair and attack; one screen."""
+def accuracy_tables(summary: Sequence[Row]) -> Iterator[Table | str]:
+    """Accuracy under attack over eps: a table for each pair and attack, a row a curve; one screen in all."""
     rows = [row for row in summary if row.metric == "robust_accuracy" and row.eps is not None]
-    grid = sorted({row.eps for row in rows if row.eps is not None})
-    shown = grid if len(grid) <= 9 else grid[:: -(-len(grid) // 9)]
     several_networks = len({row.cell.network for row in rows}) > 1
-    table = Table(
-        Column("view", no_wrap=True),
-        Column("strategy", no_wrap=True),
-        *(Column(eps_label(eps), justify="right", no_wrap=True) for eps in shown),
-        title="Accuracy under attack in %, mean over seeds",
-        title_justify="left",
-        box=None,
-        pad_edge=False,
-    )
     groups: dict[str, dict[Cell, dict[float | None, Row]]] = {}
     for row in rows:
         cell = row.cell
         network = f", {cell.network}" if several_networks else ""
-        heading = f"{cell.source} to {cell.target}, {cell.attack} {cell.norm}{network}"
+        heading = f"{cell.source} to {cell.target}, {cell.attack} {cell.norm}{network}: accuracy under attack in %"
         groups.setdefault(heading, {}).setdefault(cell, {})[row.eps] = row
-    left = ROWS
+    printed = 0
     for heading, curves in groups.items():
-        if left > 0:
-            table.add_section()
-            table.add_row(f"[bold]{heading}", end_section=False)
+        if printed + len(curves) > ROWS and printed:
+            yield f"{len(groups)} tables in all: see summary.csv"
+            return
+        grid = [eps for eps in next(iter(curves.values())) if eps is not None]
+        shown = grid if len(grid) <= 9 else grid[:: -(-len(grid) // 9)]
+        table = Table(title=heading, title_justify="left", title_style="bold", box=None, pad_edge=False)
+        table.add_column("view", width=5)
+        table.add_column("strategy", width=28, no_wrap=True)
+        for eps in shown:
+            table.add_column(eps_label(eps), justify="right", width=6, no_wrap=True)
         for cell, curve in sorted(curves.items(), key=lambda item: item[0].view):
-            if left > 0:
-                values = [f"{100 * curve[eps].value:.1f}" if eps in curve else "" for eps in shown]
-                strategy = f"{cell.strategy} ({cell.common})" if cell.common else cell.strategy
-                table.add_row(f"  {cell.view}", strategy, *values)
-            left -= 1
-    if left < 0:
-        table.caption = f"{-left} more rows in summary.csv"
-    return table
+            strategy = f"{cell.strategy} ({cell.common})" if cell.common else cell.strategy
+            table.add_row(cell.view, strategy, *(f"{100 * curve[eps].value:.1f}" for eps in shown))
+        printed += len(curves)
+        yield table

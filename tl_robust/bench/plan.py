@@ -9,7 +9,7 @@ from itertools import product
 from tl_robust.bench.lineage import CraftGroup, Forest, Judgment, Training
 from tl_robust.bench.spec import AttackSpec, Bench
 from tl_robust.bench.store import Store
-from tl_robust.data.domain import DOMAINS, DomainInSpace
+from tl_robust.data.domain import DOMAINS, DomainInSpace, split_validation
 from tl_robust.data.pair import get_pair
 from tl_robust.errors import ConfigError
 from tl_robust.seeding import digest
@@ -91,7 +91,7 @@ def make_plan(bench: Bench) -> Plan:
 
     Raises:
         ConfigError: A strategy needs a common domain and none is left for a pair.
-        DataError: A domain cannot be read.
+        DataError: A domain cannot be read, or has too few images.
     """
     axes = bench.axes
     cells: list[PlannedCell] = []
@@ -117,7 +117,10 @@ def make_plan(bench: Bench) -> Plan:
                 )
                 white = _judgment(b, b, attack) if "white" in axes.view else None
                 cells.append(PlannedCell(cell, a, b, _judgment(a if view == "black" else b, b, attack), white))
-    return Plan(tuple(cells))
+    plan = Plan(tuple(cells))
+    for data, share in {(training.data, training.recipe.val_share) for training in plan.trainings}:
+        split_validation(data.images("train"), share)  # says before anything runs that a set is too small
+    return plan
 
 
 def _judgment(surrogate: Training, victim: Training, attack: AttackSpec) -> Judgment:

@@ -1,0 +1,109 @@
+"""The one-file rule: a domain, a pair, an attack, a strategy and a metric, each one new file, run together."""
+
+import csv
+from pathlib import Path
+
+from tl_robust.cli import main
+
+FILES = {
+    "inverted": '''
+"""Optdigits with black and white exchanged."""
+from tl_robust.data.domain import DOMAINS
+from tl_robust.data.domains.optdigits import Optdigits
+from tl_robust.types import ImageSet
+
+
+@DOMAINS.register
+class Inverted(Optdigits):
+    """Optdigits, inverted; see there."""
+
+    def load(self, split, root, download):
+        images = super().load(split, root, download)
+        return ImageSet(255 - images.images, images.labels)
+''',
+    "ink": '''
+"""A pair with a name of its own."""
+from tl_robust.data.pair import PAIRS, DomainPair
+
+
+@PAIRS.register
+class Ink(DomainPair):
+    source, target, space = "inverted", "optdigits", "digits"
+''',
+    "noise": '''
+"""Random signs: the yardstick of every attack."""
+from dataclasses import dataclass
+
+import torch
+
+from tl_robust.attacks import ATTACKS, Attack
+
+
+@ATTACKS.register
+@dataclass(frozen=True)
+class Noise(Attack):
+    strength: float = 1.0
+
+    def perturb(self, gradient, eps):
+        return torch.stack([gradient.images + self.strength * size * gradient.random().sign() for size in eps])
+''',
+    "last_layer": '''
+"""B is A with a new last layer."""
+from tl_robust.strategies import STRATEGIES
+from tl_robust.strategies.finetune import FineTune
+
+
+@STRATEGIES.register
+class LastLayer(FineTune):
+    @staticmethod
+    def lineage(train, source, target, common):
+        a = train(source)
+        return a, train(target, parent=a, by="last_layer")
+
+    def trainable(self):
+        return self.network.classifier.parameters()
+''',
+    "double_fault": '''
+"""Both wrong."""
+from tl_robust.metrics import rate
+
+
+@rate(views=("black",))
+def double_fault(outcome):
+    """Share of all samples that both A and B get wrong on the adversarial image."""
+    label = outcome.label
+    return (outcome.adv_a != label) & (outcome.adv_b != label), label == label
+''',
+}
+BENCH = """
+name: plugged
+eps: [0, 16/255]
+axes:
+  pair: [ink]
+  network: [{name: dtn, width: 0.05}]
+  strategy: [finetune, last_layer]
+  attack: [fgsm, {name: noise, strength: 0.5}]
+data: {train_limit: 200, test_limit: 100}
+recipe: {epochs: 1, batch_size: 32}
+trainer: {accelerator: cpu}
+workers: 1
+plugins: [mine]
+"""
+
+
+def test_each_kind_is_one_new_file(tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    for name, text in FILES.items():
+        (tmp_path / "mine" / f"{name}.py").write_text(text)
+    (tmp_path / "plugged.yaml").write_text(BENCH)
+    assert main(["run", "plugged.yaml"]) == 0
+    with (tmp_path / "results" / "plugged" / "table.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert {(row["source"], row["target"]) for row in rows} == {("inverted", "optdigits")}
+    assert {row["strategy"] for row in rows} == {"finetune", "last_layer"}
+    assert {row["attack"] for row in rows} == {"fgsm", "noise(strength=0.5)"}
+    faults = [float(row["value"]) for row in rows if row["metric"] == "double_fault"]
+    assert len(faults) == 8
+    assert any(0 < value < 1 for value in faults)
+    shared = {row["cell"] for row in rows}
+    assert len(shared) == 8
