@@ -40,7 +40,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         0: done; 1: some cells failed or a check did not pass; 2: bad input; 130: stopped by Ctrl-C.
     """
-    parsed = _parser().parse_args(arguments)
+    parser = _parser()
+    parsed, rest = parser.parse_known_args(arguments)
+    if any(item.startswith("-") for item in rest) or (rest and not hasattr(parsed, "overrides")):
+        parser.error(f"unrecognized arguments: {' '.join(rest)}")
+    if rest:  # overrides after an option: argparse stops collecting there
+        parsed.overrides += rest
     for name in list(os.environ):  # Lightning would take these for its own cluster and log nothing
         if name.startswith("SLURM_") or name in ("RANK", "LOCAL_RANK", "WORLD_SIZE"):
             del os.environ[name]
