@@ -77,6 +77,8 @@ def _parser() -> argparse.ArgumentParser:
             command.add_argument("overrides", nargs="*", metavar="key=value", help="for example data.root=../data")
         if name in ("plan", "list"):
             command.add_argument("--json", action="store_true", help="print JSON")
+        if name == "report":
+            command.add_argument("--figure", type=Path, help="also draw the curves into this .svg or .png file")
         if name == "run":
             command.add_argument("--plain", action="store_true", help="lines instead of progress bars")
             command.add_argument("--helper", action="store_true", help=argparse.SUPPRESS)
@@ -153,11 +155,14 @@ def _report(parsed: argparse.Namespace, console: Console) -> int:
     from tl_robust.bench import runner
     from tl_robust.bench.plan import make_plan
     from tl_robust.bench.store import Store
+    from tl_robust.sinks import report, table
 
     config = _load(parsed)
     finished = runner.gather(make_plan(config.bench), Store(config.results / "store"))
     if not finished.results:
         raise ConfigError(f"no cell of bench {config.bench.name!r} is in {config.results / 'store'}: run it first.")
+    if parsed.figure:
+        report.figure(table.summary(finished.results), parsed.figure)
     return _write(config, finished, console, publish=False)
 
 

@@ -106,10 +106,17 @@ def test_one_full_step_of_pgd_from_the_clean_image_is_fgsm(norm: str) -> None:
 
 
 @NORMS
-@pytest.mark.parametrize("name", ["fgsm", "pgd"])
 @pytest.mark.parametrize("classes", [2, "sigmoid"])
-def test_on_a_linear_model_the_closed_form_optimum_is_reached(norm: str, name: str, classes: int | str) -> None:
-    """The loss log(1 + exp(-margin)) falls with the margin, and eps moves that by eps times the dual norm of w."""
+@pytest.mark.parametrize(
+    ("name", "settings"), [("fgsm", {}), ("pgd", {}), ("pgd", {"steps": 60}), ("pgd", {"random_start": False})]
+)
+def test_on_a_linear_model_the_closed_form_optimum_is_reached(
+    norm: str, name: str, settings: dict[str, int | bool], classes: int | str
+) -> None:
+    """The loss log(1 + exp(-margin)) falls with the margin, and eps moves that by eps times the dual norm of w.
+
+    In L2 the random start fades by 1 / 1.25 a step: the default 10 steps use over 97 % of the budget, 60 use it all.
+    """
     torch.manual_seed(4)
     weight = torch.randn(2, 48, dtype=torch.float64)
     if classes == "sigmoid":  # one weight vector, logits (0, w x + b)
@@ -126,15 +133,15 @@ def test_on_a_linear_model_the_closed_form_optimum_is_reached(norm: str, name: s
     logits = model(images)
     margin = (logits[:, 1] - logits[:, 0]) * (2 * labels - 1)
     eps = [0.01, 0.05, 0.3]
-    found = attacks.get(name, norm=norm)(model, images, labels, eps)
+    found = attacks.get(name, norm=norm, **settings)(model, images, labels, eps)
     assert float(found.min()) > 0
     assert float(found.max()) < 1
+    fades = name == "pgd" and norm == "l2" and not settings
     for size, adversarial in zip(eps, found, strict=True):
-        optimum = torch.log1p(torch.exp(-(margin - size * dual)))
         loss = cross_entropy(model(adversarial), labels, reduction="none")
-        # the last step of PGD ends on the sphere, a part of the random start may be left along it in l2
-        assert bool((loss <= optimum * (1 + 1e-9)).all())
-        assert torch.allclose(loss, optimum, rtol=1e-9 if (name, norm) != ("pgd", "l2") else 1e-2)
+        best, least = (torch.log1p(torch.exp(share * size * dual - margin)) for share in (1, 0.97 if fades else 1))
+        assert bool((loss <= best * (1 + 1e-9)).all())
+        assert bool((loss >= least * (1 - 1e-9)).all())
 
 
 class Counting(nn.Module):
@@ -159,9 +166,7 @@ class Counting(nn.Module):
 @NORMS
 @pytest.mark.parametrize("sizes", [1, 2, 7])
 @pytest.mark.parametrize("others", [0, 1, 4])
-def test_fgsm_takes_one_gradient_a_sample_for_any_number_of_eps_and_victims(
-    norm: str, sizes: int, others: int
-) -> None:
+def test_fgsm_takes_one_gradient_a_sample_for_any_number_of_eps_and_victims(norm: str, sizes: int, others: int) -> None:
     images, labels = data()
     surrogate, victims = Counting(), [Counting() for _ in range(others)]
     named = {"itself": surrogate} | {str(place): victim for place, victim in enumerate(victims)}

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import ClassVar, Literal
+from urllib.error import URLError
 
 import torch
 
@@ -67,6 +68,10 @@ def reading(name: str, root: Path, files: str) -> Iterator[None]:
         ) from error
     except Exception as error:
         cause = (str(error).splitlines() or ["-"])[0]
+        if isinstance(error, URLError) or "downloading" in cause:
+            raise DataError(
+                f"{name} cannot be fetched ({cause}): check the network, or put {files} into {root} by hand."
+            ) from error
         raise DataError(
             f"{name} in {root} cannot be read ({type(error).__name__}: {cause}): expected {files} in their official "
             "format; replace the damaged file."
@@ -118,7 +123,7 @@ class DomainInSpace:
 @lru_cache(maxsize=32)
 def _mapped(data: DomainInSpace, split: Split) -> ImageSet:
     domain = DOMAINS[data.domain]()
-    images = domain.load(split, Path(data.settings.root), data.settings.download)
+    images = domain.load(split, Path(data.settings.root).expanduser(), data.settings.download)
     images = SPACES[data.space]().map(images, domain.classes, data.domain)
     limit = data.settings.train_limit if split == "train" else data.settings.test_limit
     if 0 < limit < len(images):

@@ -30,7 +30,8 @@ class Batches:
         images: All images.
         batch_size: Images in a batch (on each process).
         index: Which samples, int64; None for all.
-        seed: Shuffle anew in each epoch with this seed; None keeps the order.
+        seed: Shuffle anew in each epoch with this seed, and leave out a last batch of one sample, which BatchNorm cannot
+            train on; None keeps the order and all samples.
         device: Where images live and batches are made.
         rank: Number of this process; process r takes every ``world``-th sample from the r-th on.
         world: Number of processes.
@@ -55,7 +56,9 @@ class Batches:
         self._epoch = 0
 
     def __len__(self) -> int:
-        return math.ceil(len(self._index) // self._world / self._batch_size)
+        share = len(self._index) // self._world
+        lone = self._seed is not None and share > 1 and share % self._batch_size == 1
+        return math.ceil(share / self._batch_size) - lone
 
     def __iter__(self) -> Iterator[Batch]:
         order = self._index
@@ -64,7 +67,7 @@ class Batches:
             self._epoch += 1
         share = len(order) // self._world
         order = order[self._rank : share * self._world : self._world].to(self._pixels.device)
-        for ids in order.split(self._batch_size):
+        for ids in order.split(self._batch_size)[: len(self)]:
             yield self._pixels[ids].to(torch.float32).div_(255), self._labels[ids], ids
 
 

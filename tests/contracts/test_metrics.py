@@ -1,0 +1,229 @@
+"""What every registered metric promises."""
+
+import pytest
+import torch
+from torch import Tensor
+
+from tl_robust import metrics
+from tl_robust.errors import ConfigError, UnknownNameError
+from tl_robust.metrics.base import METRICS, rate
+from tl_robust.types import Outcome
+
+EVERY = pytest.mark.parametrize("name", metrics.names())
+EPS = torch.tensor([0, 2, 8, 32], dtype=torch.float64) / 255
+
+
+def outcome(samples: int = 60, strength: float = 1.0, seed: int = 0) -> tuple[Outcome, Outcome]:
+    """A made test set on which both models are good and fall with eps, and B's own attack is stronger."""
+    draw = torch.Generator().manual_seed(seed)
+
+    def flip(classes: Tensor, share: float) -> Tensor:
+        hit = torch.rand(samples, generator=draw) < share
+        return torch.where(hit, (classes + torch.randint(1, 4, (samples,), generator=draw)) % 4, classes)
+
+    label = torch.randint(4, (samples,), generator=draw)
+    clean_a, clean_b = flip(label, 0.15), flip(label, 0.1)
+    shares = [0.0, 0.2 * strength, 0.4 * strength, 0.8 * strength]
+    adv_a, adv_b, own = (
+        torch.stack([flip(clean, share * harm) if share else clean for share in shares])
+        for clean, harm in ((clean_a, 1.0), (clean_b, 0.5), (clean_b, 1.0))
+    )
+    rest = {
+        "sample_id": torch.arange(samples), "label": label, "eps": EPS, "size": torch.zeros(4, samples),
+        "zero_gradient": torch.zeros(samples, dtype=torch.bool), "valid": torch.ones(4, samples, dtype=torch.bool),
+    }  # fmt: skip
+    black = Outcome(clean_a=clean_a, clean_b=clean_b, adv_a=adv_a, adv_b=adv_b, **rest)
+    return black, Outcome(clean_a=clean_b, clean_b=clean_b, adv_a=own, adv_b=own, **rest)
+
+
+def same(left: Tensor, right: Tensor) -> bool:
+    return torch.allclose(left, right, rtol=1e-12, atol=1e-12, equal_nan=True)
+
+
+@EVERY
+def test_facts_for_readers(name: str) -> None:
+    metric = metrics.get(name)
+    assert metric.doc
+    assert metric.doc[0].isupper() or metric.doc[0] == "("
+    assert metric.unit in ("share", "ratio", "eps")
+    assert metric.views
+    assert set(metric.views) <= {"white", "black"}
+    assert not (metric.needs_white and "white" in metric.views)
+
+
+@EVERY
+def test_one_float64_value_per_eps_or_one_for_the_curve(name: str) -> None:
+    metric, (black, white) = metrics.get(name), outcome()
+    value, curve = metric(black, white), metric.curve(black, white)
+    assert value.dtype == torch.float64
+    assert value.shape == ((1,) if metric.summary else (4,))
+    assert same(curve.value, value)
+    assert curve.eps.tolist() == ([] if metric.summary else EPS.tolist())
+    assert curve.low.shape == curve.high.shape == curve.n.shape == value.shape
+    assert curve.n.dtype == torch.int64
+    assert bool((curve.n <= 60).all())
+
+
+@EVERY
+def test_the_order_of_samples_does_not_matter(name: str) -> None:
+    metric, (black, white) = metrics.get(name), outcome()
+    order = torch.randperm(60)
+    assert same(metric(black.take(order), white.take(order)), metric(black, white))
+
+
+@EVERY
+def test_a_subset_is_judged_alone(name: str) -> None:
+    """The same as an outcome that never had the other samples; twice every sample changes nothing."""
+    metric, (black, white) = metrics.get(name), outcome()
+    index = black.label.eq(1).nonzero().flatten()
+    part = metric(black.take(index), white.take(index))
+    assert bool((metric.curve(black.take(index), white.take(index)).n <= len(index)).all())
+    twice = torch.cat([index, index])
+    assert same(metric(black.take(twice), white.take(twice)), part)
+    assert not same(part, metric(black, white))
+
+
+@EVERY
+def test_the_interval_holds_the_value(name: str) -> None:
+    metric = metrics.get(name)
+    for seed in range(5):
+        black, white = outcome(seed=seed)
+        curve = metric.curve(black, white)
+        defined = ~curve.value.isnan()
+        assert bool(defined.any())
+        assert bool((curve.low <= curve.value)[defined].all())
+        assert bool((curve.value <= curve.high)[defined].all())
+        assert torch.equal(curve.low.isnan(), ~defined)
+        assert torch.equal(curve.high.isnan(), ~defined)
+        assert bool((curve.high > curve.low)[defined].any())
+        assert float((curve.high - curve.low)[defined].min()) >= 0
+
+
+@EVERY
+def test_more_samples_narrow_the_interval(name: str) -> None:
+    metric = metrics.get(name)
+    widths = []
+    for samples in (100, 1600):
+        curve = metric.curve(*outcome(samples, seed=1))
+        widths.append(float((curve.high - curve.low)[-1]))
+    assert 0 < widths[1] < 0.5 * widths[0]  # a quarter, give or take
+
+
+@EVERY
+def test_bounds(name: str) -> None:
+    metric = metrics.get(name)
+    for strength in (0.3, 1.0, 1.25):
+        black, white = outcome(strength=strength)
+        curve = metric.curve(black, white)
+        top = {"share": 1.0, "eps": float(EPS.max()), "ratio": float("inf")}[metric.unit]
+        for tensor in (curve.value, curve.low, curve.high):
+            defined = tensor[~tensor.isnan()]
+            assert bool((defined <= top + 1e-12).all())
+            if metric.unit != "ratio":
+                assert bool((defined >= 0).all())
+
+
+@EVERY
+def test_undefined_is_nan_and_never_raises(name: str) -> None:
+    """Where nothing is right on clean images, or nothing is harmed, only metrics over all samples are defined."""
+    black, white = outcome()
+    wrong = (black.label + 1) % 4
+    nothing_right = Outcome(
+        **black.tensors()
+        | {"clean_a": wrong, "clean_b": wrong, "adv_a": wrong.expand(4, 60), "adv_b": wrong.expand(4, 60)}
+    )
+    harmless = Outcome(
+        **black.tensors()
+        | {"clean_a": black.label, "clean_b": black.label, "adv_a": black.label.expand(4, 60)}
+        | {"adv_b": black.label.expand(4, 60)}
+    )
+    metric = metrics.get(name)
+    for case, undefined in (
+        (nothing_right, ("fooling_rate", "match_rate", "same_mistake", "surrogate_ratio", "transfer_ratio")),
+        (harmless, ("match_rate", "same_mistake", "surrogate_ratio", "transfer_ratio")),
+    ):
+        curve = metric.curve(case, case)
+        if name in undefined:
+            assert bool(curve.value.isnan().all())
+            assert bool(curve.low.isnan().all())
+            assert bool(curve.high.isnan().all())
+        elif metric.unit == "share":
+            assert not curve.value.isnan().any()
+
+
+@EVERY
+def test_values_that_are_undefined_at_one_eps_only(name: str) -> None:
+    """At eps 0 nothing is harmed: ratios and conditional shares are NaN there and numbers after it."""
+    metric, (black, white) = metrics.get(name), outcome()
+    value = metric(black, white)
+    if name in ("match_rate", "same_mistake", "surrogate_ratio", "transfer_ratio"):
+        assert value.isnan().tolist() == [True, False, False, False]
+    else:
+        assert not value.isnan().any()
+
+
+@EVERY
+def test_it_only_reads(name: str) -> None:
+    metric, (black, white) = metrics.get(name), outcome()
+    before = {key: tensor.clone() for key, tensor in black.tensors().items()}
+    metric.curve(black, white)
+    metric.mean_curve([(black, white), outcome(seed=3)])
+    assert all(torch.equal(before[key], tensor) for key, tensor in black.tensors().items())
+
+
+@EVERY
+def test_a_metric_that_needs_the_white_outcome_says_so(name: str) -> None:
+    metric, (black, _) = metrics.get(name), outcome()
+    if not metric.needs_white:
+        assert same(metric(black), metric(black, outcome(seed=9)[1]))
+        return
+    with pytest.raises(ValueError, match=r"needs B's own outcome as the second argument: metric\(black, white\)"):
+        metric(black)
+    with pytest.raises(ValueError, match="needs B's own outcome"):
+        metric.mean_curve([(black, None), (black, None)])
+
+
+@EVERY
+def test_intervals_are_the_same_at_every_call(name: str) -> None:
+    metric, (black, white) = metrics.get(name), outcome()
+    torch.manual_seed(1)
+    first = metric.mean_curve([(black, white), outcome(seed=3)])
+    torch.manual_seed(2)
+    metric.curve(*outcome(50))
+    again = metric.mean_curve([(black, white), outcome(seed=3)])
+    for key in ("value", "low", "high", "n"):
+        assert torch.equal(getattr(first, key).nan_to_num(-1), getattr(again, key).nan_to_num(-1))
+
+
+def test_only_the_harmed_samples_of_a_big_set_make_a_ratio() -> None:
+    """One harmed sample of 997: a third of the bootstrap sets hold none, and these are undefined, not rounding noise."""
+    black, _ = outcome(997)
+    adv_a = black.clean_a.expand(4, 997).clone()
+    right = int((black.clean_a == black.label).nonzero()[500])
+    adv_a[1:, right] = (black.label[right] + 1) % 4
+    adv_b = black.clean_b.expand(4, 997).clone()
+    both = Outcome(**black.tensors() | {"adv_a": adv_a, "adv_b": adv_b})
+    curve = metrics.get("surrogate_ratio").curve(both)
+    assert curve.value.nan_to_num(-1).tolist() == [-1, 0, 0, 0]
+    assert curve.low.nan_to_num(-1).tolist() == pytest.approx([-1, 0, 0, 0], abs=1e-9)
+    assert curve.high.nan_to_num(-1).tolist() == pytest.approx([-1, 0, 0, 0], abs=1e-9)
+
+
+def test_names() -> None:
+    assert set(metrics.names()) >= {
+        "robust_accuracy", "error_rate", "fooling_rate", "match_rate", "same_mistake", "surrogate_accuracy",
+        "transfer_ratio", "surrogate_ratio", "curve_area", "half_eps",
+    }  # fmt: skip
+    with pytest.raises(UnknownNameError, match=r"unknown metric 'robust_acuracy'; did you mean 'robust_accuracy'"):
+        metrics.get("robust_acuracy")
+
+
+def test_a_name_is_taken_once() -> None:
+    def again(outcome: Outcome) -> tuple[Tensor, Tensor]:
+        """Again."""
+        return outcome.adv_b == outcome.label, outcome.label == outcome.label
+
+    again.__module__ = "plugin.error_rate"
+    with pytest.raises(ConfigError, match=r"two metrics are named 'error_rate' .*: rename one of the files"):
+        rate()(again)
+    assert METRICS["error_rate"].doc != "Again."

@@ -1,0 +1,114 @@
+"""Into the common shape and the common labels."""
+
+import pytest
+import torch
+from torch import Tensor
+from torchvision.transforms.v2.functional import InterpolationMode, resize
+
+from tl_robust.data.space import SPACES, Space
+from tl_robust.data.spaces.digits import Digits
+from tl_robust.errors import DataError
+from tl_robust.seeding import generator
+from tl_robust.types import ImageSet
+
+TEN = tuple("0123456789")
+
+
+def made(side: int, channels: int = 1, count: int = 10) -> ImageSet:
+    pixels = torch.randint(0, 256, (count, channels, side, side), generator=generator(side, channels))
+    return ImageSet(pixels.to(torch.uint8), torch.arange(count) % 10)
+
+
+def frame(images: Tensor) -> Tensor:
+    """The pixels of the border of two."""
+    inside = torch.zeros(images.shape[-2:], dtype=torch.bool)
+    inside[2:-2, 2:-2] = True
+    return images[..., ~inside]
+
+
+def test_28_pixels_are_padded_by_two_zeros_and_not_touched() -> None:
+    images = made(28)
+    mapped = Digits().map(images, TEN, "made").images
+    assert mapped.shape == (10, 3, 32, 32)
+    assert torch.equal(mapped[:, :, 2:30, 2:30], images.images.expand(-1, 3, -1, -1))
+    assert frame(mapped).numel() == 10 * 3 * (32**2 - 28**2)
+    assert not frame(mapped).any()
+
+
+def test_16_pixels_are_resized_to_28_and_padded() -> None:
+    images = made(16)
+    mapped = Digits().map(images, TEN, "made").images
+    expected = resize(images.images, [28, 28], InterpolationMode.BILINEAR, antialias=True)
+    assert mapped.dtype == torch.uint8
+    assert torch.equal(mapped[:, :1, 2:30, 2:30], expected)
+    assert not frame(mapped).any()
+
+
+def test_a_flat_image_stays_flat() -> None:
+    flat = ImageSet(torch.full((1, 1, 16, 16), 200, dtype=torch.uint8), torch.tensor([3]))
+    assert Digits().map(flat, TEN, "flat").images[..., 2:30, 2:30].unique().tolist() == [200]
+
+
+def test_32_pixels_stay_as_they_are() -> None:
+    images = made(32, channels=3)
+    assert torch.equal(Digits().map(images, TEN, "made").images, images.images)
+
+
+def test_larger_images_are_resized_to_the_full_side() -> None:
+    left = torch.zeros(1, 3, 64, 64, dtype=torch.uint8)
+    left[..., :32] = 255
+    mapped = Digits().map(ImageSet(left, torch.tensor([0])), TEN, "left").images
+    assert mapped.shape == (1, 3, 32, 32)
+    assert mapped[..., :15].unique().tolist() == [255]
+    assert mapped[..., 17:].unique().tolist() == [0]
+
+
+@pytest.mark.parametrize("side", [8, 16, 28, 32, 64])
+def test_gray_gets_three_equal_channels_that_share_no_memory(side: int) -> None:
+    mapped = Digits().map(made(side), TEN, "made").images
+    assert mapped.shape == (10, 3, 32, 32)
+    assert torch.equal(mapped[:, 0], mapped[:, 1])
+    assert torch.equal(mapped[:, 0], mapped[:, 2])
+    assert mapped.is_contiguous()
+
+
+class Odd(Space):
+    classes = ("ship", "cat", "dog")
+    image_shape = (1, 9, 9)
+    inner = 6
+
+
+def test_labels_follow_class_names_and_others_are_left_out() -> None:
+    images = made(9, count=6)
+    images = ImageSet(images.images, torch.tensor([0, 1, 2, 3, 1, 2]))
+    mapped = Odd().map(images, ("dog", "horse", "ship", "cat"), "animals")
+    assert mapped.labels.tolist() == [2, 0, 1, 0]
+    assert torch.equal(mapped.images, images.images[[0, 2, 3, 5]])
+
+
+def test_an_odd_frame_is_one_wider_at_the_end() -> None:
+    mapped = Odd().map(made(6, count=3), ("ship", "cat", "dog"), "x").images
+    assert torch.equal(mapped[..., 1:7, 1:7], made(6, count=3).images)
+    assert int(mapped.count_nonzero()) == int(made(6, count=3).images.count_nonzero())
+
+
+def test_no_shared_class_is_an_error_that_names_both() -> None:
+    with pytest.raises(DataError, match=r"^animals shares no class with its space \(ship, cat, dog\)\.$"):
+        Odd().map(made(9, count=2), ("plane", "bird"), "animals")
+
+
+@pytest.mark.parametrize("label", [-1, 10])
+def test_a_label_outside_the_classes_is_an_error(label: int) -> None:
+    images = ImageSet(made(28).images, torch.tensor([*range(9), label]))
+    with pytest.raises(DataError, match=rf"^made has the label {label}: expected 0 to 9\.$"):
+        Digits().map(images, TEN, "made")
+
+
+@pytest.mark.parametrize("name", SPACES.names())
+def test_every_space_declares_what_it_needs(name: str) -> None:
+    space = SPACES[name]
+    channels, height, width = space.image_shape
+    assert channels in (1, 3)
+    assert 0 < space.inner <= min(height, width)
+    assert len(set(space.classes)) == len(space.classes) > 1
+    assert space.VERSION >= 1
