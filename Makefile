@@ -30,10 +30,11 @@ test-slow: .venv/.dev ## run the tests that take minutes (killed runs)
 test-gpu: .venv/.dev ## run the tests that need a CUDA device
 	$(BIN)/python -m pytest -m gpu $(ARGS)
 
-check: .venv/.dev ## format, lint, types
+check: .venv/.dev ## format, lint, types, layers
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	$(BIN)/python -m pytest -q tests/test_layers.py
 
 format: .venv/.dev ## format the code and fix what lint can
 	$(BIN)/ruff check --fix-only .

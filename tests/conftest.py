@@ -29,7 +29,7 @@ class Made(Domain):
 
     classes = tuple("0123456789")
 
-    def load(self, split, root, download):
+    def read(self, split, root, download):
         pattern = torch.rand(10, 1, 8, 8, generator=generator("pattern"))
         noise = torch.rand(80, 1, 8, 8, generator=generator(__name__, split))
         labels = torch.arange(80) % 10

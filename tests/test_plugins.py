@@ -17,8 +17,8 @@ from tl_robust.types import ImageSet
 class Inverted(Optdigits):
     """Optdigits, inverted; see there."""
 
-    def load(self, split, root, download):
-        images = super().load(split, root, download)
+    def read(self, split, root, download):
+        images = super().read(split, root, download)
         return ImageSet(255 - images.images, images.labels)
 ''',
     "ink": '''

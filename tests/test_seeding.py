@@ -105,7 +105,7 @@ def test_neighbors_are_not_correlated(kind) -> None:
 
 
 def test_normal_and_uniform_of_one_seed_are_told_apart() -> None:
-    """The L2 start takes its direction from normal stream 0 (uniform streams 0, 1), its radius from uniform stream 2."""
+    """The L2 start: direction from normal stream 0 (uniform streams 0, 1), radius from uniform stream 2."""
     ids = torch.arange(4000)
     radius, direction = uniform(0, ids, (1,), stream=2)[:, 0], normal(0, ids, (4,), stream=0)
     both = torch.cat([radius[:, None], direction.abs()], dim=1).double().T

@@ -76,10 +76,11 @@ class Registry(Generic[T]):
         """
         module = module or str(getattr(item, "__module__", ""))
         name = module.rpartition(".")[2]
+        file = str(getattr(sys.modules.get(module), "__file__", module))
         if name in self._items:
             there = self._modules[name]
-            raise ConfigError(f"two {self.kind}s are named {name!r} ({there} and {module}): rename one of the files.")
-        self._items[name], self._modules[name] = item, module
+            raise ConfigError(f"two {self.kind}s are named {name!r} ({there} and {file}): rename one of the files.")
+        self._items[name], self._modules[name] = item, file
         return item
 
     def names(self) -> list[str]:

@@ -115,7 +115,7 @@ def test_on_a_linear_model_the_closed_form_optimum_is_reached(
 ) -> None:
     """The loss log(1 + exp(-margin)) falls with the margin, and eps moves that by eps times the dual norm of w.
 
-    In L2 the random start fades by 1 / 1.25 a step: the default 10 steps use over 97 % of the budget, 60 use it all.
+    In L2 the random start fades by 1 / 1.25 a step: the default 10 steps use over 95 % of the budget, 60 use it all.
     """
     torch.manual_seed(4)
     weight = torch.randn(2, 48, dtype=torch.float64)
@@ -139,7 +139,7 @@ def test_on_a_linear_model_the_closed_form_optimum_is_reached(
     fades = name == "pgd" and norm == "l2" and not settings
     for size, adversarial in zip(eps, found, strict=True):
         loss = cross_entropy(model(adversarial), labels, reduction="none")
-        best, least = (torch.log1p(torch.exp(share * size * dual - margin)) for share in (1, 0.97 if fades else 1))
+        best, least = (torch.log1p(torch.exp(share * size * dual - margin)) for share in (1, 0.95 if fades else 1))
         assert bool((loss <= best * (1 + 1e-9)).all())
         assert bool((loss >= least * (1 - 1e-9)).all())
 

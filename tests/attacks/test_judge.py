@@ -149,7 +149,6 @@ def test_an_l2_cheat_within_linf_is_flagged() -> None:
     assert outcome.valid.tolist() == [[True] * 3, [False] * 3, [False] * 3]
 
 
-@pytest.mark.xfail(strict=True, reason="judge.py _measure does not cast: sizes of float64 images are float64")
 def test_sizes_are_float32_for_float64_images_too() -> None:
     images, labels = data()
     model = linear(1)

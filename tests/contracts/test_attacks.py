@@ -222,7 +222,6 @@ def test_inputs_are_not_modified(attack: Attack) -> None:
 
 
 @EVERY
-@pytest.mark.xfail(strict=True, reason="base.py _check_inputs calls float() on a tensor that requires grad: a warning")
 def test_images_that_require_grad_are_taken_and_left_alone(attack: Attack) -> None:
     images, labels = data()
     expected = attack(net(), images, labels, GRID[attack.norm])

@@ -1,6 +1,7 @@
 """What every strategy promises; runs over the registry."""
 
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -101,7 +102,7 @@ def loss_on_train(module: TransferTask) -> float:
 
 @EVERY
 def test_training_moves_every_weight_and_lowers_the_loss(name: str) -> None:
-    module = task(name)
+    module = task(name, replace(RECIPE, epochs=6))
     module.initialize(parent())
     before, loss = state(module.network), loss_on_train(module)
     fit(module)
@@ -197,7 +198,8 @@ def test_frozen_weights_and_statistics_stay_bit_for_bit_and_dropout_is_off() -> 
     twice: list[bool] = []
 
     def look(found: TransferTask) -> None:
-        training.append({key for key, part in found.network.named_modules() if part.training and list(part.children()) == [] and list(part.parameters())})
+        leaves = [(key, part) for key, part in found.network.named_modules() if not list(part.children())]
+        training.append({key for key, part in leaves if part.training and list(part.parameters())})
         features = found.network.features
         images = torch.rand(4, 3, 32, 32)
         hidden = [found.network.hidden(features(images)) for _ in range(2)]
@@ -255,18 +257,18 @@ def test_the_chosen_epoch_comes_back(select: str, script: list[float], chosen: i
 
 
 def test_a_training_that_falls_apart_keeps_its_best_epoch() -> None:
-    """The learning rate explodes after the second epoch: no scripted accuracy here."""
+    """The learning rate explodes in the last epoch: no scripted accuracy here."""
 
     def explode(module: TransferTask) -> None:
-        if module.current_epoch == 2:
+        if module.current_epoch == 7:
             module.optimizers().param_groups[0]["lr"] = 1e4  # type: ignore[union-attr]
 
     for select, good in (("best", True), ("last", False)):
-        recipe = Recipe(epochs=3, batch_size=16, lr=0.05, momentum=0.9, val_share=0.2, select=select)
+        recipe = Recipe(epochs=8, batch_size=16, lr=0.05, momentum=0.9, val_share=0.2, select=select)
         module = FineTune(network(0), recipe, 10)
         fit(module, Each(start=explode))
         accuracies = [seen["val_accuracy"] for seen in module.history]
-        assert max(accuracies) > accuracies[2] + 0.1
+        assert max(accuracies) > accuracies[7] + 0.1
         assert (loss_on_train(module) < 2.3) is good
 
 
@@ -283,7 +285,6 @@ def test_validation_accuracy_is_that_of_the_held_out_part() -> None:
     ]
 
 
-@pytest.mark.xfail(reason="Lightning's sanity check counts as an epoch: untrained weights may be chosen", strict=True)
 def test_the_sanity_check_is_no_epoch() -> None:
     module = task("scratch", Recipe(epochs=1, batch_size=16))
     fit(module, num_sanity_val_steps=2)

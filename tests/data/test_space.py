@@ -3,7 +3,6 @@
 import pytest
 import torch
 from torch import Tensor
-from torchvision.transforms.v2.functional import InterpolationMode, resize
 
 from tl_robust.data.space import SPACES, Space
 from tl_robust.data.spaces.digits import Digits
@@ -35,12 +34,18 @@ def test_28_pixels_are_padded_by_two_zeros_and_not_touched() -> None:
     assert not frame(mapped).any()
 
 
+def bilinear(before: int, after: int) -> Tensor:
+    """The matrix ``[after, before]`` of linear interpolation between pixel centers, the ends held."""
+    place = ((torch.arange(after, dtype=torch.float64) + 0.5) * before / after - 0.5).clamp(0, before - 1)
+    return (1 - (place[:, None] - torch.arange(before)).abs()).clamp(min=0)
+
+
 def test_16_pixels_are_resized_to_28_and_padded() -> None:
     images = made(16)
     mapped = Digits().map(images, TEN, "made").images
-    expected = resize(images.images, [28, 28], InterpolationMode.BILINEAR, antialias=True)
+    expected = bilinear(16, 28) @ images.images.double() @ bilinear(16, 28).T
     assert mapped.dtype == torch.uint8
-    assert torch.equal(mapped[:, :1, 2:30, 2:30], expected)
+    assert (mapped[:, :1, 2:30, 2:30] - expected).abs().max() <= 0.51, "rounded to the nearest"
     assert not frame(mapped).any()
 
 
@@ -95,13 +100,6 @@ def test_an_odd_frame_is_one_wider_at_the_end() -> None:
 def test_no_shared_class_is_an_error_that_names_both() -> None:
     with pytest.raises(DataError, match=r"^animals shares no class with its space \(ship, cat, dog\)\.$"):
         Odd().map(made(9, count=2), ("plane", "bird"), "animals")
-
-
-@pytest.mark.parametrize("label", [-1, 10])
-def test_a_label_outside_the_classes_is_an_error(label: int) -> None:
-    images = ImageSet(made(28).images, torch.tensor([*range(9), label]))
-    with pytest.raises(DataError, match=rf"^made has the label {label}: expected 0 to 9\.$"):
-        Digits().map(images, TEN, "made")
 
 
 @pytest.mark.parametrize("name", SPACES.names())

@@ -177,7 +177,7 @@ def _check_inputs(images: Tensor, labels: Tensor) -> None:
     if labels.shape != images.shape[:1] or labels.dtype != torch.int64:
         raise ConfigError(f"labels must be int64 [{len(images)}], got {labels.dtype} {list(labels.shape)}.")
     if len(images):
-        low, high = (float(end) for end in images.aminmax())
+        low, high = (float(end) for end in images.detach().aminmax())
         if not (low >= 0 and high <= 1 and math.isfinite(high)):
             raise ConfigError(
                 f"images must be in [0, 1], got {low:g} to {high:g}; put normalization into the model's first layer."

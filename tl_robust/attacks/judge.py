@@ -37,6 +37,7 @@ class Judge:
         self.seed = seed
         self._batches: list[dict[str, dict[str, Tensor]]] = []
 
+    @torch.inference_mode(False)
     @torch.no_grad()
     def update(self, images: Tensor, labels: Tensor, sample_id: Tensor) -> None:
         """Craft and judge one batch.
@@ -67,6 +68,7 @@ class Judge:
                 }
         self._batches.append(batch)
 
+    @torch.inference_mode(False)
     def outcomes(self) -> dict[str, Outcome]:
         """One outcome a victim, over all batches so far."""
         eps = torch.tensor(self.eps, dtype=torch.float64)
@@ -92,7 +94,7 @@ def _measure(adversarial: Tensor, clean: Tensor, eps: list[float], norm: str) ->
             images.isfinite().flatten(1).all(1) & (images >= 0).flatten(1).all(1) & (images <= 1).flatten(1).all(1)
         )
         valid.append(in_range & (geometry.size(images - clean) <= allowed * (1 + 1e-4) + 1e-6))
-    return torch.stack(sizes), torch.stack(valid)
+    return torch.stack(sizes).to(torch.float32), torch.stack(valid)
 
 
 def evaluate(

@@ -183,7 +183,7 @@ def _first_line(error: Exception) -> str:
 
 
 def _note(made: Made) -> str:
-    return f"validation {made['val_accuracy']:.1%}" if "val_accuracy" in made else ""
+    return f"validation {made['val_accuracy']:.1%}"
 
 
 def _epochs(training: Training) -> int:

@@ -68,8 +68,7 @@ class Worker:
             task.initialize(parent)
             with self._trainer([_Epochs(advance)], max_epochs=training.recipe.epochs, **self.options) as trainer:
                 trainer.fit(task, datamodule=data)
-        best = max(task.history, key=lambda seen: seen["val_accuracy"]) if task.history else {}
-        return task.network.state_dict(), self._made(trainer, start) | best
+        return task.network.state_dict(), self._made(trainer, start) | {"val_accuracy": float(task.kept_accuracy)}
 
     def attack(
         self,
@@ -171,6 +170,13 @@ class _Epochs(Callback):
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._advance(1)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"_advance": _nothing}  # another process has nobody to tell
+
+
+def _nothing(work: int) -> None:
+    pass
 
 
 class _Batches(Callback):

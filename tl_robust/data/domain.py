@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -27,55 +25,64 @@ class Domain(ABC):
 
     Attributes:
         classes: Names of the classes, in label order.
+        files: The files it reads, relative to the root, as errors name them; empty where it reads none.
+        by_hand: Where the files come from, if nothing here can fetch them.
     """
 
     VERSION: ClassVar[int] = 1
     classes: ClassVar[tuple[str, ...]]
+    files: ClassVar[str] = ""
+    by_hand: ClassVar[str] = ""
 
     @abstractmethod
-    def load(self, split: Split, root: Path, download: bool) -> ImageSet:
-        """Read one official split.
+    def read(self, split: Split, root: Path, download: bool) -> ImageSet:
+        """Read one official split; whatever is raised here becomes one sentence in :meth:`load`.
 
         Args:
             split: ``train`` or ``test``.
             root: Folder that holds the data sets; domains that are made or come with a library ignore it.
             download: Fetch missing files, where that is possible.
+        """
+
+    def load(self, split: Split, root: Path, download: bool = False) -> ImageSet:
+        """One official split, checked.
+
+        Args:
+            split: ``train`` or ``test``.
+            root: Folder that holds the data sets.
+            download: Fetch missing files, where that is possible.
 
         Raises:
             DataError: A file is missing or damaged; says where it was looked for and what to do.
         """
+        try:
+            images = self.read(split, root, download)
+            low, high = int(images.labels.min()), int(images.labels.max())
+            if low < 0 or high >= len(self.classes):
+                raise DataError(f"label {low if low < 0 else high}, expected 0 to {len(self.classes) - 1}")
+        except Exception as error:  # readers raise anything on a damaged file; the cause stays attached
+            raise DataError(self._sentence(error, root)) from error
+        return images
+
+    def _sentence(self, error: Exception, root: Path) -> str:
+        name = type(self).__module__.rpartition(".")[2]
+        text = (str(error).splitlines() or [""])[0].rstrip(".")
+        cause = text if isinstance(error, DataError) else f"{type(error).__name__}: {text}" if text else "other content"
+        if isinstance(error, FileNotFoundError | NotADirectoryError) or text.startswith("Dataset not found"):
+            todo = f"get them from {self.by_hand}, or set data.root" if self.by_hand else FETCH
+            return f"{name} not found in {root}: expected {self.files}; {todo}."
+        if isinstance(error, URLError) or "downloading" in text:
+            return f"{name} cannot be fetched ({cause}): check the network, or put {self.files} into {root} by hand."
+        if not self.files:
+            return f"{name} cannot be made: {cause}."
+        return (
+            f"{name} in {root} cannot be read ({cause}): expected {self.files} in their official format; "
+            "replace the damaged file."
+        )
 
 
+FETCH = "set data.root, or run with data.download=true"
 DOMAINS: Registry[type[Domain]] = Registry("domain", "tl_robust.data.domains")
-
-
-@contextmanager
-def reading(name: str, root: Path, files: str) -> Iterator[None]:
-    """Turn whatever a reader of files raises into one sentence.
-
-    Args:
-        name: Domain, as the user writes it.
-        root: Where it was looked for.
-        files: The files that were expected, relative to ``root``.
-    """
-    try:
-        yield
-    except DataError:
-        raise
-    except (FileNotFoundError, NotADirectoryError) as error:
-        raise DataError(
-            f"{name} not found in {root}: expected {files}; set data.root, or run with data.download=true."
-        ) from error
-    except Exception as error:
-        cause = (str(error).splitlines() or ["-"])[0]
-        if isinstance(error, URLError) or "downloading" in cause:
-            raise DataError(
-                f"{name} cannot be fetched ({cause}): check the network, or put {files} into {root} by hand."
-            ) from error
-        raise DataError(
-            f"{name} in {root} cannot be read ({type(error).__name__}: {cause}): expected {files} in their official "
-            "format; replace the damaged file."
-        ) from error
 
 
 @dataclass(frozen=True)
@@ -123,7 +130,8 @@ class DomainInSpace:
 @lru_cache(maxsize=32)
 def _mapped(data: DomainInSpace, split: Split) -> ImageSet:
     domain = DOMAINS[data.domain]()
-    images = domain.load(split, Path(data.settings.root).expanduser(), data.settings.download)
+    root = Path(data.settings.root).expanduser()
+    images = domain.load(split, root, data.settings.download)
     images = SPACES[data.space]().map(images, domain.classes, data.domain)
     limit = data.settings.train_limit if split == "train" else data.settings.test_limit
     if 0 < limit < len(images):

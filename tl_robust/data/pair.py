@@ -30,8 +30,8 @@ class Batches:
         images: All images.
         batch_size: Images in a batch (on each process).
         index: Which samples, int64; None for all.
-        seed: Shuffle anew in each epoch with this seed, and leave out a last batch of one sample, which BatchNorm cannot
-            train on; None keeps the order and all samples.
+        seed: Shuffle anew in each epoch with this seed, and leave out a last batch of one sample, since BatchNorm
+            cannot train on it; None keeps the order and all samples.
         device: Where images live and batches are made.
         rank: Number of this process; process r takes every ``world``-th sample from the r-th on.
         world: Number of processes.

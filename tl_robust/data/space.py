@@ -6,7 +6,7 @@ from typing import ClassVar
 
 import torch
 from torch import Tensor
-from torchvision.transforms.v2.functional import InterpolationMode, pad, resize
+from torch.nn.functional import interpolate, pad
 
 from tl_robust.errors import DataError
 from tl_robust.registry import Registry
@@ -39,11 +39,8 @@ class Space:
             name: The domain's name, for errors.
 
         Raises:
-            DataError: A label is outside ``classes``, or no class is shared.
+            DataError: No class is shared.
         """
-        low, high = int(images.labels.min()), int(images.labels.max())
-        if low < 0 or high >= len(classes):
-            raise DataError(f"{name} has the label {low if low < 0 else high}: expected 0 to {len(classes) - 1}.")
         place = {label: index for index, label in enumerate(self.classes)}
         labels = torch.tensor([place.get(label, -1) for label in classes])[images.labels]
         shared = labels >= 0
@@ -57,10 +54,11 @@ class Space:
             small = max(images.shape[-2:]) <= self.inner
             side = [self.inner, self.inner] if small else [height, width]
             if list(images.shape[-2:]) != side:
-                images = resize(images, side, InterpolationMode.BILINEAR, antialias=True)
+                resized = interpolate(images.to(torch.float32), side, mode="bilinear", antialias=True)
+                images = resized.round().clamp(0, 255).to(torch.uint8)
             if small:
                 rows, columns = height - self.inner, width - self.inner
-                images = pad(images, [columns // 2, rows // 2, columns - columns // 2, rows - rows // 2])
+                images = pad(images, [columns // 2, columns - columns // 2, rows // 2, rows - rows // 2])
         return images.expand(-1, channels, -1, -1).contiguous() if images.shape[1] == 1 else images
 
 

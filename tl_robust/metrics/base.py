@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import torch
-from scipy.stats import beta
+from scipy.special import betaincinv
 from torch import Tensor
 
 from tl_robust.registry import Registry
@@ -127,8 +127,8 @@ class Metric:
 
     def _bootstrap(self, columns_SMN: Tensor, eps: Tensor) -> tuple[Tensor, Tensor]:
         seeds, _, samples = columns_SMN.shape
-        weight_RN, picked_RS = _resamples(samples, seeds)
-        mean_SRM = torch.einsum("smn,rn->srm", columns_SMN, weight_RN)
+        count_RN, picked_RS = _resamples(samples, seeds)
+        mean_SRM = torch.einsum("smn,rn->srm", columns_SMN, count_RN) / samples
         value_SRK = self.formula(mean_SRM, eps)
         value_RSK = value_SRK.transpose(0, 1).gather(1, picked_RS[:, :, None].expand(-1, -1, value_SRK.shape[2]))
         value_RK = value_RSK.nanmean(dim=1)
@@ -139,12 +139,15 @@ class Metric:
 
 @lru_cache(maxsize=4)
 def _resamples(samples: int, seeds: int) -> tuple[Tensor, Tensor]:
-    """Weights of samples ``[R,N]``, each row summing to 1, and picked seeds ``[R,S]``; the same at every call."""
+    """How often each sample is drawn ``[R,N]``, and picked seeds ``[R,S]``; the same at every call.
+
+    Counts, since sums of whole numbers are exact: equal accuracies stay equal.
+    """
     draw = generator("bootstrap", samples, seeds)
     picked_RN = torch.randint(samples, (REPLICATES, samples), generator=draw)
-    weight_RN = torch.zeros(REPLICATES, samples, dtype=torch.float64)
-    weight_RN.scatter_add_(1, picked_RN, torch.full(picked_RN.shape, 1 / samples, dtype=torch.float64))
-    return weight_RN, torch.randint(seeds, (REPLICATES, seeds), generator=draw)
+    count_RN = torch.zeros(REPLICATES, samples, dtype=torch.float64)
+    count_RN.scatter_add_(1, picked_RN, torch.ones(picked_RN.shape, dtype=torch.float64))
+    return count_RN, torch.randint(seeds, (REPLICATES, seeds), generator=draw)
 
 
 def clopper_pearson(hits: Tensor, n: Tensor) -> tuple[Tensor, Tensor]:
@@ -158,8 +161,8 @@ def clopper_pearson(hits: Tensor, n: Tensor) -> tuple[Tensor, Tensor]:
         Lower and upper ends ``[K]``; NaN where ``n`` is 0.
     """
     tail = (1 - CONFIDENCE) / 2
-    low = torch.from_numpy(beta.ppf(tail, hits.numpy(), (n - hits + 1).numpy()))
-    high = torch.from_numpy(beta.ppf(1 - tail, (hits + 1).numpy(), (n - hits).numpy()))
+    low = torch.from_numpy(betaincinv(hits.numpy(), (n - hits + 1).numpy(), tail))
+    high = torch.from_numpy(betaincinv((hits + 1).numpy(), (n - hits).numpy(), 1 - tail))
     return low.masked_fill(hits == 0, 0.0), high.masked_fill(hits == n, 1.0)
 
 
@@ -224,8 +227,9 @@ def statistic(
             return torch.cat([rows, (right_b & (white.adv_b == outcome.label)).to(torch.float64)])
 
         def formula(means: Tensor, eps: Tensor) -> Tensor:
-            parts = means.split([1, 1, len(eps), len(eps), len(eps)], dim=-1)
-            return function(Rates(eps, *parts))
+            clean_a, clean_b, *curves = means.split([1, 1, len(eps), len(eps), len(eps)], dim=-1)
+            order = eps.argsort() if summary else torch.arange(len(eps))  # a whole curve is read from left to right
+            return function(Rates(eps[order], clean_a, clean_b, *(curve[..., order] for curve in curves)))
 
         def base(outcome: Outcome) -> Tensor:
             return torch.ones_like(outcome.label, dtype=torch.bool)

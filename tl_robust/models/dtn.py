@@ -28,6 +28,8 @@ class DTN(nn.Module):
         if not 0 < width <= 16:
             raise ConfigError(f"setting 'width' of network 'dtn' must be above 0 and at most 16, got {width}.")
         channels, height, side = image_shape
+        if height % 8 or side % 8:
+            raise ConfigError(f"network 'dtn' needs image sides divisible by 8, got {height}x{side}.")
         sizes = [max(1, round(size * width)) for size in (64, 128, 256)]
         hidden = max(1, round(512 * width))
         convolutions: list[nn.Module] = []

@@ -43,6 +43,7 @@ class TransferTask(LightningModule):
 
     VERSION: ClassVar[int] = 1
     needs_common: ClassVar[bool] = False
+    kept_accuracy: Tensor
 
     def __init__(self, network: nn.Module, recipe: Recipe, classes: int) -> None:
         super().__init__()
@@ -52,6 +53,7 @@ class TransferTask(LightningModule):
         self.loss = MeanMetric()
         self.best: dict[str, Tensor] | None = None
         self.history: list[dict[str, float]] = []
+        self.register_buffer("kept_accuracy", torch.tensor(torch.nan))  # of the kept epoch; a buffer survives ddp_spawn
 
     @staticmethod
     @abstractmethod
@@ -117,7 +119,11 @@ class TransferTask(LightningModule):
         self.loss.update(cross_entropy(logits, labels), len(labels))
 
     def on_validation_epoch_end(self) -> None:
-        """Keep the weights of the best epoch."""
+        """Keep the weights of the best epoch, or of the last."""
+        if self.trainer.sanity_checking:
+            self.accuracy.reset()
+            self.loss.reset()
+            return
         accuracy, loss = float(self.accuracy.compute()), float(self.loss.compute())
         self.accuracy.reset()
         self.loss.reset()
@@ -125,6 +131,7 @@ class TransferTask(LightningModule):
         better = self.recipe.select == "last" or all(accuracy > seen["val_accuracy"] for seen in self.history)
         self.history.append({"val_accuracy": accuracy, "val_loss": loss})
         if better:
+            self.kept_accuracy.fill_(accuracy)
             self.best = {name: value.detach().clone() for name, value in self.network.state_dict().items()}
 
     def on_fit_end(self) -> None:

@@ -2,9 +2,7 @@
 
 from pathlib import Path
 
-from torchvision.datasets import MNIST
-
-from tl_robust.data.domain import DOMAINS, Domain, Split, reading
+from tl_robust.data.domain import DOMAINS, Domain, Split
 from tl_robust.errors import DataError
 from tl_robust.types import ImageSet
 
@@ -19,13 +17,13 @@ class Mnist(Domain):
     """
 
     classes = tuple("0123456789")
+    files = "MNIST/raw/{train,t10k}-{images-idx3,labels-idx1}-ubyte"
 
-    def load(self, split: Split, root: Path, download: bool) -> ImageSet:
-        """See :meth:`Domain.load`."""
-        with reading("mnist", root, "MNIST/raw/{train,t10k}-{images-idx3,labels-idx1}-ubyte"):
-            if not download and not (root / "MNIST" / "raw").is_dir():
-                raise FileNotFoundError
-            data = MNIST(str(root), train=split == "train", download=download)
-            if len(data.data) != len(data.targets):
-                raise DataError(f"mnist in {root} has {len(data.data)} images and {len(data.targets)} labels.")
+    def read(self, split: Split, root: Path, download: bool) -> ImageSet:
+        """See :meth:`Domain.read`."""
+        from torchvision.datasets import MNIST  # slow to import, and most benches do without
+
+        data = MNIST(str(root), train=split == "train", download=download)
+        if len(data.data) != len(data.targets):
+            raise DataError(f"{len(data.data)} images and {len(data.targets)} labels")
         return ImageSet(data.data[:, None], data.targets.long())

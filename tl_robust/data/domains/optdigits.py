@@ -22,8 +22,8 @@ class Optdigits(Domain):
 
     classes = tuple("0123456789")
 
-    def load(self, split: Split, root: Path, download: bool) -> ImageSet:
-        """See :meth:`Domain.load`."""
+    def read(self, split: Split, root: Path, download: bool) -> ImageSet:
+        """See :meth:`Domain.read`."""
         bunch = load_digits()
         images = torch.from_numpy(bunch.images).mul(255 / 16).round().to(torch.uint8)[:, None]
         labels = torch.from_numpy(bunch.target).long()

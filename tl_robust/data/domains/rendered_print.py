@@ -37,7 +37,7 @@ class RenderedPrint(Domain):
         contrast=0.5,
     )
 
-    def load(self, split: Split, root: Path, download: bool) -> ImageSet:
-        """See :meth:`Domain.load`."""
+    def read(self, split: Split, root: Path, download: bool) -> ImageSet:
+        """See :meth:`Domain.read`."""
         size = self.train_size if split == "train" else self.test_size
         return render(self.style, derive("rendered_print", self.VERSION, split), size)

@@ -2,10 +2,11 @@
 
 from pathlib import Path
 
+import numpy as np
 import torch
-from torchvision.datasets import USPS
 
-from tl_robust.data.domain import DOMAINS, Domain, Split, reading
+from tl_robust.data.domain import DOMAINS, Domain, Split
+from tl_robust.errors import DataError
 from tl_robust.types import ImageSet
 
 
@@ -19,9 +20,22 @@ class Usps(Domain):
     """
 
     classes = tuple("0123456789")
+    files = "usps.bz2 and usps.t.bz2"
 
-    def load(self, split: Split, root: Path, download: bool) -> ImageSet:
-        """See :meth:`Domain.load`."""
-        with reading("usps", root, "usps.bz2 and usps.t.bz2"):
-            data = USPS(str(root), train=split == "train", download=download)
-            return ImageSet(torch.from_numpy(data.data)[:, None], torch.tensor(data.targets))
+    def read(self, split: Split, root: Path, download: bool) -> ImageSet:
+        """See :meth:`Domain.read`."""
+        from sklearn.datasets import load_svmlight_file
+
+        path = root / ("usps.bz2" if split == "train" else "usps.t.bz2")
+        if download and not path.is_file():
+            from torchvision.datasets import USPS
+
+            USPS(str(root), train=split == "train", download=True)
+        rows, labels = load_svmlight_file(str(path), n_features=256, dtype=np.float32)
+        if rows.nnz != 256 * len(labels):
+            raise DataError(f"images must have 256 pixels each, got {rows.nnz} in {len(labels)} lines")
+        pixels = torch.from_numpy(rows.toarray())
+        if not bool((pixels.abs() <= 1).all()):  # NaN is not
+            raise DataError("pixels must lie in [-1, 1]")
+        images = ((pixels + 1) / 2 * 255).to(torch.uint8)  # cut off, as torchvision does
+        return ImageSet(images.view(-1, 1, 16, 16), torch.from_numpy(labels).long() - 1)

@@ -1,0 +1,142 @@
+"""ImageNet at 32x32."""
+
+import pickle
+import zipfile
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from tl_robust.data.domain import DOMAINS, Domain, Split
+from tl_robust.types import ImageSet
+
+
+@DOMAINS.register
+class Imagenet32(Domain):
+    """ImageNet (ILSVRC 2012) downsampled to 32x32 RGB, 1000 classes, 1,281,167 training and 50,000 test images.
+
+    Format: the files of Imagenet32_train and Imagenet32_val, as npz or as pickles, in the folder ``imagenet32`` (or
+    right in ``data.root``): ``data`` uint8 [N,3072], red, green and blue plane one after the other, ``labels`` 1 to
+    1000; their ``mean`` is not used. A pickle could run code: here nothing in it is called, and a name that does not
+    stand for a numpy array is refused. Checksums of these files are not published. Splits: the official ones; the
+    validation images are the test split. License: non-commercial research and education only. Paper: Chrabaszcz,
+    Loshchilov, Hutter, "A downsampled variant of ImageNet as an alternative to the CIFAR datasets", 2017.
+    Differences: the files have numbers for classes (not in torchvision's order), so class k is named ``imagenet32 k``
+    and shares no class with other domains. The training split takes 3.9 GB.
+    """
+
+    files = "imagenet32/{train_data_batch_1 to train_data_batch_10,val_data}, each with or without .npz"
+    by_hand = "image-net.org/download-images, after a login"
+    classes = tuple(f"imagenet32 {number}" for number in range(1, 1001))
+    sizes: ClassVar[dict[Split, int]] = {"train": 1_281_167, "test": 50_000}
+
+    def read(self, split: Split, root: Path, download: bool) -> ImageSet:
+        """See :meth:`Domain.read`."""
+        names = [f"train_data_batch_{number}" for number in range(1, 11)] if split == "train" else ["val_data"]
+        folder = root / "imagenet32" if (root / "imagenet32").is_dir() else root
+        paths = [_find(folder, name) for name in names]
+        pixels = np.empty((self.sizes[split], 3 * 32 * 32), np.uint8)  # memory is taken where it is written
+        labels: list[NDArray[np.int64]] = []
+        count = 0
+        for path in paths:
+            part, part_labels = _read(path)
+            if count + len(part) > len(pixels):
+                raise ValueError(f"up to {path.name} there are more images than the official {len(pixels)}")
+            pixels[count : count + len(part)] = part
+            labels.append(part_labels)
+            count += len(part)
+        return ImageSet(torch.from_numpy(pixels[:count]).view(-1, 3, 32, 32), torch.from_numpy(np.concatenate(labels)))
+
+
+def _find(folder: Path, name: str) -> Path:
+    for path in (folder / f"{name}.npz", folder / name):
+        if path.is_file():
+            return path
+    raise FileNotFoundError(name)
+
+
+def _read(path: Path) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    """Pixels ``[N,3072]`` and labels from 0 of one file; ValueError where it has something else."""
+    content = _read_npz(path) if path.suffix == ".npz" else _read_pickle(path)
+    if not isinstance(content, dict) or not {"data", "labels"} <= content.keys():
+        raise ValueError(f"{path.name} does not have data and labels")
+    pixels, labels = content["data"], np.asarray(content["labels"])
+    shape = (len(labels), 3 * 32 * 32) if labels.ndim == 1 else ()
+    if not isinstance(pixels, np.ndarray) or pixels.dtype != np.uint8 or pixels.shape != shape or not len(labels):
+        raise ValueError(f"{path.name} does not have data uint8 [N, 3072] and labels [N]")
+    wrong = labels[~np.isin(labels, np.arange(1, 1001))]
+    if len(wrong):
+        raise ValueError(f"{path.name} has the label {wrong[0]}, not 1 to 1000")
+    return pixels, labels.astype(np.int64) - 1
+
+
+def _read_npz(path: Path) -> dict[str, Any]:
+    if not zipfile.is_zipfile(path):  # numpy's own message would speak of pickles
+        raise ValueError(f"{path.name} is no npz file, or is cut off")
+    with np.load(path, allow_pickle=False) as arrays:
+        return {name: arrays[name] for name in ("data", "labels") if name in arrays}
+
+
+def _read_pickle(path: Path) -> Any:
+    with path.open("rb") as file:
+        content = _Unpickler(file, encoding="latin1").load()
+    if isinstance(content, dict):
+        return {name: value.array() if isinstance(value, _Array) else value for name, value in content.items()}
+    return None
+
+
+class _Type:
+    """Stands for a pickled numpy dtype."""
+
+    def __init__(self, code: str, *_: object) -> None:
+        self.code = code
+        self.order = "|"
+
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
+        self.order = state[1]
+
+
+class _Array:
+    """Stands for a pickled numpy array, and for the functions that make one; made an array when all is read."""
+
+    def __init__(self, *_: object) -> None:
+        self.shape: tuple[int, ...] = ()
+        self.type, self.fortran, self.content = _Type("u1"), False, b""
+
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
+        _, self.shape, self.type, self.fortran, self.content = state
+
+    def array(self) -> NDArray[Any]:
+        """The array, on the memory of the pickled bytes; numpy refuses a type that holds objects."""
+        content = self.content.encode("latin1") if isinstance(self.content, str) else self.content  # of Python 2
+        kind = np.dtype(self.type.order.replace("|", "=") + self.type.code)
+        return np.frombuffer(content, kind).reshape(self.shape, order="F" if self.fortran else "C")
+
+
+class _FromBuffer(_Array):
+    """The same from a buffer, as pickle protocol 5 has it."""
+
+    def __init__(self, content: bytes, kind: _Type, shape: tuple[int, ...], order: str) -> None:
+        self.__setstate__((1, shape, kind, order == "F", content))
+
+
+class _Unpickler(pickle.Unpickler):
+    """Reads plain containers and numpy arrays. All that a pickle can call are the names below."""
+
+    KNOWN: ClassVar[dict[tuple[str, str], Any]] = {
+        ("numpy", "ndarray"): _Array,
+        ("numpy", "dtype"): _Type,
+        ("numpy.core.multiarray", "_reconstruct"): _Array,  # numpy 1
+        ("numpy._core.multiarray", "_reconstruct"): _Array,  # numpy 2
+        ("numpy.core.numeric", "_frombuffer"): _FromBuffer,  # the same in pickle protocol 5
+        ("numpy._core.numeric", "_frombuffer"): _FromBuffer,
+        ("_codecs", "encode"): str.encode,  # bytes in pickle protocol 2
+    }
+
+    def find_class(self, module: str, name: str) -> Any:
+        """What a name in the pickle stands for."""
+        if (module, name) not in self.KNOWN:
+            raise pickle.UnpicklingError(f"it asks for {module}.{name}, which is refused: only numpy arrays are read")
+        return self.KNOWN[module, name]

@@ -1,0 +1,31 @@
+"""SynDigits, the rendered digits of Ganin and Lempitsky."""
+
+from pathlib import Path
+
+from tl_robust.data.domain import DOMAINS, Domain, Split
+from tl_robust.data.domains.svhn import read_mat
+from tl_robust.types import ImageSet
+
+
+@DOMAINS.register
+class SynDigits(Domain):
+    """Digits rendered from Windows fonts on busy grounds, 32x32 RGB, 479,400 training and 9,553 test images.
+
+    Format: MATLAB files in the format of SVHN, ``synth_train_32x32.mat`` and ``synth_test_32x32.mat``, unpacked by hand
+    from ``SynthDigits.zip``, which Yaroslav Ganin links at yaroslav.ganin.net; labels 0 to 9 (a 10 means 0, as in
+    SVHN). No checksum is published. Splits: the official ones. License: none stated; in common use for research.
+    Paper: Ganin and Lempitsky, "Unsupervised domain adaptation by backpropagation", 2015. Differences: the domain
+    ``rendered_syn`` is a renderer of ours after this idea, not this set.
+    """
+
+    files = "synth_train_32x32.mat and synth_test_32x32.mat"
+    by_hand = "SynthDigits.zip, linked at yaroslav.ganin.net"
+    classes = tuple("0123456789")
+
+    def read(self, split: Split, root: Path, download: bool) -> ImageSet:
+        """See :meth:`Domain.read`."""
+        path = root / f"synth_{split}_32x32.mat"
+        if not path.is_file():
+            raise FileNotFoundError(path)
+        images, labels = read_mat(path)
+        return ImageSet(images.contiguous(), labels)

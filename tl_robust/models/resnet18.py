@@ -1,0 +1,44 @@
+"""ResNet-18 for small images."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+
+from torch import Tensor, nn
+
+from tl_robust.models.base import NETWORKS, Normalize
+
+
+@NETWORKS.register
+class ResNet18(nn.Module):
+    """ResNet-18 with a CIFAR stem; 11,173,962 parameters for ten classes. Ours, not of the paper.
+
+    He et al., "Deep Residual Learning for Image Recognition", CVPR 2016, as torchvision builds it, with a 3x3
+    convolution of stride 1 in place of the 7x7 of stride 2, and without the max pool. Inputs are scaled to [-1, 1] by
+    the first layer, as in DTN. Names of weights are torchvision's after ``features.``; its ``fc`` is ``classifier``.
+
+    Args:
+        image_shape: ``(C, H, W)``; H and W are halved three times.
+        classes: Number of logits.
+    """
+
+    VERSION = 1
+
+    def __init__(self, image_shape: tuple[int, int, int], classes: int) -> None:
+        from torchvision.models import resnet18  # slow to import
+
+        super().__init__()
+        channels = image_shape[0]
+        stem = nn.Conv2d(channels, 64, 3, padding=1, bias=False)
+        nn.init.kaiming_normal_(stem.weight, mode="fan_out", nonlinearity="relu")
+        whole = resnet18(weights=None, num_classes=classes)
+        parts = OrderedDict(whole.named_children()) | {"conv1": stem}
+        del parts["maxpool"]
+        self.normalize = Normalize((0.5,) * channels, (0.5,) * channels)
+        self.classifier: nn.Linear = parts.pop("fc")
+        self.features = nn.Sequential(parts | {"flatten": nn.Flatten()})
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Images ``[N,C,H,W]`` in [0,1] to logits ``[N,classes]``."""
+        logits: Tensor = self.classifier(self.features(self.normalize(images)))
+        return logits
