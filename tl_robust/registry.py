@@ -184,6 +184,6 @@ def load_plugins(folder: Path) -> None:
             spec.loader.exec_module(module)
         except ConfigError:
             raise
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise ConfigError(f"plugin {path} cannot be imported: {type(error).__name__}: {error}.") from error
         _loaded_plugins.add(path)

@@ -32,9 +32,14 @@ class Traced(FineTune):
 
 
 def start(folder: Path, *overrides: str) -> "subprocess.Popen[str]":
-    environment = os.environ | {"WANDB_MODE": "disabled"}
     return subprocess.Popen(
-        [*COMMAND, *overrides], cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [*COMMAND, *overrides],
+        cwd=folder,
+        env=os.environ | {"WANDB_MODE": "disabled"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell's background job ignores Ctrl-C
     )
 
 

@@ -135,7 +135,6 @@ def test_the_process_is_left_as_it_was() -> None:
     assert (random.getstate(), np.random.get_state()[1].tolist()) == before[1:]
     assert log.level == level
     assert [signal.getsignal(s) for s in (2, 15)] == handlers
-    environment.setdefault("CUBLAS_WORKSPACE_CONFIG", os.environ.get("CUBLAS_WORKSPACE_CONFIG", ""))
     assert dict(os.environ) == environment | {"PYTEST_CURRENT_TEST": os.environ["PYTEST_CURRENT_TEST"]}
     assert os.listdir() == [], "no file in the working directory"  # noqa: PTH208
 
@@ -171,7 +170,7 @@ def test_trainer_options_pass_through(options: dict[str, Any], steps: int) -> No
 def test_ddp_is_refused_with_a_way_out() -> None:
     with pytest.raises(
         ConfigError,
-        match=r"^trainer\.strategy=ddp would start the whole command again .*: use trainer\.strategy=ddp_sp",
+        match=r"^trainer\.devices=2 would start the whole command again .*: use trainer\.strategy=ddp_spawn\.$",
     ):
         train(strategy="ddp", devices=2)
 
@@ -306,3 +305,21 @@ def test_an_attack_ignores_options_that_are_for_training(weights: State) -> None
         found.append(worker.attack(group, weights, {"a": (ROOT, weights)}, quiet)[0]["a"])
     assert len(found[1].label) == 40
     assert torch.equal(found[0].adv_a, found[1].adv_a)
+
+
+def test_a_training_without_validation_is_refused() -> None:
+    with pytest.raises(ConfigError, match="no validation ran"):
+        Worker({"accelerator": "cpu", "limit_val_batches": 0}, 16).train(ROOT, None, quiet)
+
+
+def test_options_that_the_trainer_refuses_are_one_sentence() -> None:
+    with pytest.raises(ConfigError, match=r"the Trainer refuses these trainer options: .*precision") as caught:
+        Worker({"accelerator": "cpu", "precision": "17"}, 16).train(ROOT, None, quiet)
+    assert "\n" not in str(caught.value)
+
+
+def test_determinism_and_environment_are_put_back() -> None:
+    before = dict(os.environ)
+    Worker({"accelerator": "cpu", "strategy": "ddp"}, 16).train(ROOT, None, quiet)
+    assert dict(os.environ) == before
+    assert not torch.are_deterministic_algorithms_enabled()

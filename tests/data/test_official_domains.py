@@ -295,7 +295,12 @@ def test_damaged_files(name: str, change: str, tmp_path: Path, monkeypatch: Patc
     path = tmp_path / TARGETS[name]
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 1
-    changed = {"truncated": content[:-100], "empty": b"", "garbage": b"<!DOCTYPE html>" * 99, "one bit": content}
+    changed: dict[str, bytes | bytearray] = {
+        "truncated": content[:-100],
+        "empty": b"",
+        "garbage": b"<!DOCTYPE html>" * 99,
+        "one bit": content,
+    }
     path.write_bytes(changed[change])
     message = sentence(name, tmp_path)
     assert "cannot be read" in message

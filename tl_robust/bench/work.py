@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import math
+import os
 import signal
 import time
 import warnings
@@ -14,6 +16,7 @@ from typing import Any
 import torch
 from lightning import Callback, LightningModule, Trainer
 from lightning.pytorch.strategies.launchers import _SubprocessScriptLauncher
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 from torch import Tensor
 
 from tl_robust.attacks import get as get_attack
@@ -68,7 +71,13 @@ class Worker:
             task.initialize(parent)
             with self._trainer([_Epochs(advance)], max_epochs=training.recipe.epochs, **self.options) as trainer:
                 trainer.fit(task, datamodule=data)
-        return task.network.state_dict(), self._made(trainer, start) | {"val_accuracy": float(task.kept_accuracy)}
+        accuracy = float(task.kept_accuracy)
+        if math.isnan(accuracy):
+            raise ConfigError(
+                "no validation ran, so no epoch could be chosen: leave trainer.limit_val_batches, max_steps and "
+                "check_val_every_n_epoch so that each training validates."
+            )
+        return task.network.state_dict(), self._made(trainer, start) | {"val_accuracy": accuracy}
 
     def attack(
         self,
@@ -106,16 +115,14 @@ class Worker:
     @contextmanager
     def _trainer(self, callbacks: list[Callback], **options: Any) -> Iterator[Trainer]:
         """A quiet Trainer on one CPU thread; Ctrl-C inside reaches the caller as KeyboardInterrupt."""
-        log = logging.getLogger("lightning.pytorch")
-        level, handler, threads = log.level, signal.getsignal(signal.SIGINT), torch.get_num_threads()
-        log.setLevel(logging.WARNING)
-        torch.set_num_threads(
-            1
-        )  # processes share the work instead: faster for small networks, same numbers on any core
-        try:
-            with warnings.catch_warnings():
-                for category in (UserWarning, FutureWarning):
-                    warnings.filterwarnings("ignore", category=category, module="lightning")
+        with _process_restored(), warnings.catch_warnings():
+            for category in (UserWarning, FutureWarning):
+                warnings.filterwarnings("ignore", category=category, module="lightning")
+            logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+            # processes share the work instead: faster for small networks, and the same numbers on any number of cores
+            torch.set_num_threads(1)
+            handler = signal.getsignal(signal.SIGINT)
+            try:
                 trainer = Trainer(
                     callbacks=callbacks,
                     logger=False,
@@ -125,19 +132,22 @@ class Worker:
                     num_sanity_val_steps=0,
                     **({"deterministic": True, "devices": 1} | options),
                 )
-                if isinstance(trainer.strategy.launcher, _SubprocessScriptLauncher) and trainer.num_devices > 1:
-                    raise ConfigError(
-                        f"trainer.strategy={self.options.get('strategy', 'auto')} would start the whole command again "
-                        "for each device: use trainer.strategy=ddp_spawn."
-                    )
-                torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+            except (MisconfigurationException, ValueError, TypeError) as error:
+                cause = " ".join(str(error).split())
+                raise ConfigError(f"the Trainer refuses these trainer options: {cause}") from error
+            if isinstance(trainer.strategy.launcher, _SubprocessScriptLauncher) and trainer.num_devices > 1:
+                raise ConfigError(
+                    f"trainer.devices={trainer.num_devices} would start the whole command again for each device: "
+                    "use trainer.strategy=ddp_spawn."
+                )
+            torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+            try:
                 yield trainer
-        except SystemExit as stopped:  # Lightning turns Ctrl-C into SystemExit and ignores the next one
-            signal.signal(signal.SIGINT, handler)
-            raise KeyboardInterrupt from stopped
-        finally:
-            log.setLevel(level)
-            torch.set_num_threads(threads)
+            except SystemExit as stopped:  # Lightning turns Ctrl-C into this, and ignores the next one
+                signal.signal(signal.SIGINT, handler)
+                if isinstance(stopped.__context__, KeyboardInterrupt):
+                    raise KeyboardInterrupt from stopped
+                raise
 
     @staticmethod
     def _made(trainer: Trainer, start: float) -> Made:
@@ -155,6 +165,24 @@ def _task(training: Training, state: Mapping[str, Tensor] | None = None) -> Tran
     if state is not None:
         network.load_state_dict(state)
     return STRATEGIES[training.by.name](network, training.recipe, len(space.classes))
+
+
+@contextmanager
+def _process_restored() -> Iterator[None]:
+    """Leave threads, determinism, logging and environment as they were: Lightning and we set them for a training."""
+    log, memory = logging.getLogger("lightning.pytorch"), torch.utils.deterministic
+    level, threads, environment = log.level, torch.get_num_threads(), dict(os.environ)
+    deterministic = torch.are_deterministic_algorithms_enabled()
+    fill = memory.fill_uninitialized_memory  # type: ignore[attr-defined]
+    try:
+        yield
+    finally:
+        log.setLevel(level)
+        torch.set_num_threads(threads)
+        torch.use_deterministic_algorithms(deterministic)
+        memory.fill_uninitialized_memory = fill  # type: ignore[attr-defined]
+        for name in os.environ.keys() - environment.keys():
+            del os.environ[name]
 
 
 @contextmanager

@@ -46,7 +46,9 @@ class Space:
         shared = labels >= 0
         if not bool(shared.any()):
             raise DataError(f"{name} shares no class with its space ({', '.join(self.classes)}).")
-        return ImageSet(self._fit(images.images[shared]), labels[shared])
+        if not bool(shared.all()):
+            images, labels = images.take(shared.nonzero().squeeze(1)), labels[shared]
+        return ImageSet(self._fit(images.images), labels)
 
     def _fit(self, images: Tensor) -> Tensor:
         channels, height, width = self.image_shape
