@@ -168,7 +168,9 @@ def _report(parsed: argparse.Namespace, console: Console) -> int:
 
 def _write(config: Config, finished: Finished, console: Console, publish: bool) -> int:
     """Write all views of the results and print the one-screen table."""
+    from tl_robust.bench.provenance import commit, versions
     from tl_robust.files import write_atomically
+    from tl_robust.seeding import digest
     from tl_robust.sinks import report, table, wandb_sink
     from tl_robust.terminal import accuracy_tables
 
@@ -183,7 +185,14 @@ def _write(config: Config, finished: Finished, console: Console, publish: bool) 
         console.print(f"Weights & Biases ({published.mode}): {published.folder}", highlight=False, soft_wrap=True)
         for problem in published.problems:
             console.print(f"warning: {problem}", style="yellow", soft_wrap=True, highlight=False)
-    pages = report.write(folder, config.bench.name, finished.results, summary, config.text, failures)
+    pages = [folder / "report.html", folder / "report.md"]
+    shown = [config.text, failures, commit(), versions()["tl_robust"], [item.provenance for item in finished.results]]
+    stamp = digest([shown, *((folder / name).read_text() for name in ("table.csv", "summary.csv"))]).encode()
+    known = folder / ".report"  # what the pages were made of: a second run need not make them again
+    current = known.is_file() and known.read_bytes() == stamp and all(page.is_file() for page in pages)
+    if not (publish and current):
+        report.write(folder, config.bench.name, finished.results, summary, config.text, failures)
+        write_atomically(known, stamp)
     for part in accuracy_tables(summary):
         console.print(part)
     console.print(f"Report: {pages[0]}\nTables: {folder / 'table.csv'}, summary.csv", highlight=False, soft_wrap=True)

@@ -259,6 +259,31 @@ def test_a_model_without_gradient_stays_finite_and_is_counted(attack: Attack, dt
 
 
 @EVERY
+def test_a_gradient_that_is_zero_in_some_pixels_is_not_counted(attack: Attack) -> None:
+    images, labels = data(torch.float64)
+    images = images * 0.5 + 0.25
+    mask = torch.zeros(3, 8, 8, dtype=torch.float64)
+    mask[1, 2, 3] = 1
+    crafted = attack.craft(lambda x: linear()(x * mask), images, labels, [0.1])
+    assert not crafted.zero_gradient.any()
+    assert bool((crafted.images[0, :, 1, 2, 3] != images[:, 1, 2, 3]).all())
+
+
+@EVERY
+@pytest.mark.parametrize("first", [True, False])
+def test_the_first_gradient_is_the_one_that_is_counted(attack: Attack, first: bool) -> None:
+    images, labels = data(torch.float64)
+    calls = []
+
+    def model(x: Tensor) -> Tensor:
+        """Blind at the first call, or at every other one."""
+        calls.append(len(x))
+        return linear()(x) * float((len(calls) == 1) != first)
+
+    assert attack.craft(model, images, labels, [0.05, 0.1]).zero_gradient.tolist() == [first] * SAMPLES
+
+
+@EVERY
 @pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode, torch.enable_grad])
 def test_any_gradient_mode_of_the_caller(attack: Attack, mode: Callable[[], torch.no_grad]) -> None:
     images, labels = data()

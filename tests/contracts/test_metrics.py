@@ -189,7 +189,8 @@ def test_intervals_are_the_same_at_every_call(name: str) -> None:
     torch.manual_seed(1)
     first = metric.mean_curve([(black, white), outcome(seed=3)])
     torch.manual_seed(2)
-    metric.curve(*outcome(50))
+    for samples in range(50, 58):  # enough others to push what is kept between calls out
+        metric.mean_curve([outcome(samples), outcome(samples, seed=3)])
     again = metric.mean_curve([(black, white), outcome(seed=3)])
     for key in ("value", "low", "high", "n"):
         assert torch.equal(getattr(first, key).nan_to_num(-1), getattr(again, key).nan_to_num(-1))

@@ -142,6 +142,7 @@ def test_a_transfer_ratio_above_1_is_kept(rows: list[int]) -> None:
     [
         ([100, 80, 60, 40], 0.3 + 0.3 * 0.5),  # 50 between 60 at 0.3 and 40 at 0.6
         ([100, 50, 20, 0], 0.1),  # exactly at a grid point
+        ([100, 50, 50, 0], 0.1),  # at most half, not below
         ([100, 60, 20, 0], 0.1 + 0.2 * 0.25),  # a quarter of the way from 60 to 20
         ([100, 90, 80, 70], 0.6),  # never: the largest
         ([100, 20, 90, 0], 0.1 * 50 / 80),  # the first time counts
@@ -271,6 +272,21 @@ def test_seeds_that_differ_widen_the_interval(name: str) -> None:
         float((curve.high - curve.low)[-1]) for curve in (metric.mean_curve(equal), metric.curve(*equal[0]))
     )
     assert width == pytest.approx(single, rel=0.12)  # and no narrower: the samples are the same ones
+
+
+def test_the_interval_over_many_seeds_is_that_of_a_mean() -> None:
+    """Eight seeds of known accuracy on many samples: 1.96 standard deviations over the root of eight, each way."""
+    rights = torch.tensor([1000, 1100, 1150, 1200, 1250, 1300, 1350, 1500])
+    black = [
+        grown({"a": [2000], "b": [2000], "adv_a": [count], "adv_b": [count], "own_b": [count]}, 2000, EPS[1:2])
+        for count in rights.tolist()
+    ]
+    curve = metrics.get("robust_accuracy").mean_curve(black)
+    share = rights.double() / 2000
+    mean = float(share.mean())
+    variance = float(share.var(correction=0)) / 8 + mean * (1 - mean) / 2000
+    assert float(curve.value) == pytest.approx(mean)
+    assert float(curve.high - curve.low) == pytest.approx(2 * 1.96 * variance**0.5, rel=0.1)
 
 
 def test_undefined_seeds_are_left_out_of_a_mean() -> None:
