@@ -61,6 +61,7 @@ def test_every_check_says_what_it_is_for(name: str) -> None:
         ([190, 100, 160, 10], "rises to 80.0% at eps 0.03137 after 50.0%"),
         ([190, 100, 90, 140], "rises to 70.0% at eps 0.1255 after 45.0%"),
         ([190, 0, 0, 20], "rises to 10.0% at eps 0.1255 after 0.0%"),
+        ([190, 100, 110, 120], "rises to 60.0% at eps 0.1255 after 50.0%"),  # bit by bit
         ([100, 140, 10, 190], "rises to 95.0% at eps 0.1255 after 5.0%"),  # the largest rise is told
     ],
 )
