@@ -155,3 +155,13 @@ def test_check_pair_prints_a_sheet(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["check-pair", "rendered_print-optdigits", "data.train_limit=500", "data.test_limit=200"]) == 0
     assert "train and test disjoint" in capsys.readouterr().out
     assert main(["check-pair", "rendered_print-optdigit"]) == 2
+
+
+def test_brackets_in_messages_reach_the_user(tiny: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tiny.parent / "plugins" / "broken.py").write_text(
+        "from dataclasses import dataclass\nfrom tl_robust.attacks import ATTACKS, Attack\n"
+        "@ATTACKS.register\n@dataclass(frozen=True)\nclass Broken(Attack):\n"
+        "    def perturb(self, gradient, eps):\n        raise RuntimeError('[/no] [red]luck')\n"
+    )
+    assert main(["run", str(tiny), "axes.seed=[0]", "axes.attack=[broken]", "axes.strategy=[scratch]"]) == 1
+    assert "RuntimeError: [/no] [red]luck" in capsys.readouterr().out

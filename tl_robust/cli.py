@@ -49,7 +49,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for name in list(os.environ):  # Lightning would take these for its own cluster and log nothing
         if name.startswith("SLURM_") or name in ("RANK", "LOCAL_RANK", "WORLD_SIZE"):
             del os.environ[name]
-    console = Console(width=None if sys.stdout.isatty() else 120)
+    # no markup: names and messages may hold brackets
+    console = Console(width=None if sys.stdout.isatty() else 120, markup=False, emoji=False, highlight=False)
     try:
         return int(COMMANDS[parsed.command](parsed, console))
     except TLRobustError as error:
@@ -121,7 +122,6 @@ def _run(parsed: argparse.Namespace, console: Console) -> int:
     console.print(
         f"Bench {config.bench.name}: {counts['cells']} cells ({counts['done']} done) from {counts['trainings']} "
         f"trainings and {counts['craft_groups']} attacks; results in {config.results / config.bench.name}",
-        highlight=False,
         soft_wrap=True,
     )
     resolve_mode(config.wandb)  # says now, not after an hour, that a key is missing
@@ -182,9 +182,9 @@ def _write(config: Config, finished: Finished, console: Console, publish: bool) 
     write_atomically(folder / "failures.json", json.dumps(failures, indent=1).encode())
     if publish:
         published = wandb_sink.publish(finished.results, config.settings, folder, config.wandb)
-        console.print(f"Weights & Biases ({published.mode}): {published.folder}", highlight=False, soft_wrap=True)
+        console.print(f"Weights & Biases ({published.mode}): {published.folder}", soft_wrap=True)
         for problem in published.problems:
-            console.print(f"warning: {problem}", style="yellow", soft_wrap=True, highlight=False)
+            console.print(f"warning: {problem}", style="yellow", soft_wrap=True)
     pages = [folder / "report.html", folder / "report.md"]
     shown = [config.text, failures, commit(), versions()["tl_robust"], [item.provenance for item in finished.results]]
     stamp = digest([shown, *((folder / name).read_text() for name in ("table.csv", "summary.csv"))]).encode()
@@ -195,10 +195,10 @@ def _write(config: Config, finished: Finished, console: Console, publish: bool) 
         write_atomically(known, stamp)
     for part in accuracy_tables(summary):
         console.print(part)
-    console.print(f"Report: {pages[0]}\nTables: {folder / 'table.csv'}, summary.csv", highlight=False, soft_wrap=True)
+    console.print(f"Report: {pages[0]}\nTables: {folder / 'table.csv'}, summary.csv", soft_wrap=True)
     if failures or finished.missing:
         for failure in finished.failures:
-            console.print(f"failed: {failure.node}: {failure.cause}", style="red", soft_wrap=True, highlight=False)
+            console.print(f"failed: {failure.node}: {failure.cause}", style="red", soft_wrap=True)
         raise BenchFailedError(
             f"{len(finished.missing)} cells have no result; the first cause of each is in {folder / 'failures.json'}. "
             "The others are done and kept; the same command tries again."
@@ -227,7 +227,6 @@ def _plan(parsed: argparse.Namespace, console: Console) -> int:
     console.print(
         f"{counts['cells']} cells, {counts['done']} done; {counts['trainings']} unique trainings; "
         f"{counts['craft_groups']} unique craft groups.",
-        highlight=False,
     )
     return 0
 
@@ -291,7 +290,7 @@ def _doctor(parsed: argparse.Namespace, console: Console) -> int:
         table.add_row(fact, value)
     console.print(table)
     for error in damaged:
-        console.print(f"damaged: {error}; the next run computes it again", soft_wrap=True, highlight=False)
+        console.print(f"damaged: {error}; the next run computes it again", soft_wrap=True)
     return 1 if damaged else 0
 
 
