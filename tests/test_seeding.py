@@ -84,6 +84,14 @@ def test_normal_numbers_are_normal() -> None:
     assert 4 < float(draw.abs().max()) < 6
 
 
+@pytest.mark.parametrize("stream", [0, 1, 5])
+def test_normal_numbers_are_box_and_muller_of_two_streams_of_their_own(stream: int) -> None:
+    ids = torch.arange(50)
+    radius, turn = (uniform(3, ids, (4,), stream=2 * stream + place).double() for place in (0, 1))
+    expected = (-2 * torch.log(1 - radius)).sqrt() * torch.cos(2 * torch.pi * turn)
+    assert torch.allclose(normal(3, ids, (4,), stream=stream).double(), expected, atol=1e-5)
+
+
 @pytest.mark.parametrize("kind", [uniform, normal])
 def test_neighbors_are_not_correlated(kind) -> None:
     """Neighboring ids, pixels, streams and seeds; five standard errors."""
