@@ -323,3 +323,4 @@ def test_determinism_and_environment_are_put_back() -> None:
     Worker({"accelerator": "cpu", "strategy": "ddp"}, 16).train(ROOT, None, quiet)
     assert dict(os.environ) == before
     assert not torch.are_deterministic_algorithms_enabled()
+    assert not torch.distributed.is_initialized()

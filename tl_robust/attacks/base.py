@@ -158,6 +158,10 @@ class Attack(ABC):
         """
         sizes = check_eps([float(value) for value in eps], self.norm)
         _check_inputs(images, labels)
+        if sample_id is not None and (sample_id.shape != labels.shape or sample_id.dtype != torch.int64):
+            raise ConfigError(
+                f"sample_id must be int64 [{len(images)}], got {sample_id.dtype} {list(sample_id.shape)}."
+            )
         with attackable(model):
             clean = images.detach().clone()
             ids = torch.arange(len(clean), device=clean.device) if sample_id is None else sample_id.clone()
@@ -176,6 +180,8 @@ def _check_inputs(images: Tensor, labels: Tensor) -> None:
         raise ConfigError(f"images must be floating point [N,C,H,W], got {images.dtype} {list(images.shape)}.")
     if labels.shape != images.shape[:1] or labels.dtype != torch.int64:
         raise ConfigError(f"labels must be int64 [{len(images)}], got {labels.dtype} {list(labels.shape)}.")
+    if len(labels) and int(labels.min()) < 0:
+        raise ConfigError(f"labels must be 0 or more, got {int(labels.min())}.")
     if len(images):
         low, high = (float(end) for end in images.detach().aminmax())
         if not (low >= 0 and high <= 1 and math.isfinite(high)):

@@ -128,6 +128,11 @@ def evaluate(
     """
     if not victims or len(images) == 0:
         raise ConfigError(f"evaluate needs at least one victim and one image, got {len(victims)} and {len(images)}.")
+    if len(labels) != len(images) or batch_size < 1:
+        raise ConfigError(
+            f"evaluate needs a label for each image and batch_size of at least 1, got {len(labels)} labels for "
+            f"{len(images)} images and batch_size {batch_size}."
+        )
     judge = Judge(attack, surrogate, victims, eps, seed)
     parameter = next(surrogate.parameters(), None) if isinstance(surrogate, nn.Module) else None
     device = images.device if parameter is None else parameter.device

@@ -169,11 +169,12 @@ def _task(training: Training, state: Mapping[str, Tensor] | None = None) -> Tran
 
 @contextmanager
 def _process_restored() -> Iterator[None]:
-    """Leave threads, determinism, logging and environment as they were: Lightning and we set them for a training."""
+    """Leave threads, determinism, process group, logging and environment as they were before a training."""
     log, memory = logging.getLogger("lightning.pytorch"), torch.utils.deterministic
     level, threads, environment = log.level, torch.get_num_threads(), dict(os.environ)
     deterministic = torch.are_deterministic_algorithms_enabled()
     fill = memory.fill_uninitialized_memory  # type: ignore[attr-defined]
+    grouped = torch.distributed.is_available() and torch.distributed.is_initialized()
     try:
         yield
     finally:
@@ -181,6 +182,8 @@ def _process_restored() -> Iterator[None]:
         torch.set_num_threads(threads)
         torch.use_deterministic_algorithms(deterministic)
         memory.fill_uninitialized_memory = fill  # type: ignore[attr-defined]
+        if not grouped and torch.distributed.is_available() and torch.distributed.is_initialized():
+            torch.distributed.destroy_process_group()
         for name in os.environ.keys() - environment.keys():
             del os.environ[name]
 

@@ -12,13 +12,16 @@ def falling_curve(outcome: Outcome) -> Verdict:
 
     The victim's curve may rise: examples crafted on another model carry no such promise.
     """
-    accuracy = (outcome.adv_a == outcome.label).double().mean(dim=1)
+    order = outcome.eps.argsort()
+    accuracy = (outcome.adv_a[order] == outcome.label).double().mean(dim=1)
     lowest_before = accuracy.cummin(0).values[:-1]
     rise = accuracy[1:] - lowest_before
     noise = 2 * (lowest_before * (1 - lowest_before) / len(outcome.label)).sqrt().clamp(min=1 / len(outcome.label))
     if not bool((rise > noise).any()):
         return Verdict()
     place = int(torch.where(rise > noise, rise, -1.0).argmax())
-    eps, high, low = (float(value) for value in (outcome.eps[place + 1], accuracy[place + 1], lowest_before[place]))
+    eps, high, low = (
+        float(value) for value in (outcome.eps[order][place + 1], accuracy[place + 1], lowest_before[place])
+    )
     reason = f"The surrogate's accuracy rises to {high:.1%} at eps {eps:.4g} after {low:.1%}: the attack is weak there."
     return Verdict("amber", (reason,))
