@@ -5,7 +5,12 @@ from pathlib import Path
 
 import pytest
 
+from tl_robust.attacks import ATTACKS
+from tl_robust.data.domain import DOMAINS
+from tl_robust.data.pair import PAIRS
+from tl_robust.metrics import METRICS
 from tl_robust.registry import load_plugins
+from tl_robust.strategies import STRATEGIES
 
 ROOT = Path(__file__).parent.parent
 
@@ -24,6 +29,7 @@ def test_the_python_interface_of_the_readme_runs() -> None:
 def test_the_plugin_of_the_readme_registers(tmp_path: Path) -> None:
     (tmp_path / "noise_of_readme.py").write_text(_blocks("README.md")[1])
     load_plugins(tmp_path)
+    assert "noise_of_readme" in ATTACKS
 
 
 @pytest.mark.parametrize("place", range(5))
@@ -32,6 +38,8 @@ def test_each_recipe_of_contributing_registers(tmp_path: Path, place: int) -> No
     assert len(blocks) == 5
     (tmp_path / f"recipe_{place}.py").write_text(blocks[place])
     load_plugins(tmp_path)
+    kinds = (DOMAINS, PAIRS, STRATEGIES, ATTACKS, METRICS)  # in the order of the recipes
+    assert f"recipe_{place}" in kinds[place]
 
 
 def test_every_target_of_the_readme_exists() -> None:
