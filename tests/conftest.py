@@ -9,7 +9,8 @@ import pytest
 
 from tl_robust import registry
 from tl_robust.attacks import ATTACKS
-from tl_robust.data.domain import DOMAINS, _mapped
+from tl_robust.data.domain import DOMAINS
+from tl_robust.data.mapped import _labels, _limited, _taken
 from tl_robust.data.pair import PAIRS
 from tl_robust.data.space import SPACES
 from tl_robust.metrics import METRICS
@@ -66,7 +67,8 @@ def _registries() -> Iterator[None]:
         kind._items, kind._modules = items, modules
     registry._loaded_plugins.clear()
     registry._loaded_plugins.update(loaded)
-    _mapped.cache_clear()
+    for kept in (_labels, _limited, _taken):
+        kept.cache_clear()
 
 
 @pytest.fixture

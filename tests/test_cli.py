@@ -38,7 +38,7 @@ BAD = [
     ("workers=-1", "workers must be 0"),
     ("name=../x", "name must be usable as a folder name"),
     ("space=digit", "did you mean 'digits'?"),
-    ("axes.pair=[mnist-usps]", "mnist not found in data: expected MNIST/raw"),
+    ("axes.pair=[mnist-usps]", "usps not found in data: expected usps.bz2 and usps.t.bz2; set data.root"),
     ("axes", "must be key=value"),
 ]
 
@@ -99,7 +99,7 @@ def test_a_run_writes_what_the_design_names(tiny: Path, tmp_path: Path, capsys: 
         rows = list(csv.DictReader(file))
     assert list(rows[0]) == [
         *("bench", "source", "target", "network", "strategy", "common", "defense", "attack", "norm", "view"),
-        *("seed", "eps", "metric", "value", "n", "low", "high", "trust", "cell"),
+        *("seed", "eps", "metric", "value", "n", "low", "high", "trust", "cell", "target_images"),
     ]
     accuracy = [row for row in rows if row["metric"] == "robust_accuracy" and row["view"] == "white"]
     assert all(float(row["low"]) <= float(row["value"]) <= float(row["high"]) for row in accuracy)

@@ -19,15 +19,17 @@ MAY_IMPORT = {  # a layer may import itself, and of tl_robust only this
     "callbacks": VOCABULARY | {"attacks", "metrics"},
     "bench": VOCABULARY | BENCH,
     "sinks": VOCABULARY | {"metrics", "trust", "bench.store"},
-    "config": VOCABULARY | BENCH | {"bench", "sinks"},
+    "schema": {"types", "sinks.wandb_sink"},
+    "config": VOCABULARY | BENCH | {"bench", "sinks", "schema"},
     "terminal": VOCABULARY | BENCH | {"bench", "sinks"},
-    "cli": VOCABULARY | BENCH | {"bench", "sinks", "config", "terminal"},
+    "session": VOCABULARY | BENCH | {"bench", "sinks", "config", "terminal"},
+    "cli": VOCABULARY | BENCH | {"bench", "sinks", "config", "terminal", "session"},
     "": {"attacks", "metrics"},  # tl_robust/__init__.py
 }
 ONLY_IN = {  # of all modules, only these may import the library
     "wandb": {"sinks.wandb_sink"},
     "omegaconf": {"config"},
-    "lightning": {"config", "data.pair", "strategies.base", "callbacks.transfer_attack", "bench.work"},
+    "lightning": {"bench.options", "data.pair", "strategies.base", "callbacks.transfer_attack", "bench.work"},
     "pytorch_lightning": set[str](),
     "experiments": set[str](),
     "tests": set[str](),

@@ -5,22 +5,18 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import subprocess
 import sys
 import threading
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
-from dataclasses import asdict
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.table import Table
 
-from tl_robust.errors import BenchFailedError, ConfigError, TLRobustError, UnknownNameError
+from tl_robust.errors import ConfigError, TLRobustError, UnknownNameError
 
 if TYPE_CHECKING:
-    from tl_robust.bench.runner import Finished
     from tl_robust.config import Config
 
 BENCHES = Path("experiments")
@@ -28,6 +24,7 @@ HELP = {
     "run": "run a bench: train, attack, judge, write tables and report",
     "plan": "show what would run and what is done",
     "report": "write tables and report again from the store",
+    "profiles": "run a bench under the profiles kdd20 and default and show the differences",
     "list": "show every registered name",
     "check-pair": "check the data of a pair",
     "doctor": "show versions, devices, data and the state of the store",
@@ -67,11 +64,11 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True)
     for name, text in HELP.items():
         command = commands.add_parser(name, help=text, description=text)
-        if name in ("run", "plan", "report"):
+        if name in ("run", "plan", "report", "profiles"):
             command.add_argument("bench", help=f"a YAML file, the name of one in {BENCHES}/, or auto")
         if name == "check-pair":
             command.add_argument("pair", help="source-target, or a registered pair")
-            command.add_argument("--space", default="digits", help="space of the pair (digits)")
+            command.add_argument("--bench", help="bench file with the space and the domains that it declares")
         if name == "doctor":
             command.add_argument("--results", default="results", help="folder of results (results)")
         elif name != "list":
@@ -80,8 +77,9 @@ def _parser() -> argparse.ArgumentParser:
             command.add_argument("--json", action="store_true", help="print JSON")
         if name == "report":
             command.add_argument("--figure", type=Path, help="also draw the curves into this .svg or .png file")
-        if name == "run":
+        if name in ("run", "profiles"):
             command.add_argument("--plain", action="store_true", help="lines instead of progress bars")
+        if name == "run":
             command.add_argument("--helper", action="store_true", help=argparse.SUPPRESS)
     return parser
 
@@ -95,114 +93,59 @@ def _load(parsed: argparse.Namespace) -> Config:
         parsed.bench = "digits" if torch.cuda.is_available() else "embedded"
         why = "a CUDA device is present" if torch.cuda.is_available() else "no CUDA device is present"
         print(f"No bench was named: {parsed.bench}, since {why}.")  # noqa: T201
-    path = Path(parsed.bench)
-    if path.suffix not in (".yaml", ".yml"):
-        known = {file.stem: file for file in BENCHES.glob("*.yaml")}
-        if parsed.bench not in known:
-            raise UnknownNameError(f"bench (a .yaml file, or a name in {BENCHES}/)", parsed.bench, known)
-        path = known[parsed.bench]
-    return load(path, parsed.overrides)
+    return load(_path(parsed.bench), parsed.overrides)
+
+
+def _path(bench: str) -> Path:
+    if Path(bench).suffix in (".yaml", ".yml"):
+        return Path(bench)
+    known = {file.stem: file for file in BENCHES.glob("*.yaml")}
+    if bench not in known:
+        raise UnknownNameError(f"bench (a .yaml file, or a name in {BENCHES}/)", bench, known)
+    return known[bench]
 
 
 def _run(parsed: argparse.Namespace, console: Console) -> int:
-    from tl_robust.bench import runner
-    from tl_robust.bench.plan import make_plan
-    from tl_robust.bench.store import Store
-    from tl_robust.files import write_atomically
-    from tl_robust.sinks.wandb_sink import resolve_mode
-    from tl_robust.terminal import observer
+    from tl_robust import session
 
     config = _load(parsed)
-    plan, store = make_plan(config.bench), Store(config.results / "store")
     if parsed.helper:
-        threading.Thread(target=_end_with_parent, daemon=True).start()
-        runner.run(plan, config.bench, store)
+        threading.Thread(target=session.end_with_parent, daemon=True).start()
+        session.help_out(config)
         return 0
-    counts = plan.counts(store)
-    console.print(
-        f"Bench {config.bench.name}: {counts['cells']} cells ({counts['done']} done) from {counts['trainings']} "
-        f"trainings and {counts['craft_groups']} attacks; results in {config.results / config.bench.name}",
-        soft_wrap=True,
-    )
-    resolve_mode(config.wandb)  # says now, not after an hour, that a key is missing
-    write_atomically(config.results / config.bench.name / "config.yaml", config.text.encode())
-    count = min(config.workers, len(plan.groups)) - 1 if counts["done"] < counts["cells"] else 0
-    with _helpers(parsed, count), observer(console, parsed.plain) as watch:
-        finished = runner.run(plan, config.bench, store, watch)
-    return _write(config, finished, console, publish=True)
+    finished = session.run(config, console, parsed.plain, [parsed.bench, *parsed.overrides])
+    session.write(config, finished, console, publish=True)
+    return 0
 
 
-@contextmanager
-def _helpers(parsed: argparse.Namespace, count: int) -> Iterator[None]:
-    """Runs of the same bench beside this one: the store's locks share the work among them."""
-    command = [sys.executable, "-m", "tl_robust.cli", "run", "--helper", parsed.bench, *parsed.overrides]
-    with ExitStack() as stack:
-        for _ in range(count):
-            quiet = subprocess.DEVNULL
-            process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=quiet, stderr=quiet)
-            stack.enter_context(process)  # closes the pipe and waits
-            stack.callback(process.kill)
-        yield
+def _profiles(parsed: argparse.Namespace, console: Console) -> int:
+    from tl_robust import session
+    from tl_robust.sinks import difference, table
 
-
-def _end_with_parent() -> None:
-    """End this process when the pipe from its parent closes, however the parent ended."""
-    sys.stdin.read()
-    os._exit(1)
+    given, summaries, settings = parsed.overrides, {}, {}
+    for profile in ("kdd20", "default"):
+        parsed.overrides = [*given, f"profile={profile}"]
+        parsed.overrides.append(f"name={_load(parsed).bench.name}.{profile}")
+        config = _load(parsed)
+        finished = session.run(config, console, parsed.plain, [parsed.bench, *parsed.overrides])
+        session.write(config, finished, console, publish=False)
+        summaries[profile], settings[profile] = table.summary(finished.results), config.settings
+    for part in difference.tables(summaries, settings):
+        console.print(part)
+    return 0
 
 
 def _report(parsed: argparse.Namespace, console: Console) -> int:
-    from tl_robust.bench import runner
-    from tl_robust.bench.plan import make_plan
-    from tl_robust.bench.store import Store
+    from tl_robust import session
     from tl_robust.sinks import report, table
 
     config = _load(parsed)
-    finished = runner.gather(make_plan(config.bench), Store(config.results / "store"))
+    finished = session.gather(config)
     if not finished.results:
         raise ConfigError(f"no cell of bench {config.bench.name!r} is in {config.results / 'store'}: run it first.")
     if parsed.figure:
         report.figure(table.summary(finished.results), parsed.figure)
-    return _write(config, finished, console, publish=False)
-
-
-def _write(config: Config, finished: Finished, console: Console, publish: bool) -> int:
-    """Write all views of the results and print the one-screen table."""
-    from tl_robust.bench.provenance import commit, versions
-    from tl_robust.files import write_atomically
-    from tl_robust.seeding import digest
-    from tl_robust.sinks import report, table, wandb_sink
-    from tl_robust.terminal import accuracy_tables
-
-    folder = config.results / config.bench.name
-    summary = table.summary(finished.results)
-    failures = [asdict(failure) for failure in finished.failures]
-    table.write(folder / "table.csv", (row for result in finished.results for row in table.rows(result)), table.COLUMNS)
-    table.write(folder / "summary.csv", summary, table.SUMMARY_COLUMNS)
-    write_atomically(folder / "failures.json", json.dumps(failures, indent=1).encode())
-    if publish:
-        published = wandb_sink.publish(finished.results, config.settings, folder, config.wandb)
-        console.print(f"Weights & Biases ({published.mode}): {published.folder}", soft_wrap=True)
-        for problem in published.problems:
-            console.print(f"warning: {problem}", style="yellow", soft_wrap=True)
-    pages = [folder / "report.html", folder / "report.md"]
-    shown = [config.text, failures, commit(), versions()["tl_robust"], [item.provenance for item in finished.results]]
-    stamp = digest([shown, *((folder / name).read_text() for name in ("table.csv", "summary.csv"))]).encode()
-    known = folder / ".report"  # what the pages were made of: a second run need not make them again
-    current = known.is_file() and known.read_bytes() == stamp and all(page.is_file() for page in pages)
-    if not (publish and current):
-        report.write(folder, config.bench.name, finished.results, summary, config.text, failures)
-        write_atomically(known, stamp)
-    for part in accuracy_tables(summary):
-        console.print(part)
-    console.print(f"Report: {pages[0]}\nTables: {folder / 'table.csv'}, summary.csv", soft_wrap=True)
-    if failures or finished.missing:
-        for failure in finished.failures:
-            console.print(f"failed: {failure.node}: {failure.cause}", style="red", soft_wrap=True)
-        raise BenchFailedError(
-            f"{len(finished.missing)} cells have no result; the first cause of each is in {folder / 'failures.json'}. "
-            "The others are done and kept; the same command tries again."
-        )
+    session.write(config, finished, console, publish=False)
     return 0
 
 
@@ -217,12 +160,12 @@ def _plan(parsed: argparse.Namespace, console: Console) -> int:
         print(json.dumps(counts))  # noqa: T201
         return 0
     table = Table(box=None, pad_edge=False)
-    for title in ("done", "training", "images", "epochs", "key"):
+    for title in ("done", "training", "classes", "images", "epochs", "key"):
         table.add_column(title, no_wrap=True)
-    for training in plan.trainings:
-        done = "yes" if store.has("weights", training.key) else ""
-        images = str(len(training.data.images("train")))
-        table.add_row(done, str(training), images, str(training.recipe.epochs), training.key[:12])
+    for model in plan.trainings:
+        done, origin = "yes" if store.has("weights", model.key) else "", model.origin()
+        images, epochs = (str(origin.get(name, "-")) for name in ("images", "epochs"))
+        table.add_row(done, str(model), f"{len(model.labels)}", images, epochs, model.key[:12])
     console.print(table)
     console.print(
         f"{counts['cells']} cells, {counts['done']} done; {counts['trainings']} unique trainings; "
@@ -255,11 +198,12 @@ def _list(parsed: argparse.Namespace, console: Console) -> int:
 
 
 def _check_pair(parsed: argparse.Namespace, console: Console) -> int:
-    from tl_robust.config import load_data
+    from tl_robust.config import load_settings
     from tl_robust.data.check import check_pair
     from tl_robust.data.pair import get_pair
 
-    pair = get_pair(parsed.pair, parsed.space)(load_data(parsed.overrides))
+    settings, space = load_settings(parsed.overrides, _path(parsed.bench) if parsed.bench else None)
+    pair = get_pair(parsed.pair, space, settings)(settings)
     sheet = check_pair(pair)
     table = Table(box=None, pad_edge=False, show_header=False)
     for line in sheet:
@@ -298,6 +242,7 @@ COMMANDS = {
     "run": _run,
     "plan": _plan,
     "report": _report,
+    "profiles": _profiles,
     "list": _list,
     "check-pair": _check_pair,
     "doctor": _doctor,

@@ -2,107 +2,37 @@
 
 from __future__ import annotations
 
-import inspect
 import os
+import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import torch
 import yaml
-from lightning import Trainer
-from omegaconf import MISSING, DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from tl_robust.attacks import ATTACKS
 from tl_robust.attacks.norms import pixel_eps
-from tl_robust.bench.spec import AttackSpec, Axes, Bench
-from tl_robust.data.domain import DOMAINS, DataSettings
+from tl_robust.bench.options import trainer_options
+from tl_robust.bench.plan import CHECKPOINT
+from tl_robust.bench.spec import AttackSpec, Axes, Bench, Checkpoint
+from tl_robust.data.domain import DOMAINS, DataSettings, Declared, class_file, get_domain
 from tl_robust.data.pair import get_pair
-from tl_robust.data.space import SPACES
+from tl_robust.data.space import SPACES, Names, get_space
 from tl_robust.errors import ConfigError, UnknownNameError
 from tl_robust.models import NETWORKS, build
-from tl_robust.registry import Component, Registry, Scalar, check_settings, load_plugins
+from tl_robust.registry import Component, Registry, check_settings, load_plugins
+from tl_robust.schema import BenchFile
 from tl_robust.sinks.wandb_sink import WandbSettings
 from tl_robust.strategies import STRATEGIES
 from tl_robust.types import Recipe
 
 T = TypeVar("T")
 EPS_SCALES = {"pixel": (0.0, 1.0), "kdd20": (-1.0, 1.0)}
-OWN_TRAINER_OPTIONS = {
-    "max_epochs": "recipe.epochs",
-    "min_epochs": "recipe.epochs",
-    "logger": "wandb",
-    "callbacks": "a plugin strategy",
-    "inference_mode": "nothing: attacks need gradients",
-    "enable_checkpointing": "nothing: the store keeps weights",
-    "enable_progress_bar": "--plain",
-    "enable_model_summary": "nothing",
-    "num_sanity_val_steps": "nothing",
-    "default_root_dir": "results",
-}
-
-
-@dataclass
-class AxesFile:
-    """The ``axes:`` of a bench file; an entry with settings is a mapping: ``{name: pgd, steps: 20}``.
-
-    Attributes:
-        pair: ``source-target``, or a registered pair.
-        network: Networks.
-        strategy: Strategies.
-        common: Common domains, for the strategies that have one.
-        attack: Attacks; ``eps`` among the settings replaces the bench's.
-        view: ``white`` (A is B), ``black`` (crafted on A, judged on B).
-        seed: Seeds of training and attack.
-    """
-
-    pair: list[str] = MISSING
-    network: list[Any] = field(default_factory=lambda: ["dtn"])
-    strategy: list[str] = MISSING
-    common: list[str] = field(default_factory=list)
-    attack: list[Any] = MISSING
-    view: list[str] = field(default_factory=lambda: ["white", "black"])
-    seed: list[int] = field(default_factory=lambda: [0])
-
-
-@dataclass
-class BenchFile:
-    """A bench file.
-
-    Attributes:
-        name: Name of the bench and of its results folder.
-        space: Space of the pairs.
-        eps: Sizes; ``8/255`` may be written.
-        axes: The grid.
-        eps_scale: ``pixel``: eps are in [0,1] pixel units; ``kdd20``: for inputs in [-1,1], as in the paper's code.
-        data: Where data lie and how much is used.
-        recipe: Recipe of trainings.
-        recipes: Fields of the recipe that differ for a domain.
-        attack_batch: Images an attack works on at a time.
-        workers: Processes that share the work; 0 is one a CPU core (at most 4), and 1 with a CUDA device.
-        trainer: Options of the Lightning Trainer (accelerator, devices, precision, strategy, ...).
-        wandb: Weights & Biases.
-        plugins: Folders of plugin files, relative to the bench file.
-        results: Folder of results.
-    """
-
-    name: str = MISSING
-    space: str = "digits"
-    eps: list[Any] = MISSING
-    axes: AxesFile = field(default_factory=AxesFile)
-    eps_scale: str = "pixel"
-    data: DataSettings = field(default_factory=DataSettings)
-    recipe: Recipe = field(default_factory=Recipe)
-    recipes: dict[str, dict[str, Any]] = field(default_factory=dict)
-    attack_batch: int = 250
-    workers: int = 0
-    trainer: dict[str, Any] = field(default_factory=dict)
-    wandb: WandbSettings = field(default_factory=WandbSettings)
-    plugins: list[str] = field(default_factory=list)
-    results: str = "results"
 
 
 @dataclass(frozen=True)
@@ -136,11 +66,7 @@ def load(path: Path, overrides: Sequence[str] = ()) -> Config:
     Raises:
         ConfigError: Says what is wrong, where, and what to write instead.
     """
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"cannot read the bench file {path} ({getattr(error, 'strerror', 'not UTF-8')}).") from error
-    merged = _merge(path.name, text, overrides)
+    merged = _merge(path.name, _text(path), overrides)
     file = _object(path.name, merged)
     for folder in file.plugins:
         load_plugins(path.parent / folder)
@@ -148,17 +74,29 @@ def load(path: Path, overrides: Sequence[str] = ()) -> Config:
     return Config(_resolve(file), file.wandb, Path(file.results), _workers(file), OmegaConf.to_yaml(merged), settings)
 
 
-def load_data(overrides: Sequence[str]) -> DataSettings:
-    """Data settings from ``data.key=value`` overrides alone.
+def load_settings(overrides: Sequence[str], path: Path | None = None) -> tuple[DataSettings, Component]:
+    """Data settings and space of a bench file, or of ``key=value`` overrides alone.
 
     Raises:
         ConfigError: As in :func:`load`.
     """
-    blank = "name: none\neps: []\naxes: {pair: [], strategy: [], attack: []}"
-    return _object("overrides", _merge("overrides", blank, overrides)).data
+    blank = "name: none\naxes: {pair: [], strategy: []}"
+    text = blank if path is None else _text(path)
+    file = _object("overrides", _merge("overrides" if path is None else path.name, text, overrides))
+    for folder in file.plugins if path else ():
+        load_plugins(path.parent / folder)  # type: ignore[union-attr]
+    return _data(file), _component(SPACES, file.space, "space")
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"cannot read the bench file {path} ({getattr(error, 'strerror', 'not UTF-8')}).") from error
 
 
 def _merge(source: str, text: str, overrides: Sequence[str]) -> DictConfig:
+    """Schema, then profile, then the file, then overrides: what comes later replaces what came before."""
     for item in overrides:
         if "=" not in item.lstrip("="):
             raise ConfigError(f"override {item!r} must be key=value, for example data.root=../data or axes.seed=[0,1].")
@@ -167,11 +105,25 @@ def _merge(source: str, text: str, overrides: Sequence[str]) -> DictConfig:
         for item in overrides:
             key, _, value = item.partition("=")
             OmegaConf.update(file, key, OmegaConf.from_dotlist([f"value={value}"]).value)
-        return cast(DictConfig, OmegaConf.merge(OmegaConf.structured(BenchFile), file))
+        schema = OmegaConf.structured(BenchFile)
+        chosen = cast(DictConfig, OmegaConf.merge(schema, file))  # checks the file before the profile hides a typo
+        name = chosen.space if isinstance(chosen.space, str) else chosen.space.get("name", "")
+        return cast(DictConfig, OmegaConf.merge(schema, *_profile(chosen.profile, str(name)), file))
     except OmegaConfBaseException as error:
         raise ConfigError(f"{source}: {_sentence(error)}") from error
     except yaml.YAMLError as error:
         raise ConfigError(f"{source} is not valid YAML: {' '.join(str(error).split())}.") from error
+
+
+def _profile(name: str, space: str) -> list[DictConfig]:
+    """The layers of a profile: what holds for every space, then what holds for this one."""
+    folder = Path(__file__).parent / "profiles"
+    known = sorted(path.stem for path in folder.glob("*.yaml"))
+    if name not in known:
+        raise UnknownNameError("profile", name, known)
+    profile = cast(DictConfig, OmegaConf.load(folder / f"{name}.yaml"))
+    spaces = profile.pop("by_space")
+    return [profile, spaces.get(space, spaces.other)]
 
 
 def _object(source: str, merged: DictConfig) -> BenchFile:
@@ -197,7 +149,7 @@ def _resolve(file: BenchFile) -> Bench:
         raise ConfigError(f"attack_batch must be at least 1, got {file.attack_batch}.")
     if not file.name or Path(file.name).name != file.name:
         raise ConfigError(f"name must be usable as a folder name, got {file.name!r}.")
-    scale = EPS_SCALES[file.eps_scale]
+    scale, data, space = EPS_SCALES[file.eps_scale], _data(file), _component(SPACES, file.space, "space")
 
     def sizes(values: Any, where: str) -> tuple[float, ...]:
         if not isinstance(values, list):
@@ -209,33 +161,42 @@ def _resolve(file: BenchFile) -> Bench:
         eps = sizes(settings.pop("eps"), "eps in axes.attack") if "eps" in settings else sizes(file.eps, "eps")
         return AttackSpec(ATTACKS.component(name, settings), eps)
 
+    checkpoints = {name: _checkpoint(name, entry, data, space) for name, entry in file.checkpoints.items()}
     for pair in _filled(axes.pair, "axes.pair"):
-        get_pair(pair, file.space)
+        if not pair.startswith(CHECKPOINT):
+            get_pair(pair, space, data)
     for view in axes.view:
         if view not in ("white", "black"):
             raise UnknownNameError("view", view, ("white", "black"))
     for domain, changes in file.recipes.items():
-        DOMAINS[domain]
+        get_domain(domain, data)
         replace(file.recipe, **check_settings(f"recipes.{domain}", Recipe, changes))  # type: ignore[arg-type]
     for domain in axes.common:
-        DOMAINS[domain]
-    SPACES[file.space]
+        if not domain.startswith(CHECKPOINT):
+            get_domain(domain, data)
+    for part in axes.target_images:
+        if not (0 < part <= 1 or part == int(part) > 1):
+            raise ConfigError(f"axes.target_images must hold shares in (0, 1] or whole numbers, got {part:g}.")
     return Bench(
         name=file.name,
-        space=file.space,
+        space=space,
         axes=Axes(
             pair=_filled(axes.pair, "axes.pair"),
-            network=tuple(_network(entry, file.space) for entry in _filled(axes.network, "axes.network")),
-            strategy=tuple(_known(STRATEGIES, name) for name in _filled(axes.strategy, "axes.strategy")),
+            network=tuple(_network(entry, space) for entry in _filled(axes.network, "axes.network")),
+            strategy=_filled(
+                [_component(STRATEGIES, entry, "axes.strategy") for entry in axes.strategy], "axes.strategy"
+            ),
             common=tuple(axes.common),
             attack=tuple(attack(entry) for entry in _filled(axes.attack, "axes.attack")),
             view=_filled(axes.view, "axes.view"),  # type: ignore[arg-type]
             seed=_filled(axes.seed, "axes.seed"),
+            target_images=_filled(axes.target_images, "axes.target_images"),
         ),
-        data=file.data,
+        data=data,
+        checkpoints=checkpoints,
         recipe=file.recipe,
         recipes=file.recipes,
-        trainer=_trainer_options(file.trainer),
+        trainer=trainer_options(file.trainer),
         attack_batch=file.attack_batch,
     )
 
@@ -290,23 +251,58 @@ def _component(registry: Registry[Any], entry: Any, where: str) -> Component:
     return registry.component(name, settings)
 
 
-def _network(entry: Any, space: str) -> Component:
-    component = _component(NETWORKS, entry, "axes.network")
+def _network(entry: Any, space: Component, classes: int = 0, where: str = "axes.network") -> Component:
+    component, room = _component(NETWORKS, entry, where), get_space(space)
     with torch.device("meta"):  # shows wrong settings before anything runs
-        build(component, SPACES[space].image_shape, len(SPACES[space].classes))
+        build(component, room.image_shape, classes or max(2, len(room.classes)))
     return component
 
 
-def _known(registry: Registry[Any], name: str) -> str:
-    registry[name]
-    return name
+def _data(file: BenchFile) -> DataSettings:
+    declared = []
+    for name, entry in file.domains.items():
+        origin, more = _declaration(f"domains.{name}", entry, "npz:FILES", {"classes"})
+        if name in DOMAINS or re.search(r"[-:,]|^$", name):
+            raise ConfigError(f"domains.{name} needs a name of its own, without dash, colon and comma.")
+        declared.append(Declared(name, origin, _classes(more.get("classes", ()), f"domains.{name}.classes")))
+    settings = DataSettings(**vars(file.data), domains=tuple(declared))
+    for item in declared:
+        get_domain(item.name, settings)
+    return settings
 
 
-def _trainer_options(options: dict[str, Any]) -> dict[str, Scalar]:
-    known = set(inspect.signature(Trainer.__init__).parameters) - {"self"}
-    for name in options:
-        if name in OWN_TRAINER_OPTIONS:
-            raise ConfigError(f"trainer.{name} is set by the suite; use {OWN_TRAINER_OPTIONS[name]}.")
-        if name not in known:
-            raise UnknownNameError("option of trainer", name, known - OWN_TRAINER_OPTIONS.keys())
-    return options
+def _checkpoint(name: str, entry: Any, data: DataSettings, space: Component) -> Checkpoint:
+    where = f"checkpoints.{name}"
+    origin, more = _declaration(where, entry, "FILE", {"network", "classes"})
+    if not {"network", "classes"} <= more.keys():
+        raise ConfigError(f"{where} needs network: and classes: beside from:.")
+    given = more["classes"]
+    if isinstance(given, str) and given in SPACES:
+        classes = get_space(SPACES.component(given)).classes
+    elif isinstance(given, int) and given > 1:
+        classes = tuple(f"{name} {place}" for place in range(given))
+    else:
+        listed = _classes(given, f"{where}.classes")
+        classes = class_file(data.folder / listed) if isinstance(listed, str) else listed
+    return Checkpoint(
+        name, origin, _network(more["network"], space, len(classes), f"{where}.network"), classes, data.folder
+    )
+
+
+def _declaration(where: str, entry: Any, example: str, known: set[str]) -> tuple[str, dict[str, Any]]:
+    entry = {"from": entry} if isinstance(entry, str) else entry
+    if not isinstance(entry, dict) or not isinstance(entry.get("from"), str):
+        raise ConfigError(f"{where} must say where it comes from, for example {{from: {example}}}, got {entry!r}.")
+    more = {key: value for key, value in entry.items() if key != "from"}
+    for key in more:
+        if key not in known:
+            raise UnknownNameError(f"key of {where}", key, {"from", *known})
+    return entry["from"], more
+
+
+def _classes(given: Any, where: str) -> Names | str:
+    if isinstance(given, str):
+        return given
+    if not isinstance(given, list | tuple) or any(isinstance(item, dict | list) for item in given):
+        raise ConfigError(f"{where} must be a list of names, or a text file with one a line, got {given!r}.")
+    return tuple("" if item is None else str(item) for item in given)

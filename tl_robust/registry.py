@@ -36,7 +36,7 @@ class Component:
     Attributes:
         name: Registry name.
         version: The ``VERSION`` its author bumps when its behavior changes.
-        settings: Settings that differ from the defaults or not, sorted by name.
+        settings: Settings that differ from the defaults, sorted by name.
     """
 
     name: str
@@ -104,9 +104,15 @@ class Registry(Generic[T]):
         return self._items[name]
 
     def component(self, name: str, settings: Mapping[str, Scalar] | None = None) -> Component:
-        """Describe ``name`` with ``settings`` for a key, after checking the settings' names and types."""
+        """Describe ``name`` with ``settings`` for a key, after checking the settings' names and types.
+
+        A setting that equals its default is left out: however it was written, it is the same component.
+        """
         item = self[name]
-        checked = check_settings(f"{self.kind} {name!r}", typing.cast(Callable[..., Any], item), settings or {})
+        build = typing.cast(Callable[..., Any], item)
+        checked = check_settings(f"{self.kind} {name!r}", build, settings or {})
+        parameters = inspect.signature(build).parameters
+        checked = {key: value for key, value in checked.items() if value != parameters[key].default}
         return Component(name, int(getattr(item, "VERSION", 1)), tuple(sorted(checked.items())))
 
     def _walk(self) -> None:

@@ -11,6 +11,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemaining
 from rich.table import Table
 
 from tl_robust.bench.observer import Stage
+from tl_robust.sinks.blocks import Names
 from tl_robust.sinks.table import Row
 from tl_robust.types import Cell
 
@@ -137,12 +138,11 @@ def eps_label(eps: float) -> str:
 def accuracy_tables(summary: Sequence[Row]) -> Iterator[Table | str]:
     """Accuracy under attack over eps: a table for each pair and attack, a row a curve; one screen in all."""
     rows = [row for row in summary if row.metric == "robust_accuracy" and row.eps is not None]
-    several_networks = len({row.cell.network for row in rows}) > 1
+    names = Names.of(row.cell for row in rows)
     groups: dict[str, dict[Cell, dict[float | None, Row]]] = {}
     for row in rows:
         cell = row.cell
-        network = f", {cell.network}" if several_networks else ""
-        heading = f"{cell.source} to {cell.target}, {cell.attack} {cell.norm}{network}: accuracy under attack in %"
+        heading = f"{names.group(cell)}: accuracy under attack in %"
         groups.setdefault(heading, {}).setdefault(cell, {})[row.eps] = row
     printed = 0
     for heading, curves in groups.items():
@@ -157,7 +157,6 @@ def accuracy_tables(summary: Sequence[Row]) -> Iterator[Table | str]:
         for eps in shown:
             table.add_column(eps_label(eps), justify="right", width=6, no_wrap=True)
         for cell, curve in sorted(curves.items(), key=lambda item: item[0].view):
-            strategy = f"{cell.strategy} ({cell.common})" if cell.common else cell.strategy
-            table.add_row(cell.view, strategy, *(f"{100 * curve[eps].value:.1f}" for eps in shown))
+            table.add_row(cell.view, names.strategy(cell), *(f"{100 * curve[eps].value:.1f}" for eps in shown))
         printed += len(curves)
         yield table

@@ -74,9 +74,13 @@ class Recipe:
         nesterov: Nesterov's momentum.
         weight_decay: L2 penalty.
         lr_factor: The learning rate is multiplied by this ...
-        lr_every: ... every so many epochs.
+        lr_every: ... every so many epochs, or ...
+        lr_at: ... after these epochs, where any are given.
+        augment: What is done to training images, a name of ``data/augment.py``; never to those that are attacked.
         val_share: Share of the training split that is held out to choose the epoch, in (0, 0.5].
         select: ``best`` keeps the epoch with the highest validation accuracy (first of equals), ``last`` the last.
+            ``test`` learns from the whole training split and keeps the epoch with the highest accuracy on the test
+            split, as the paper's code does: results are then too good.
     """
 
     epochs: int = 10
@@ -87,10 +91,13 @@ class Recipe:
     weight_decay: float = 1e-6
     lr_factor: float = 0.5
     lr_every: int = 50
+    lr_at: tuple[int, ...] = ()
+    augment: str = "none"
     val_share: float = 0.1
     select: str = "best"
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "lr_at", tuple(self.lr_at))  # YAML has lists
         for name, good, expected in (
             ("epochs", self.epochs >= 1, "at least 1"),
             ("batch_size", self.batch_size >= 2, "at least 2"),
@@ -99,8 +106,9 @@ class Recipe:
             ("weight_decay", self.weight_decay >= 0, "at least 0"),
             ("lr_factor", 0 < self.lr_factor <= 1, "in (0, 1]"),
             ("lr_every", self.lr_every >= 1, "at least 1"),
+            ("lr_at", all(isinstance(e, int) and e >= 1 for e in self.lr_at), "a list of epochs from 1 on"),
             ("val_share", 0 < self.val_share <= 0.5, "in (0, 0.5]"),
-            ("select", self.select in ("best", "last"), "best or last"),
+            ("select", self.select in ("best", "last", "test"), "best, last or test"),
         ):
             if not good:
                 raise ConfigError(f"recipe.{name} must be {expected}, got {getattr(self, name)!r}.")
@@ -123,6 +131,8 @@ class Outcome:
         eps: float64 ``[K]``, allowed norm in [0,1] pixel units.
         zero_gradient: bool ``[N]``, the surrogate's first gradient was zero in every pixel.
         valid: bool ``[K,N]``, the adversarial image is finite, in [0,1] and within eps.
+        same_labels: bool ``[N]``, A names classes as B does; where not, A's own prediction on the clean image stood for
+            the label in crafting, and A is fooled when it changes.
     """
 
     sample_id: Tensor
@@ -135,6 +145,7 @@ class Outcome:
     eps: Tensor
     zero_gradient: Tensor
     valid: Tensor
+    same_labels: Tensor
 
     def __post_init__(self) -> None:
         k, n = len(self.eps), len(self.label)
@@ -147,6 +158,11 @@ class Outcome:
     def tensors(self) -> dict[str, Tensor]:
         """All fields by name."""
         return {item.name: getattr(self, item.name) for item in fields(self)}
+
+    @property
+    def label_a(self) -> Tensor:
+        """int64 ``[N]``, the class that A is right to give: the label, or its own prediction where labels differ."""
+        return torch.where(self.same_labels, self.label, self.clean_a)
 
     def take(self, index: Tensor) -> Outcome:
         """The samples at ``index`` (int64 ``[M]``), for example of one class."""
@@ -201,12 +217,13 @@ class Cell:
     norm: str
     view: View
     seed: int
+    target_images: int
 
     def __str__(self) -> str:
-        common = f"({self.common})" if self.common else ""
+        common = f" via {self.common}" if self.common else ""
         return (
-            f"{self.source} to {self.target}, {self.strategy}{common}, {self.attack} {self.norm}, "
-            f"{self.view}, seed {self.seed}"
+            f"{self.source} to {self.target} ({self.target_images} images), {self.strategy}{common}, {self.attack} "
+            f"{self.norm}, {self.view}, seed {self.seed}"
         )
 
 

@@ -19,7 +19,9 @@ from torch import Tensor
 from tl_robust import attacks
 from tl_robust.bench.lineage import CraftGroup, Training
 from tl_robust.bench.work import Worker
-from tl_robust.data.domain import DataSettings, DomainInSpace
+from tl_robust.data.domain import DataSettings
+from tl_robust.data.mapped import DomainInSpace
+from tl_robust.data.space import SPACES
 from tl_robust.errors import ConfigError
 from tl_robust.models import build
 from tl_robust.registry import Component
@@ -27,7 +29,7 @@ from tl_robust.strategies import TransferTask
 from tl_robust.types import Recipe
 
 State = dict[str, Tensor]
-DATA = DomainInSpace("optdigits", "digits", DataSettings(train_limit=150, test_limit=40))
+DATA = DomainInSpace("optdigits", SPACES.component("digits"), DataSettings(train_limit=150, test_limit=40))
 DTN = Component("dtn", 1, (("width", 0.1),))
 ROOT = Training(DATA, DTN, Recipe(epochs=2, batch_size=32, lr=0.05), 0, Component("scratch", 1))
 WORKER = Worker({"accelerator": "cpu"}, attack_batch=16)

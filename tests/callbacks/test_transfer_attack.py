@@ -13,8 +13,10 @@ from torch import Tensor, nn
 from tl_robust import attacks
 from tl_robust.attacks import Attack
 from tl_robust.callbacks import TransferAttack
-from tl_robust.data.domain import DataSettings, DomainInSpace
+from tl_robust.data.domain import DataSettings
+from tl_robust.data.mapped import DomainInSpace
 from tl_robust.data.pair import DomainModule
+from tl_robust.data.space import SPACES
 from tl_robust.errors import ConfigError
 from tl_robust.metrics import METRICS
 from tl_robust.models import build
@@ -24,9 +26,9 @@ from tl_robust.types import Outcome, Recipe
 
 # Lightning 2.6 uses what torch 2.9 and later warn about
 pytestmark = pytest.mark.filterwarnings("ignore:.*LeafSpec:FutureWarning")
-DATA = DomainInSpace("optdigits", "digits", DataSettings(train_limit=200, test_limit=50))
+DATA = DomainInSpace("optdigits", SPACES.component("digits"), DataSettings(train_limit=200, test_limit=50))
 RECIPE = Recipe(epochs=1, batch_size=16)
-EPS = [0, 4 / 255, 32 / 255]
+EPS = [0, 4 / 255, 200 / 255]
 ATTACKS = pytest.mark.parametrize("attack", [attacks.get("fgsm"), attacks.get("pgd", steps=2, norm="l2")], ids=str)
 
 

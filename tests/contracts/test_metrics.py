@@ -31,6 +31,7 @@ def outcome(samples: int = 60, strength: float = 1.0, seed: int = 0) -> tuple[Ou
     rest = {
         "sample_id": torch.arange(samples), "label": label, "eps": EPS, "size": torch.zeros(4, samples),
         "zero_gradient": torch.zeros(samples, dtype=torch.bool), "valid": torch.ones(4, samples, dtype=torch.bool),
+        "same_labels": torch.ones(samples, dtype=torch.bool),
     }  # fmt: skip
     black = Outcome(clean_a=clean_a, clean_b=clean_b, adv_a=adv_a, adv_b=adv_b, **rest)
     return black, Outcome(clean_a=clean_b, clean_b=clean_b, adv_a=own, adv_b=own, **rest)

@@ -1,6 +1,5 @@
 """Pairs, limits, the validation split, batches and the sheet."""
 
-import itertools
 from pathlib import Path
 
 import pytest
@@ -9,14 +8,16 @@ from lightning import LightningModule, Trainer
 from torch import Tensor
 
 from tl_robust.data.check import Line, check_pair
-from tl_robust.data.domain import DataSettings, DomainInSpace, split_validation
-from tl_robust.data.pair import PAIRS, Batches, DomainModule, DomainPair, get_pair
+from tl_robust.data.domain import DataSettings
+from tl_robust.data.mapped import DomainInSpace, split_validation
+from tl_robust.data.pair import PAIRS, DomainModule, DomainPair, get_pair
+from tl_robust.data.space import SPACES
 from tl_robust.errors import ConfigError, DataError, UnknownNameError
 from tl_robust.registry import load_plugins
 from tl_robust.seeding import generator
 from tl_robust.types import ImageSet, Recipe
 
-OPTDIGITS = DomainInSpace("optdigits", "digits")
+OPTDIGITS = DomainInSpace("optdigits", SPACES.component("digits"))
 
 
 def made(count: int, classes: int = 10) -> ImageSet:
@@ -34,7 +35,9 @@ def test_any_two_domains_are_a_pair() -> None:
     assert (
         made_pair.data
         == made_pair.side("target")
-        == DomainInSpace("optdigits", "digits", DataSettings("data", test_limit=30))
+        == DomainInSpace(
+            "optdigits", SPACES.component("digits"), DataSettings("data", test_limit=30), tuple("0123456789")
+        )
     )
     source = made_pair.module("source")
     assert source.data.domain == "rendered_syn"
@@ -87,7 +90,7 @@ def test_a_domain_is_no_pair_with_itself() -> None:
 
 def test_a_smaller_limit_is_inside_a_larger_one_and_fixed() -> None:
     def pixels(limit: int) -> list[bytes]:
-        images = DomainInSpace("optdigits", "digits", DataSettings(train_limit=limit)).images("train")
+        images = DomainInSpace("optdigits", SPACES.component("digits"), DataSettings(train_limit=limit)).images("train")
         return [image.numpy().tobytes() for image in images.images]
 
     few, more, every = pixels(50), pixels(300), pixels(0)
@@ -96,12 +99,13 @@ def test_a_smaller_limit_is_inside_a_larger_one_and_fixed() -> None:
     assert [image for image in every if image in set(few)] == few, "in the order of the whole split"
     assert few != every[:50]
     assert pixels(5000) == every
-    fifty = DomainInSpace("optdigits", "digits", DataSettings(train_limit=50)).images("train")
-    assert fifty.labels[:10].tolist() == [4, 6, 7, 8, 2, 2, 4, 0, 3, 7], "the subset never moves"
+    fifty = DomainInSpace("optdigits", SPACES.component("digits"), DataSettings(train_limit=50)).images("train")
+    assert fifty.labels[:10].tolist() == [4, 7, 6, 0, 7, 8, 2, 4, 0, 7], "the subset never moves"
+    assert fifty.labels.bincount().tolist() == [5] * 10, "each class has its share"
 
 
 def test_each_split_has_its_own_limit() -> None:
-    data = DomainInSpace("optdigits", "digits", DataSettings(test_limit=40))
+    data = DomainInSpace("optdigits", SPACES.component("digits"), DataSettings(test_limit=40))
     assert (len(data.images("train")), len(data.images("test"))) == (1197, 40)
 
 
@@ -145,81 +149,6 @@ def test_too_few_images_to_hold_any_out_is_an_error(count: int, share: float) ->
         split_validation(made(count), share)
 
 
-# batches
-
-
-def ids_of(batches: Batches) -> list[int]:
-    return torch.cat([ids for _, _, ids in batches]).tolist()
-
-
-def test_an_epoch_is_a_permutation_and_epochs_differ() -> None:
-    batches = Batches(made(53), 8, seed=5)
-    first, second = ids_of(batches), ids_of(batches)
-    assert sorted(first) == sorted(second) == list(range(53))
-    assert first != second
-    assert first != list(range(53))
-    again = Batches(made(53), 8, seed=5)
-    assert [ids_of(again), ids_of(again)] == [first, second]
-    assert ids_of(Batches(made(53), 8, seed=6)) != first
-
-
-def test_the_order_does_not_depend_on_the_global_generator_nor_on_batch_size() -> None:
-    torch.manual_seed(1)
-    first = ids_of(Batches(made(53), 8, seed=5))
-    torch.manual_seed(2)
-    assert ids_of(Batches(made(53), 11, seed=5)) == first
-
-
-def test_without_a_seed_the_order_is_kept() -> None:
-    batches = Batches(made(20), 8, index=torch.tensor([7, 3, 11, 19, 0]))
-    assert ids_of(batches) == ids_of(batches) == [7, 3, 11, 19, 0]
-
-
-def test_images_are_pixels_over_255_with_their_labels_and_ids() -> None:
-    images = made(20)
-    for seen, labels, ids in Batches(images, 8, seed=1):
-        assert seen.dtype == torch.float32
-        assert torch.equal(seen, images.images[ids] / 255)
-        assert torch.equal(labels, images.labels[ids])
-        assert 0 <= seen.min() < 0.1 < 0.9 < seen.max() <= 1
-
-
-def test_a_batch_is_a_copy() -> None:
-    images = made(20)
-    before = images.images.clone()
-    for seen, labels, _ in Batches(images, 8):
-        seen.zero_()
-        labels.zero_()
-    assert torch.equal(images.images, before)
-    assert images.labels.tolist() == [*range(10), *range(10)]
-
-
-@pytest.mark.parametrize("seed", [None, 2])
-@pytest.mark.parametrize("world", [1, 2, 3])
-@pytest.mark.parametrize("count", [1, 2, 3, 7, 8, 9, 16, 17, 18, 31, 34])
-def test_ranks_share_the_samples_and_len_counts_batches(count: int, world: int, seed: int | None) -> None:
-    index = torch.arange(40)[40 - count :]
-    ranks = [Batches(made(40), 8, index, seed, rank=rank, world=world) for rank in range(world)]
-    seen = [list(batches) for batches in ranks]
-    assert [len(batches) for batches in ranks] == [len(batches) for batches in seen]
-    assert all(len(ids) > 0 for batches in seen for _, _, ids in batches)
-    ids = [[int(one) for _, _, part in batches for one in part] for batches in seen]
-    share = count // world
-    if seed is not None and share > 1 and share % 8 == 1:
-        share -= 1  # BatchNorm cannot train on a last batch of one
-    assert {len(part) for part in ids} == {share}, "as many samples on each rank: no rank waits for another"
-    together = list(itertools.chain(*ids))
-    assert len(set(together)) == len(together)
-    assert set(together) <= set(index.tolist())
-
-
-def test_another_lone_sample_is_left_out_in_each_epoch() -> None:
-    batches = Batches(made(33), 8, seed=1)
-    left_out = [set(range(33)) - set(ids_of(batches)) for _ in range(4)]
-    assert [len(out) for out in left_out] == [1, 1, 1, 1]
-    assert len(set().union(*left_out)) > 1
-
-
 # the module under a Trainer
 
 
@@ -252,7 +181,7 @@ class Witness(LightningModule):
 
 @pytest.mark.filterwarnings("ignore:.*LeafSpec:FutureWarning")  # Lightning 2.6 with torch 2.9 and later
 def test_a_trainer_takes_the_module_as_it_is() -> None:
-    data = DomainInSpace("optdigits", "digits", DataSettings(train_limit=100, test_limit=30))
+    data = DomainInSpace("optdigits", SPACES.component("digits"), DataSettings(train_limit=100, test_limit=30))
     module = DomainModule(data, Recipe(batch_size=16, val_share=0.2), seed=4)
     trainer = Trainer(
         max_epochs=2,
@@ -285,9 +214,11 @@ def test_the_sheet_of_the_embedded_pair_passes() -> None:
     found = {line.check: line.found for line in sheet}
     assert found["source rendered_syn: sizes"] == "6000 train, 1000 test"
     assert found["target optdigits: sizes"] == "1197 train, 600 test"
-    assert found["target optdigits: test classes"] == "60 to 60 images a class, 10 classes"
-    assert found["target optdigits: train shape"] == "(3, 32, 32), expected (3, 32, 32)"
-    assert found["target optdigits: train and test disjoint"] == "0 images in both"
+    assert found["target optdigits: test balance"] == "60 to 60 images a class, 10 classes"
+    assert found["target optdigits: train images"] == "uint8 [3, 32, 32] of [3, 32, 32], 0 to 255 of 0 to 255"
+    assert found["target optdigits: class names"].startswith("10 of its 10 classes are used, matched by name: 0, 1, 2")
+    assert found["target optdigits: train and test disjoint"] == "0 images in both, by content"
+    assert found["labels of source and target"] == "the same 10 labels in the same order"
     assert found["target optdigits: data card"].startswith("1,797 real handwritten digits")
 
 
@@ -299,13 +230,16 @@ from tl_robust.types import ImageSet
 @DOMAINS.register
 class Bad(Domain):
     {card}
-    classes = tuple("0123456789")
+    classes = tuple({names!r})
+    reads = 0
 
     def read(self, split, root, download):
+        Bad.reads += {moves}
         draws = torch.Generator().manual_seed({shared} or int(split == "train"))
         images = torch.randint(0, {top}, (100, 1, 8, 8), generator=draws)
         images[1:] = torch.randint(0, {top}, (99, 1, 8, 8), generator=torch.Generator().manual_seed(len(split)))
-        return ImageSet(images.to(torch.uint8), torch.arange(100) % {classes})
+        images[0, 0, 0, 0] = Bad.reads
+        return ImageSet(images.to(torch.uint8), torch.arange(100) % (10 if split == "train" else {classes}))
 """
 
 
@@ -313,7 +247,13 @@ def bad_lines(tmp_path: Path, **change: object) -> list[Line]:
     """The lines of the sheet that did not pass."""
     folder = tmp_path / "plugins"
     folder.mkdir()
-    text = BAD.format(**({"card": '"""Made for this test."""', "top": 256, "classes": 10, "shared": 0} | change))
+    text = BAD.format(
+        **(
+            {"card": '"""Made for this test."""', "top": 256, "classes": 10, "shared": 0, "names": "0123456789"}
+            | {"moves": 0}
+            | change
+        )
+    )
     (folder / "made_bad.py").write_text(text)
     load_plugins(folder)
     pair: type[DomainPair] = get_pair("optdigits-made_bad", "digits")
@@ -324,11 +264,13 @@ def bad_lines(tmp_path: Path, **change: object) -> list[Line]:
     ("change", "failing"),
     [
         ({}, []),
-        ({"top": 100}, ["train range", "test range"]),
-        ({"classes": 9}, ["train classes", "test classes"]),
+        ({"top": 100}, ["train images", "test images"]),
+        ({"classes": 9}, ["classes in both splits"]),
         ({"card": ""}, ["data card"]),
+        ({"names": "0123456788"}, ["class names"]),
+        ({"moves": 1}, ["train read again", "test read again"]),
     ],
-    ids=["good", "dark", "a class without images", "no card"],
+    ids=["good", "dark", "a class in one split", "no card", "one name twice", "other pixels at each reading"],
 )
 def test_the_sheet_finds_what_is_wrong(change: dict[str, object], failing: list[str], tmp_path: Path) -> None:
     assert [line.check for line in bad_lines(tmp_path, **change)] == [f"target made_bad: {name}" for name in failing]
@@ -337,4 +279,4 @@ def test_the_sheet_finds_what_is_wrong(change: dict[str, object], failing: list[
 def test_the_sheet_finds_one_image_that_is_in_both_splits(tmp_path: Path) -> None:
     (line,) = bad_lines(tmp_path, shared=3)
     assert line.check in ("target made_bad: train and test disjoint", "target made_bad: validation and test disjoint")
-    assert line.found == "1 images in both"
+    assert line.found == "1 images in both, by content"

@@ -18,7 +18,7 @@ def make(label: list[int], clean_a: list[int], clean_b: list[int], adv_a: list, 
     numbers = [torch.tensor(values) for values in (label, clean_a, clean_b, adv_a, adv_b)]
     return Outcome(
         torch.arange(n), *numbers, size=torch.zeros(k, n), eps=eps, zero_gradient=torch.zeros(n, dtype=torch.bool),
-        valid=torch.ones(k, n, dtype=torch.bool),
+        valid=torch.ones(k, n, dtype=torch.bool), same_labels=torch.ones(n, dtype=torch.bool),
     )  # fmt: skip
 
 

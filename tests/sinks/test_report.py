@@ -36,13 +36,13 @@ def outcome(right):
     eps = torch.tensor(EPS, dtype=torch.float64)
     size = eps.float()[:, None].expand(-1, 100)
     zero, valid = torch.zeros(100, dtype=torch.bool), torch.ones(3, 100, dtype=torch.bool)
-    return Outcome(torch.arange(100), LABEL, adv[0], adv[0], adv, adv, size, eps, zero, valid)
+    return Outcome(torch.arange(100), LABEL, adv[0], adv[0], adv, adv, size, eps, zero, valid, ~zero)
 
 
 def result(strategy="scratch", view="black", seed=0, **cell):
     found, white = outcome(RIGHT[strategy, view]), outcome(RIGHT[strategy, "white"]) if view == "black" else None
     curves = {name: METRICS[name].curve(found, white) for name in METRICS.names() if view in METRICS[name].views}
-    place = Cell("bench", "src", "tgt", "dtn", strategy, "", "none", "fgsm", "linf", view, seed)
+    place = Cell("bench", "src", "tgt", "dtn", strategy, "", "none", "fgsm", "linf", view, seed, 500)
     source = {"key": "a" * 64, "domain": "src", "parent": None}
     victim = {"key": f"{strategy}-key", "domain": "tgt", "parent": source["key"] if strategy == "finetune" else None}
     provenance = {"surrogate": source, "victim": victim, "device": "cpu", "versions": {"torch": "9.8.7"}}
@@ -128,7 +128,7 @@ def test_charts_hold_the_rows(made):
 
 def test_strips_meet_between_the_points():
     rows = [row for row in summary([result()]) if row.metric == "robust_accuracy"]
-    strips = hover(rows, Names(False, False), ["scratch"])
+    strips = hover(rows, Names(False, False, False), ["scratch"])
     assert strips[0]["from"] == 0
     assert strips[-1]["to"] == EPS[2]
     for (left, right), below, above in zip(pairwise(strips), EPS, EPS[1:], strict=False):

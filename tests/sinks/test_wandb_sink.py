@@ -67,8 +67,9 @@ def result(seed: int = 0, right: int = 14) -> Result:
         eps=torch.tensor(EPS, dtype=torch.float64),
         zero_gradient=torch.zeros(20, dtype=torch.bool),
         valid=torch.ones(3, 20, dtype=torch.bool),
+        same_labels=torch.ones(20, dtype=torch.bool),
     )
-    cell = Cell("tiny", "print", "hand", "dtn", "finetune", "", "none", "pgd(steps=3)", "linf", "black", seed)
+    cell = Cell("tiny", "print", "hand", "dtn", "finetune", "", "none", "pgd(steps=3)", "linf", "black", seed, 500)
     return Result(
         key=digest(["cell", seed]),
         cell=cell,
@@ -134,7 +135,7 @@ def test_a_run_is_read_back_as_logged(
     mine = found[cells[0].key]
     run = of_type(mine, "run")[0]
     assert (run["run_group"], run["job_type"], run["project"]) == ("tiny", "black", "tl_robust")
-    assert run["display_name"] == "print to hand, finetune, pgd(steps=3) linf, black, seed 0"
+    assert run["display_name"] == "print to hand (500 images), finetune, pgd(steps=3) linf, black, seed 0"
     config = run["config"]["update"]
     assert (config["seed"], config["strategy"], config["attack"]) == (0, "finetune", "pgd(steps=3)")
     assert config["provenance"]["surrogate"] == {"key": "a" * 8, "parent": None}

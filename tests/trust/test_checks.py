@@ -23,7 +23,7 @@ def outcome(right_a: list[int], right_b: list[int] | None = None, **change: Tens
         "sample_id": place, "label": torch.zeros(N, dtype=torch.int64), "clean_a": classes(right_a)[0],
         "clean_b": classes(right_a)[0], "adv_a": classes(right_a), "adv_b": classes(right_b or right_a),
         "size": torch.zeros(4, N), "eps": EPS, "zero_gradient": torch.zeros(N, dtype=torch.bool),
-        "valid": torch.ones(4, N, dtype=torch.bool),
+        "valid": torch.ones(4, N, dtype=torch.bool), "same_labels": torch.ones(N, dtype=torch.bool),
     }  # fmt: skip
     return Outcome(**fields | change)
 

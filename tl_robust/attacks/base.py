@@ -7,20 +7,18 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy
 
 from tl_robust.attacks.norms import Norm, check_eps, get_norm
+from tl_robust.attacks.objective import Loss, Model, get_objective
 from tl_robust.errors import ConfigError
 from tl_robust.registry import Registry
-
-Model = Callable[[Tensor], Tensor]
 
 
 @contextmanager
@@ -46,12 +44,11 @@ def attackable(*models: Model) -> Iterator[None]:
 
 
 class Gradient:
-    """The gradient of the summed cross entropy with respect to the images, and what was seen on the way.
+    """The gradient of a loss with respect to the images, and what was seen on the way.
 
     Args:
-        model: Images in [0,1] to logits.
+        loss: Images in [0,1] to the sum of the samples' losses.
         images: Clean images ``[N,C,H,W]``.
-        labels: True classes ``[N]``.
         sample_id: int64 ``[N]``, keys of the random draws.
         seed: Seed of the random draws.
         norm: Geometry.
@@ -60,18 +57,17 @@ class Gradient:
         zero: bool ``[N]``, the first gradient was zero in every pixel; None before the first call.
     """
 
-    def __init__(self, model: Model, images: Tensor, labels: Tensor, sample_id: Tensor, seed: int, norm: Norm) -> None:
+    def __init__(self, loss: Loss, images: Tensor, sample_id: Tensor, seed: int, norm: Norm) -> None:
         self.images = images
         self.norm = norm
         self.zero: Tensor | None = None
-        self._model, self._labels = model, labels
+        self._loss = loss
         self._seed, self._sample_id = seed, sample_id
 
     def __call__(self, images: Tensor) -> Tensor:
         """Gradient at ``images``, ``[N,C,H,W]``; the sum keeps a sample's gradient free of its batch."""
         images = images.detach().requires_grad_()
-        loss = cross_entropy(self._model(images), self._labels, reduction="sum")
-        (gradient,) = torch.autograd.grad(loss, images)
+        (gradient,) = torch.autograd.grad(self._loss(images), images)
         if self.zero is None:
             self.zero = ~gradient.flatten(1).any(dim=1)
         return gradient
@@ -100,13 +96,17 @@ class Attack(ABC):
 
     Attributes:
         norm: ``linf`` or ``l2``.
+        objective: What is maximized: ``label`` the cross entropy of the true class, ``prediction`` that of the class A
+            predicts on the clean image, ``feature`` the distance of A's features from those of the clean image.
     """
 
     VERSION: ClassVar[int] = 1
     norm: str = "linf"
+    objective: str = "label"
 
     def __post_init__(self) -> None:
         get_norm(self.norm)
+        get_objective(self.objective)
 
     @abstractmethod
     def perturb(self, gradient: Gradient, eps: list[float]) -> Tensor:
@@ -121,7 +121,7 @@ class Attack(ABC):
         self,
         model: Model,
         images: Tensor,
-        labels: Tensor,
+        labels: Tensor | None,
         eps: Sequence[float],
         *,
         sample_id: Tensor | None = None,
@@ -134,7 +134,7 @@ class Attack(ABC):
         self,
         model: Model,
         images: Tensor,
-        labels: Tensor,
+        labels: Tensor | None,
         eps: Sequence[float],
         *,
         sample_id: Tensor | None = None,
@@ -147,7 +147,8 @@ class Attack(ABC):
         Args:
             model: Any callable from images in [0,1] to logits ``[N, classes]``, on the images' device.
             images: Clean images, floating point ``[N,C,H,W]`` in [0,1].
-            labels: True classes, int64 ``[N]``.
+            labels: True classes, int64 ``[N]``; None where the model has other labels than the images: its own
+                predictions on the clean images stand for them.
             eps: K sizes in [0,1] pixel units; at 0 the result is the clean image.
             sample_id: int64 ``[N]``, keys of the random draws; the places 0 to N-1 where None. With the ids of a test
                 split the draws do not depend on batches or their order.
@@ -158,29 +159,30 @@ class Attack(ABC):
         """
         sizes = check_eps([float(value) for value in eps], self.norm)
         _check_inputs(images, labels)
-        if sample_id is not None and (sample_id.shape != labels.shape or sample_id.dtype != torch.int64):
+        if sample_id is not None and (sample_id.shape != images.shape[:1] or sample_id.dtype != torch.int64):
             raise ConfigError(
                 f"sample_id must be int64 [{len(images)}], got {sample_id.dtype} {list(sample_id.shape)}."
             )
         with attackable(model):
             clean = images.detach().clone()
             ids = torch.arange(len(clean), device=clean.device) if sample_id is None else sample_id.clone()
-            gradient = Gradient(model, clean, labels.clone(), ids, seed, get_norm(self.norm))
+            loss = get_objective(self.objective)(model, clean, None if labels is None else labels.clone())
+            gradient = Gradient(loss, clean, ids, seed, get_norm(self.norm))
             adversarial = clean.expand(len(sizes), *clean.shape).clone()
             positive = [place for place, size in enumerate(sizes) if size > 0]
             if positive:
                 found = self.perturb(gradient, [sizes[place] for place in positive]).detach()
                 adversarial[positive] = found.clamp(0, 1)
-        zero = gradient.zero if gradient.zero is not None else torch.zeros_like(labels, dtype=torch.bool)
+        zero = gradient.zero if gradient.zero is not None else torch.zeros_like(ids, dtype=torch.bool)
         return Crafted(adversarial, zero)
 
 
-def _check_inputs(images: Tensor, labels: Tensor) -> None:
+def _check_inputs(images: Tensor, labels: Tensor | None) -> None:
     if images.ndim != 4 or not images.is_floating_point():
         raise ConfigError(f"images must be floating point [N,C,H,W], got {images.dtype} {list(images.shape)}.")
-    if labels.shape != images.shape[:1] or labels.dtype != torch.int64:
+    if labels is not None and (labels.shape != images.shape[:1] or labels.dtype != torch.int64):
         raise ConfigError(f"labels must be int64 [{len(images)}], got {labels.dtype} {list(labels.shape)}.")
-    if len(labels) and int(labels.min()) < 0:
+    if labels is not None and len(labels) and int(labels.min()) < 0:
         raise ConfigError(f"labels must be 0 or more, got {int(labels.min())}.")
     if len(images):
         low, high = (float(end) for end in images.detach().aminmax())

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from tl_robust.attacks.base import ATTACKS, Attack, Gradient
+from tl_robust.errors import ConfigError
 
 
 @ATTACKS.register
@@ -17,6 +18,13 @@ class FGSM(Attack):
 
     Goodfellow, Shlens, Szegedy, "Explaining and harnessing adversarial examples", ICLR 2015.
     """
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.objective == "feature":
+            raise ConfigError(
+                "attack 'fgsm' takes its gradient at the clean image, where objective 'feature' has none: use pgd."
+            )
 
     def perturb(self, gradient: Gradient, eps: list[float]) -> Tensor:
         """See :meth:`Attack.perturb`."""

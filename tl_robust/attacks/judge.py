@@ -10,8 +10,9 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
-from tl_robust.attacks.base import Attack, Model, attackable
+from tl_robust.attacks.base import Attack, attackable
 from tl_robust.attacks.norms import check_eps, get_norm
+from tl_robust.attacks.objective import Model
 from tl_robust.errors import ConfigError
 from tl_robust.types import Outcome
 
@@ -25,16 +26,24 @@ class Judge:
         victims: Name to model; the surrogate itself may be one (white-box) and is then not run twice.
         eps: Sizes in [0,1] pixel units.
         seed: Seed of the attack's random draws.
+        same_labels: The surrogate names classes as the labels do; if not, its own predictions stand for them.
     """
 
     def __init__(
-        self, attack: Attack, surrogate: Model, victims: Mapping[str, Model], eps: Sequence[float], seed: int = 0
+        self,
+        attack: Attack,
+        surrogate: Model,
+        victims: Mapping[str, Model],
+        eps: Sequence[float],
+        seed: int = 0,
+        same_labels: bool = True,
     ) -> None:
         self.attack = attack
         self.surrogate = surrogate
         self.victims = dict(victims)
         self.eps = check_eps([float(value) for value in eps], attack.norm)
         self.seed = seed
+        self.same_labels = same_labels
         self._batches: list[dict[str, dict[str, Tensor]]] = []
 
     @torch.inference_mode(False)
@@ -47,7 +56,8 @@ class Judge:
             labels: True classes, int64 ``[N]``.
             sample_id: int64 ``[N]``, unique in the test set.
         """
-        crafted = self.attack.craft(self.surrogate, images, labels, self.eps, sample_id=sample_id, seed=self.seed)
+        known = labels if self.same_labels else None
+        crafted = self.attack.craft(self.surrogate, images, known, self.eps, sample_id=sample_id, seed=self.seed)
         size, valid = _measure(crafted.images, images, self.eps, self.attack.norm)
 
         def classes(model: Model) -> tuple[Tensor, Tensor]:
@@ -59,6 +69,7 @@ class Judge:
             shared = {
                 "sample_id": sample_id, "label": labels, "clean_a": clean_a, "adv_a": adv_a, "size": size,
                 "valid": valid, "zero_gradient": crafted.zero_gradient,
+                "same_labels": torch.full_like(labels, self.same_labels, dtype=torch.bool),
             }  # fmt: skip
             batch = {}
             for name, victim in self.victims.items():
@@ -107,6 +118,7 @@ def evaluate(
     eps: Sequence[float],
     seed: int = 0,
     batch_size: int = 256,
+    same_labels: bool = True,
 ) -> dict[str, Outcome]:
     """Craft on the surrogate and judge every victim: no Trainer, no config, no store.
 
@@ -119,6 +131,7 @@ def evaluate(
         eps: Sizes in [0,1] pixel units.
         seed: Seed of the attack's random draws; they do not depend on ``batch_size``.
         batch_size: Images at a time.
+        same_labels: The surrogate names classes as ``labels`` do. If not, its own predictions stand for them.
 
     Returns:
         One :class:`Outcome` a victim.
@@ -133,7 +146,7 @@ def evaluate(
             f"evaluate needs a label for each image and batch_size of at least 1, got {len(labels)} labels for "
             f"{len(images)} images and batch_size {batch_size}."
         )
-    judge = Judge(attack, surrogate, victims, eps, seed)
+    judge = Judge(attack, surrogate, victims, eps, seed, same_labels)
     parameter = next(surrogate.parameters(), None) if isinstance(surrogate, nn.Module) else None
     device = images.device if parameter is None else parameter.device
     for ids in torch.arange(len(images)).split(batch_size):

@@ -31,6 +31,10 @@ class PGD(Attack):
         super().__post_init__()
         if self.steps < 1:
             raise ConfigError(f"steps of attack 'pgd' must be at least 1, got {self.steps}.")
+        if self.objective == "feature" and not self.random_start:
+            raise ConfigError(
+                "attack 'pgd' with objective 'feature' needs random_start: the clean image has no gradient."
+            )
         if not 0 < self.step_size < float("inf"):
             raise ConfigError(f"step_size of attack 'pgd' must be above 0 (a share of eps), got {self.step_size}.")
 

@@ -7,7 +7,7 @@ import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from tl_robust.bench.lineage import CraftGroup, Judgment, Training
+from tl_robust.bench.lineage import CraftGroup, Judgment, Model
 from tl_robust.bench.observer import Observer
 from tl_robust.bench.plan import Plan
 from tl_robust.bench.spec import Bench
@@ -76,7 +76,7 @@ class Executor:
             trainings, groups = left_trainings, left_groups
         return self.failures
 
-    def _try_training(self, training: Training) -> bool:
+    def _try_training(self, training: Model) -> bool:
         """Settle a training; False where it must wait for another process."""
         parent = training.parent
         if parent and parent.key in self.failures:
@@ -183,11 +183,11 @@ def _first_line(error: Exception) -> str:
 
 
 def _note(made: Made) -> str:
-    return f"validation {made['val_accuracy']:.1%}"
+    return f"validation {made['val_accuracy']:.1%}" if "val_accuracy" in made else "read"
 
 
-def _epochs(training: Training) -> int:
-    return training.recipe.epochs
+def _epochs(training: Model) -> int:
+    return training.effort
 
 
 def _images(group: CraftGroup) -> int:

@@ -11,12 +11,75 @@ from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any
 
-from tl_robust.data.domain import DomainInSpace
-from tl_robust.data.space import SPACES
+from tl_robust.bench.spec import Checkpoint
+from tl_robust.data.mapped import DomainInSpace
+from tl_robust.data.space import Names
+from tl_robust.errors import ConfigError
+from tl_robust.models.checkpoint import checkpoint_digest
 from tl_robust.registry import Component, Scalar
 from tl_robust.seeding import digest
 from tl_robust.strategies import STRATEGIES
 from tl_robust.types import Recipe
+
+
+@dataclass(frozen=True)
+class Public:
+    """A root of the forest that others trained; its weights are copied into the store.
+
+    Attributes:
+        checkpoint: Where it comes from.
+        space: Space of the images it is given.
+    """
+
+    checkpoint: Checkpoint
+    space: Component
+
+    @property
+    def network(self) -> Component:
+        """Network with settings."""
+        return self.checkpoint.network
+
+    @property
+    def parent(self) -> Model | None:
+        """None."""
+        return None
+
+    @property
+    def title(self) -> str:
+        """As tables name it."""
+        return self.checkpoint.title
+
+    @property
+    def labels(self) -> Names:
+        """Names of its classes, in label order."""
+        return self.checkpoint.classes
+
+    @property
+    def effort(self) -> int:
+        """Epochs, for progress."""
+        return 1
+
+    @cached_property
+    def spec(self) -> dict[str, Any]:
+        """What the key is the digest of."""
+        return {
+            "kind": "checkpoint",
+            "content": checkpoint_digest(self.checkpoint.where, self.checkpoint.root),
+            "network": asdict(self.network),
+            "labels": len(self.labels),
+        }
+
+    @cached_property
+    def key(self) -> str:
+        """SHA-256 of the spec."""
+        return digest(self.spec)
+
+    def origin(self) -> dict[str, Any]:
+        """Where it comes from, for a reader."""
+        return {"key": self.key, "domain": self.title, "by": self.checkpoint.where, "parent": None}
+
+    def __str__(self) -> str:
+        return self.title
 
 
 @dataclass(frozen=True)
@@ -28,7 +91,7 @@ class Training:
         network: Network with settings.
         recipe: Optimizer, schedule and choice of the epoch.
         seed: Seed of weights, order and dropout.
-        by: The strategy whose hooks train it.
+        by: The strategy whose hooks train it, with settings.
         parent: The node it starts from, None at a root.
         trainer: Options of the Lightning Trainer that can change weights.
     """
@@ -38,22 +101,49 @@ class Training:
     recipe: Recipe
     seed: int
     by: Component
-    parent: Training | None = None
+    parent: Model | None = None
     trainer: tuple[tuple[str, Scalar], ...] = ()
+
+    @property
+    def space(self) -> Component:
+        """Space with settings."""
+        return self.data.space
+
+    @property
+    def title(self) -> str:
+        """What it learned, as tables name it."""
+        return self.data.domain
+
+    @property
+    def labels(self) -> Names:
+        """Names of its classes, in label order."""
+        return self.data.labels
+
+    @property
+    def effort(self) -> int:
+        """Epochs, for progress."""
+        return self.recipe.epochs
+
+    @cached_property
+    def same_labels(self) -> bool:
+        """Whether its parent names classes as it does, so that the classifier can be copied."""
+        return self.parent is None or self.parent.labels == self.labels
 
     @cached_property
     def spec(self) -> dict[str, Any]:
         """What the key is the digest of."""
-        return {
+        by_test = {"test_images": self.data.images("test").fingerprint} if self.recipe.select == "test" else {}
+        return by_test | {
             "kind": "training",
             "domain": self.data.domain,
-            "space": [self.data.space, SPACES[self.data.space].VERSION],
+            "labels": len(self.labels),
             "images": self.data.images("train").fingerprint,
             "network": asdict(self.network),
             "recipe": asdict(self.recipe),
             "seed": self.seed,
             "by": asdict(self.by),
             "parent": self.parent.key if self.parent else None,
+            "same_labels": self.same_labels,
             "trainer": dict(self.trainer),
         }
 
@@ -62,10 +152,28 @@ class Training:
         """SHA-256 of the spec."""
         return digest(self.spec)
 
+    def origin(self) -> dict[str, Any]:
+        """Where it comes from, for a reader."""
+        return {
+            "key": self.key,
+            "domain": self.data.domain,
+            "images": len(self.data.images("train")),
+            "epochs": self.recipe.epochs,
+            "by": str(self.by),
+            "seed": self.seed,
+            "parent": self.parent.origin() if self.parent else None,
+        }
+
     def __str__(self) -> str:
-        start = f" from {self.parent.data.domain}" if self.parent else ""
-        grand = f" from {self.parent.parent.data.domain}" if self.parent and self.parent.parent else ""
-        return f"{self.by.name} {self.data.domain}{start}{grand}, seed {self.seed}"
+        text, start = f"{self.by} {self.data.domain}", self.parent
+        if self.data.share != 1:
+            text += f" ({len(self.data.images('train'))} images)"
+        while start:
+            text, start = f"{text} from {start.title}", start.parent
+        return f"{text}, seed {self.seed}"
+
+
+Model = Public | Training
 
 
 @dataclass(frozen=True)
@@ -80,17 +188,23 @@ class CraftGroup:
         seed: Seed of the attack's random draws.
     """
 
-    surrogate: Training
+    surrogate: Model
     test: DomainInSpace
     attack: Component
     eps: tuple[float, ...]
     seed: int
 
     @cached_property
+    def same_labels(self) -> bool:
+        """Whether the surrogate names classes as the test set does; else its own predictions stand for labels."""
+        return self.surrogate.labels == self.test.labels
+
+    @cached_property
     def spec(self) -> dict[str, Any]:
         """What the key is the digest of."""
         return {
             "kind": "craft group",
+            "same_labels": self.same_labels,
             "surrogate": self.surrogate.key,
             "images": self.test.images("test").fingerprint,
             "attack": asdict(self.attack),
@@ -126,12 +240,13 @@ class Judgment:
 
 
 class Forest:
-    """Names trainings of one network, seed and set of Trainer options; the ``train`` of :meth:`TransferTask.lineage`.
+    """Names trainings of one network, seed, strategy and set of Trainer options; the ``train`` of a lineage.
 
     Args:
         network: Network with settings.
         recipe: Recipe of a domain by its name.
         seed: Seed.
+        settings: Settings of the cell's strategy, for the trainings that start from a parent.
         trainer: Options of the Lightning Trainer that can change weights.
     """
 
@@ -140,15 +255,30 @@ class Forest:
         network: Component,
         recipe: Callable[[str], Recipe],
         seed: int,
+        settings: Mapping[str, Scalar] | None = None,
         trainer: Mapping[str, Scalar] | None = None,
     ) -> None:
         self._network = network
         self._recipe = recipe
         self._seed = seed
+        self._settings = settings or {}
         self._trainer = tuple(sorted((trainer or {}).items()))
 
-    def __call__(self, domain: DomainInSpace, parent: Training | None = None, by: str | None = None) -> Training:
-        """The training of ``domain`` from ``parent``; see :class:`tl_robust.strategies.Train`."""
-        component = STRATEGIES.component(by or ("scratch" if parent is None else "finetune"))
+    def __call__(self, domain: DomainInSpace | Public, parent: Model | None = None, by: str | None = None) -> Model:
+        """The training of ``domain`` from ``parent``; a public checkpoint is the model itself.
+
+        Raises:
+            ConfigError: The strategy would train a checkpoint.
+        """
+        if isinstance(domain, Public):
+            if parent is not None:
+                raise ConfigError(
+                    f"{domain} is trained already, and this strategy would train it again from {parent.title}: "
+                    "use it as the source of scratch or finetune, or under axes.common."
+                )
+            return domain
+        component = STRATEGIES.component(
+            by or ("scratch" if parent is None else "finetune"), self._settings if parent else {}
+        )
         recipe = self._recipe(domain.domain)
         return Training(domain, self._network, recipe, self._seed, component, parent, self._trainer)

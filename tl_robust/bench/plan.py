@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import product
 
-from tl_robust.bench.lineage import CraftGroup, Forest, Judgment, Training
-from tl_robust.bench.spec import AttackSpec, Bench
+from tl_robust.bench.lineage import CraftGroup, Forest, Judgment, Model, Public, Training
+from tl_robust.bench.spec import AttackSpec, Bench, Checkpoint
 from tl_robust.bench.store import Store
-from tl_robust.data.domain import DOMAINS, DomainInSpace, split_validation
-from tl_robust.data.pair import get_pair
-from tl_robust.errors import ConfigError
+from tl_robust.data.domain import DOMAINS, get_domain
+from tl_robust.data.mapped import DomainInSpace, split_validation
+from tl_robust.data.pair import get_pair, split_pair
+from tl_robust.data.space import get_space
+from tl_robust.errors import ConfigError, UnknownNameError
+from tl_robust.registry import Component
 from tl_robust.seeding import digest
 from tl_robust.strategies import STRATEGIES
 from tl_robust.types import Cell
+
+CHECKPOINT = "checkpoint:"
 
 
 @dataclass(frozen=True)
@@ -30,7 +36,7 @@ class PlannedCell:
     """
 
     cell: Cell
-    surrogate: Training
+    surrogate: Model
     victim: Training
     judgment: Judgment
     white: Judgment | None
@@ -48,11 +54,11 @@ class Plan:
     cells: tuple[PlannedCell, ...]
 
     @cached_property
-    def trainings(self) -> tuple[Training, ...]:
-        """Unique trainings, parents first."""
-        found: dict[str, Training] = {}
+    def trainings(self) -> tuple[Model, ...]:
+        """Unique trainings and checkpoints, parents first."""
+        found: dict[str, Model] = {}
 
-        def add(training: Training) -> None:
+        def add(training: Model) -> None:
             if training.parent:
                 add(training.parent)
             found.setdefault(training.key, training)
@@ -90,55 +96,114 @@ def make_plan(bench: Bench) -> Plan:
     """Expand the axes of a bench.
 
     Raises:
-        ConfigError: A strategy needs a common domain and none is left for a pair.
+        ConfigError: A strategy needs a common domain and none is left for a pair, or a checkpoint does not fit.
         DataError: A domain cannot be read, or has too few images.
     """
     axes = bench.axes
     cells: list[PlannedCell] = []
-    for pair_name, network in product(axes.pair, axes.network):
-        pair = get_pair(pair_name, bench.space)(bench.data)
-        forests = {seed: Forest(network, bench.recipe_of, seed, bench.weight_options) for seed in axes.seed}
-        for strategy, common in _starts(bench, pair_name, (pair.source, pair.target)):
-            c = DomainInSpace(common, pair.space, bench.data) if common else None
+    for pair in (_Pair.of(name, bench) for name in axes.pair):
+        for network, (strategy, common), share in product(
+            pair.networks(bench), _starts(bench, pair), axes.target_images
+        ):
+            c = pair.root(common, bench, network) if common else None
+            target = replace(pair.target, share=share)
+            settings = dict(strategy.settings)
+            forests = {
+                seed: Forest(network, bench.recipe_of, seed, settings, bench.weight_options) for seed in axes.seed
+            }
             for attack, view, seed in product(axes.attack, axes.view, axes.seed):
-                a, b = STRATEGIES[strategy].lineage(forests[seed], pair.side("source"), pair.side("target"), c)
+                a, b = STRATEGIES[strategy.name].lineage(forests[seed], pair.source, target, c)
+                if isinstance(b, Public):
+                    raise ConfigError(f"strategy {strategy.name!r} makes no victim: B would be {b.title} itself.")
                 cell = Cell(
                     bench=bench.name,
-                    source=pair.source,
-                    target=pair.target,
+                    source=pair.source.title if isinstance(pair.source, Public) else pair.source.domain,
+                    target=target.domain,
                     network=str(network),
-                    strategy=strategy,
+                    strategy=str(strategy),
                     common=common,
                     defense="none",
                     attack=attack.label,
                     norm=attack.build().norm,
                     view=view,
                     seed=seed,
+                    target_images=len(target.images("train")),
                 )
                 white = _judgment(b, b, attack) if "white" in axes.view else None
                 cells.append(PlannedCell(cell, a, b, _judgment(a if view == "black" else b, b, attack), white))
     plan = Plan(tuple(cells))
-    for data, share in {(training.data, training.recipe.val_share) for training in plan.trainings}:
+    trained = [model for model in plan.trainings if isinstance(model, Training) and model.recipe.select != "test"]
+    for data, share in {(training.data, training.recipe.val_share) for training in trained}:
         split_validation(data.images("train"), share)  # says before anything runs that a set is too small
     return plan
 
 
-def _judgment(surrogate: Training, victim: Training, attack: AttackSpec) -> Judgment:
+def _judgment(surrogate: Model, victim: Training, attack: AttackSpec) -> Judgment:
     return Judgment(CraftGroup(surrogate, victim.data, attack.component, attack.eps, victim.seed), victim)
 
 
-def _starts(bench: Bench, pair: str, taken: tuple[str, str]) -> list[tuple[str, str]]:
+@dataclass(frozen=True)
+class _Pair:
+    """A pair of a bench: data, or a checkpoint and data."""
+
+    name: str
+    source: DomainInSpace | Public
+    target: DomainInSpace
+    others: Callable[[str], DomainInSpace]
+
+    @classmethod
+    def of(cls, name: str, bench: Bench) -> _Pair:
+        if not name.startswith(CHECKPOINT):
+            pair = get_pair(name, bench.space, bench.data)(bench.data)
+            return cls(name, pair.side("source"), pair.side("target"), pair.in_space)
+        known = [f"{CHECKPOINT}{item}" for item in bench.checkpoints]
+        start, target = split_pair(name, [*known, *DOMAINS.names(), *(item.name for item in bench.data.domains)])
+        checkpoint = _checkpoint(start, bench)
+        own = get_domain(target, bench.data).class_names(bench.data.folder, bench.data.download)
+        classes = get_space(bench.space).pair_classes(checkpoint.classes, own)
+
+        def in_space(domain: str) -> DomainInSpace:
+            return DomainInSpace(domain, bench.space, bench.data, classes)
+
+        return cls(name, Public(checkpoint, bench.space), in_space(target), in_space)
+
+    def networks(self, bench: Bench) -> tuple[Component, ...]:
+        """The bench's networks; a checkpoint brings its own."""
+        return (self.source.network,) if isinstance(self.source, Public) else bench.axes.network
+
+    def root(self, common: str, bench: Bench, network: Component) -> DomainInSpace | Public:
+        """The common domain or checkpoint."""
+        if not common.startswith(CHECKPOINT):
+            return self.others(common)
+        checkpoint = _checkpoint(common, bench)
+        if checkpoint.network != network:
+            raise ConfigError(
+                f"{common} under axes.common has the network {checkpoint.network}, but {self.name} is trained with "
+                f"{network}: put {checkpoint.network} alone under axes.network."
+            )
+        return Public(checkpoint, self.target.space)
+
+
+def _checkpoint(name: str, bench: Bench) -> Checkpoint:
+    short = name.removeprefix(CHECKPOINT)
+    if short not in bench.checkpoints:
+        raise UnknownNameError("checkpoint (declare it under checkpoints:)", short, bench.checkpoints)
+    return bench.checkpoints[short]
+
+
+def _starts(bench: Bench, pair: _Pair) -> list[tuple[Component, str]]:
     """Strategies with each common domain that is neither source nor target; an empty name where there is none."""
-    found: list[tuple[str, str]] = []
+    taken = {pair.target.domain, pair.source.title if isinstance(pair.source, Public) else pair.source.domain}
+    found: list[tuple[Component, str]] = []
     for strategy in bench.axes.strategy:
-        if not STRATEGIES[strategy].needs_common:
+        if not STRATEGIES[strategy.name].needs_common:
             found.append((strategy, ""))
             continue
         commons = [name for name in bench.axes.common if name not in taken]
         if not commons:
             raise ConfigError(
-                f"strategy {strategy!r} needs a common domain besides those of {pair}: axes.common has "
-                f"[{', '.join(bench.axes.common)}]; add one of {', '.join(sorted(set(DOMAINS.names()) - set(taken)))}."
+                f"strategy {strategy.name!r} needs a common domain besides those of {pair.name}: axes.common has "
+                f"[{', '.join(bench.axes.common)}]; add one of {', '.join(sorted(set(DOMAINS.names()) - taken))}."
             )
         found.extend((strategy, name) for name in commons)
     return found

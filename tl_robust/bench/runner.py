@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from tl_robust.bench.executor import Executor, Failure
-from tl_robust.bench.lineage import Training
 from tl_robust.bench.observer import Observer, Silent
 from tl_robust.bench.plan import Plan, PlannedCell
 from tl_robust.bench.spec import Bench
@@ -75,17 +74,7 @@ def _result(planned: PlannedCell, outcome: Outcome, white: Outcome | None, store
     made = store.manifest("outcomes", planned.judgment.key)["made"]
     provenance: dict[str, Any] = made | {
         "outcome": planned.judgment.key,
-        "surrogate": _lineage(planned.judgment.group.surrogate),
-        "victim": _lineage(planned.victim),
+        "surrogate": planned.judgment.group.surrogate.origin(),
+        "victim": planned.victim.origin(),
     }
     return Result(planned.key, planned.cell, outcome, white, curves, judge(outcome), provenance)
-
-
-def _lineage(training: Training) -> dict[str, Any]:
-    return {
-        "key": training.key,
-        "domain": training.data.domain,
-        "by": training.by.name,
-        "seed": training.seed,
-        "parent": _lineage(training.parent) if training.parent else None,
-    }

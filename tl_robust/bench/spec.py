@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 from tl_robust.attacks import get as get_attack
 from tl_robust.attacks.base import Attack
 from tl_robust.attacks.norms import check_eps
 from tl_robust.data.domain import DataSettings
-from tl_robust.data.space import SPACES
+from tl_robust.data.space import Names
 from tl_robust.registry import Component, Scalar
 from tl_robust.types import Recipe, View
 
@@ -44,14 +45,39 @@ class AttackSpec:
 
 
 @dataclass(frozen=True)
+class Checkpoint:
+    """A public model that others are fine-tuned from.
+
+    Attributes:
+        name: As pairs name it after ``checkpoint:``.
+        where: A file relative to ``data.root``, or the name of torchvision weights.
+        network: Its network with settings; stands in for ``axes.network`` where the checkpoint does.
+        classes: Names of its classes, in label order.
+        root: Folder of the file.
+    """
+
+    name: str
+    where: str
+    network: Component
+    classes: Names
+    root: Path
+
+    @property
+    def title(self) -> str:
+        """As tables name it."""
+        return f"checkpoint:{self.name}"
+
+
+@dataclass(frozen=True)
 class Axes:
     """The grid: every combination is a cell.
 
     Attributes:
-        pair: Pairs.
+        pair: Pairs; the source may be ``checkpoint:NAME``.
         network: Networks.
-        strategy: Strategies.
-        common: Common domains, for the strategies that have one.
+        strategy: Strategies with settings.
+        common: Common domains or checkpoints, for the strategies that have one.
+        target_images: Part of the target's training images that B learns from: up to 1 a share, above 1 a number.
         attack: Attacks.
         view: ``white``, ``black``.
         seed: Seeds of training and attack.
@@ -59,8 +85,9 @@ class Axes:
 
     pair: tuple[str, ...]
     network: tuple[Component, ...]
-    strategy: tuple[str, ...]
+    strategy: tuple[Component, ...]
     common: tuple[str, ...]
+    target_images: tuple[float, ...]
     attack: tuple[AttackSpec, ...]
     view: tuple[View, ...]
     seed: tuple[int, ...]
@@ -72,26 +99,25 @@ class Bench:
 
     Attributes:
         name: Name of the bench and of its results folder.
-        space: Name of the space of pairs that do not name one.
+        space: Space of pairs that do not name one, with settings.
         axes: The grid.
         data: Where data lie and how much is used.
         recipe: Recipe of trainings.
         recipes: Fields of the recipe that differ for a domain.
+        checkpoints: Public models by name.
         trainer: Options of the Lightning Trainer.
         attack_batch: Images an attack works on at a time; changes float rounding at most.
     """
 
     name: str
-    space: str
+    space: Component
     axes: Axes
     data: DataSettings = field(default_factory=DataSettings)
     recipe: Recipe = field(default_factory=Recipe)
     recipes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    checkpoints: Mapping[str, Checkpoint] = field(default_factory=dict)
     trainer: Mapping[str, Scalar] = field(default_factory=dict)
     attack_batch: int = 250
-
-    def __post_init__(self) -> None:
-        SPACES[self.space]
 
     @property
     def weight_options(self) -> dict[str, Scalar]:

@@ -17,19 +17,22 @@ import torch
 from lightning import Callback, LightningModule, Trainer
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.strategies.launchers import _SubprocessScriptLauncher
-from torch import Tensor
+from torch import Tensor, nn
 
 from tl_robust.attacks import get as get_attack
-from tl_robust.bench.lineage import CraftGroup, Training
+from tl_robust.bench.lineage import CraftGroup, Model, Public
 from tl_robust.bench.provenance import commit, device_name, versions
-from tl_robust.callbacks import TransferAttack
-from tl_robust.data.pair import Batches, DomainModule
-from tl_robust.data.space import SPACES
+from tl_robust.callbacks import Surrogate, TransferAttack
+from tl_robust.data.batches import Batches
+from tl_robust.data.pair import DomainModule
+from tl_robust.data.space import get_space
 from tl_robust.errors import ConfigError
 from tl_robust.models import build
+from tl_robust.models.base import classifier_names
+from tl_robust.models.checkpoint import load_checkpoint
 from tl_robust.registry import Scalar
 from tl_robust.seeding import derive
-from tl_robust.strategies import STRATEGIES, TransferTask
+from tl_robust.strategies import STRATEGIES
 from tl_robust.types import Outcome
 
 Made = dict[str, Any]
@@ -49,9 +52,9 @@ class Worker:
     attack_batch: int
 
     def train(
-        self, training: Training, parent: Mapping[str, Tensor] | None, advance: Advance
+        self, training: Model, parent: Mapping[str, Tensor] | None, advance: Advance
     ) -> tuple[Mapping[str, Tensor], Made]:
-        """Train one network.
+        """Train one network; a public checkpoint is read instead.
 
         Weights, order of images and dropout follow from the training's key alone; torch's global generator is left as
         it was.
@@ -64,10 +67,20 @@ class Worker:
         Returns:
             The state dict of the chosen epoch, and how it was made.
         """
-        data = DomainModule(training.data, training.recipe, derive("order", training.key))
         start = time.perf_counter()
+        if isinstance(training, Public):
+            source = training.checkpoint
+            state = load_checkpoint(source.where, source.root, _network(training))
+            return state, self._made(torch.device("cpu"), start)
+        data = DomainModule(training.data, training.recipe, derive("order", training.key))
         with _seeded(derive("weights", training.key)):
-            task = _task(training)
+            network = _network(training)
+            task = STRATEGIES[training.by.name](
+                network, training.recipe, len(training.labels), **dict(training.by.settings)
+            )
+            if parent is not None and not training.same_labels:
+                other = classifier_names(network)
+                parent = {name: value for name, value in parent.items() if name not in other}
             task.initialize(parent)
             with self._trainer([_Epochs(advance)], max_epochs=training.recipe.epochs, **self.options) as trainer:
                 trainer.fit(task, datamodule=data)
@@ -77,13 +90,13 @@ class Worker:
                 "no validation ran, so no epoch could be chosen: leave trainer.limit_val_batches, max_steps and "
                 "check_val_every_n_epoch so that each training validates."
             )
-        return task.network.state_dict(), self._made(trainer, start) | {"val_accuracy": accuracy}
+        return task.network.state_dict(), self._made(trainer.strategy.root_device, start) | {"val_accuracy": accuracy}
 
     def attack(
         self,
         group: CraftGroup,
         surrogate: Mapping[str, Tensor],
-        victims: Mapping[str, tuple[Training, Mapping[str, Tensor]]],
+        victims: Mapping[str, tuple[Model, Mapping[str, Tensor]]],
         advance: Advance,
     ) -> tuple[dict[str, Outcome], Made]:
         """Craft once and judge every victim.
@@ -97,20 +110,20 @@ class Worker:
         Returns:
             One outcome a victim, and how they were made.
         """
-        task = _task(group.surrogate, surrogate)
+        task = Surrogate(_network(group.surrogate, surrogate))
         others = {
-            name: task if training.key == group.surrogate.key else _task(training, state).network
+            name: task if training.key == group.surrogate.key else _network(training, state)
             for name, (training, state) in victims.items()
         }
         attack = get_attack(group.attack.name, **dict(group.attack.settings))
-        callback = TransferAttack(attack, others, group.eps, group.seed)
+        callback = TransferAttack(attack, others, group.eps, group.seed, group.same_labels)
         start = time.perf_counter()
         options = {name: value for name, value in self.options.items() if name in ("accelerator", "deterministic")}
         with self._trainer([callback, _Batches(advance)], inference_mode=False, devices=1, **options) as trainer:
             device = trainer.strategy.root_device
             batches = Batches(group.test.images("test"), self.attack_batch, device=device)
             trainer.test(task, dataloaders=batches, verbose=False)
-        return callback.outcomes, self._made(trainer, start) | {"attack_batch": self.attack_batch}
+        return callback.outcomes, self._made(device, start) | {"attack_batch": self.attack_batch}
 
     @contextmanager
     def _trainer(self, callbacks: list[Callback], **options: Any) -> Iterator[Trainer]:
@@ -150,21 +163,20 @@ class Worker:
                 raise
 
     @staticmethod
-    def _made(trainer: Trainer, start: float) -> Made:
+    def _made(device: torch.device, start: float) -> Made:
         return {
             "seconds": round(time.perf_counter() - start, 3),
-            "device": device_name(trainer.strategy.root_device),
+            "device": device_name(device),
             "versions": versions(),
             "commit": commit(),
         }
 
 
-def _task(training: Training, state: Mapping[str, Tensor] | None = None) -> TransferTask:
-    space = SPACES[training.data.space]
-    network = build(training.network, space.image_shape, len(space.classes))
+def _network(model: Model, state: Mapping[str, Tensor] | None = None) -> nn.Module:
+    network = build(model.network, get_space(model.space).image_shape, len(model.labels))
     if state is not None:
         network.load_state_dict(state)
-    return STRATEGIES[training.by.name](network, training.recipe, len(space.classes))
+    return network
 
 
 @contextmanager

@@ -1,5 +1,5 @@
 """Lightning callbacks."""
 
-from tl_robust.callbacks.transfer_attack import TransferAttack
+from tl_robust.callbacks.transfer_attack import Surrogate, TransferAttack
 
-__all__ = ["TransferAttack"]
+__all__ = ["Surrogate", "TransferAttack"]

@@ -14,6 +14,33 @@ from tl_robust.metrics import METRICS
 from tl_robust.types import Outcome
 
 
+class Surrogate(LightningModule):
+    """A network under attack: all that a Trainer needs to test it.
+
+    Args:
+        network: Images in [0,1] to logits, with its last layer as ``classifier``.
+    """
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    @property
+    def classifier(self) -> nn.Module:
+        """The network's last layer; its input is the features."""
+        last = self.network.classifier
+        assert isinstance(last, nn.Module)
+        return last
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Images ``[N,C,H,W]`` in [0,1] to logits ``[N,classes]``."""
+        logits: Tensor = self.network(images)
+        return logits
+
+    def test_step(self, batch: tuple[Tensor, Tensor, Tensor], index: int) -> None:
+        """Nothing: the callback attacks and judges."""
+
+
 class TransferAttack(Callback):
     """Attacks during ``trainer.test(surrogate, target_test_set)``; ``outcomes`` then holds one Outcome a victim.
 
@@ -26,13 +53,22 @@ class TransferAttack(Callback):
             the name ``surrogate`` (white-box).
         eps: Sizes in [0,1] pixel units.
         seed: Seed of the attack's random draws.
+        same_labels: The surrogate names classes as the test set does; if not, its own predictions stand for labels.
     """
 
-    def __init__(self, attack: Attack, victims: Mapping[str, nn.Module], eps: Sequence[float], seed: int = 0) -> None:
+    def __init__(
+        self,
+        attack: Attack,
+        victims: Mapping[str, nn.Module],
+        eps: Sequence[float],
+        seed: int = 0,
+        same_labels: bool = True,
+    ) -> None:
         self.attack = attack
         self.victims = dict(victims)
         self.eps = list(eps)
         self.seed = seed
+        self.same_labels = same_labels
         self.outcomes: dict[str, Outcome] = {}
         self._judge: Judge | None = None
 
@@ -45,7 +81,7 @@ class TransferAttack(Callback):
         for victim in self.victims.values():
             victim.to(pl_module.device)
         victims: Mapping[str, nn.Module] = self.victims or {"surrogate": pl_module}
-        self._judge = Judge(self.attack, pl_module, victims, self.eps, self.seed)
+        self._judge = Judge(self.attack, pl_module, victims, self.eps, self.seed, self.same_labels)
 
     def on_test_batch_end(
         self,

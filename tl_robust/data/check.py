@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import hashlib
+import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 import torch
 
-from tl_robust.data.domain import DOMAINS, DomainInSpace, split_validation
-from tl_robust.data.pair import DomainPair
-from tl_robust.data.space import SPACES
-from tl_robust.types import ImageSet
+from tl_robust.data.domain import Split, get_domain
+from tl_robust.data.mapped import DomainInSpace, load_mapped, split_validation
+from tl_robust.data.pair import DomainModule, DomainPair
+from tl_robust.data.space import get_space
+from tl_robust.types import ImageSet, Recipe
+
+SPLITS: tuple[Split, Split] = ("train", "test")
 
 
 @dataclass(frozen=True)
@@ -24,33 +29,75 @@ class Line:
 
 
 def check_pair(pair: DomainPair) -> list[Line]:
-    """The sheet of a pair."""
-    return [line for role in ("source", "target") for line in _check_side(role, pair.side(role), pair.recipe.val_share)]
+    """The sheet of a pair.
+
+    Raises:
+        DataError: A domain cannot be read at all.
+    """
+    source, target = pair.side("source"), pair.side("target")
+    sheet = [
+        Line(f"{role} {data.domain}: {check}", passed, found)
+        for role, data in (("source", source), ("target", target))
+        for check, passed, found in _side(data, pair.recipe)
+    ]
+    same = source.labels == target.labels
+    found = (
+        f"the same {len(target.labels)} labels in the same order"
+        if same
+        else f"{len(source.labels)} and {len(target.labels)} labels: B gets a new classifier, attacks on A use A's own "
+        "prediction"
+    )
+    return [*sheet, Line("labels of source and target", True, found)]
 
 
-def _check_side(role: str, data: DomainInSpace, val_share: float) -> Iterator[Line]:
-    train, test = data.images("train"), data.images("test")
-    space = SPACES[data.space]
-    name = f"{role} {data.domain}"
-    yield Line(f"{name}: sizes", True, f"{len(train)} train, {len(test)} test")
-    for split, images in (("train", train), ("test", test)):
-        shape = tuple(images.images.shape[1:])
-        yield Line(f"{name}: {split} shape", shape == space.image_shape, f"{shape}, expected {space.image_shape}")
-        low, high = (int(end) for end in images.images.aminmax())
-        yield Line(f"{name}: {split} range", high - low > 127, f"{low} to {high} of 0 to 255")
-        counts = torch.bincount(images.labels, minlength=len(space.classes))
-        least, most = int(counts.min()), int(counts.max())
-        yield Line(
-            f"{name}: {split} classes", least > 0, f"{least} to {most} images a class, {len(space.classes)} classes"
-        )
-    learn, held = split_validation(train, val_share)
-    parts = {"train": _hashes(train.take(learn)), "validation": _hashes(train.take(held)), "test": _hashes(test)}
+def _side(data: DomainInSpace, recipe: Recipe) -> Iterator[tuple[str, bool, str]]:
+    domain, space, labels = get_domain(data.domain, data.settings), get_space(data.space), data.labels
+    splits = {split: data.images(split) for split in SPLITS}
+    yield "sizes", True, ", ".join(f"{len(images)} {split}" for split, images in splits.items())
+    own = [name for name in domain.class_names(data.settings.folder) if name]
+    twice = sorted({name for name in own if own.count(name) > 1})
+    kept = [name for name in own if name in labels]
+    alignment = f"{len(kept)} of its {len(own)} classes are used, matched by name: {_some(kept)}"
+    yield "class names", not twice, f"two labels are named {twice[0]}" if twice else alignment
+    counts = {split: torch.bincount(images.labels, minlength=len(labels)) for split, images in splits.items()}
+    for split, images in splits.items():
+        shape, low, high = tuple(images.images.shape[1:]), *(int(end) for end in images.images.aminmax())
+        good = shape == space.image_shape and high - low > 127
+        yield f"{split} images", good, f"uint8 {list(shape)} of {list(space.image_shape)}, {low} to {high} of 0 to 255"
+        there = counts[split][counts[split] > 0]
+        yield f"{split} balance", True, f"{int(there.min())} to {int(there.max())} images a class, {len(there)} classes"
+    lone = [labels[place] for place in ((counts["train"] > 0) != (counts["test"] > 0)).nonzero().flatten().tolist()]
+    yield "classes in both splits", not lone, f"in one split alone: {_some(lone)}" if lone else "all"
+    learn, held = split_validation(splits["train"], recipe.val_share)
+    parts = {"train": splits["train"].take(learn), "validation": splits["train"].take(held), "test": splits["test"]}
+    hashes = {name: _hashes(images) for name, images in parts.items()}
     for one, other in (("train", "validation"), ("train", "test"), ("validation", "test")):
-        shared = len(parts[one] & parts[other])
-        yield Line(f"{name}: {one} and {other} disjoint", not shared, f"{shared} images in both")
-    again = DOMAINS[data.domain]
-    yield Line(f"{name}: data card", bool(again.__doc__), (again.__doc__ or "no docstring").strip().splitlines()[0])
+        shared = len(hashes[one] & hashes[other])
+        yield f"{one} and {other} disjoint", not shared, f"{shared} images in both, by content"
+    for split in SPLITS:
+        first, second = load_mapped(data, split).fingerprint, _again(data, split)
+        yield f"{split} read again", first == second, f"fingerprints {first[:12]} and {second[:12]}"
+    attacked = DomainModule(data, replace(recipe, augment="crop_flip")).test_dataloader()
+    clean = splits["test"].images
+    off = all(torch.equal(images, clean[ids].float() / 255) for images, _, ids in attacked)
+    yield "no augmentation in attacks", off, "attacked images are the test images" if off else "attacked images differ"
+    card = (type(domain).__doc__ or "").strip().splitlines()
+    yield "data card", bool(card), card[0] if card else "no docstring"
+
+
+def _again(data: DomainInSpace, split: Split) -> str:
+    """The fingerprint of a second decoding, beside the cache."""
+    if not data.settings.cache:
+        return load_mapped(data, split).fingerprint
+    folder = Path(data.settings.cache).expanduser()
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder, prefix=".check-") as other:
+        return load_mapped(replace(data, settings=replace(data.settings, cache=other)), split).fingerprint
 
 
 def _hashes(images: ImageSet) -> set[bytes]:
     return {hashlib.sha256(image.numpy().tobytes()).digest() for image in images.images}
+
+
+def _some(names: list[str]) -> str:
+    return ", ".join(names[:7]) + (", ..." if len(names) > 7 else "")

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
+import hashlib
 from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import ClassVar, Literal
 from urllib.error import URLError
 
 import torch
 
-from tl_robust.data.space import SPACES
-from tl_robust.errors import ConfigError, DataError
+from tl_robust.data.space import Names
+from tl_robust.errors import ConfigError, DataError, ResultsError, UnknownNameError
 from tl_robust.registry import Registry
-from tl_robust.seeding import generator
 from tl_robust.types import ImageSet
 
 Split = Literal["train", "test"]
@@ -24,15 +24,19 @@ class Domain(ABC):
     """One data set. The docstring of a subclass is its data card: format, splits, size, license, paper, differences.
 
     Attributes:
+        name: As it is called in a bench file: the file's name, and for a generic one what follows the colon.
         classes: Names of the classes, in label order.
         files: The files it reads, relative to the root, as errors name them; empty where it reads none.
         by_hand: Where the files come from, if nothing here can fetch them.
     """
 
     VERSION: ClassVar[int] = 1
-    classes: ClassVar[tuple[str, ...]]
-    files: ClassVar[str] = ""
-    by_hand: ClassVar[str] = ""
+    classes: Names
+    files: str = ""
+    by_hand: str = ""
+
+    def __init__(self) -> None:
+        self.name = type(self).__module__.rpartition(".")[2]
 
     @abstractmethod
     def read(self, split: Split, root: Path, download: bool) -> ImageSet:
@@ -44,8 +48,20 @@ class Domain(ABC):
             download: Fetch missing files, where that is possible.
         """
 
+    def parts(self, split: Split, root: Path, download: bool) -> Iterator[ImageSet]:
+        """The split in parts, for sets that are larger than memory; one part unless a subclass says otherwise."""
+        yield self.read(split, root, download)
+
+    def paths(self, split: Split, root: Path) -> Sequence[Path]:
+        """The files of a split. A domain that names them is decoded once and then kept in a cache until they change."""
+        return ()
+
+    def names(self, root: Path) -> Names:
+        """Names of the classes in label order, where they stand in files; see :attr:`classes`."""
+        return self.classes
+
     def load(self, split: Split, root: Path, download: bool = False) -> ImageSet:
-        """One official split, checked.
+        """One official split, checked, in memory.
 
         Args:
             split: ``train`` or ``test``.
@@ -55,34 +71,124 @@ class Domain(ABC):
         Raises:
             DataError: A file is missing or damaged; says where it was looked for and what to do.
         """
+        parts = list(self.checked(split, root, download))
+        if len(parts) == 1:
+            return parts[0]
+        return ImageSet(torch.cat([part.images for part in parts]), torch.cat([part.labels for part in parts]))
+
+    def checked(self, split: Split, root: Path, download: bool = False) -> Iterator[ImageSet]:
+        """The parts of one split, checked; arguments and errors as in :meth:`load`."""
         try:
-            images = self.read(split, root, download)
-            low, high = int(images.labels.min()), int(images.labels.max())
-            if low < 0 or high >= len(self.classes):
-                raise DataError(f"label {low if low < 0 else high}, expected 0 to {len(self.classes) - 1}")
+            classes = None
+            for part in self.parts(split, root, download):
+                classes = self.names(root) if classes is None else classes
+                low, high = int(part.labels.min()), int(part.labels.max())
+                if low < 0 or high >= len(classes):
+                    raise DataError(f"label {low if low < 0 else high}, expected 0 to {len(classes) - 1}")
+                yield part
+            if classes is None:
+                raise DataError("no image")
+        except ResultsError:
+            raise
         except Exception as error:  # readers raise anything on a damaged file; the cause stays attached
             raise DataError(self._sentence(error, root)) from error
-        return images
+
+    def class_names(self, root: Path, download: bool = False) -> Names:
+        """:meth:`names`, with the errors of :meth:`load`."""
+        try:
+            return self.names(root)
+        except FileNotFoundError:
+            next(self.checked("train", root, download))  # says what is missing, or fetches it
+            return self.class_names(root)
+        except Exception as error:
+            raise DataError(self._sentence(error, root)) from error
 
     def _sentence(self, error: Exception, root: Path) -> str:
-        name = type(self).__module__.rpartition(".")[2]
         text = (str(error).splitlines() or [""])[0].rstrip(".")
         cause = text if isinstance(error, DataError) else f"{type(error).__name__}: {text}" if text else "other content"
         if isinstance(error, FileNotFoundError | NotADirectoryError) or text.startswith("Dataset not found"):
             todo = f"get them from {self.by_hand}, or set data.root" if self.by_hand else FETCH
-            return f"{name} not found in {root}: expected {self.files}; {todo}."
+            return f"{self.name} not found in {root}: expected {self.files}; {todo}."
         if isinstance(error, URLError) or "downloading" in text:
-            return f"{name} cannot be fetched ({cause}): check the network, or put {self.files} into {root} by hand."
+            return (
+                f"{self.name} cannot be fetched ({cause}): check the network, or put {self.files} into {root} by hand."
+            )
         if not self.files:
-            return f"{name} cannot be made: {cause}."
+            return f"{self.name} cannot be made: {cause}."
         return (
-            f"{name} in {root} cannot be read ({cause}): expected {self.files} in their official format; "
+            f"{self.name} in {root} cannot be read ({cause}): expected {self.files} in their official format; "
             "replace the damaged file."
         )
 
 
+class GenericDomain(Domain):
+    """A layout rather than one data set: ``kind:name`` is a domain, ``name`` the files' name.
+
+    Args:
+        argument: What follows the colon.
+        classes: Class names in label order, or a text file under the root with one a line; empty: as the files say.
+    """
+
+    def __init__(self, argument: str, classes: Names | str = ()) -> None:
+        super().__init__()
+        if not argument:
+            raise ConfigError(f"domain {self.name!r} needs a name of files: write {self.name}:NAME.")
+        self.argument = argument
+        self.given = classes
+        self.name = f"{self.name}:{argument}"
+
+    def names(self, root: Path) -> Names:
+        """The names given, else what the files say."""
+        if isinstance(self.given, str):
+            return class_file(root / self.given)
+        return self.given or self.found_names(root)
+
+    @abstractmethod
+    def found_names(self, root: Path) -> Names:
+        """Class names as the files have them."""
+
+
+def class_file(path: Path) -> Names:
+    """Class names, one a line.
+
+    Raises:
+        DataError: The file is missing.
+    """
+    if not path.is_file():
+        raise DataError(f"the file of class names {path} is not there")
+    return tuple(line.strip() for line in path.read_text(encoding="utf-8").splitlines())
+
+
+def check_md5(path: Path, md5: str) -> None:
+    """Whether a file has its published checksum.
+
+    Raises:
+        FileNotFoundError: It is missing.
+        ValueError: It has another one.
+    """
+    with path.open("rb") as file:
+        found = hashlib.file_digest(file, "md5").hexdigest()
+    if found != md5:
+        raise ValueError(f"{path.name} does not have its published MD5 checksum {md5}")
+
+
 FETCH = "set data.root, or run with data.download=true"
 DOMAINS: Registry[type[Domain]] = Registry("domain", "tl_robust.data.domains")
+
+
+@dataclass(frozen=True)
+class Declared:
+    """A domain that a bench file names: a generic one, with names for its classes.
+
+    Attributes:
+        name: Its name in pairs and tables.
+        origin: For example ``npz:photos``.
+        classes: Class names in label order (an empty one is no class), or a text file under the root with one a line.
+    """
+
+    name: str
+    origin: str
+    classes: Names | str = ()
 
 
 @dataclass(frozen=True)
@@ -92,77 +198,55 @@ class DataSettings:
     Attributes:
         root: Folder with the data sets in their official layouts.
         download: Fetch missing sets where torchvision can.
-        train_limit: At most so many training images of each domain (a fixed random subset; smaller ones are inside
-            larger ones); 0 means all.
+        train_limit: At most so many training images of each domain (a fixed random subset with the same share of each
+            class; smaller ones are inside larger ones); 0 means all.
         test_limit: The same for test images.
+        cache: Folder where decoded sets are kept, mapped into memory from there; empty keeps them in memory.
+        domains: Domains that the bench file declares.
     """
 
     root: str = "data"
     download: bool = False
     train_limit: int = 0
     test_limit: int = 0
+    cache: str = "results/cache"
+    domains: tuple[Declared, ...] = ()
 
     def __post_init__(self) -> None:
         for name in ("train_limit", "test_limit"):
             if getattr(self, name) < 0:
                 raise ConfigError(f"data.{name} must be 0 (all) or more, got {getattr(self, name)}.")
 
-
-@dataclass(frozen=True)
-class DomainInSpace:
-    """A domain mapped into a space: what a training or a test set is made of.
-
-    Attributes:
-        domain: Name of the domain.
-        space: Name of the space.
-        settings: Where the data lie and how much is used.
-    """
-
-    domain: str
-    space: str
-    settings: DataSettings = DataSettings()
-
-    def images(self, split: Split) -> ImageSet:
-        """The images of one split in the space, at most the limit; kept in memory after the first call."""
-        return _mapped(self, split)
+    @property
+    def folder(self) -> Path:
+        """The root as a path."""
+        return Path(self.root).expanduser()
 
 
-@lru_cache(maxsize=32)
-def _mapped(data: DomainInSpace, split: Split) -> ImageSet:
-    domain = DOMAINS[data.domain]()
-    root = Path(data.settings.root).expanduser()
-    images = domain.load(split, root, data.settings.download)
-    images = SPACES[data.space]().map(images, domain.classes, data.domain)
-    limit = data.settings.train_limit if split == "train" else data.settings.test_limit
-    if 0 < limit < len(images):
-        order = torch.randperm(len(images), generator=generator("limit", data.domain, split))
-        images = images.take(order[:limit].sort().values)
-    return images
-
-
-def split_validation(images: ImageSet, share: float) -> tuple[torch.Tensor, torch.Tensor]:
-    """Split training samples into a part to learn from and a part to choose the epoch with.
-
-    Each class gives its share. The split depends on the images alone: every training on them has the same one.
-
-    Args:
-        images: A training split.
-        share: Share of the validation part, in (0, 0.5].
-
-    Returns:
-        Two sorted int64 index tensors, disjoint, together all samples.
+def get_domain(name: str, settings: DataSettings) -> Domain:
+    """The domain of a name: a registered one, a declared one, or a generic one with what follows the colon.
 
     Raises:
-        DataError: A part would be empty.
+        UnknownNameError: No such domain.
     """
-    order = torch.randperm(len(images), generator=generator("validation", images.fingerprint))
-    held = torch.zeros(len(images), dtype=torch.bool)
-    for label in images.labels.unique():
-        of_class = order[images.labels[order] == label]
-        held[of_class[: round(share * len(of_class))]] = True
-    if not bool(held.any()) or bool(held.all()):
-        raise DataError(
-            f"{len(images)} training images are too few to hold out {share:.0%} of each class for validation: "
-            "raise data.train_limit or recipe.val_share."
-        )
-    return (~held).nonzero().squeeze(1), held.nonzero().squeeze(1)
+    declared = {item.name: item for item in settings.domains}
+    if name in declared:
+        item = declared[name]
+        domain = _generic(item.origin, item.classes)
+        domain.name = name
+        return domain
+    if ":" in name:
+        return _generic(name, ())
+    if name not in DOMAINS:
+        raise UnknownNameError("domain", name, [*DOMAINS.names(), *declared])
+    return _generic(name, ())
+
+
+def _generic(origin: str, classes: Names | str) -> Domain:
+    kind, colon, argument = origin.partition(":")
+    domain = DOMAINS[kind]
+    if issubclass(domain, GenericDomain):
+        return domain(argument, classes)
+    if colon or classes:
+        raise ConfigError(f"domain {kind!r} has files and classes of its own: write {kind}, not {origin}.")
+    return domain()

@@ -1,74 +1,22 @@
-"""Pairs of domains as LightningDataModules, and the loader they share.
-
-Small images live on the device as one tensor; an epoch is a permutation of it.
-"""
+"""Pairs of domains as LightningDataModules."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator
 from typing import ClassVar, Literal
 
 import torch
 from lightning import LightningDataModule
 from torch import Tensor
 
-from tl_robust.data.domain import DOMAINS, DataSettings, DomainInSpace, split_validation
+from tl_robust.data.batches import Batches
+from tl_robust.data.domain import DOMAINS, DataSettings, get_domain
+from tl_robust.data.mapped import DomainInSpace, split_validation
+from tl_robust.data.space import SPACES, Names, get_space
 from tl_robust.errors import ConfigError, UnknownNameError
-from tl_robust.registry import Registry
-from tl_robust.seeding import generator
+from tl_robust.registry import Component, Registry
 from tl_robust.types import ImageSet, Recipe
 
-Batch = tuple[Tensor, Tensor, Tensor]
 Role = Literal["source", "target"]
-
-
-class Batches:
-    """Batches ``(images float32 [N,C,H,W] in [0,1], labels int64 [N], sample ids int64 [N])`` of an image set.
-
-    Args:
-        images: All images.
-        batch_size: Images in a batch (on each process).
-        index: Which samples, int64; None for all.
-        seed: Shuffle anew in each epoch with this seed, and leave out a last batch of one sample, since BatchNorm
-            cannot train on it; None keeps the order and all samples.
-        device: Where images live and batches are made.
-        rank: Number of this process; process r takes every ``world``-th sample from the r-th on.
-        world: Number of processes.
-    """
-
-    def __init__(
-        self,
-        images: ImageSet,
-        batch_size: int,
-        index: Tensor | None = None,
-        seed: int | None = None,
-        device: torch.device | str = "cpu",
-        rank: int = 0,
-        world: int = 1,
-    ) -> None:
-        self._pixels = images.images.to(device)
-        self._labels = images.labels.to(device)
-        self._index = torch.arange(len(images)) if index is None else index
-        self._batch_size = batch_size
-        self._seed = seed
-        self._rank, self._world = rank, world
-        self._epoch = 0
-
-    def __len__(self) -> int:
-        share = len(self._index) // self._world
-        lone = self._seed is not None and share > 1 and share % self._batch_size == 1
-        return math.ceil(share / self._batch_size) - lone
-
-    def __iter__(self) -> Iterator[Batch]:
-        order = self._index
-        if self._seed is not None:
-            order = order[torch.randperm(len(order), generator=generator("epoch", self._seed, self._epoch))]
-            self._epoch += 1
-        share = len(order) // self._world
-        order = order[self._rank : share * self._world : self._world].to(self._pixels.device)
-        for ids in order.split(self._batch_size)[: len(self)]:
-            yield self._pixels[ids].to(torch.float32).div_(255), self._labels[ids], ids
 
 
 class DomainModule(LightningDataModule):
@@ -76,8 +24,8 @@ class DomainModule(LightningDataModule):
 
     Args:
         data: The domain.
-        recipe: Batch size and share of the validation part.
-        seed: Seed of the shuffling.
+        recipe: Batch size, augmentation, and share of the validation part.
+        seed: Seed of shuffling and augmentation.
     """
 
     def __init__(self, data: DomainInSpace, recipe: Recipe, seed: int = 0) -> None:
@@ -87,27 +35,30 @@ class DomainModule(LightningDataModule):
         self.seed = seed
 
     def train_dataloader(self) -> Batches:
-        """Shuffled batches of the training part."""
+        """Shuffled, augmented batches of the training part; of the whole training split where ``select`` is test."""
         images = self.data.images("train")
-        learn, _ = split_validation(images, self.recipe.val_share)
-        return self._batches(images, learn, self.seed)
+        learn = None if self.recipe.select == "test" else split_validation(images, self.recipe.val_share)[0]
+        return self._batches(images, learn, self.seed, self.recipe.augment)
 
     def val_dataloader(self) -> Batches:
-        """The held-out part of the training split."""
+        """The held-out part of the training split; the test split where ``select`` is test."""
+        if self.recipe.select == "test":
+            return self.test_dataloader()
         images = self.data.images("train")
-        _, held = split_validation(images, self.recipe.val_share)
-        return self._batches(images, held)
+        return self._batches(images, split_validation(images, self.recipe.val_share)[1])
 
     def test_dataloader(self) -> Batches:
         """The official test split, in order."""
         return self._batches(self.data.images("test"))
 
-    def _batches(self, images: ImageSet, index: Tensor | None = None, seed: int | None = None) -> Batches:
+    def _batches(
+        self, images: ImageSet, index: Tensor | None = None, seed: int | None = None, augment: str = "none"
+    ) -> Batches:
         trainer = self.trainer
-        if trainer is None:
-            return Batches(images, self.recipe.batch_size, index, seed)
-        device, rank, world = trainer.strategy.root_device, trainer.global_rank, trainer.world_size
-        return Batches(images, self.recipe.batch_size, index, seed, device, rank, world)
+        device, rank, world = torch.device("cpu"), 0, 1
+        if trainer is not None:
+            device, rank, world = trainer.strategy.root_device, trainer.global_rank, trainer.world_size
+        return Batches(images, self.recipe.batch_size, index, seed, device, rank, world, augment)
 
 
 class DomainPair(DomainModule):
@@ -123,7 +74,7 @@ class DomainPair(DomainModule):
 
     source: ClassVar[str]
     target: ClassVar[str]
-    space: ClassVar[str]
+    space: ClassVar[str | Component]
 
     def __init__(self, settings: DataSettings | None = None, recipe: Recipe | None = None, seed: int = 0) -> None:
         self.settings = settings or DataSettings()
@@ -131,7 +82,22 @@ class DomainPair(DomainModule):
 
     def side(self, role: Role) -> DomainInSpace:
         """The data of one role."""
-        return DomainInSpace(self.source if role == "source" else self.target, self.space, self.settings)
+        return self.in_space(self.source if role == "source" else self.target)
+
+    def in_space(self, domain: str) -> DomainInSpace:
+        """Any domain in the space of this pair, with its classes if it has any of them."""
+        return DomainInSpace(domain, self.component(), self.settings, self.classes())
+
+    def component(self) -> Component:
+        """The space with settings."""
+        return SPACES.component(self.space) if isinstance(self.space, str) else self.space
+
+    def classes(self) -> Names:
+        """The classes of the pair, see :meth:`tl_robust.data.space.Space.pair_classes`."""
+        return get_space(self.component()).pair_classes(*(self._own(name) for name in (self.source, self.target)))
+
+    def _own(self, name: str) -> Names:
+        return get_domain(name, self.settings).class_names(self.settings.folder, self.settings.download)
 
     def module(self, role: Role) -> DomainModule:
         """A LightningDataModule of one role alone."""
@@ -141,12 +107,13 @@ class DomainPair(DomainModule):
 PAIRS: Registry[type[DomainPair]] = Registry("pair", "tl_robust.data.pairs")
 
 
-def get_pair(name: str, space: str) -> type[DomainPair]:
+def get_pair(name: str, space: str | Component, settings: DataSettings | None = None) -> type[DomainPair]:
     """The pair of a name: a registered one, or ``source-target`` for any two domains.
 
     Args:
-        name: For example ``mnist-usps``.
+        name: For example ``mnist-usps``, or ``npz:photos-npz:sketches``.
         space: The space of a pair that is not registered.
+        settings: Holds the domains that a bench file declares.
 
     Raises:
         UnknownNameError: No such pair or domain.
@@ -154,12 +121,32 @@ def get_pair(name: str, space: str) -> type[DomainPair]:
     """
     if name in PAIRS:
         return PAIRS[name]
-    first, dash, second = name.partition("-")
-    if not dash:
-        raise UnknownNameError("pair (a registered one, or source-target)", name, [*PAIRS.names(), *DOMAINS.names()])
+    settings = settings or DataSettings()
+    first, second = split_pair(name, [*DOMAINS.names(), *(item.name for item in settings.domains)])
     for domain in (first, second):
-        if domain not in DOMAINS:
-            raise UnknownNameError("domain", domain, DOMAINS.names())
-    if first == second:
-        raise ConfigError(f"pair {name!r} has the same domain twice: expected two different ones.")
+        get_domain(domain, settings)
     return type(name, (DomainPair,), {"source": first, "target": second, "space": space})
+
+
+def split_pair(name: str, known: list[str]) -> tuple[str, str]:
+    """Source and target of ``source-target``, at the first dash that leaves two possible names.
+
+    Args:
+        name: The pair.
+        known: Names of domains; one with a colon is possible too.
+
+    Raises:
+        UnknownNameError: No dash, or no such domain.
+        ConfigError: Source and target are the same.
+    """
+    words = name.split("-")
+    cuts = [("-".join(words[:place]), "-".join(words[place:])) for place in range(1, len(words))]
+    if not cuts:
+        raise UnknownNameError("pair (a registered one, or source-target)", name, [*PAIRS.names(), *known])
+    possible = [cut for cut in cuts if all(":" in side or side in known for side in cut)]
+    if not possible:
+        wrong = next(side for side in cuts[0] if not (":" in side or side in known))
+        raise UnknownNameError("domain", wrong, known)
+    if possible[0][0] == possible[0][1]:
+        raise ConfigError(f"pair {name!r} has the same domain twice: expected two different ones.")
+    return possible[0]

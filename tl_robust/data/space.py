@@ -8,9 +8,11 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate, pad
 
-from tl_robust.errors import DataError
-from tl_robust.registry import Registry
+from tl_robust.registry import Component, Registry
 from tl_robust.types import ImageSet
+
+Names = tuple[str, ...]
+CHUNK = 4096  # images resized at a time, as floats
 
 
 class Space:
@@ -23,11 +25,20 @@ class Space:
     """
 
     VERSION: ClassVar[int] = 1
-    classes: ClassVar[tuple[str, ...]]
-    image_shape: ClassVar[tuple[int, int, int]]
-    inner: ClassVar[int]
+    classes: Names
+    image_shape: tuple[int, int, int]
+    inner: int
 
-    def map(self, images: ImageSet, classes: tuple[str, ...], name: str) -> ImageSet:
+    def pair_classes(self, source: Names, target: Names) -> Names:
+        """The classes of a pair in this space, in label order; empty where each domain keeps its own.
+
+        Args:
+            source: Class names of the source, in its label order; an empty name is no class.
+            target: The same of the target.
+        """
+        return self.classes
+
+    def map(self, images: ImageSet, classes: Names, labels: Names) -> ImageSet | None:
         """Map a domain's images and labels into this space.
 
         Sides up to ``inner`` are resized to ``inner`` and padded, larger ones resized to the full side; gray images
@@ -35,20 +46,21 @@ class Space:
 
         Args:
             images: The domain's own images.
-            classes: The domain's class names in label order.
-            name: The domain's name, for errors.
+            classes: The domain's class names in its label order.
+            labels: The class names in the new label order.
 
-        Raises:
-            DataError: No class is shared.
+        Returns:
+            The images that are left, or None where none is.
         """
-        place = {label: index for index, label in enumerate(self.classes)}
-        labels = torch.tensor([place.get(label, -1) for label in classes])[images.labels]
-        shared = labels >= 0
-        if not bool(shared.any()):
-            raise DataError(f"{name} shares no class with its space ({', '.join(self.classes)}).")
+        place = {label: index for index, label in enumerate(labels)}
+        mapped = torch.tensor([place.get(label, -1) for label in classes])[images.labels]
+        shared = mapped >= 0
         if not bool(shared.all()):
-            images, labels = images.take(shared.nonzero().squeeze(1)), labels[shared]
-        return ImageSet(self._fit(images.images), labels)
+            index = shared.nonzero().squeeze(1)
+            if len(index) == 0:
+                return None
+            return ImageSet(self._fit(images.images[index]), mapped[index])
+        return ImageSet(self._fit(images.images), mapped)
 
     def _fit(self, images: Tensor) -> Tensor:
         channels, height, width = self.image_shape
@@ -56,12 +68,28 @@ class Space:
             small = max(images.shape[-2:]) <= self.inner
             side = [self.inner, self.inner] if small else [height, width]
             if list(images.shape[-2:]) != side:
-                resized = interpolate(images.to(torch.float32), side, mode="bilinear", antialias=True)
-                images = resized.round().clamp(0, 255).to(torch.uint8)
+                images = torch.cat([_resize(chunk, side) for chunk in images.split(CHUNK)])
             if small:
                 rows, columns = height - self.inner, width - self.inner
                 images = pad(images, [columns // 2, columns - columns // 2, rows // 2, rows - rows // 2])
-        return images.expand(-1, channels, -1, -1).contiguous() if images.shape[1] == 1 else images
+        if images.shape[1] == 1:
+            return images.expand(-1, channels, -1, -1).contiguous()
+        return images
+
+
+def _resize(images: Tensor, side: list[int]) -> Tensor:
+    resized = interpolate(images.to(torch.float32), side, mode="bilinear", antialias=True)
+    return resized.round().clamp(0, 255).to(torch.uint8)
+
+
+def labels_of(own: Names, shared: Names) -> Names:
+    """The labels of a domain: the pair's classes if it has any of them, else its own (an empty name is no class)."""
+    return shared if set(own) & set(shared) else tuple(dict.fromkeys(name for name in own if name))
 
 
 SPACES: Registry[type[Space]] = Registry("space", "tl_robust.data.spaces")
+
+
+def get_space(space: Component) -> Space:
+    """The space of a name with settings."""
+    return SPACES[space.name](**dict(space.settings))

@@ -34,7 +34,7 @@ class Rates:
 
     Attributes:
         eps: ``[K]``.
-        clean_a: Accuracy of the surrogate on clean images, ``[..., 1]``.
+        clean_a: Accuracy of the surrogate on clean images, ``[..., 1]``; 1 where it has other labels than the victim.
         clean_b: Accuracy of the victim on clean images, ``[..., 1]``.
         adv_a: Accuracy of the surrogate under its own adversarial images, ``[..., K]``.
         adv_b: Accuracy of the victim under the surrogate's adversarial images, ``[..., K]``.
@@ -217,9 +217,9 @@ def statistic(
 
     def register(function: Callable[[Rates], Tensor]) -> Metric:
         def columns(outcome: Outcome, white: Outcome | None) -> Tensor:
-            right_a = (outcome.clean_a == outcome.label)[None]
+            right_a = (outcome.clean_a == outcome.label_a)[None]
             right_b = (outcome.clean_b == outcome.label)[None]
-            adv_a = right_a & (outcome.adv_a == outcome.label)
+            adv_a = right_a & (outcome.adv_a == outcome.label_a)
             adv_b = right_b & (outcome.adv_b == outcome.label)
             rows = torch.cat([right_a, right_b, adv_a, adv_b]).to(torch.float64)
             if white is None:

@@ -8,7 +8,9 @@ from tl_robust.types import Outcome
 
 @rate(views=("black",), higher_is_better=False)
 def match_rate(outcome: Outcome) -> tuple[Tensor, Tensor]:
-    """Share of B fooled among the samples that fool A, both right on the clean image."""
-    label = outcome.label
-    both_right_N = (outcome.clean_a == label) & (outcome.clean_b == label)
-    return outcome.adv_b != label, both_right_N & (outcome.adv_a != label)
+    """Share of B fooled among the samples that fool A, both right on the clean image.
+
+    Where A has other labels than B, it is fooled when its prediction changes.
+    """
+    both_right_N = (outcome.clean_a == outcome.label_a) & (outcome.clean_b == outcome.label)
+    return outcome.adv_b != outcome.label, both_right_N & (outcome.adv_a != outcome.label_a)

@@ -1,4 +1,4 @@
-"""What networks share: building by name, normalization, copying weights."""
+"""What networks share: building by name, normalization, copying weights, blocks."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 import torch
 from torch import Tensor, nn
 
+from tl_robust.errors import ConfigError
 from tl_robust.registry import Component, Registry
 
 NETWORKS: Registry[Callable[..., nn.Module]] = Registry("network", "tl_robust.models")
@@ -58,3 +59,49 @@ def copy_fitting(parent: Mapping[str, Tensor], network: nn.Module) -> list[str]:
     fitting = {name: value for name, value in parent.items() if name in own and value.shape == own[name].shape}
     network.load_state_dict(fitting, strict=False)
     return sorted(own.keys() - fitting.keys())
+
+
+def blocks(network: nn.Module) -> list[nn.Module]:
+    """The network's blocks in forward order, without the classifier.
+
+    They are for freezing: their parameters are disjoint and, with the classifier's, all or nearly all. Parts without
+    parameters may be left out, so a block is not for a forward pass. A block may be a new container of the network's
+    own modules; the network is not changed.
+
+    Args:
+        network: Has an attribute or property ``blocks``.
+
+    Raises:
+        ConfigError: The network does not say what its blocks are.
+    """
+    found = getattr(network, "blocks", None)
+    if found is None:
+        raise ConfigError(
+            f"network {_name(network)!r} does not say what its blocks are: give its class a property 'blocks', a list "
+            "of modules in forward order without the classifier, or choose another network."
+        )
+    return list(found)
+
+
+def classifier_names(network: nn.Module) -> set[str]:
+    """Names in the network's state dict that belong to its last layer.
+
+    Args:
+        network: Has an attribute or property ``classifier``, one of its modules.
+
+    Raises:
+        ConfigError: It has none.
+    """
+    last = getattr(network, "classifier", None)
+    inside = {name for name, part in network.named_modules(remove_duplicate=False) if part is last}
+    if not isinstance(last, nn.Module) or not inside:
+        raise ConfigError(
+            f"network {_name(network)!r} does not say what its last layer is: give its class an attribute "
+            "'classifier', one of its modules."
+        )
+    return {f"{name}.{key}".lstrip(".") for name in inside for key in last.state_dict()}
+
+
+def _name(network: nn.Module) -> str:
+    """The registered name, which is the module's."""
+    return type(network).__module__.rpartition(".")[2]

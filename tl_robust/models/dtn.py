@@ -50,6 +50,11 @@ class DTN(nn.Module):
         )
         self.classifier = nn.Linear(hidden, classes)
 
+    @property
+    def blocks(self) -> list[nn.Module]:
+        """Three of a convolution, BatchNorm, dropout and ReLU each, and the hidden layer."""
+        return [self.features[:4], self.features[4:8], self.features[8:12], self.hidden]
+
     def forward(self, images: Tensor) -> Tensor:
         """Images ``[N,C,H,W]`` in [0,1] to logits ``[N,classes]``."""
         logits: Tensor = self.classifier(self.hidden(self.features(self.normalize(images))))

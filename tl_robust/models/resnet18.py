@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Mapping
+from typing import ClassVar
 
 from torch import Tensor, nn
 
@@ -23,6 +25,7 @@ class ResNet18(nn.Module):
     """
 
     VERSION = 1
+    ALIASES: ClassVar[Mapping[str, str]] = {"": "features", "fc": "classifier"}  # torchvision's names to ours
 
     def __init__(self, image_shape: tuple[int, int, int], classes: int) -> None:
         from torchvision.models import resnet18  # slow to import
@@ -37,6 +40,12 @@ class ResNet18(nn.Module):
         self.normalize = Normalize((0.5,) * channels, (0.5,) * channels)
         self.classifier: nn.Linear = parts.pop("fc")
         self.features = nn.Sequential(parts | {"flatten": nn.Flatten()})
+
+    @property
+    def blocks(self) -> list[nn.Module]:
+        """Stem with its BatchNorm and four stages."""
+        stages = [self.features.get_submodule(f"layer{stage}") for stage in (1, 2, 3, 4)]
+        return [self.features[:2], *stages]
 
     def forward(self, images: Tensor) -> Tensor:
         """Images ``[N,C,H,W]`` in [0,1] to logits ``[N,classes]``."""

@@ -12,6 +12,7 @@ from tl_robust.errors import ConfigError, UnknownNameError
 from tl_robust.models.base import NETWORKS, Normalize
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet, which torchvision's weights expect
+NORMS = (nn.modules.batchnorm._BatchNorm, nn.LayerNorm, nn.GroupNorm)
 
 
 @NETWORKS.register
@@ -58,6 +59,31 @@ class TorchvisionBackbone(nn.Module):
         """The last layer with weights, whatever the network calls it."""
         return [part for part in self.model.modules() if list(part.parameters(recurse=False))][-1]
 
+    @property
+    def blocks(self) -> list[nn.Module]:
+        """Parts with parameters, in torchvision's order; each normalization belongs to the part before it.
+
+        They are the network's children, without the last layer. While there are fewer than three beside those that hold
+        the last layer, the largest is replaced with its children: ``features`` of many networks, the encoder of ViT and
+        its list of layers. Parameters that lie in no child, as ViT's embedding of positions, are in no block.
+        """
+        last = self.classifier
+        body = [part for part in _parts(self.model) if last not in part.modules()]
+        while sum(not isinstance(part, NORMS) for part in body) < 3:
+            largest = max(body, key=_size)
+            inside = _parts(largest)
+            if not inside:
+                break
+            place = body.index(largest)
+            body[place : place + 1] = inside
+        found: list[nn.Module] = []
+        for part in [*body, *_before(self.model, last)]:
+            if isinstance(part, NORMS) and found:
+                found[-1] = nn.Sequential(found[-1], part)
+            else:
+                found.append(part)
+        return found
+
     def forward(self, images: Tensor) -> Tensor:
         """Images ``[N,3,H,W]`` in [0,1] to logits ``[N,classes]``."""
         if self.resize:
@@ -80,6 +106,22 @@ class TorchvisionBackbone(nn.Module):
                 f"set resize, for example to 224 ({str(error).splitlines()[0]})."
             ) from error
         self.train()
+
+
+def _parts(module: nn.Module) -> list[nn.Module]:
+    return [part for part in module.children() if _size(part)]
+
+
+def _size(module: nn.Module) -> int:
+    return sum(value.numel() for value in module.parameters())
+
+
+def _before(module: nn.Module, last: nn.Module) -> list[nn.Module]:
+    """What lies beside the last layer in the parts that hold it, as the hidden layers of VGG's head."""
+    head = next((part for part in _parts(module) if part is not last and last in part.modules()), None)
+    if head is None:
+        return []
+    return [*(part for part in _parts(head) if last not in part.modules()), *_before(head, last)]
 
 
 def _fresh(arch: str, classes: int) -> nn.Module:

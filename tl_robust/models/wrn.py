@@ -92,6 +92,12 @@ class WRN(nn.Module):
                 nn.init.kaiming_normal_(part.weight, mode="fan_out", nonlinearity="relu")
         nn.init.zeros_(self.classifier.bias)
 
+    @property
+    def blocks(self) -> list[nn.Module]:
+        """Stem and three groups; the last BatchNorm belongs to the last group."""
+        stem, *groups, last, norm = self.features[:5]
+        return [stem, *groups, nn.Sequential(last, norm)]
+
     def forward(self, images: Tensor) -> Tensor:
         """Images ``[N,C,H,W]`` in [0,1] to logits ``[N,classes]``."""
         logits: Tensor = self.classifier(self.features(self.normalize(images)))

@@ -31,25 +31,32 @@ def grouped(items: Iterable[T], key: Callable[[T], K]) -> dict[K, list[T]]:
 
 @dataclass(frozen=True)
 class Names:
-    """What a reader calls the parts of a grid; networks and defenses are named only where there are several.
+    """What a reader calls the parts of a grid; networks, defenses and image counts are named where there are several.
 
     Attributes:
         networks: Say the network.
         defenses: Say the defense.
+        images: Say how many target images B learned from.
     """
 
     networks: bool
     defenses: bool
+    images: bool
 
     @classmethod
     def of(cls, cells: Iterable[Cell]) -> Names:
         """The names for these cells."""
         cells = list(cells)
-        return cls(len({cell.network for cell in cells}) > 1, len({cell.defense for cell in cells}) > 1)
+        pairs = {(cell.source, cell.target, cell.network) for cell in cells}
+        counts = {(cell.source, cell.target, cell.network, cell.target_images) for cell in cells}
+        several = len({cell.network for cell in cells}) > 1, len({cell.defense for cell in cells}) > 1
+        return cls(*several, len(counts) > len(pairs))
 
     def pair(self, cell: Cell) -> str:
         """Source and target."""
-        return f"{cell.source} → {cell.target}" + (f" ({cell.network})" if self.networks else "")
+        more = [cell.network] if self.networks else []
+        more += [f"{cell.target_images} target images"] if self.images else []
+        return f"{cell.source} → {cell.target}" + (f" ({', '.join(more)})" if more else "")
 
     def group(self, cell: Cell) -> str:
         """What shares one chart."""

@@ -15,9 +15,9 @@ from tl_robust.types import Cell, Curve, Result
 
 SUMMARY_COLUMNS = (
     "bench", "source", "target", "network", "strategy", "common", "defense", "attack", "norm", "view",
-    "eps", "metric", "value", "n", "low", "high", "trust",
+    "eps", "metric", "value", "n", "low", "high", "trust", "target_images",
 )  # fmt: skip
-COLUMNS = (*SUMMARY_COLUMNS[:10], "seed", *SUMMARY_COLUMNS[10:], "cell")
+COLUMNS = (*SUMMARY_COLUMNS[:10], "seed", *SUMMARY_COLUMNS[10:-1], "cell", "target_images")
 
 
 @dataclass(frozen=True)

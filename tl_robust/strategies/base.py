@@ -13,6 +13,7 @@ from torch.nn.functional import cross_entropy
 from torchmetrics import MeanMetric
 from torchmetrics.classification import MulticlassAccuracy
 
+from tl_robust.errors import ConfigError
 from tl_robust.registry import Registry
 from tl_robust.types import Recipe
 
@@ -74,37 +75,75 @@ class TransferTask(LightningModule):
             parent: State dict of the parent's network, None at a root.
         """
 
-    def trainable(self) -> Iterable[nn.Parameter]:
-        """The parameters to train; modules without any are frozen, BatchNorm statistics and dropout included."""
-        return self.network.parameters()
+    def frozen(self, epoch: int) -> Iterable[nn.Module]:
+        """The modules that must not change in this epoch; asked for at its start.
+
+        Each counts for itself, not for its children: its own parameters are not trained, and it is in eval mode, so
+        that BatchNorm's statistics are fixed and dropout is off. All other modules of the network are trained.
+
+        Args:
+            epoch: From 0 to ``recipe.epochs - 1``.
+        """
+        return ()
 
     def forward(self, images: Tensor) -> Tensor:
         """Images ``[N,C,H,W]`` in [0,1] to logits ``[N,classes]``."""
         logits: Tensor = self.network(images)
         return logits
 
-    def configure_optimizers(self) -> tuple[list[torch.optim.Optimizer], list[torch.optim.lr_scheduler.StepLR]]:
-        """SGD with a step schedule, over what is trainable."""
+    def setup(self, stage: str) -> None:
+        """Say what needs a gradient before DDP wraps the network; see also :meth:`check_processes`."""
+        if stage == "fit":
+            self.check_processes(self.trainer.world_size)
+            self._require_gradients(self._fixed(0))
+
+    def check_processes(self, processes: int) -> None:
+        """Check that so many processes can train the network.
+
+        Raises:
+            ConfigError: More than one, and what is frozen changes between epochs.
+        """
+        if processes > 1 and any(self._fixed(epoch) != self._fixed(0) for epoch in range(self.recipe.epochs)):
+            raise ConfigError(
+                "what is frozen changes during this training, which DDP cannot follow: "
+                "use one device (trainer.devices=1)."
+            )
+
+    def configure_optimizers(self) -> tuple[list[torch.optim.Optimizer], list[torch.optim.lr_scheduler.LRScheduler]]:
+        """SGD with a step schedule over all parameters; it passes over those that have no gradient."""
         recipe = self.recipe
-        trained = list(self.trainable())
         optimizer = torch.optim.SGD(
-            trained,
+            self.network.parameters(),
             lr=recipe.lr,
             momentum=recipe.momentum,
             weight_decay=recipe.weight_decay,
             nesterov=recipe.nesterov,
         )
-        return [optimizer], [torch.optim.lr_scheduler.StepLR(optimizer, recipe.lr_every, recipe.lr_factor)]
+        schedule: torch.optim.lr_scheduler.LRScheduler
+        if recipe.lr_at:
+            schedule = torch.optim.lr_scheduler.MultiStepLR(optimizer, recipe.lr_at, recipe.lr_factor)
+        else:
+            schedule = torch.optim.lr_scheduler.StepLR(optimizer, recipe.lr_every, recipe.lr_factor)
+        return [optimizer], [schedule]
 
     def on_train_epoch_start(self) -> None:
-        """Freeze what is not trainable: no gradient, and eval mode where a module has nothing left to train."""
-        trained = {id(parameter) for parameter in self.trainable()}
-        for parameter in self.network.parameters():
-            parameter.requires_grad_(id(parameter) in trained)
+        """Freeze what is frozen in this epoch, and train the rest, whatever mode the network came in."""
+        frozen = self._fixed(self.current_epoch)
+        self._require_gradients(frozen)
         for module in self.network.modules():
-            parameters = list(module.parameters())
-            if parameters and not any(id(parameter) in trained for parameter in parameters):
-                module.eval()
+            module.training = module not in frozen
+
+    def _fixed(self, epoch: int) -> set[nn.Module]:
+        """What is frozen, of the network's own modules: a block may be a new container of them."""
+        return set(self.network.modules()) & set(self.frozen(epoch))
+
+    def _require_gradients(self, frozen: set[nn.Module]) -> None:
+        """No gradient, and none left from an earlier epoch, for what is frozen: no decay and no momentum either."""
+        self.network.requires_grad_(True)
+        for module in self.network.modules():
+            for parameter in module.parameters(recurse=False) if module in frozen else ():
+                parameter.requires_grad_(False)
+                parameter.grad = None
 
     def training_step(self, batch: tuple[Tensor, Tensor, Tensor], index: int) -> Tensor:
         """Cross entropy of one batch."""

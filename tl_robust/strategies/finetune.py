@@ -1,20 +1,81 @@
 """B starts from A."""
 
-from collections.abc import Mapping
+from __future__ import annotations
 
-from torch import Tensor
+from collections.abc import Iterable, Mapping
 
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from tl_robust.errors import ConfigError, UnknownNameError
 from tl_robust.models import copy_fitting
+from tl_robust.models.base import blocks as blocks_of
+from tl_robust.models.base import classifier_names
 from tl_robust.strategies.base import STRATEGIES, D, M, Train, TransferTask
+from tl_robust.types import Recipe
+
+MODES = ("full", "frozen_bn", "probe", "probe_full")
+CLASSIFIERS = ("copied", "fresh")
 
 
 @STRATEGIES.register
 class FineTune(TransferTask):
     """A is trained on the source; B starts from A's weights and is trained on the target.
 
-    Every tensor whose shape fits is copied, BatchNorm statistics and, for equal label sets, the classifier included;
-    everything is trained: BatchNorm goes on from the parent's statistics and dropout is on, as in the paper's code.
+    Every tensor whose shape fits is copied, BatchNorm statistics and, for equal label sets, the classifier included.
+    The mode says what is trained then; ``full`` is what the paper's code does.
+
+    ============== ===================================== ============================= ============================
+    mode           trained                               BatchNorm statistics          dropout
+    ============== ===================================== ============================= ============================
+    ``full``       everything                            go on from the parent's       on
+    ``frozen_bn``  everything but BatchNorm's parameters the parent's                  on
+    ``probe``      the classifier                        the parent's                  off
+    ``probe_full`` first half of the epochs (rounded up) as ``probe``, then as ``full``
+    ============== ====================================================================================================
+
+    Frozen blocks are as the parent's in every mode: weights and statistics fixed, dropout off. At a root nothing is
+    frozen. ``recipe.select`` chooses among all epochs, those of the probe included.
+
+    Args:
+        network: Images in [0,1] to logits.
+        recipe: Optimizer, schedule and choice of the epoch.
+        classes: Number of logits.
+        mode: One of the table.
+        blocks: Freeze the first so many blocks of the network (see :func:`tl_robust.models.base.blocks`).
+        classifier: ``copied`` from the parent where shapes fit, or ``fresh``: random weights.
+
+    Raises:
+        ConfigError: No such mode or classifier, more blocks than the network has, blocks with a probe, or a network
+            that does not say what its blocks or its last layer are.
     """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        recipe: Recipe,
+        classes: int,
+        mode: str = "full",
+        blocks: int = 0,
+        classifier: str = "copied",
+    ) -> None:
+        super().__init__(network, recipe, classes)
+        for setting, value, known in (("mode", mode, MODES), ("classifier", classifier, CLASSIFIERS)):
+            if value not in known:
+                raise UnknownNameError(f"{setting} of fine-tuning", value, known)
+        if blocks and mode.startswith("probe"):
+            raise ConfigError(f"setting 'blocks' of fine-tuning must be 0 with mode {mode!r}, got {blocks}.")
+        found = blocks_of(network) if blocks else []
+        if not 0 <= blocks <= len(found):
+            raise ConfigError(
+                f"setting 'blocks' of fine-tuning must be 0 to {len(found)}, the blocks of this network, got {blocks}."
+            )
+        if classifier == "fresh" or mode.startswith("probe"):
+            classifier_names(network)  # an error where the network does not say what its last layer is
+        self.mode = mode
+        self.blocks = blocks
+        self.classifier = classifier
+        self.has_parent = False
 
     @staticmethod
     def lineage(train: Train[D, M], source: D, target: D, common: D | None) -> tuple[M, M]:
@@ -24,5 +85,20 @@ class FineTune(TransferTask):
 
     def initialize(self, parent: Mapping[str, Tensor] | None) -> None:
         """Copy what fits from the parent."""
+        self.has_parent = parent is not None
         if parent is not None:
-            copy_fitting(parent, self.network)
+            fresh = classifier_names(self.network) if self.classifier == "fresh" else ()
+            copy_fitting({name: value for name, value in parent.items() if name not in fresh}, self.network)
+
+    def frozen(self, epoch: int) -> Iterable[nn.Module]:
+        """See the table of the class."""
+        if not self.has_parent:
+            return ()
+        modules = set(self.network.modules())
+        if self.mode == "probe" or (self.mode == "probe_full" and 2 * epoch < self.recipe.epochs):
+            return modules - set(self.network.get_submodule("classifier").modules())
+        blocks = blocks_of(self.network)[: self.blocks] if self.blocks else []
+        frozen = {module for block in blocks for module in block.modules()}
+        if self.mode == "frozen_bn":
+            frozen |= {module for module in modules if isinstance(module, _BatchNorm)}
+        return frozen

@@ -13,7 +13,7 @@ def falling_curve(outcome: Outcome) -> Verdict:
     The victim's curve may rise: examples crafted on another model carry no such promise.
     """
     order = outcome.eps.argsort()
-    accuracy = (outcome.adv_a[order] == outcome.label).double().mean(dim=1)
+    accuracy = (outcome.adv_a[order] == outcome.label_a).double().mean(dim=1)
     lowest_before = accuracy.cummin(0).values[:-1]
     rise = accuracy[1:] - lowest_before
     noise = 2 * (lowest_before * (1 - lowest_before) / len(outcome.label)).sqrt().clamp(min=1 / len(outcome.label))

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import torch
 
-from tl_robust.data.domain import DOMAINS, Domain, Split
+from tl_robust.data.domain import DOMAINS, Domain, Split, check_md5
 from tl_robust.types import ImageSet
 
 
@@ -25,13 +25,14 @@ class Cifar10(Domain):
     def read(self, split: Split, root: Path, download: bool) -> ImageSet:
         """See :meth:`Domain.read`."""
         from torchvision.datasets import CIFAR10  # slow to import, and most benches do without
-        from torchvision.datasets.utils import check_integrity
 
         files = [*CIFAR10.train_list, *CIFAR10.test_list, (CIFAR10.meta["filename"], CIFAR10.meta["md5"])]
         for file, md5 in () if download else files:  # torchvision checks the same, and does not say which is wrong
-            path = root / CIFAR10.base_folder / file
-            if not check_integrity(path, md5):
-                path.stat()  # raises where it is missing
-                raise ValueError(f"{file} does not have its published MD5 checksum {md5}, so it is not unpickled")
+            check_md5(root / CIFAR10.base_folder / file, md5)
         data = CIFAR10(str(root), train=split == "train", download=download)
         return ImageSet(torch.from_numpy(data.data).permute(0, 3, 1, 2).contiguous(), torch.tensor(data.targets))
+
+    def paths(self, split: Split, root: Path) -> list[Path]:
+        """See :meth:`Domain.paths`."""
+        names = [f"data_batch_{number}" for number in range(1, 6)] if split == "train" else ["test_batch"]
+        return [root / "cifar-10-batches-py" / name for name in names]

@@ -2,6 +2,7 @@
 
 import pickle
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -11,6 +12,8 @@ from numpy.typing import NDArray
 
 from tl_robust.data.domain import DOMAINS, Domain, Split
 from tl_robust.types import ImageSet
+
+CHUNK = 8192  # images in a part
 
 
 @DOMAINS.register
@@ -24,7 +27,8 @@ class Imagenet32(Domain):
     validation images are the test split. License: non-commercial research and education only. Paper: Chrabaszcz,
     Loshchilov, Hutter, "A downsampled variant of ImageNet as an alternative to the CIFAR datasets", 2017.
     Differences: the files have numbers for classes (not in torchvision's order), so class k is named ``imagenet32 k``
-    and shares no class with other domains. The training split takes 3.9 GB.
+    and shares no class with other domains. The training split takes 3.9 GB, of
+    which one file at a time (400 MB) is held.
     """
 
     files = "imagenet32/{train_data_batch_1 to train_data_batch_10,val_data}, each with or without .npz"
@@ -33,28 +37,40 @@ class Imagenet32(Domain):
     sizes: ClassVar[dict[Split, int]] = {"train": 1_281_167, "test": 50_000}
 
     def read(self, split: Split, root: Path, download: bool) -> ImageSet:
-        """See :meth:`Domain.read`."""
-        names = [f"train_data_batch_{number}" for number in range(1, 11)] if split == "train" else ["val_data"]
-        folder = root / "imagenet32" if (root / "imagenet32").is_dir() else root
-        paths = [_find(folder, name) for name in names]
-        pixels = np.empty((self.sizes[split], 3 * 32 * 32), np.uint8)  # memory is taken where it is written
-        labels: list[NDArray[np.int64]] = []
+        """All parts in one; see :meth:`Domain.read`."""
+        return self.load(split, root, download)
+
+    def parts(self, split: Split, root: Path, download: bool) -> Iterator[ImageSet]:
+        """See :meth:`Domain.parts`; one official file after the other."""
+        paths = self.paths(split, root)
+        for path in paths:
+            path.stat()  # raises where one is missing, before the first is used
         count = 0
         for path in paths:
-            part, part_labels = _read(path)
-            if count + len(part) > len(pixels):
-                raise ValueError(f"up to {path.name} there are more images than the official {len(pixels)}")
-            pixels[count : count + len(part)] = part
-            labels.append(part_labels)
-            count += len(part)
-        return ImageSet(torch.from_numpy(pixels[:count]).view(-1, 3, 32, 32), torch.from_numpy(np.concatenate(labels)))
+            for part in _read_parts(path):
+                count += len(part)
+                if count > self.sizes[split]:
+                    raise ValueError(f"up to {path.name} there are more images than the official {self.sizes[split]}")
+                yield part
+
+    def paths(self, split: Split, root: Path) -> list[Path]:
+        """See :meth:`Domain.paths`; as npz where both forms or none are there."""
+        names = [f"train_data_batch_{number}" for number in range(1, 11)] if split == "train" else ["val_data"]
+        folder = root / "imagenet32" if (root / "imagenet32").is_dir() else root
+        return [_find(folder, name) for name in names]
 
 
 def _find(folder: Path, name: str) -> Path:
-    for path in (folder / f"{name}.npz", folder / name):
-        if path.is_file():
-            return path
-    raise FileNotFoundError(name)
+    packed, plain = folder / f"{name}.npz", folder / name
+    return plain if plain.is_file() and not packed.is_file() else packed
+
+
+def _read_parts(path: Path) -> Iterator[ImageSet]:
+    """Copies of some thousands of images, so that a file is held once; and not while the next one is read."""
+    pixels, labels = _read(path)
+    for start in range(0, len(labels), CHUNK):
+        some = np.array(pixels[start : start + CHUNK], order="C").reshape(-1, 3, 32, 32)
+        yield ImageSet(torch.from_numpy(some), torch.from_numpy(labels[start : start + CHUNK].copy()))
 
 
 def _read(path: Path) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:

@@ -27,3 +27,8 @@ class Mnist(Domain):
         if len(data.data) != len(data.targets):
             raise DataError(f"{len(data.data)} images and {len(data.targets)} labels")
         return ImageSet(data.data[:, None], data.targets.long())
+
+    def paths(self, split: Split, root: Path) -> list[Path]:
+        """See :meth:`Domain.paths`."""
+        prefix = "train" if split == "train" else "t10k"
+        return [root / "MNIST" / "raw" / f"{prefix}-{which}-ubyte" for which in ("images-idx3", "labels-idx1")]

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from tl_robust.data.domain import DOMAINS, Domain, Split
+from tl_robust.data.domain import DOMAINS, Domain, Split, check_md5
 from tl_robust.types import ImageSet
 
 
@@ -34,9 +34,11 @@ class Stl10(Domain):
         if download and not all(check_integrity(folder / file, md5) for file, md5 in files):
             download_and_extract_archive(STL10.url, str(root), filename=STL10.filename, md5=STL10.tgz_md5)
         for file, md5 in files:
-            if not check_integrity(folder / file, md5):
-                (folder / file).stat()  # raises where it is missing
-                raise ValueError(f"{file} does not have its published MD5 checksum {md5}")
+            check_md5(folder / file, md5)
         pixels, labels = (torch.from_numpy(np.fromfile(folder / file, np.uint8)) for file, _ in files)
         images = pixels.view(-1, 3, 96, 96).transpose(2, 3).contiguous()
         return ImageSet(images, labels.long() - 1)
+
+    def paths(self, split: Split, root: Path) -> list[Path]:
+        """See :meth:`Domain.paths`."""
+        return [root / "stl10_binary" / f"{split}_{which}.bin" for which in "Xy"]

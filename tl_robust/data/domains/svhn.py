@@ -1,14 +1,16 @@
 """SVHN, street view house numbers."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
 import torch
-from torch import Tensor
 
-from tl_robust.data.domain import DOMAINS, Domain, Split
+from tl_robust.data.domain import DOMAINS, Domain, Split, check_md5
 from tl_robust.types import ImageSet
+
+CHUNK = 8192  # images in a part
 
 
 @DOMAINS.register
@@ -23,33 +25,37 @@ class Svhn(Domain):
     """
 
     classes = tuple("0123456789")
-    files: ClassVar[str] = "train_32x32.mat and test_32x32.mat"
-    parts: ClassVar[dict[Split, tuple[str, ...]]] = {"train": ("train",), "test": ("test",)}
+    files = "train_32x32.mat and test_32x32.mat"
+    pieces: ClassVar[dict[Split, tuple[str, ...]]] = {"train": ("train",), "test": ("test",)}
 
     def read(self, split: Split, root: Path, download: bool) -> ImageSet:
-        """See :meth:`Domain.read`."""
-        from torchvision.datasets import SVHN  # slow to import, and most benches do without
-        from torchvision.datasets.utils import check_integrity, download_url
+        """All parts in one; see :meth:`Domain.read`."""
+        return self.load(split, root, download)
 
-        images, labels = [], []
-        for part in self.parts[split]:
-            url, file, md5 = SVHN.split_list[part]
+    def parts(self, split: Split, root: Path, download: bool) -> Iterator[ImageSet]:
+        """See :meth:`Domain.parts`."""
+        from torchvision.datasets import SVHN  # slow to import, and most benches do without
+        from torchvision.datasets.utils import download_url
+
+        for piece in self.pieces[split]:  # all of them, before the first part is used
+            url, file, md5 = SVHN.split_list[piece]
             if download:
                 download_url(url, str(root), file, md5)
-            if not check_integrity(root / file, md5):
-                (root / file).stat()  # raises where it is missing
-                raise ValueError(f"{file} does not have its published MD5 checksum {md5}")
-            part_images, part_labels = read_mat(root / file)
-            images.append(part_images)
-            labels.append(part_labels)
-        return ImageSet(torch.cat(images).contiguous(), torch.cat(labels))
+            check_md5(root / file, md5)
+        for path in self.paths(split, root):
+            yield from read_mat(path)
+
+    def paths(self, split: Split, root: Path) -> list[Path]:
+        """See :meth:`Domain.paths`."""
+        return [root / f"{piece}_32x32.mat" for piece in self.pieces[split]]
 
 
-def read_mat(path: Path) -> tuple[Tensor, Tensor]:
+def read_mat(path: Path) -> Iterator[ImageSet]:
     """Read a MATLAB file in the format of SVHN: ``X`` uint8 ``[32,32,3,N]`` and ``y`` ``[N,1]``, where 10 means 0.
 
-    Returns:
-        Images uint8 ``[N,3,32,32]``, a view that is not contiguous (the extra part has 1.6 GB), and labels ``[N]``.
+    Yields:
+        Images uint8 ``[N,3,32,32]`` and their labels, some thousands at a time: copies, so that only the array of the
+        file (1.6 GB for the extra part) is held as a whole.
 
     Raises:
         ValueError: The content is not that.
@@ -68,4 +74,6 @@ def read_mat(path: Path) -> tuple[Tensor, Tensor]:
     wrong = labels[~np.isin(labels, np.arange(11))]
     if len(wrong):
         raise ValueError(f"{path.name} has the label {wrong[0]}, not 0 to 10")
-    return torch.from_numpy(pixels).permute(3, 2, 0, 1), torch.from_numpy(labels.astype(np.int64) % 10)
+    images, digits = torch.from_numpy(pixels).permute(3, 2, 0, 1), torch.from_numpy(labels.astype(np.int64) % 10)
+    for some, their in zip(images.split(CHUNK), digits.split(CHUNK), strict=True):
+        yield ImageSet(some.contiguous(), their.clone())

@@ -1,5 +1,6 @@
 """SynDigits, the rendered digits of Ganin and Lempitsky."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 from tl_robust.data.domain import DOMAINS, Domain, Split
@@ -23,9 +24,16 @@ class SynDigits(Domain):
     classes = tuple("0123456789")
 
     def read(self, split: Split, root: Path, download: bool) -> ImageSet:
-        """See :meth:`Domain.read`."""
-        path = root / f"synth_{split}_32x32.mat"
+        """All parts in one; see :meth:`Domain.read`."""
+        return self.load(split, root, download)
+
+    def parts(self, split: Split, root: Path, download: bool) -> Iterator[ImageSet]:
+        """See :meth:`Domain.parts`."""
+        (path,) = self.paths(split, root)
         if not path.is_file():
             raise FileNotFoundError(path)
-        images, labels = read_mat(path)
-        return ImageSet(images.contiguous(), labels)
+        yield from read_mat(path)
+
+    def paths(self, split: Split, root: Path) -> list[Path]:
+        """See :meth:`Domain.paths`."""
+        return [root / f"synth_{split}_32x32.mat"]

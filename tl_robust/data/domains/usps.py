@@ -26,7 +26,7 @@ class Usps(Domain):
         """See :meth:`Domain.read`."""
         from sklearn.datasets import load_svmlight_file
 
-        path = root / ("usps.bz2" if split == "train" else "usps.t.bz2")
+        (path,) = self.paths(split, root)
         if download and not path.is_file():
             from torchvision.datasets import USPS
 
@@ -39,3 +39,7 @@ class Usps(Domain):
             raise DataError("pixels must lie in [-1, 1]")
         images = ((pixels + 1) / 2 * 255).to(torch.uint8)  # cut off, as torchvision does
         return ImageSet(images.view(-1, 1, 16, 16), torch.from_numpy(labels).long() - 1)
+
+    def paths(self, split: Split, root: Path) -> list[Path]:
+        """See :meth:`Domain.paths`."""
+        return [root / ("usps.bz2" if split == "train" else "usps.t.bz2")]

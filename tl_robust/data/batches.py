@@ -1,0 +1,194 @@
+"""Batches of an image set: from one tensor on the device, or streamed from where the pixels lie."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections import deque
+from collections.abc import Generator, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from functools import cache
+from itertools import islice
+from pathlib import Path
+from weakref import WeakValueDictionary
+
+import torch
+from torch import Tensor
+
+from tl_robust.data.augment import augment as augmented
+from tl_robust.data.augment import augmentation
+from tl_robust.seeding import generator
+from tl_robust.types import ImageSet
+
+Batch = tuple[Tensor, Tensor, Tensor]
+
+WINDOW = 8 << 20  # bytes of pixels that the thread gathers at a time: a thread switch for each batch would cost more
+AHEAD = 2  # windows that are gathered before they are needed
+
+
+class Batches:
+    """Batches ``(images float32 [N,C,H,W] in [0,1], labels int64 [N], sample ids int64 [N])`` of an image set.
+
+    Batches are the same, resident or streamed. Each may be changed: it shares no memory with the image set.
+
+    Args:
+        images: All images.
+        batch_size: Images in a batch (on each process).
+        index: Which samples, int64; None for all.
+        seed: Shuffle anew in each epoch with this seed, and leave out a last batch of one sample, since BatchNorm
+            cannot train on it; None keeps the order and all samples.
+        device: Where batches are made.
+        rank: Number of this process; process r takes every ``world``-th sample from the r-th on.
+        world: Number of processes.
+        augment: A name of ``data/augment.py``; all but ``none`` need a seed.
+        stream: True leaves the pixels where they are, and a thread gathers the next batches (about 32 MB); False has
+            all pixels on the device. None streams if they take more than half of the memory that is free there (on
+            a CPU: of the available memory, since a memory-mapped set larger than it is read from disk again).
+
+    Raises:
+        UnknownNameError: No augmentation has this name.
+        ValueError: An augmentation without a seed.
+    """
+
+    def __init__(
+        self,
+        images: ImageSet,
+        batch_size: int,
+        index: Tensor | None = None,
+        seed: int | None = None,
+        device: torch.device | str = "cpu",
+        rank: int = 0,
+        world: int = 1,
+        augment: str = "none",
+        stream: bool | None = None,
+    ) -> None:
+        augmentation(augment)
+        if augment != "none" and seed is None:
+            raise ValueError(f"augment={augment!r} needs a seed: its draws are keyed by it")
+        self._device = _with_number(torch.device(device))
+        self._resident = None if stream else _resident(images.images, self._device, must=stream is False)
+        self._pixels = images.images if self._resident is None else self._resident.pixels
+        self._labels = images.labels.to(self._device)
+        self._index = torch.arange(len(images)) if index is None else index.cpu()
+        self._batch_size = batch_size
+        self._seed = seed
+        self._rank, self._world = rank, world
+        self._augment = augment
+        self._epoch = 0
+
+    @property
+    def streamed(self) -> bool:
+        """Whether the pixels stay where they are and a thread gathers them."""
+        return self._resident is None
+
+    def __len__(self) -> int:
+        share = len(self._index) // self._world
+        lone = self._seed is not None and share > 1 and share % self._batch_size == 1
+        return math.ceil(share / self._batch_size) - lone
+
+    def __iter__(self) -> Iterator[Batch]:
+        order, epoch, seed = self._index, self._epoch, self._seed
+        if seed is not None:
+            order = order[torch.randperm(len(order), generator=generator("epoch", seed, epoch))]
+            self._epoch += 1
+        share = len(order) // self._world
+        order = order[self._rank : share * self._world : self._world][: len(self) * self._batch_size].clone()
+        if len(order) == 0:
+            return
+        _keep_freed_memory()
+        ids_on_device = order.to(self._device).split(self._batch_size)
+        with closing(self._stream(order) if self.streamed else self._gather(order, ids_on_device)) as parts:
+            for pixels, ids in zip(parts, ids_on_device, strict=True):
+                if seed is not None:
+                    pixels = augmented(self._augment, pixels, ids, seed, epoch)
+                yield pixels.to(torch.float32).div_(255), self._labels.index_select(0, ids), ids
+
+    def _gather(self, order: Tensor, ids_on_device: tuple[Tensor, ...]) -> Generator[Tensor, None, None]:
+        """Pixels of one batch after the other, on the device; views where the samples follow each other."""
+        first = int(order[0])
+        if torch.equal(order, torch.arange(first, first + len(order))):
+            yield from self._pixels[first : first + len(order)].split(self._batch_size)
+        else:
+            yield from (self._pixels.index_select(0, ids) for ids in ids_on_device)
+
+    def _stream(self, order: Tensor) -> Generator[Tensor, None, None]:
+        """The same through a thread, which ends with this generator."""
+        batches = max(1, WINDOW // (self._batch_size * math.prod(self._pixels.shape[1:])))
+        windows = iter(order.split(batches * self._batch_size))
+        cuda = self._device.type == "cuda"
+
+        def read(ids: Tensor) -> Tensor:
+            pixels = torch.empty((len(ids), *self._pixels.shape[1:]), dtype=torch.uint8, pin_memory=cuda)
+            return torch.index_select(self._pixels, 0, ids, out=pixels)
+
+        start = (torch.cuda.set_device, (self._device,)) if cuda else (None, ())
+        pool = ThreadPoolExecutor(1, "batches", *start)
+        try:
+            ahead = deque(pool.submit(read, ids) for ids in islice(windows, AHEAD))
+            while ahead:
+                window = ahead.popleft().result()
+                ahead.extend(pool.submit(read, ids) for ids in islice(windows, 1))
+                for pixels in window.split(self._batch_size):
+                    yield pixels.to(self._device, non_blocking=True)
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+class _Resident:
+    """Pixels on a device, with the tensor they are a copy of."""
+
+    def __init__(self, source: Tensor, device: torch.device) -> None:
+        self.source = source
+        self.pixels = source.to(device)
+
+
+# The batches of a training and a validation part share one copy. The source stays alive, so its id stays its own.
+_SHARED: WeakValueDictionary[tuple[int, torch.device], _Resident] = WeakValueDictionary()
+
+
+def _resident(pixels: Tensor, device: torch.device, must: bool) -> _Resident | None:
+    """All pixels on the device; None where they take too much of it and need not be there."""
+    found = _SHARED.get((id(pixels), device))
+    if found is None and (must or _fits(pixels, device)):
+        found = _SHARED[id(pixels), device] = _Resident(pixels, device)
+    return found
+
+
+def _fits(pixels: Tensor, device: torch.device) -> bool:
+    if device.type == "cuda":
+        free: int | None = torch.cuda.mem_get_info(device)[0]
+    else:
+        free = available_memory() if device.type == "cpu" else None
+    return free is None or 2 * pixels.nbytes <= free
+
+
+def available_memory() -> int | None:
+    """Bytes that new work can take without swapping; None where the system does not say."""
+    try:
+        lines = Path("/proc/meminfo").read_text().splitlines()
+        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:"))
+    except (OSError, ValueError, IndexError, StopIteration):  # not Linux, or an old one
+        pass
+    try:
+        pages, size = os.sysconf("SC_AVPHYS_PAGES"), os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, ValueError, OSError):
+        return None
+    return pages * size if pages >= 0 and size > 0 else None
+
+
+def _with_number(device: torch.device) -> torch.device:
+    if device.type == "cuda" and device.index is None:
+        return torch.device("cuda", torch.cuda.current_device())
+    return device
+
+
+@cache
+def _keep_freed_memory() -> None:
+    """Have malloc keep the memory of a freed batch for the next one.
+
+    The GNU C library gives freed memory back to the system from a size on that it takes from the largest block freed
+    so far (mallopt(3), M_MMAP_THRESHOLD). While that is small, each new batch costs hundreds of page faults: the
+    loader then takes up to 3 times as long. This block is never touched, so it takes no memory.
+    """
+    bytes(24 << 20)

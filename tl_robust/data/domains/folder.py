@@ -1,0 +1,136 @@
+"""Image sets of your own, as folders of image files."""
+
+import os
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image, UnidentifiedImageError
+
+from tl_robust.data.domain import DOMAINS, GenericDomain, Split
+from tl_robust.data.space import Names
+from tl_robust.errors import DataError
+from tl_robust.types import ImageSet
+
+CHUNK = 1 << 25  # bytes of pixels decoded at a time: 170 images of 256x256
+EXTENSIONS = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")  # as in torchvision
+SIDE = 256
+
+
+@DOMAINS.register
+class Folder(GenericDomain):
+    """Image files in a folder for each class: ``folder:NAME`` reads ``NAME/train/CLASS/*`` and ``NAME/test/CLASS/*``.
+
+    Format: the layout of torchvision's ImageFolder in ``data.root``, or deeper: ``folder:A/NAME``. It has files that
+    end in jpg, jpeg, png, ppm, bmp, pgm, tif, tiff or webp, at any depth below a folder that is named for its class;
+    others are passed over. Classes are the folders of ``train`` in alphabetical order; ``test`` may have fewer, and no
+    other. Names that a bench file gives under ``domains:`` stand for the folders in that order; an empty one is no
+    class. Every image is decoded to 8-bit RGB, without transparency and as it is stored (an EXIF orientation is not
+    applied). Sizes: where all images of both splits have one size they stay as they are. Where any two differ, every
+    image is cropped in its middle to a square and resized to 256x256 (bilinear, antialiased); the space makes its own
+    size of that. Splits: the two folders. Images are read in parts and need not fit into memory. License: that of your
+    files. Paper: none, this is a layout and not a data set.
+    """
+
+    by_hand = "their source"
+
+    def __init__(self, argument: str, classes: Names | str = ()) -> None:
+        super().__init__(argument, classes)
+        self.files = f"{argument}/{{train,test}}/CLASS/IMAGE"
+
+    def read(self, split: Split, root: Path, download: bool) -> ImageSet:
+        """All parts in one; see :meth:`Domain.read`."""
+        return self.load(split, root, download)
+
+    def parts(self, split: Split, root: Path, download: bool) -> Iterator[ImageSet]:
+        """See :meth:`Domain.parts`."""
+        samples = self._samples(split, root)
+        size = _common_size(self._all(root), root)
+        width, height = size or (SIDE, SIDE)
+        count = max(1, CHUNK // (3 * width * height))
+        for start in range(0, len(samples), count):
+            some = samples[start : start + count]
+            with ThreadPoolExecutor() as pool:  # decoding runs outside Python's lock
+                pixels = np.stack(list(pool.map(lambda sample: _pixels(sample[0], root, size is None), some)))
+            images = torch.from_numpy(pixels).permute(0, 3, 1, 2).contiguous()
+            yield ImageSet(images, torch.tensor([label for _, label in some]))
+
+    def paths(self, split: Split, root: Path) -> list[Path]:
+        """See :meth:`Domain.paths`; those of both splits, since all of them decide about the size."""
+        return [*self._all(root), *([root / self.given] if isinstance(self.given, str) and self.given else [])]
+
+    def found_names(self, root: Path) -> Names:
+        """See :meth:`GenericDomain.found_names`."""
+        return _classes(root / self.argument / "train", root)
+
+    def _all(self, root: Path) -> list[Path]:
+        return [path for split in ("train", "test") for path in _images(root / self.argument / split)]
+
+    def _samples(self, split: Split, root: Path) -> list[tuple[Path, int]]:
+        """Files and labels."""
+        folder, known = root / self.argument / split, self.found_names(root)
+        place = {name: label for label, name in enumerate(known)}
+        samples = []
+        for name in _classes(folder, root):
+            if name not in place:
+                raise DataError(f"{self.argument}/{split} has the class {name}, which {self.argument}/train has not")
+            files = _images(folder / name)
+            if not files and split == "train":
+                raise DataError(f"{self.argument}/{split}/{name} has no image")
+            samples += [(path, place[name]) for path in files]
+        return samples
+
+
+def _classes(folder: Path, root: Path) -> Names:
+    names = sorted(path.name for path in folder.iterdir() if path.is_dir())
+    if not names:
+        raise DataError(f"{folder.relative_to(root).as_posix()} has no folder of a class")
+    return tuple(names)
+
+
+def _images(folder: Path) -> list[Path]:
+    walk = os.walk(folder, followlinks=True)
+    return sorted(Path(top, name) for top, _, names in walk for name in names if name.lower().endswith(EXTENSIONS))
+
+
+def _common_size(paths: Iterable[Path], root: Path) -> tuple[int, int] | None:
+    """Width and height of all images, from their headers; None where two differ."""
+    size: tuple[int, int] | None = None
+    for path in paths:
+        try:
+            with Image.open(path) as image:
+                found = image.size
+        except Exception as error:  # Pillow's readers raise anything on a damaged file
+            raise _damaged(path, root, error) from error
+        if size not in (None, found):
+            return None
+        size = found
+    return size
+
+
+def _pixels(path: Path, root: Path, crop: bool) -> NDArray[np.uint8]:
+    """One image as RGB, ``[H,W,3]``."""
+    try:
+        with Image.open(path) as image:
+            if image.mode.startswith(("I", "F")):
+                raise ValueError(f"it has more than 8 bits a channel (mode {image.mode})")
+            opaque = image.convert("RGBA") if "transparency" in image.info else image
+            rgb = opaque.convert("RGB")
+            return np.asarray(_square(rgb) if crop else rgb)
+    except Exception as error:  # the same
+        raise _damaged(path, root, error) from error
+
+
+def _square(image: Image.Image) -> Image.Image:
+    side = min(image.size)
+    left, top = (image.width - side) // 2, (image.height - side) // 2
+    middle = image.crop((left, top, left + side, top + side))
+    return middle.resize((SIDE, SIDE), Image.Resampling.BILINEAR)  # Pillow's is antialiased
+
+
+def _damaged(path: Path, root: Path, error: Exception) -> DataError:
+    cause = "it is no image" if isinstance(error, UnidentifiedImageError) else str(error)
+    return DataError(f"{path.relative_to(root).as_posix()} cannot be decoded: {cause}")

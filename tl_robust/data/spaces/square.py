@@ -1,0 +1,45 @@
+"""Color squares of any side, with the classes that two domains share, their own, or those you list."""
+
+from tl_robust.data.space import SPACES, Names, Space
+from tl_robust.errors import ConfigError
+
+
+@SPACES.register
+class Square(Space):
+    """Color images of one side; other sizes are resized, nothing is padded.
+
+    Args:
+        side: Height and width in pixels.
+        classes: ``shared``: the classes that source and target both have, by name, in the source's order; samples of
+            others are left out. ``own``: every domain keeps its own classes, and a model that is fine-tuned gets a new
+            classifier. ``auto``: shared where there are any, else own. Or names, separated by commas.
+    """
+
+    def __init__(self, side: int = 32, classes: str = "shared") -> None:
+        if not 8 <= side <= 1024:
+            raise ConfigError(f"setting 'side' of space 'square' must be 8 to 1024 pixels, got {side}.")
+        self.image_shape, self.inner = (3, side, side), side
+        self.classes = tuple(name.strip() for name in classes.split(","))
+        if "" in self.classes or len(set(self.classes)) < len(self.classes):
+            raise ConfigError(
+                f"setting 'classes' of space 'square' must be shared, own, auto, or different names separated by commas, "
+                f"got {classes!r}."
+            )
+
+    def pair_classes(self, source: Names, target: Names) -> Names:
+        """See :meth:`Space.pair_classes`."""
+        if self.classes == ("own",):
+            return ()
+        if self.classes not in (("shared",), ("auto",)):
+            return self.classes
+        shared = tuple(name for name in source if name and name in target)
+        if not shared and self.classes == ("shared",):
+            raise ConfigError(
+                f"source and target share no class (source: {_some(source)}; target: {_some(target)}): give both the "
+                "same names under domains:, or use {name: square, classes: own}."
+            )
+        return shared
+
+
+def _some(names: Names) -> str:
+    return ", ".join(names[:4]) + (", ..." if len(names) > 4 else "")

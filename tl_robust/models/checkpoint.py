@@ -1,0 +1,245 @@
+"""Public checkpoints: files or torchvision's weights, read without running pickled code, to full state dicts.
+
+The names in a file are matched with the network's in every one of these ways, and the way that fills the most tensors
+of the network is taken, on ties the first:
+
+1. with no renaming, then with the network's ``ALIASES`` (with ``rename`` alone, where it is given);
+2. with no prefix removed from the file's names, then without ``module.``, ``model.``, ``network.``, ``backbone.``;
+3. with no prefix added to them, then with one of these.
+
+Prefixes are removed before, and added after renaming. Nothing is left out: a tensor that is missing, has no place or
+has another shape is an error, so that a network never starts from half a checkpoint.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import pickle
+import re
+import zipfile
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from tl_robust.errors import DataError
+
+PREFIXES = ("", "module.", "model.", "network.", "backbone.")
+NESTED = ("state_dict", "model_state_dict", "model", "net")  # entries of a training's checkpoint that hold the weights
+TORCH = (".pt", ".pth", ".bin", ".ckpt")
+KINDS = f"a file ending in .safetensors, .npz, {', '.join(TORCH[:-1])} or {TORCH[-1]}"
+NAMED = "the name of torchvision weights such as ResNet18_Weights.IMAGENET1K_V1"
+
+
+def load_checkpoint(
+    where: str, root: Path, network: nn.Module, rename: Mapping[str, str] | None = None
+) -> dict[str, Tensor]:
+    """A full state dict for ``network`` from a public checkpoint.
+
+    Args:
+        where: A file, absolute or relative to ``root``, or the name of torchvision weights, which are downloaded into
+            torch's hub folder once.
+        root: Folder of the data.
+        network: Says which names, shapes and types are wanted; not changed, and may be on the meta device.
+        rename: Prefixes of the file's names and what they are in the network, in place of the network's ``ALIASES``.
+            A prefix ends at a dot or with the name; ``""`` fits every name; the longest that fits counts.
+
+    Returns:
+        One tensor on the CPU, with memory of its own, for every name of ``network.state_dict()``, in its order. Numbers
+        have the network's type. Counters ``num_batches_tracked`` that the file lacks are 0.
+
+    Raises:
+        DataError: The file is missing, damaged or of another kind, does not fit the network exactly, or holds values
+            that are not finite.
+    """
+    given, own = _read(where, root), network.state_dict()
+    aliases = getattr(network, "ALIASES", {})
+    places = _places(list(given), own, [{}, aliases] if rename is None else [rename])
+    used = set(places.values())
+    misfits = {
+        "missing in the file": [
+            name for name in own if name not in places and not name.endswith("num_batches_tracked")
+        ],
+        "no place in the network": [name for name in given if name not in used],
+        "other shapes": [
+            f"{name}: file {list(given[there].shape)}, network {list(own[name].shape)}"
+            for name, there in places.items()
+            if given[there].shape != own[name].shape
+        ],
+        "other types": [
+            f"{name}: file {given[there].dtype}, network {own[name].dtype}"
+            for name, there in places.items()
+            if given[there].is_floating_point() != own[name].is_floating_point()
+        ],
+    }
+    if any(misfits.values()):
+        found = "; ".join(f"{what}: {_some(names)}" for what, names in misfits.items() if names)
+        raise DataError(
+            f"checkpoint {where!r} does not fit network {type(network).__module__.rpartition('.')[2]!r} ({found}): "
+            "check the network and its settings, or the number of classes."
+        )
+    state = {
+        name: given[places[name]].detach().to(value.dtype).clone(memory_format=torch.contiguous_format)
+        if name in places
+        else torch.zeros(value.shape, dtype=value.dtype, device="cpu")
+        for name, value in own.items()
+    }
+    broken = [name for name, value in state.items() if not value.isfinite().all()]
+    if broken:
+        raise DataError(f"checkpoint {where!r} holds values that are not finite ({_some(broken)}): use an intact file.")
+    return state
+
+
+def checkpoint_digest(where: str, root: Path) -> str:
+    """What a checkpoint is, for a key: 64 hexadecimal digits.
+
+    Args:
+        where: As for :func:`load_checkpoint`.
+        root: Folder of the data.
+
+    Returns:
+        SHA-256 of the file, or of name and URL of torchvision weights: the URL carries a hash of the file, which is
+        checked when it is loaded. Nothing is downloaded.
+
+    Raises:
+        DataError: No such file or weights.
+    """
+    if _is_name(where):
+        return hashlib.sha256(f"{where}\n{_weights(where).url}".encode()).hexdigest()
+    path = _path(where, root)
+    try:
+        return _sha256(path)
+    except OSError as error:
+        raise DataError(f"checkpoint {path} cannot be read ({_cause(error)}): make it readable.") from error
+
+
+def _places(given: list[str], own: Mapping[str, Tensor], renamings: list[Mapping[str, str]]) -> dict[str, str]:
+    """The file's name for each name of the network that the best way of matching fills."""
+    ways = []
+    for renaming, strip, add in itertools.product(renamings, PREFIXES, PREFIXES):
+        renamed = [add + _renamed(name.removeprefix(strip), renaming) for name in given]
+        if len(set(renamed)) == len(given):  # two tensors with one name would hide each other
+            ways.append({new: name for new, name in zip(renamed, given, strict=True) if new in own})
+    return max(ways, key=len, default={})
+
+
+def _renamed(name: str, renaming: Mapping[str, str]) -> str:
+    fitting = [prefix for prefix in renaming if prefix == "" or f"{name}.".startswith(f"{prefix}.")]
+    if not fitting:
+        return name
+    prefix = max(fitting, key=len)
+    return ".".join(part for part in (renaming[prefix], name.removeprefix(prefix).lstrip(".")) if part)
+
+
+def _read(where: str, root: Path) -> dict[str, Tensor]:
+    if _is_name(where):
+        return _fetched(where)
+    path = _path(where, root)
+    try:
+        return _state_dict(_content(path))
+    except Exception as error:  # readers raise anything on a damaged file; the cause stays attached
+        raise DataError(
+            f"checkpoint {path} cannot be read ({_cause(error)}): expected the tensors of a state dict in the format "
+            f"that {path.suffix} says; replace the damaged file, or save the state dict alone."
+        ) from error
+
+
+def _path(where: str, root: Path) -> Path:
+    path = root / where
+    if path.suffix not in (".safetensors", ".npz", *TORCH):
+        raise DataError(f"checkpoint {where!r} is of no known kind: expected {KINDS}, or {NAMED}.")
+    if not path.is_file():
+        raise DataError(f"checkpoint {path} not found: expected {KINDS}; check the path, or put the file there.")
+    return path
+
+
+def _content(path: Path) -> Any:
+    if path.suffix == ".safetensors":
+        return load_file(path)
+    if path.suffix != ".npz":
+        return torch.load(path, weights_only=True, map_location="cpu")
+    if not zipfile.is_zipfile(path):
+        raise DataError("no zip archive")
+    with np.load(path, allow_pickle=False) as arrays:
+        content = {}
+        for name in arrays.files:
+            array = np.asarray(arrays[name])  # a file in the archive that is no array comes as bytes
+            content[name] = torch.from_numpy(array.astype(array.dtype.newbyteorder("=")))
+        return content
+
+
+def _state_dict(content: Any) -> dict[str, Tensor]:
+    """The weights in what a file holds, which may be one entry of a training's checkpoint."""
+    if isinstance(content, Mapping):
+        content = next((content[key] for key in NESTED if isinstance(content.get(key), Mapping)), content)
+    if not isinstance(content, Mapping) or not content:
+        raise DataError(f"{type(content).__name__} in place of a state dict")
+    for name, value in content.items():
+        if (
+            not isinstance(value, Tensor)
+            or value.layout is not torch.strided
+            or value.is_quantized
+            or value.is_complex()
+        ):
+            raise DataError(f"entry {name!r} is no dense tensor of real numbers")
+    return {str(name): value for name, value in content.items()}
+
+
+def _is_name(where: str) -> bool:
+    return re.fullmatch(r"\w+_Weights\.\w+", where) is not None
+
+
+def _weights(name: str) -> Any:
+    from torchvision import models  # slow to import
+
+    try:
+        return models.get_weight(name)
+    except (ValueError, KeyError) as error:
+        raise DataError(
+            f"torchvision has no weights {name!r}: expected a name such as ResNet18_Weights.IMAGENET1K_V1; see "
+            "torchvision's list of models and weights."
+        ) from error
+
+
+def _fetched(name: str) -> dict[str, Tensor]:
+    url = str(_weights(name).url)
+    cached = Path(torch.hub.get_dir(), "checkpoints", url.rpartition("/")[2])
+    try:
+        digits = torch.hub.HASH_REGEX.search(cached.name)
+        if cached.is_file() and digits and not _sha256(cached).startswith(digits[1]):  # torch checks while downloading
+            raise DataError("another hash than its name says")
+        state = _weights(name).get_state_dict(check_hash=True, progress=False, weights_only=True, map_location="cpu")
+        return _state_dict(state)
+    except Exception as error:  # of the network, of the disk or of reading
+        if cached.is_file():
+            what, todo = f"file {cached} cannot be used", "remove it, so that it is downloaded again"
+        else:
+            what, todo = "they cannot be downloaded", f"check the network, or put {url} into {cached.parent} by hand"
+        raise DataError(f"torchvision weights {name!r}: {what} ({_cause(error)}); {todo}.") from error
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _some(names: Iterable[str]) -> str:
+    """Up to five of ``names``, then a count."""
+    every = list(names)
+    return ", ".join(every[:5]) + (f" and {len(every) - 5} more" if len(every) > 5 else "")
+
+
+def _cause(error: Exception) -> str:
+    text = (str(error).splitlines() or [""])[0].split(". ")[0].rstrip(".")
+    if isinstance(error, DataError):
+        return text
+    if isinstance(error, pickle.UnpicklingError) or "pickle" in text:  # torch and numpy advise to run the code
+        return "it holds no plain tensors, and Python objects are never loaded"
+    if isinstance(error, LookupError | EOFError):  # their texts say nothing to a reader of this message
+        return "unexpected content"
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__

@@ -1,0 +1,120 @@
+"""One run of a bench from start to views: helpers beside it, tables, report, Weights & Biases."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict
+
+from rich.console import Console
+
+from tl_robust.bench import runner
+from tl_robust.bench.plan import make_plan
+from tl_robust.bench.provenance import commit, versions
+from tl_robust.bench.runner import Finished
+from tl_robust.bench.store import Store
+from tl_robust.config import Config
+from tl_robust.errors import BenchFailedError
+from tl_robust.files import write_atomically
+from tl_robust.seeding import digest
+from tl_robust.sinks import report, table, wandb_sink
+from tl_robust.terminal import accuracy_tables, observer
+
+
+def run(config: Config, console: Console, plain: bool, arguments: Sequence[str]) -> Finished:
+    """Compute what the store lacks, with progress, and gather the results.
+
+    Args:
+        config: The bench.
+        console: Where to print.
+        plain: Lines instead of progress bars.
+        arguments: Bench and overrides as on the command line, for the processes that help.
+    """
+    plan, store = make_plan(config.bench), Store(config.results / "store")
+    counts = plan.counts(store)
+    console.print(
+        f"Bench {config.bench.name}: {counts['cells']} cells ({counts['done']} done) from {counts['trainings']} "
+        f"trainings and {counts['craft_groups']} attacks; results in {config.results / config.bench.name}",
+        soft_wrap=True,
+    )
+    wandb_sink.resolve_mode(config.wandb)  # says now, not after an hour, that a key is missing
+    write_atomically(config.results / config.bench.name / "config.yaml", config.text.encode())
+    count = min(config.workers, len(plan.groups)) - 1 if counts["done"] < counts["cells"] else 0
+    with _helpers(arguments, count), observer(console, plain) as watch:
+        return runner.run(plan, config.bench, store, watch)
+
+
+def gather(config: Config) -> Finished:
+    """The results that the store has."""
+    return runner.gather(make_plan(config.bench), Store(config.results / "store"))
+
+
+def help_out(config: Config) -> None:
+    """Compute beside another process, and end with it."""
+    runner.run(make_plan(config.bench), config.bench, Store(config.results / "store"))
+
+
+@contextmanager
+def _helpers(arguments: Sequence[str], count: int) -> Iterator[None]:
+    """Runs of the same bench beside this one: the store's locks share the work among them."""
+    command = [sys.executable, "-m", "tl_robust.cli", "run", "--helper", *arguments]
+    with ExitStack() as stack:
+        for _ in range(count):
+            quiet = subprocess.DEVNULL
+            process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=quiet, stderr=quiet)
+            stack.enter_context(process)  # closes the pipe and waits
+            stack.callback(process.kill)
+        yield
+
+
+def end_with_parent() -> None:
+    """End this process when the pipe from its parent closes, however the parent ended."""
+    sys.stdin.read()
+    os._exit(1)
+
+
+def write(config: Config, finished: Finished, console: Console, publish: bool) -> None:
+    """Write all views of the results and print the one-screen table.
+
+    Args:
+        config: The bench.
+        finished: Its results.
+        console: Where to print.
+        publish: Weights & Biases too, and pages that are made already need not be made again.
+
+    Raises:
+        BenchFailedError: Some cells have no result.
+    """
+    folder = config.results / config.bench.name
+    summary = table.summary(finished.results)
+    failures = [asdict(failure) for failure in finished.failures]
+    table.write(folder / "table.csv", (row for result in finished.results for row in table.rows(result)), table.COLUMNS)
+    table.write(folder / "summary.csv", summary, table.SUMMARY_COLUMNS)
+    write_atomically(folder / "failures.json", json.dumps(failures, indent=1).encode())
+    if publish:
+        published = wandb_sink.publish(finished.results, config.settings, folder, config.wandb)
+        console.print(f"Weights & Biases ({published.mode}): {published.folder}", soft_wrap=True)
+        for problem in published.problems:
+            console.print(f"warning: {problem}", style="yellow", soft_wrap=True)
+    pages = [folder / "report.html", folder / "report.md"]
+    shown = [config.text, failures, commit(), versions()["tl_robust"], [item.provenance for item in finished.results]]
+    stamp = digest([shown, *((folder / name).read_text() for name in ("table.csv", "summary.csv"))]).encode()
+    known = folder / ".report"  # what the pages were made of: a second run need not make them again
+    current = known.is_file() and known.read_bytes() == stamp and all(page.is_file() for page in pages)
+    if not (publish and current):
+        report.write(folder, config.bench.name, finished.results, summary, config.text, failures)
+        write_atomically(known, stamp)
+    for part in accuracy_tables(summary):
+        console.print(part)
+    console.print(f"Report: {pages[0]}\nTables: {folder / 'table.csv'}, summary.csv", soft_wrap=True)
+    if failures or finished.missing:
+        for failure in finished.failures:
+            console.print(f"failed: {failure.node}: {failure.cause}", style="red", soft_wrap=True)
+        raise BenchFailedError(
+            f"{len(finished.missing)} cells have no result; the first cause of each is in {folder / 'failures.json'}. "
+            "The others are done and kept; the same command tries again."
+        )
