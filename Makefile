@@ -5,10 +5,10 @@ ARGS ?=
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup bench plan report test test-slow test-gpu check format
+.PHONY: help setup bench plan report profiles perf perf-memory test test-slow test-gpu check format
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: .venv/.run ## make .venv with what a bench needs (every target below does it by itself)
 
@@ -20,6 +20,15 @@ plan: .venv/.run ## show what would run and what is done: BENCH, ARGS as above
 
 report: .venv/.run ## write tables and report again from the store: BENCH, ARGS as above
 	@$(BIN)/tl-robust report $(BENCH) $(ARGS)
+
+profiles: .venv/.run ## run a bench under the profiles kdd20 and default and show the differences: BENCH, ARGS
+	@$(BIN)/tl-robust profiles $(BENCH) $(ARGS)
+
+perf: .venv/.dev ## speed beside other libraries, in one run: results/perf/perf.json
+	$(BIN)/python experiments/perf/loader.py $(ARGS)
+
+perf-memory: .venv/.dev ## memory of a set as large as ImageNet32 (8 GB of disk, 2 minutes)
+	$(BIN)/python experiments/perf/memory.py $(ARGS)
 
 test: .venv/.dev ## run the tests, with coverage of the package
 	$(BIN)/python -m pytest --cov --cov-report=term-missing:skip-covered $(ARGS)

@@ -60,8 +60,8 @@ class LastLayer(FineTune):
         a = train(source)
         return a, train(target, parent=a, by="last_layer")
 
-    def trainable(self):
-        return self.network.classifier.parameters()
+    def frozen(self, epoch):
+        return set(self.network.modules()) - set(self.network.classifier.modules())
 ''',
     "double_fault": '''
 """Both wrong."""

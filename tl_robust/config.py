@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
@@ -19,7 +19,7 @@ from tl_robust.attacks import ATTACKS
 from tl_robust.attacks.norms import pixel_eps
 from tl_robust.bench.options import trainer_options
 from tl_robust.bench.plan import CHECKPOINT
-from tl_robust.bench.spec import AttackSpec, Axes, Bench, Checkpoint
+from tl_robust.bench.spec import AttackSpec, Axes, Bench, Checkpoint, PairSpec
 from tl_robust.data.domain import DOMAINS, DataSettings, Declared, class_file, get_domain
 from tl_robust.data.pair import get_pair
 from tl_robust.data.space import SPACES, Names, get_space
@@ -161,10 +161,11 @@ def _resolve(file: BenchFile) -> Bench:
         eps = sizes(settings.pop("eps"), "eps in axes.attack") if "eps" in settings else sizes(file.eps, "eps")
         return AttackSpec(ATTACKS.component(name, settings), eps)
 
-    checkpoints = {name: _checkpoint(name, entry, data, space) for name, entry in file.checkpoints.items()}
-    for pair in _filled(axes.pair, "axes.pair"):
-        if not pair.startswith(CHECKPOINT):
-            get_pair(pair, space, data)
+    pairs = [_pair(entry, space) for entry in axes.pair]
+    checkpoints = {name: _checkpoint(name, entry, data) for name, entry in file.checkpoints.items()}
+    for pair in _filled(pairs, "axes.pair"):
+        if not pair.name.startswith(CHECKPOINT):
+            get_pair(pair.name, pair.space, data)
     for view in axes.view:
         if view not in ("white", "black"):
             raise UnknownNameError("view", view, ("white", "black"))
@@ -179,10 +180,11 @@ def _resolve(file: BenchFile) -> Bench:
             raise ConfigError(f"axes.target_images must hold shares in (0, 1] or whole numbers, got {part:g}.")
     return Bench(
         name=file.name,
-        space=space,
         axes=Axes(
-            pair=_filled(axes.pair, "axes.pair"),
-            network=tuple(_network(entry, space) for entry in _filled(axes.network, "axes.network")),
+            pair=_filled(pairs, "axes.pair"),
+            network=_filled(
+                [_network(entry, {pair.space for pair in pairs}) for entry in axes.network], "axes.network"
+            ),
             strategy=_filled(
                 [_component(STRATEGIES, entry, "axes.strategy") for entry in axes.strategy], "axes.strategy"
             ),
@@ -251,10 +253,20 @@ def _component(registry: Registry[Any], entry: Any, where: str) -> Component:
     return registry.component(name, settings)
 
 
-def _network(entry: Any, space: Component, classes: int = 0, where: str = "axes.network") -> Component:
-    component, room = _component(NETWORKS, entry, where), get_space(space)
-    with torch.device("meta"):  # shows wrong settings before anything runs
-        build(component, room.image_shape, classes or max(2, len(room.classes)))
+def _pair(entry: Any, space: Component) -> PairSpec:
+    name, settings = _entry(entry, "axes.pair")
+    if own := settings.pop("space", None):
+        space = _component(SPACES, own, f"space of pair {name}")
+    if settings:
+        raise UnknownNameError(f"setting of pair {name}", min(settings), ["space"])
+    return PairSpec(name, space)
+
+
+def _network(entry: Any, spaces: Iterable[Component], classes: int = 2, where: str = "axes.network") -> Component:
+    component = _component(NETWORKS, entry, where)
+    for space in spaces:
+        with torch.device("meta"):  # shows wrong settings before anything runs
+            build(component, get_space(space).image_shape, classes)
     return component
 
 
@@ -271,7 +283,7 @@ def _data(file: BenchFile) -> DataSettings:
     return settings
 
 
-def _checkpoint(name: str, entry: Any, data: DataSettings, space: Component) -> Checkpoint:
+def _checkpoint(name: str, entry: Any, data: DataSettings) -> Checkpoint:
     where = f"checkpoints.{name}"
     origin, more = _declaration(where, entry, "FILE", {"network", "classes"})
     if not {"network", "classes"} <= more.keys():
@@ -284,9 +296,8 @@ def _checkpoint(name: str, entry: Any, data: DataSettings, space: Component) -> 
     else:
         listed = _classes(given, f"{where}.classes")
         classes = class_file(data.folder / listed) if isinstance(listed, str) else listed
-    return Checkpoint(
-        name, origin, _network(more["network"], space, len(classes), f"{where}.network"), classes, data.folder
-    )
+    network = _network(more["network"], [], len(classes), f"{where}.network")
+    return Checkpoint(name, origin, network, classes, data.folder)
 
 
 def _declaration(where: str, entry: Any, example: str, known: set[str]) -> tuple[str, dict[str, Any]]:

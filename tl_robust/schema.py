@@ -16,7 +16,8 @@ class AxesFile:
     """The ``axes:`` of a bench file; an entry with settings is a mapping: ``{name: pgd, steps: 20}``.
 
     Attributes:
-        pair: ``source-target``, ``checkpoint:NAME-target``, or a registered pair.
+        pair: ``source-target``, ``checkpoint:NAME-target``, or a registered pair; ``space`` among the settings replaces
+            the bench's.
         network: Networks; a checkpoint brings its own.
         strategy: Strategies, for example ``{name: finetune, mode: probe}``.
         common: Common domains or checkpoints, for the strategies that have one.
@@ -26,7 +27,7 @@ class AxesFile:
         target_images: Labeled target images that B learns from: up to 1 a share of them, above 1 a number.
     """
 
-    pair: list[str] = MISSING
+    pair: list[Any] = MISSING
     network: list[Any] = field(default_factory=lambda: ["dtn"])
     strategy: list[Any] = MISSING
     common: list[str] = field(default_factory=list)

@@ -51,7 +51,7 @@ class ImageSet:
 
     def take(self, index: Tensor) -> ImageSet:
         """The samples at ``index`` (int64 ``[M]``), in that order."""
-        return ImageSet(self.images[index], self.labels[index])
+        return ImageSet(self.images.index_select(0, index), self.labels.index_select(0, index))
 
     @cached_property
     def fingerprint(self) -> str:

@@ -91,14 +91,14 @@ def rows() -> list[dict[str, Any]]:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, default=Path("results/perf"), help="folder of loader.json")
+    parser.add_argument("--out", type=Path, default=Path("results/perf"), help="folder of perf.json")
     out: Path = parser.parse_args().out
     found = rows()
     print(f"{'':42s} {'ours/s':>10s} {'peer/s':>10s} {'ratio':>7s}")
     for row in found:
         print(f"{row['name']:42s} {row['ours']:10,d} {row['peer']:10,d} {row['ratio']:7.1f}")
     out.mkdir(parents=True, exist_ok=True)
-    (out / "loader.json").write_text(json.dumps(found, indent=1) + "\n")
+    (out / "perf.json").write_text(json.dumps(found, indent=1) + "\n")
     missed = [row["name"] for row in found if row["name"].startswith("loader") and row["ratio"] < BAR]
     print(f"bar: {BAR:g} times the peer; " + (f"missed by: {'; '.join(missed)}" if missed else "met"))
     return 1 if missed else 0

@@ -13,6 +13,7 @@ from tl_robust.data.batches import Batches
 from tl_robust.data.domain import DataSettings
 from tl_robust.data.mapped import DomainInSpace
 from tl_robust.data.pair import DomainModule
+from tl_robust.data.space import SPACES
 from tl_robust.models import build
 from tl_robust.registry import Component
 from tl_robust.strategies import STRATEGIES, TransferTask
@@ -22,7 +23,7 @@ from tl_robust.types import Recipe
 # Lightning 2.6 uses what torch 2.9 and later warn about
 pytestmark = pytest.mark.filterwarnings("ignore:.*LeafSpec:FutureWarning")
 EVERY = pytest.mark.parametrize("name", STRATEGIES.names())
-DATA = DomainInSpace("optdigits", "digits", DataSettings(train_limit=120))
+DATA = DomainInSpace("optdigits", SPACES.component("digits"), DataSettings(train_limit=120))
 RECIPE = Recipe(epochs=3, batch_size=16, lr=0.05, momentum=0.9, val_share=0.2)
 State = dict[str, Tensor]
 

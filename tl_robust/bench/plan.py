@@ -8,7 +8,7 @@ from functools import cached_property
 from itertools import product
 
 from tl_robust.bench.lineage import CraftGroup, Forest, Judgment, Model, Public, Training
-from tl_robust.bench.spec import AttackSpec, Bench, Checkpoint
+from tl_robust.bench.spec import AttackSpec, Bench, Checkpoint, PairSpec
 from tl_robust.bench.store import Store
 from tl_robust.data.domain import DOMAINS, get_domain
 from tl_robust.data.mapped import DomainInSpace, split_validation
@@ -101,7 +101,7 @@ def make_plan(bench: Bench) -> Plan:
     """
     axes = bench.axes
     cells: list[PlannedCell] = []
-    for pair in (_Pair.of(name, bench) for name in axes.pair):
+    for pair in (_Pair.of(spec, bench) for spec in axes.pair):
         for network, (strategy, common), share in product(
             pair.networks(bench), _starts(bench, pair), axes.target_images
         ):
@@ -152,20 +152,21 @@ class _Pair:
     others: Callable[[str], DomainInSpace]
 
     @classmethod
-    def of(cls, name: str, bench: Bench) -> _Pair:
+    def of(cls, spec: PairSpec, bench: Bench) -> _Pair:
+        name, space = spec.name, spec.space
         if not name.startswith(CHECKPOINT):
-            pair = get_pair(name, bench.space, bench.data)(bench.data)
+            pair = get_pair(name, space, bench.data)(bench.data)
             return cls(name, pair.side("source"), pair.side("target"), pair.in_space)
         known = [f"{CHECKPOINT}{item}" for item in bench.checkpoints]
         start, target = split_pair(name, [*known, *DOMAINS.names(), *(item.name for item in bench.data.domains)])
         checkpoint = _checkpoint(start, bench)
         own = get_domain(target, bench.data).class_names(bench.data.folder, bench.data.download)
-        classes = get_space(bench.space).pair_classes(checkpoint.classes, own)
+        classes = get_space(space).pair_classes(checkpoint.classes, own)
 
         def in_space(domain: str) -> DomainInSpace:
-            return DomainInSpace(domain, bench.space, bench.data, classes)
+            return DomainInSpace(domain, space, bench.data, classes)
 
-        return cls(name, Public(checkpoint, bench.space), in_space(target), in_space)
+        return cls(name, Public(checkpoint, space), in_space(target), in_space)
 
     def networks(self, bench: Bench) -> tuple[Component, ...]:
         """The bench's networks; a checkpoint brings its own."""

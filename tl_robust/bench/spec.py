@@ -69,11 +69,24 @@ class Checkpoint:
 
 
 @dataclass(frozen=True)
+class PairSpec:
+    """A pair of a bench.
+
+    Attributes:
+        name: ``source-target``, ``checkpoint:NAME-target``, or a registered pair.
+        space: Space with settings, where the pair does not name one itself.
+    """
+
+    name: str
+    space: Component
+
+
+@dataclass(frozen=True)
 class Axes:
     """The grid: every combination is a cell.
 
     Attributes:
-        pair: Pairs; the source may be ``checkpoint:NAME``.
+        pair: Pairs.
         network: Networks.
         strategy: Strategies with settings.
         common: Common domains or checkpoints, for the strategies that have one.
@@ -83,7 +96,7 @@ class Axes:
         seed: Seeds of training and attack.
     """
 
-    pair: tuple[str, ...]
+    pair: tuple[PairSpec, ...]
     network: tuple[Component, ...]
     strategy: tuple[Component, ...]
     common: tuple[str, ...]
@@ -99,7 +112,6 @@ class Bench:
 
     Attributes:
         name: Name of the bench and of its results folder.
-        space: Space of pairs that do not name one, with settings.
         axes: The grid.
         data: Where data lie and how much is used.
         recipe: Recipe of trainings.
@@ -110,7 +122,6 @@ class Bench:
     """
 
     name: str
-    space: Component
     axes: Axes
     data: DataSettings = field(default_factory=DataSettings)
     recipe: Recipe = field(default_factory=Recipe)

@@ -83,6 +83,7 @@ class Worker:
                 parent = {name: value for name, value in parent.items() if name not in other}
             task.initialize(parent)
             with self._trainer([_Epochs(advance)], max_epochs=training.recipe.epochs, **self.options) as trainer:
+                task.check_processes(trainer.world_size)  # here: from a spawned process it would come as a long trace
                 trainer.fit(task, datamodule=data)
         accuracy = float(task.kept_accuracy)
         if math.isnan(accuracy):

@@ -11,8 +11,8 @@ class Square(Space):
     Args:
         side: Height and width in pixels.
         classes: ``shared``: the classes that source and target both have, by name, in the source's order; samples of
-            others are left out. ``own``: every domain keeps its own classes, and a model that is fine-tuned gets a new
-            classifier. ``auto``: shared where there are any, else own. Or names, separated by commas.
+            others are left out. ``own``: every domain keeps its own, B gets a new classifier. ``auto``: shared where
+            there are any, else own. Or names, separated by commas.
     """
 
     def __init__(self, side: int = 32, classes: str = "shared") -> None:
@@ -22,8 +22,8 @@ class Square(Space):
         self.classes = tuple(name.strip() for name in classes.split(","))
         if "" in self.classes or len(set(self.classes)) < len(self.classes):
             raise ConfigError(
-                f"setting 'classes' of space 'square' must be shared, own, auto, or different names separated by commas, "
-                f"got {classes!r}."
+                "setting 'classes' of space 'square' must be shared, own, auto, or different names separated by "
+                f"commas, got {classes!r}."
             )
 
     def pair_classes(self, source: Names, target: Names) -> Names:
