@@ -202,7 +202,7 @@ def _check_pair(parsed: argparse.Namespace, console: Console) -> int:
     from tl_robust.data.check import check_pair
     from tl_robust.data.pair import get_pair
 
-    settings, space = load_settings(parsed.overrides, _path(parsed.bench) if parsed.bench else None)
+    settings, space = load_settings(parsed.overrides, _path(parsed.bench) if parsed.bench else None, parsed.pair)
     pair = get_pair(parsed.pair, space, settings)(settings)
     sheet = check_pair(pair)
     table = Table(box=None, pad_edge=False, show_header=False)

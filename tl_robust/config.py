@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
@@ -74,8 +74,13 @@ def load(path: Path, overrides: Sequence[str] = ()) -> Config:
     return Config(_resolve(file), file.wandb, Path(file.results), _workers(file), OmegaConf.to_yaml(merged), settings)
 
 
-def load_settings(overrides: Sequence[str], path: Path | None = None) -> tuple[DataSettings, Component]:
+def load_settings(overrides: Sequence[str], path: Path | None, pair: str) -> tuple[DataSettings, Component]:
     """Data settings and space of a bench file, or of ``key=value`` overrides alone.
+
+    Args:
+        overrides: ``key=value`` each.
+        path: YAML file.
+        pair: The space is that of this pair where the file gives it one.
 
     Raises:
         ConfigError: As in :func:`load`.
@@ -85,7 +90,9 @@ def load_settings(overrides: Sequence[str], path: Path | None = None) -> tuple[D
     file = _object("overrides", _merge("overrides" if path is None else path.name, text, overrides))
     for folder in file.plugins if path else ():
         load_plugins(path.parent / folder)  # type: ignore[union-attr]
-    return _data(file), _component(SPACES, file.space, "space")
+    space = _component(SPACES, file.space, "space")
+    own = {spec.name: spec.space for spec in (_pair(entry, space) for entry in file.axes.pair)}
+    return _data(file), own.get(pair, space)
 
 
 def _text(path: Path) -> str:
@@ -104,15 +111,17 @@ def _merge(source: str, text: str, overrides: Sequence[str]) -> DictConfig:
         file = OmegaConf.create(text)
         for item in overrides:
             key, _, value = item.partition("=")
-            OmegaConf.update(file, key, OmegaConf.from_dotlist([f"value={value}"]).value)
+            OmegaConf.update(file, key, OmegaConf.from_dotlist([f"value={value}"]).value if value else "")
         schema = OmegaConf.structured(BenchFile)
         chosen = cast(DictConfig, OmegaConf.merge(schema, file))  # checks the file before the profile hides a typo
-        name = chosen.space if isinstance(chosen.space, str) else chosen.space.get("name", "")
+        name = chosen.space.get("name") if isinstance(chosen.space, DictConfig) else chosen.space
         return cast(DictConfig, OmegaConf.merge(schema, *_profile(chosen.profile, str(name)), file))
     except OmegaConfBaseException as error:
         raise ConfigError(f"{source}: {_sentence(error)}") from error
     except yaml.YAMLError as error:
         raise ConfigError(f"{source} is not valid YAML: {' '.join(str(error).split())}.") from error
+    except (TypeError, AssertionError) as error:  # all that OmegaConf says of these
+        raise ConfigError(f"{source}: a list or a value stands where keys with values are expected.") from error
 
 
 def _profile(name: str, space: str) -> list[DictConfig]:
@@ -162,34 +171,36 @@ def _resolve(file: BenchFile) -> Bench:
         return AttackSpec(ATTACKS.component(name, settings), eps)
 
     pairs = [_pair(entry, space) for entry in axes.pair]
-    checkpoints = {name: _checkpoint(name, entry, data) for name, entry in file.checkpoints.items()}
-    for pair in _filled(pairs, "axes.pair"):
+    spaces = {pair.space for pair in pairs}
+    networks = _filled([_network(entry, spaces) for entry in axes.network], "axes.network")
+    checkpoints = {
+        name: _checkpoint(name, entry, data, [p.space for p in pairs if p.name.startswith(f"{CHECKPOINT}{name}-")])
+        for name, entry in file.checkpoints.items()
+    }
+    for pair in pairs:
         if not pair.name.startswith(CHECKPOINT):
             get_pair(pair.name, pair.space, data)
     for view in axes.view:
         if view not in ("white", "black"):
             raise UnknownNameError("view", view, ("white", "black"))
-    for domain, changes in file.recipes.items():
+    recipes = {domain: check_settings(f"recipes.{domain}", Recipe, more) for domain, more in file.recipes.items()}
+    for domain, changes in recipes.items():
         get_domain(domain, data)
-        replace(file.recipe, **check_settings(f"recipes.{domain}", Recipe, changes))  # type: ignore[arg-type]
+        replace(file.recipe, **changes)  # type: ignore[arg-type]
     for domain in axes.common:
         if not domain.startswith(CHECKPOINT):
             get_domain(domain, data)
     for part in axes.target_images:
-        if not (0 < part <= 1 or part == int(part) > 1):
+        if not (0 < part <= 1 or (part > 1 and part.is_integer())):
             raise ConfigError(f"axes.target_images must hold shares in (0, 1] or whole numbers, got {part:g}.")
     return Bench(
         name=file.name,
         axes=Axes(
-            pair=_filled(pairs, "axes.pair"),
-            network=_filled(
-                [_network(entry, {pair.space for pair in pairs}) for entry in axes.network], "axes.network"
-            ),
-            strategy=_filled(
-                [_component(STRATEGIES, entry, "axes.strategy") for entry in axes.strategy], "axes.strategy"
-            ),
-            common=tuple(axes.common),
-            attack=tuple(attack(entry) for entry in _filled(axes.attack, "axes.attack")),
+            pair=_filled(pairs, "axes.pair", lambda pair: pair.name),  # tables do not show its space
+            network=networks,
+            strategy=_filled([_strategy(entry, networks, pairs[0].space) for entry in axes.strategy], "axes.strategy"),
+            common=_filled(axes.common, "axes.common") if axes.common else (),
+            attack=_filled([attack(entry) for entry in axes.attack], "axes.attack", lambda spec: str(spec.component)),
             view=_filled(axes.view, "axes.view"),  # type: ignore[arg-type]
             seed=_filled(axes.seed, "axes.seed"),
             target_images=_filled(axes.target_images, "axes.target_images"),
@@ -197,7 +208,7 @@ def _resolve(file: BenchFile) -> Bench:
         data=data,
         checkpoints=checkpoints,
         recipe=file.recipe,
-        recipes=file.recipes,
+        recipes=recipes,
         trainer=trainer_options(file.trainer),
         attack_batch=file.attack_batch,
     )
@@ -230,10 +241,10 @@ def parse_number(value: Any, where: str) -> float:
         raise ConfigError(f"{where} must hold numbers such as 0.03 or 8/255, got {value!r}.") from error
 
 
-def _filled(values: list[T], where: str) -> tuple[T, ...]:
+def _filled(values: list[T], where: str, shown: Callable[[T], str] = str) -> tuple[T, ...]:
     if not values:
         raise ConfigError(f"{where} is an empty list: expected at least one entry.")
-    seen = [str(value) for value in values]
+    seen = [shown(value) for value in values]
     twice = {value for value in seen if seen.count(value) > 1}
     if twice:
         raise ConfigError(f"{where} has {min(twice)} twice.")
@@ -255,10 +266,10 @@ def _component(registry: Registry[Any], entry: Any, where: str) -> Component:
 
 def _pair(entry: Any, space: Component) -> PairSpec:
     name, settings = _entry(entry, "axes.pair")
-    if own := settings.pop("space", None):
-        space = _component(SPACES, own, f"space of pair {name}")
-    if settings:
-        raise UnknownNameError(f"setting of pair {name}", min(settings), ["space"])
+    if "space" in settings:
+        space = _component(SPACES, settings.pop("space"), f"space of pair {name}")
+    for setting in settings:
+        raise UnknownNameError(f"setting of pair {name}", setting, ["space"])
     return PairSpec(name, space)
 
 
@@ -267,6 +278,15 @@ def _network(entry: Any, spaces: Iterable[Component], classes: int = 2, where: s
     for space in spaces:
         with torch.device("meta"):  # shows wrong settings before anything runs
             build(component, get_space(space).image_shape, classes)
+    return component
+
+
+def _strategy(entry: Any, networks: Iterable[Component], space: Component) -> Component:
+    component = _component(STRATEGIES, entry, "axes.strategy")
+    for network in networks if component.settings else ():  # shows wrong settings before anything runs
+        with torch.device("meta"):
+            built = build(network, get_space(space).image_shape, 2)
+            STRATEGIES[component.name](built, Recipe(), 2, **dict(component.settings))
     return component
 
 
@@ -283,7 +303,7 @@ def _data(file: BenchFile) -> DataSettings:
     return settings
 
 
-def _checkpoint(name: str, entry: Any, data: DataSettings) -> Checkpoint:
+def _checkpoint(name: str, entry: Any, data: DataSettings, spaces: Iterable[Component]) -> Checkpoint:
     where = f"checkpoints.{name}"
     origin, more = _declaration(where, entry, "FILE", {"network", "classes"})
     if not {"network", "classes"} <= more.keys():
@@ -291,12 +311,14 @@ def _checkpoint(name: str, entry: Any, data: DataSettings) -> Checkpoint:
     given = more["classes"]
     if isinstance(given, str) and given in SPACES:
         classes = get_space(SPACES.component(given)).classes
-    elif isinstance(given, int) and given > 1:
+    elif isinstance(given, int) and not isinstance(given, bool):
         classes = tuple(f"{name} {place}" for place in range(given))
     else:
         listed = _classes(given, f"{where}.classes")
         classes = class_file(data.folder / listed) if isinstance(listed, str) else listed
-    network = _network(more["network"], [], len(classes), f"{where}.network")
+    if len(classes) < 2:
+        raise ConfigError(f"{where}.classes must be 2 or more names, or their number, got {given!r}.")
+    network = _network(more["network"], spaces, len(classes), f"{where}.network")
     return Checkpoint(name, origin, network, classes, data.folder)
 
 
@@ -312,8 +334,10 @@ def _declaration(where: str, entry: Any, example: str, known: set[str]) -> tuple
 
 
 def _classes(given: Any, where: str) -> Names | str:
-    if isinstance(given, str):
+    if isinstance(given, str) and given:
         return given
-    if not isinstance(given, list | tuple) or any(isinstance(item, dict | list) for item in given):
-        raise ConfigError(f"{where} must be a list of names, or a text file with one a line, got {given!r}.")
+    if not isinstance(given, list | tuple) or any(isinstance(item, dict | list | bool) for item in given):
+        raise ConfigError(
+            f"{where} must be a list of names (yes, no, on, off in quotes), or a text file with one a line, got {given!r}."
+        )
     return tuple("" if item is None else str(item) for item in given)

@@ -62,6 +62,10 @@ class ImageSet:
         return content.hexdigest()
 
 
+def _are_epochs(given: object) -> bool:
+    return isinstance(given, tuple) and all(isinstance(epoch, int) and epoch >= 1 for epoch in given)
+
+
 @dataclass(frozen=True)
 class Recipe:
     """How one network is trained: stochastic gradient descent, as in the paper's public code.
@@ -97,7 +101,8 @@ class Recipe:
     select: str = "best"
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "lr_at", tuple(self.lr_at))  # YAML has lists
+        if isinstance(self.lr_at, list):  # as YAML has it
+            object.__setattr__(self, "lr_at", tuple(self.lr_at))
         for name, good, expected in (
             ("epochs", self.epochs >= 1, "at least 1"),
             ("batch_size", self.batch_size >= 2, "at least 2"),
@@ -106,7 +111,7 @@ class Recipe:
             ("weight_decay", self.weight_decay >= 0, "at least 0"),
             ("lr_factor", 0 < self.lr_factor <= 1, "in (0, 1]"),
             ("lr_every", self.lr_every >= 1, "at least 1"),
-            ("lr_at", all(isinstance(e, int) and e >= 1 for e in self.lr_at), "a list of epochs from 1 on"),
+            ("lr_at", _are_epochs(self.lr_at), "a list of epochs from 1 on"),
             ("val_share", 0 < self.val_share <= 0.5, "in (0, 0.5]"),
             ("select", self.select in ("best", "last", "test"), "best, last or test"),
         ):

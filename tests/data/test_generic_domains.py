@@ -129,14 +129,6 @@ def test_an_array_is_never_in_memory_as_a_whole(save: Callable[..., None], tmp_p
     assert peak < size / 5
 
 
-def test_parts_may_be_changed_and_share_nothing(tmp_path: Path) -> None:
-    write(tmp_path)
-    first, second = (next(Npz("x").checked("train", tmp_path)) for _ in range(2))
-    first.images.zero_()
-    first.labels.zero_()
-    assert same(second, made("train"))
-
-
 # names of classes
 
 
@@ -301,6 +293,11 @@ def test_declared_names_that_do_not_fit(classes: Names | str, says: str, tmp_pat
     domain = get_domain("pets", settings)
     assert domain.name == "pets"
     assert says in sentence(domain, tmp_path)
+
+
+def test_errors_name_the_files_of_the_user(tmp_path: Path) -> None:
+    assert "expected a/x_train.npz and a/x_test.npz;" in sentence(Npz("a/x"), tmp_path)
+    assert "expected a/x/{train,test}/CLASS/IMAGE;" in sentence(Folder("a/x"), tmp_path)
 
 
 @pytest.mark.parametrize("kind", ["npz", "folder"])

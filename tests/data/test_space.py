@@ -146,5 +146,6 @@ def test_every_space_declares_what_it_needs(name: str) -> None:
     channels, height, width = space.image_shape
     assert channels in (1, 3)
     assert 0 < space.inner <= min(height, width)
-    assert len(set(space.classes)) == len(space.classes) > 0
+    assert len(set(space.classes)) == len(space.classes)
+    assert space.classes or space.pair_classes(("cat", "dog"), ("dog", "cat")) == ("cat", "dog")
     assert space.VERSION >= 1

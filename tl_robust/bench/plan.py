@@ -102,11 +102,12 @@ def make_plan(bench: Bench) -> Plan:
     axes = bench.axes
     cells: list[PlannedCell] = []
     for pair in (_Pair.of(spec, bench) for spec in axes.pair):
-        for network, (strategy, common), share in product(
-            pair.networks(bench), _starts(bench, pair), axes.target_images
+        shares = [replace(pair.target, share=share) for share in axes.target_images]
+        targets = {len(target.images("train")): target for target in shares}  # a share and a number may be the same
+        for network, (strategy, common), (count, target) in product(
+            pair.networks(bench), _starts(bench, pair), targets.items()
         ):
             c = pair.root(common, bench, network) if common else None
-            target = replace(pair.target, share=share)
             settings = dict(strategy.settings)
             forests = {
                 seed: Forest(network, bench.recipe_of, seed, settings, bench.weight_options) for seed in axes.seed
@@ -127,7 +128,7 @@ def make_plan(bench: Bench) -> Plan:
                     norm=attack.build().norm,
                     view=view,
                     seed=seed,
-                    target_images=len(target.images("train")),
+                    target_images=count,
                 )
                 white = _judgment(b, b, attack) if "white" in axes.view else None
                 cells.append(PlannedCell(cell, a, b, _judgment(a if view == "black" else b, b, attack), white))

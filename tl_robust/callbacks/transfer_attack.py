@@ -28,9 +28,7 @@ class Surrogate(LightningModule):
     @property
     def classifier(self) -> nn.Module:
         """The network's last layer; its input is the features."""
-        last = self.network.classifier
-        assert isinstance(last, nn.Module)
-        return last
+        return self.network.get_submodule("classifier")
 
     def forward(self, images: Tensor) -> Tensor:
         """Images ``[N,C,H,W]`` in [0,1] to logits ``[N,classes]``."""

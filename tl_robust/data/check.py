@@ -87,7 +87,8 @@ def _side(data: DomainInSpace, recipe: Recipe) -> Iterator[tuple[str, bool, str]
 
 def _again(data: DomainInSpace, split: Split) -> str:
     """The fingerprint of a second decoding, beside the cache."""
-    if not data.settings.cache:
+    domain = get_domain(data.domain, data.settings)
+    if not data.settings.cache or not domain.paths(split, data.settings.folder):
         return load_mapped(data, split).fingerprint
     folder = Path(data.settings.cache).expanduser()
     folder.mkdir(parents=True, exist_ok=True)

@@ -152,11 +152,14 @@ def class_file(path: Path) -> Names:
     """Class names, one a line.
 
     Raises:
-        DataError: The file is missing.
+        DataError: The file is missing, or not UTF-8.
     """
     if not path.is_file():
-        raise DataError(f"the file of class names {path} is not there")
-    return tuple(line.strip() for line in path.read_text(encoding="utf-8").splitlines())
+        raise DataError(f"the file of class names {path} is not there.")
+    try:
+        return tuple(line.strip() for line in path.read_text(encoding="utf-8").splitlines())
+    except UnicodeDecodeError as error:
+        raise DataError(f"the file of class names {path} is not UTF-8.") from error
 
 
 def check_md5(path: Path, md5: str) -> None:
@@ -232,6 +235,12 @@ def get_domain(name: str, settings: DataSettings) -> Domain:
     declared = {item.name: item for item in settings.domains}
     if name in declared:
         item = declared[name]
+        kind = item.origin.partition(":")[0]
+        if not issubclass(DOMAINS[kind], GenericDomain):
+            raise ConfigError(
+                f"domain {name!r} cannot be declared from {item.origin!r}: {kind} has files and classes of its own; use "
+                f"{kind} in pairs."
+            )
         domain = _generic(item.origin, item.classes)
         domain.name = name
         return domain
@@ -247,6 +256,6 @@ def _generic(origin: str, classes: Names | str) -> Domain:
     domain = DOMAINS[kind]
     if issubclass(domain, GenericDomain):
         return domain(argument, classes)
-    if colon or classes:
+    if colon:
         raise ConfigError(f"domain {kind!r} has files and classes of its own: write {kind}, not {origin}.")
     return domain()

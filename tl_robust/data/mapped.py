@@ -50,7 +50,7 @@ class DomainInSpace:
             return _limited(replace(self, share=1.0), split)
         images = _limited(replace(self, share=1.0), split)
         wanted = round(self.share * len(images)) if self.share <= 1 else round(self.share)
-        if wanted > len(images):
+        if not 1 <= wanted <= len(images):
             raise DataError(f"target_images asks for {wanted}, but {self.domain} has {len(images)} training images.")
         return images if wanted == len(images) else _taken(self, split, wanted)
 
@@ -81,9 +81,9 @@ def load_mapped(data: DomainInSpace, split: Split) -> ImageSet:
     """
     domain, space, labels = get_domain(data.domain, data.settings), get_space(data.space), data.labels
     root = data.settings.folder
+    classes = domain.class_names(root, data.settings.download)
 
     def mapped() -> Iterator[ImageSet]:
-        classes = domain.class_names(root, data.settings.download)
         some = False
         for part in domain.checked(split, root, data.settings.download):
             found = space.map(part, classes, labels)
@@ -91,7 +91,8 @@ def load_mapped(data: DomainInSpace, split: Split) -> ImageSet:
             if found is not None:
                 yield found
         if not some:
-            raise DataError(f"{data.domain} has no {split} image of the classes {', '.join(labels)}.")
+            names = f"{', '.join(labels[:7])}{', ...' if len(labels) > 7 else ''}" or "that have a name: it has none"
+            raise DataError(f"{data.domain} has no {split} image of the classes {names}.")
 
     paths = domain.paths(split, root)
     if paths and data.settings.download and not all(path.is_file() for path in paths):
@@ -100,7 +101,8 @@ def load_mapped(data: DomainInSpace, split: Split) -> ImageSet:
     if not data.settings.cache or not paths or not all(path.exists() for path in paths):
         return _joined(list(mapped()))
     stats = [(str(path.resolve()), path.stat().st_size, path.stat().st_mtime_ns) for path in paths]
-    key = digest([data.domain, split, stats, asdict(data.space), labels, _code(domain), _code(space), _code(Space)])
+    codes = [_code(domain), _code(space), _code(Space)]
+    key = digest([data.domain, split, stats, asdict(data.space), classes, labels, codes])
     return cached(Path(data.settings.cache).expanduser(), key, mapped)
 
 

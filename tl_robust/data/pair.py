@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import ClassVar, Literal
 
 import torch
@@ -133,7 +134,7 @@ def split_pair(name: str, known: list[str]) -> tuple[str, str]:
 
     Args:
         name: The pair.
-        known: Names of domains; one with a colon is possible too.
+        known: Names of domains; a word with a colon after it is possible too.
 
     Raises:
         UnknownNameError: No dash, or no such domain.
@@ -143,9 +144,10 @@ def split_pair(name: str, known: list[str]) -> tuple[str, str]:
     cuts = [("-".join(words[:place]), "-".join(words[place:])) for place in range(1, len(words))]
     if not cuts:
         raise UnknownNameError("pair (a registered one, or source-target)", name, [*PAIRS.names(), *known])
-    possible = [cut for cut in cuts if all(":" in side or side in known for side in cut)]
+    good = {side for cut in cuts for side in cut if side in known or re.match(r"\w+:", side)}
+    possible = [cut for cut in cuts if good.issuperset(cut)]
     if not possible:
-        wrong = next(side for side in cuts[0] if not (":" in side or side in known))
+        wrong = next(side for side in cuts[0] if side not in good)
         raise UnknownNameError("domain", wrong, known)
     if possible[0][0] == possible[0][1]:
         raise ConfigError(f"pair {name!r} has the same domain twice: expected two different ones.")

@@ -41,20 +41,20 @@ def tables(rows: Mapping[str, Sequence[Row]], settings: Mapping[str, Mapping[str
         match = other.get(_place(row))
         if match is None or row.eps is None:
             continue
-        beyond = row.low > match.high or match.low > row.high
+        beyond = "yes" if row.low > match.high or match.low > row.high else "no"
         change = 100 * (row.value - match.value)
-        delta = "n/a" if math.isnan(change) else f"{change:+.1f}"
+        found = ("n/a", "n/a") if math.isnan(change) else (f"{change:+.1f}", beyond)
         place = names.group(row.cell), row.cell.view, names.strategy(row.cell), eps_text(row.eps)
-        table.add_row(*place, _percent(row), _percent(match), delta, "yes" if beyond else "no")
+        table.add_row(*place, _percent(row), _percent(match), *found)
     yield table
 
 
 def _place(row: Row) -> object:
-    return replace(row.cell, bench="", seed=-1), round((row.eps or 0) * 255 * 2)
+    return replace(row.cell, bench="", seed=-1), round(row.eps or 0, 9)
 
 
 def _percent(row: Row) -> str:
-    return f"{100 * row.value:.1f} [{100 * row.low:.1f}, {100 * row.high:.1f}]"
+    return "n/a" if math.isnan(row.value) else f"{100 * row.value:.1f} [{100 * row.low:.1f}, {100 * row.high:.1f}]"
 
 
 def _flat(item: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -86,6 +86,11 @@ class TransferTask(LightningModule):
         """
         return ()
 
+    @property
+    def classifier(self) -> nn.Module:
+        """The network's last layer; its input is the features."""
+        return self.network.get_submodule("classifier")
+
     def forward(self, images: Tensor) -> Tensor:
         """Images ``[N,C,H,W]`` in [0,1] to logits ``[N,classes]``."""
         logits: Tensor = self.network(images)

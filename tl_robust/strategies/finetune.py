@@ -74,7 +74,7 @@ class FineTune(TransferTask):
             classifier_names(network)  # an error where the network does not say what its last layer is
         self.mode = mode
         self.blocks = blocks
-        self.classifier = classifier
+        self.start = classifier
         self.has_parent = False
 
     @staticmethod
@@ -87,7 +87,7 @@ class FineTune(TransferTask):
         """Copy what fits from the parent."""
         self.has_parent = parent is not None
         if parent is not None:
-            fresh = classifier_names(self.network) if self.classifier == "fresh" else ()
+            fresh = classifier_names(self.network) if self.start == "fresh" else ()
             copy_fitting({name: value for name, value in parent.items() if name not in fresh}, self.network)
 
     def frozen(self, epoch: int) -> Iterable[nn.Module]:
@@ -96,7 +96,7 @@ class FineTune(TransferTask):
             return ()
         modules = set(self.network.modules())
         if self.mode == "probe" or (self.mode == "probe_full" and 2 * epoch < self.recipe.epochs):
-            return modules - set(self.network.get_submodule("classifier").modules())
+            return modules - set(self.classifier.modules())
         blocks = blocks_of(self.network)[: self.blocks] if self.blocks else []
         frozen = {module for block in blocks for module in block.modules()}
         if self.mode == "frozen_bn":

@@ -59,7 +59,7 @@ class Npz(GenericDomain):
             for some in labels.split(max(1, CHUNK // bytes_each)):
                 pixels = np.frombuffer(_exactly(stream, len(some) * bytes_each), np.uint8).reshape(-1, *axes[1:])
                 planes = pixels.transpose(0, 3, 1, 2) if last else pixels
-                yield ImageSet(torch.from_numpy(np.array(planes, order="C")), some.clone())
+                yield ImageSet(torch.from_numpy(np.array(planes, order="C")), some)
 
     def paths(self, split: Split, root: Path) -> list[Path]:
         """See :meth:`Domain.paths`; with the files that name the classes."""

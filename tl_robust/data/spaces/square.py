@@ -19,8 +19,10 @@ class Square(Space):
         if not 8 <= side <= 1024:
             raise ConfigError(f"setting 'side' of space 'square' must be 8 to 1024 pixels, got {side}.")
         self.image_shape, self.inner = (3, side, side), side
-        self.classes = tuple(name.strip() for name in classes.split(","))
-        if "" in self.classes or len(set(self.classes)) < len(self.classes):
+        names = tuple(name.strip() for name in classes.split(","))
+        self.rule = names[0] if names in (("shared",), ("own",), ("auto",)) else ""
+        self.classes = () if self.rule else names
+        if "" in names or len(set(names)) < len(names):
             raise ConfigError(
                 "setting 'classes' of space 'square' must be shared, own, auto, or different names separated by "
                 f"commas, got {classes!r}."
@@ -28,12 +30,10 @@ class Square(Space):
 
     def pair_classes(self, source: Names, target: Names) -> Names:
         """See :meth:`Space.pair_classes`."""
-        if self.classes == ("own",):
-            return ()
-        if self.classes not in (("shared",), ("auto",)):
+        if self.rule not in ("shared", "auto"):
             return self.classes
         shared = tuple(name for name in source if name and name in target)
-        if not shared and self.classes == ("shared",):
+        if not shared and self.rule == "shared":
             raise ConfigError(
                 f"source and target share no class (source: {_some(source)}; target: {_some(target)}): give both the "
                 "same names under domains:, or use {name: square, classes: own}."
