@@ -338,6 +338,6 @@ def _classes(given: Any, where: str) -> Names | str:
         return given
     if not isinstance(given, list | tuple) or any(isinstance(item, dict | list | bool) for item in given):
         raise ConfigError(
-            f"{where} must be a list of names (yes, no, on, off in quotes), or a text file with one a line, got {given!r}."
+            f"{where} must be a list of names (yes, no, on, off in quotes) or a text file (one a line), got {given!r}."
         )
     return tuple("" if item is None else str(item) for item in given)

@@ -35,21 +35,30 @@ def by_feature(model: Model, images: Tensor, labels: Tensor | None) -> Loss:
     if not isinstance(last, nn.Module):
         raise ConfigError(
             "objective 'feature' needs a surrogate with a module 'classifier', its last layer, whose input is the "
-            f"features; {type(model).__name__} has none: use objective 'label' or 'prediction'."
+            f"features; {_name(model)} has none: use objective 'label' or 'prediction'."
         )
-    seen: list[Tensor] = []
 
     def features(x: Tensor) -> Tensor:
-        handle = last.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0]))
+        seen: list[Tensor] = []
+        handle = last.register_forward_pre_hook(lambda module, inputs: seen.extend(inputs[:1]))
         try:
             model(x)
         finally:
             handle.remove()
-        return seen.pop().flatten(1)
+        if not seen:
+            raise ConfigError(
+                f"objective 'feature' saw no features: {_name(model)} never calls its module 'classifier' with them "
+                "in a forward pass; use objective 'label' or 'prediction'."
+            )
+        return seen[-1].flatten(1)
 
     with torch.no_grad():
         clean = features(images)
     return lambda x: (features(x) - clean).square().sum()
+
+
+def _name(model: Model) -> str:
+    return type(getattr(model, "network", model)).__name__  # the bench wraps a network for the Trainer
 
 
 def _cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:

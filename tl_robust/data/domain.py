@@ -238,8 +238,8 @@ def get_domain(name: str, settings: DataSettings) -> Domain:
         kind = item.origin.partition(":")[0]
         if not issubclass(DOMAINS[kind], GenericDomain):
             raise ConfigError(
-                f"domain {name!r} cannot be declared from {item.origin!r}: {kind} has files and classes of its own; use "
-                f"{kind} in pairs."
+                f"domain {name!r} cannot be declared from {item.origin!r}: {kind} has files and classes of its own, "
+                f"so write {kind} in pairs."
             )
         domain = _generic(item.origin, item.classes)
         domain.name = name
