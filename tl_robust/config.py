@@ -170,6 +170,10 @@ def _resolve(file: BenchFile) -> Bench:
         eps = sizes(settings.pop("eps"), "eps in axes.attack") if "eps" in settings else sizes(file.eps, "eps")
         return AttackSpec(ATTACKS.component(name, settings), eps)
 
+    for name in ("common", "view", "seed", "target_images"):  # OmegaConf lets lists in lists pass
+        for item in getattr(axes, name):
+            if isinstance(item, list | dict):
+                raise ConfigError(f"axes.{name} must hold names or numbers, got {item!r}.")
     pairs = [_pair(entry, space) for entry in axes.pair]
     spaces = {pair.space for pair in pairs}
     networks = _filled([_network(entry, spaces) for entry in axes.network], "axes.network")
@@ -237,7 +241,7 @@ def parse_number(value: Any, where: str) -> float:
         if isinstance(value, bool):
             raise ValueError
         return float(Fraction(value)) if isinstance(value, str) else float(value)
-    except (ValueError, TypeError, ZeroDivisionError) as error:
+    except (ValueError, TypeError, ArithmeticError) as error:
         raise ConfigError(f"{where} must hold numbers such as 0.03 or 8/255, got {value!r}.") from error
 
 

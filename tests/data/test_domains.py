@@ -78,6 +78,27 @@ def test_pixels_and_labels_are_those_in_the_files(
     assert torch.equal(found.labels, expected.labels)
 
 
+@pytest.mark.parametrize("split", ["train", "test"])
+@pytest.mark.parametrize(("domain", "write"), [(Mnist, write_mnist), (Usps, write_usps)])
+def test_paths_are_the_files_that_are_read(
+    domain: type[Domain], write: Callable[[Path], None], split: Split, tmp_path: Path
+) -> None:
+    root = tmp_path / "data"
+    write(root)
+    paths = domain().paths(split, root)
+    assert len(paths) == {Mnist: 2, Usps: 1}[domain]
+    for path in paths:
+        content = path.read_bytes()
+        path.unlink()
+        with pytest.raises(DataError, match="not found"):
+            domain().load(split, root)
+        path.write_bytes(content)
+    for path in {path for path in root.rglob("*") if path.is_file()} - set(paths):
+        if domain is Usps:  # torchvision looks for all files of MNIST
+            path.unlink()
+    assert domain().load(split, root).fingerprint
+
+
 Change = Callable[[Path], Any]
 
 

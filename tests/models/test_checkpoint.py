@@ -23,7 +23,7 @@ from torchvision.models._api import WeightsEnum
 from tl_robust.errors import DataError
 from tl_robust.models import NETWORKS, build
 from tl_robust.models.checkpoint import checkpoint_digest, load_checkpoint
-from tl_robust.registry import Scalar
+from tl_robust.registry import Component, Scalar
 from tl_robust.seeding import generator
 
 State = dict[str, Tensor]
@@ -625,3 +625,9 @@ def test_another_number_of_classes_of_a_public_file(real_data: Path) -> None:
         "file [1000], network [10]): check the network and its settings, or the number of classes."
     )
     refused("weights/squeezenet1_0_imagenet.npz", real_data, network, sentence)
+
+
+def test_weights_that_expect_another_normalization_are_refused(tmp_path: Path) -> None:
+    network = build(Component("torchvision_backbone", 1, (("arch", "efficientnet_v2_l"),)), (3, 32, 32), 1000)
+    with pytest.raises(DataError, match=r"expect images normalized with mean \[0\.5, 0\.5, 0\.5\], but the network has"):
+        load_checkpoint("EfficientNet_V2_L_Weights.IMAGENET1K_V1", tmp_path, network)

@@ -13,7 +13,7 @@ from typing import Any
 
 from tl_robust.bench.spec import Checkpoint
 from tl_robust.data.mapped import DomainInSpace
-from tl_robust.data.space import Names
+from tl_robust.data.space import Names, get_space
 from tl_robust.errors import ConfigError
 from tl_robust.models.checkpoint import checkpoint_digest
 from tl_robust.registry import Component, Scalar
@@ -66,6 +66,7 @@ class Public:
             "kind": "checkpoint",
             "content": checkpoint_digest(self.checkpoint.where, self.checkpoint.root),
             "network": asdict(self.network),
+            "image_shape": list(get_space(self.space).image_shape),
             "labels": len(self.labels),
         }
 

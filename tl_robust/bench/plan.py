@@ -55,7 +55,7 @@ class Plan:
 
     @cached_property
     def trainings(self) -> tuple[Model, ...]:
-        """Unique trainings and checkpoints, parents first."""
+        """Unique checkpoints, so that one that does not fit is told at once, and trainings, parents first."""
         found: dict[str, Model] = {}
 
         def add(training: Model) -> None:
@@ -66,7 +66,7 @@ class Plan:
         for cell in self.cells:
             add(cell.surrogate)
             add(cell.victim)
-        return tuple(found.values())
+        return tuple(sorted(found.values(), key=lambda model: isinstance(model, Training)))
 
     @cached_property
     def groups(self) -> tuple[tuple[CraftGroup, tuple[Judgment, ...]], ...]:
@@ -96,7 +96,8 @@ def make_plan(bench: Bench) -> Plan:
     """Expand the axes of a bench.
 
     Raises:
-        ConfigError: A strategy needs a common domain and none is left for a pair, or a checkpoint does not fit.
+        ConfigError: A strategy needs a common domain and none is left for a pair, a checkpoint does not fit, or two
+            cells would have one name.
         DataError: A domain cannot be read, or has too few images.
     """
     axes = bench.axes
@@ -132,11 +133,23 @@ def make_plan(bench: Bench) -> Plan:
                 )
                 white = _judgment(b, b, attack) if "white" in axes.view else None
                 cells.append(PlannedCell(cell, a, b, _judgment(a if view == "black" else b, b, attack), white))
-    plan = Plan(tuple(cells))
+    plan = Plan(_unique(cells))
     trained = [model for model in plan.trainings if isinstance(model, Training) and model.recipe.select != "test"]
     for data, share in {(training.data, training.recipe.val_share) for training in trained}:
         split_validation(data.images("train"), share)  # says before anything runs that a set is too small
     return plan
+
+
+def _unique(cells: list[PlannedCell]) -> tuple[PlannedCell, ...]:
+    """Each cell once: ``axes.common`` may name a domain twice."""
+    found: dict[Cell, PlannedCell] = {}
+    for planned in cells:
+        if found.setdefault(planned.cell, planned).key != planned.key:
+            raise ConfigError(
+                f"two different cells would have one name in table.csv ({planned.cell}): entries of axes.pair that "
+                "differ in space alone, or of axes.attack that differ in eps alone, need a bench each."
+            )
+    return tuple(found.values())
 
 
 def _judgment(surrogate: Model, victim: Training, attack: AttackSpec) -> Judgment:

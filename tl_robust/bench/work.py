@@ -26,10 +26,10 @@ from tl_robust.callbacks import Surrogate, TransferAttack
 from tl_robust.data.batches import Batches
 from tl_robust.data.pair import DomainModule
 from tl_robust.data.space import get_space
-from tl_robust.errors import ConfigError
+from tl_robust.errors import ConfigError, DataError
 from tl_robust.models import build
 from tl_robust.models.base import classifier_names
-from tl_robust.models.checkpoint import load_checkpoint
+from tl_robust.models.checkpoint import checkpoint_digest, load_checkpoint
 from tl_robust.registry import Scalar
 from tl_robust.seeding import derive
 from tl_robust.strategies import STRATEGIES
@@ -70,7 +70,12 @@ class Worker:
         start = time.perf_counter()
         if isinstance(training, Public):
             source = training.checkpoint
-            state = load_checkpoint(source.where, source.root, _network(training))
+            with torch.device("meta"):  # names and shapes alone, and no random draw
+                network = _network(training)
+            state = load_checkpoint(source.where, source.root, network)
+            if checkpoint_digest(source.where, source.root) != training.spec["content"]:
+                raise DataError(f"{training} changed while the bench ran: run the bench again.")
+            advance(training.effort)
             return state, self._made(torch.device("cpu"), start)
         data = DomainModule(training.data, training.recipe, derive("order", training.key))
         with _seeded(derive("weights", training.key)):

@@ -84,7 +84,7 @@ def _resize(images: Tensor, side: list[int]) -> Tensor:
 
 def labels_of(own: Names, shared: Names) -> Names:
     """The labels of a domain: the pair's classes if it has any of them, else its own (an empty name is no class)."""
-    return shared if set(own) & set(shared) else tuple(dict.fromkeys(name for name in own if name))
+    return shared if set(own) & set(shared) - {""} else tuple(dict.fromkeys(name for name in own if name))
 
 
 SPACES: Registry[type[Space]] = Registry("space", "tl_robust.data.spaces")

@@ -28,6 +28,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from tl_robust.errors import DataError
+from tl_robust.models.base import Normalize
 
 PREFIXES = ("", "module.", "model.", "network.", "backbone.")
 NESTED = ("state_dict", "model_state_dict", "model", "net")  # entries of a training's checkpoint that hold the weights
@@ -57,6 +58,8 @@ def load_checkpoint(
         DataError: The file is missing, damaged or of another kind, does not fit the network exactly, or holds values
             that are not finite.
     """
+    if _is_name(where):
+        _check_normalization(where, network)
     given, own = _read(where, root), network.state_dict()
     aliases = getattr(network, "ALIASES", {})
     places = _places(list(given), own, [{}, aliases] if rename is None else [rename])
@@ -221,6 +224,20 @@ def _fetched(name: str) -> dict[str, Tensor]:
         else:
             what, todo = "they cannot be downloaded", f"check the network, or put {url} into {cached.parent} by hand"
         raise DataError(f"torchvision weights {name!r}: {what} ({_cause(error)}); {todo}.") from error
+
+
+def _check_normalization(name: str, network: nn.Module) -> None:
+    """torchvision's weights say which mean and spread they expect; the network must normalize with the same."""
+    expected, layer = getattr(_weights(name), "transforms", None), getattr(network, "normalize", None)
+    if expected is None or not isinstance(layer, Normalize) or layer.mean.is_meta:
+        return
+    for what, wanted in (("mean", expected().mean), ("std", expected().std)):
+        found = getattr(layer, what).flatten().tolist()
+        if any(abs(one - other) > 1e-4 for one, other in zip(found, wanted, strict=True)):
+            raise DataError(
+                f"torchvision weights {name!r} expect images normalized with {what} {list(wanted)}, but the network "
+                f"has {[round(value, 4) for value in found]}: use other weights of this network."
+            )
 
 
 def _sha256(path: Path) -> str:

@@ -186,10 +186,13 @@ def clean(results: Sequence[Result], names: Names) -> list[Block]:
             view: list({cell.cell.seed: cell for cell in cells if cell.cell.view == view}.values()) for view in VIEWS
         }
         victim = accuracy(seeds["black"] or seeds["white"], "clean_b")
-        body.append((pair, label, victim, accuracy(seeds["black"], "clean_a") if seeds["black"] else "-"))
+        same = [result for result in seeds["black"] if bool(result.outcome.same_labels.all())]
+        source = accuracy(same, "clean_a") if same else "n/a" if seeds["black"] else "-"
+        body.append((pair, label, victim, source))
     head = ("pair", "strategy", "victim B", "source model A")
     title = "Clean accuracy on the target's test images, [95 % interval]"
-    return [Table(title, head, body, names=2, brief=True)] if body else []
+    note = [Text("n/a: the source model has other classes than the target; examples are crafted to change its answer.")]
+    return [*note * any(row[3] == "n/a" for row in body), Table(title, head, body, 2, brief=True)] if body else []
 
 
 def _unharmed(outcome: Outcome, model: str) -> Outcome:

@@ -30,8 +30,6 @@ class SynDigits(Domain):
     def parts(self, split: Split, root: Path, download: bool) -> Iterator[ImageSet]:
         """See :meth:`Domain.parts`."""
         (path,) = self.paths(split, root)
-        if not path.is_file():
-            raise FileNotFoundError(path)
         yield from read_mat(path)
 
     def paths(self, split: Split, root: Path) -> list[Path]:
