@@ -313,8 +313,11 @@ def test_recipes_of_domains_are_checked_and_typed() -> None:
         ("lr_at: [a]", "recipe.lr_at must be a list of epochs from 1 on, got ('a',)."),
         ("lr: fast", "setting 'lr' of recipes.mnist must be float, got 'fast'"),
         ("select: worst", "recipe.select must be best, last or test, got 'worst'."),
+        ("augment: flip", "unknown augmentation 'flip'"),
+        ("nesterov: true, momentum: 0", "recipe.momentum must be above 0 with nesterov, got 0.0."),
     ):
         assert says in refused(more=f"recipes: {{mnist: {{{change}}}}}")
+    assert "unknown augmentation 'crop_flp'; did you mean 'crop_flip'?" in refused("recipe.augment=crop_flp")
 
 
 # declared domains

@@ -20,6 +20,7 @@ from tl_robust.attacks.norms import pixel_eps
 from tl_robust.bench.options import trainer_options
 from tl_robust.bench.plan import CHECKPOINT
 from tl_robust.bench.spec import AttackSpec, Axes, Bench, Checkpoint, PairSpec
+from tl_robust.data.augment import augmentation
 from tl_robust.data.domain import DOMAINS, DataSettings, Declared, class_file, get_domain
 from tl_robust.data.pair import get_pair
 from tl_robust.data.space import SPACES, Names, get_space
@@ -188,9 +189,10 @@ def _resolve(file: BenchFile) -> Bench:
         if view not in ("white", "black"):
             raise UnknownNameError("view", view, ("white", "black"))
     recipes = {domain: check_settings(f"recipes.{domain}", Recipe, more) for domain, more in file.recipes.items()}
-    for domain, changes in recipes.items():
+    for domain in recipes:
         get_domain(domain, data)
-        replace(file.recipe, **changes)  # type: ignore[arg-type]
+    for recipe in (file.recipe, *(replace(file.recipe, **more) for more in recipes.values())):  # type: ignore[arg-type]
+        augmentation(recipe.augment)
     for domain in axes.common:
         if not domain.startswith(CHECKPOINT):
             get_domain(domain, data)

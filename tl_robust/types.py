@@ -108,6 +108,7 @@ class Recipe:
             ("batch_size", self.batch_size >= 2, "at least 2"),
             ("lr", self.lr > 0, "above 0"),
             ("momentum", 0 <= self.momentum < 1, "in [0, 1)"),
+            ("momentum", self.momentum > 0 or not self.nesterov, "above 0 with nesterov"),
             ("weight_decay", self.weight_decay >= 0, "at least 0"),
             ("lr_factor", 0 < self.lr_factor <= 1, "in (0, 1]"),
             ("lr_every", self.lr_every >= 1, "at least 1"),

@@ -1,16 +1,19 @@
 """Pairs, limits, the validation split, batches and the sheet."""
 
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from lightning import LightningModule, Trainer
 from torch import Tensor
 
+from tl_robust.cli import main
 from tl_robust.data.check import Line, check_pair
-from tl_robust.data.domain import DataSettings
+from tl_robust.data.domain import DOMAINS, DataSettings, Declared
 from tl_robust.data.mapped import DomainInSpace, split_validation
-from tl_robust.data.pair import PAIRS, DomainModule, DomainPair, get_pair
+from tl_robust.data.pair import PAIRS, DomainModule, DomainPair, get_pair, split_pair
 from tl_robust.data.space import SPACES
 from tl_robust.errors import ConfigError, DataError, UnknownNameError
 from tl_robust.registry import load_plugins
@@ -83,6 +86,103 @@ def test_an_unknown_name_shows_the_closest(name: str, says: str) -> None:
 def test_a_domain_is_no_pair_with_itself() -> None:
     with pytest.raises(ConfigError, match=r"^pair 'usps-usps' has the same domain twice"):
         get_pair("usps-usps", "digits")
+
+
+KNOWN = ["mnist", "usps", "npz", "folder", "rendered_syn", "photos", "checkpoint:net", "checkpoint:my-net"]
+
+
+@pytest.mark.parametrize(
+    ("name", "parts"),
+    [
+        ("mnist-usps", ("mnist", "usps")),
+        ("npz:a-npz:b", ("npz:a", "npz:b")),
+        ("npz:a-b-npz:c", ("npz:a-b", "npz:c")),
+        ("npz:a-npz:b-c", ("npz:a", "npz:b-c")),
+        ("npz:a-b-c-folder:d-e/f-g", ("npz:a-b-c", "folder:d-e/f-g")),
+        ("npz:a-b-mnist", ("npz:a-b", "mnist")),
+        ("mnist-npz:a-b", ("mnist", "npz:a-b")),
+        ("npz:a-mnist-usps", ("npz:a-mnist", "usps")),
+        ("npz:usps-mnist-npz:c", ("npz:usps-mnist", "npz:c")),
+        ("npz:-x-npz:c", ("npz:-x", "npz:c")),
+        ("npz:a:b-npz:c", ("npz:a:b", "npz:c")),
+        ("photos-folder:photos", ("photos", "folder:photos")),
+        ("checkpoint:net-mnist", ("checkpoint:net", "mnist")),
+        ("checkpoint:my-net-npz:a-b", ("checkpoint:my-net", "npz:a-b")),
+        ("checkpoint:other-mnist", ("checkpoint:other", "mnist")),
+        ("nzp:a-npz:b", ("nzp:a", "npz:b")),
+    ],
+)
+def test_source_and_target_may_have_dashes_and_colons(name: str, parts: tuple[str, str]) -> None:
+    assert split_pair(name, KNOWN) == parts
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("npz:a", r"unknown pair \(a registered one, or source-target\) 'npz:a'"),
+        ("npz:a-b", "unknown domain 'b'"),
+        ("a-npz:b", "unknown domain 'a'"),
+        ("npz:a-", "unknown domain ''"),
+        ("-npz:a", "unknown domain ''"),
+        (":a-npz:b", "unknown domain ':a'"),
+        ("photo-mnist", "unknown domain 'photo'; did you mean 'photos'"),
+        ("npz:a-npz:a", "pair 'npz:a-npz:a' has the same domain twice"),
+        ("npz:a-b-npz:a-b", "pair 'npz:a-b-npz:a-b' has the same domain twice"),
+    ],
+)
+def test_what_cannot_be_a_source_and_a_target(name: str, says: str) -> None:
+    with pytest.raises(ConfigError, match=f"^{says}"):
+        split_pair(name, KNOWN)
+
+
+def test_declared_and_generic_domains_are_pairs() -> None:
+    settings = DataSettings(domains=(Declared("photos", "npz:x", ("cat", "dog")),))
+    pair = get_pair("photos-npz:a-b", "digits", settings)
+    assert (pair.source, pair.target) == ("photos", "npz:a-b")
+    assert get_pair("npz:a-b-npz:c", "digits").source == "npz:a-b"
+    with pytest.raises(UnknownNameError, match="unknown domain 'photos'"):
+        get_pair("photos-npz:a-b", "digits")
+    with pytest.raises(UnknownNameError, match=r"unknown domain 'photo'; did you mean 'photos'\?"):
+        get_pair("mnist-photo", "digits", settings)
+    with pytest.raises(UnknownNameError, match=r"unknown domain 'nzp'; did you mean 'npz'\?"):
+        get_pair("nzp:a-npz:b", "digits")
+    with pytest.raises(ConfigError, match="domain 'mnist' has files and classes of its own: write mnist, not mnist:a"):
+        get_pair("mnist:a-npz:b", "digits")
+    assert "photos" not in DOMAINS
+
+
+def save(name: str, classes: int = 3, count: int = 60, top: int = 256, **more: Any) -> None:
+    """Files of a domain ``npz:NAME`` in ``data``."""
+    Path("data").mkdir(exist_ok=True)
+    for split in ("train", "test"):
+        pixels = torch.randint(0, top, (count, 8, 8, 3), generator=generator("save", name, split), dtype=torch.uint8)
+        np.savez(f"data/{name}_{split}.npz", images=pixels.numpy(), labels=np.arange(count) % classes, **more)
+
+
+def test_a_pair_has_a_space_with_settings_and_the_classes_of_both() -> None:
+    save("x", 3)
+    save("y", 4)
+    space = SPACES.component("square", {"side": 16})
+    declared = (
+        Declared("photos", "npz:x", ("cat", "dog", "fox")),
+        Declared("scans", "npz:y", ("emu", "fox", "", "cat")),
+        Declared("others", "npz:x", ("ape", "cow", "elk")),
+    )
+    pair = get_pair("photos-scans", space, DataSettings(cache="", domains=declared))(
+        DataSettings(cache="", domains=declared), Recipe(val_share=0.2)
+    )
+    assert pair.space == pair.component() == space
+    assert pair.classes() == ("cat", "fox"), "in the source's order"
+    source, target = pair.side("source"), pair.side("target")
+    assert (source.labels, target.labels) == (("cat", "fox"), ("cat", "fox"))
+    assert source.images("train").labels.bincount().tolist() == [20, 20]
+    assert target.images("train").labels.bincount().tolist() == [15, 15]
+    assert target.images("test").images.shape == (30, 3, 16, 16)
+    assert pair.in_space("others").labels == ("ape", "cow", "elk"), "shares no class: its own"
+    assert pair.data == target
+    images, labels, _ = next(iter(pair.test_dataloader()))
+    assert images.shape[1:] == (3, 16, 16)
+    assert set(labels.tolist()) == {0, 1}
 
 
 # limits
@@ -280,3 +380,129 @@ def test_the_sheet_finds_one_image_that_is_in_both_splits(tmp_path: Path) -> Non
     (line,) = bad_lines(tmp_path, shared=3)
     assert line.check in ("target made_bad: train and test disjoint", "target made_bad: validation and test disjoint")
     assert line.found == "1 images in both, by content"
+
+
+def test_reading_again_needs_no_cache_where_nothing_is_kept(tmp_path: Path) -> None:
+    Path("results").mkdir()
+    Path("results/cache").touch()  # a file: no folder can be made
+    assert bad_lines(tmp_path) == []
+
+
+DECLARED = """
+name: declared
+space: {name: square, side: 8}
+domains:
+  photos: {from: "npz:x", classes: [cat, dog, fox]}
+  scans: {from: "npz:y", classes: [fox, cat, emu]}
+  others: {from: "npz:y", classes: [ape, cow, elk]}
+axes:
+  pair: [photos-scans, {name: photos-others, space: {name: square, side: 16, classes: own}}]
+  strategy: [scratch]
+"""
+
+
+def sheet(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, dict[str, tuple[str, str]], str]:
+    """Exit code, check to (ok or FAILED, finding), and what went to stderr."""
+    Path("declared.yaml").write_text(DECLARED)
+    code = main(["check-pair", *arguments])
+    said = capsys.readouterr()
+    found = {}
+    for line in said.out.splitlines():
+        if line.startswith(" "):  # a long finding goes on
+            continue
+        result, _, rest = line.partition(" ")
+        check, *finding = (part.strip() for part in rest.strip().split("  ") if part.strip())
+        found[check] = (result, " ".join(finding))
+    return code, found, said.err
+
+
+def test_check_pair_of_declared_domains(capsys: pytest.CaptureFixture[str]) -> None:
+    save("x")
+    save("y")
+    code, found, error = sheet(capsys, "photos-scans", "--bench", "declared.yaml")
+    assert (code, error) == (0, "")
+    assert {result for result, _ in found.values()} == {"ok"}
+    assert found["source photos: class names"][1] == "2 of its 3 classes are used, matched by name: cat, fox"
+    assert found["target scans: sizes"][1] == "40 train, 40 test"
+    assert found["target scans: test images"][1].startswith("uint8 [3, 8, 8] of [3, 8, 8]")
+    assert found["labels of source and target"][1] == "the same 2 labels in the same order"
+    assert len(list(Path("results/cache").glob("[0-9a-f]*"))) == 4, "the second reading leaves nothing"
+    assert not list(Path("results/cache").glob(".check-*"))
+    code, found, _ = sheet(capsys, "photos-scans", "--bench", "declared.yaml", "data.train_limit=30", "space.side=9")
+    assert code == 0
+    assert found["target scans: sizes"][1] == "30 train, 40 test"
+    assert found["target scans: test images"][1].startswith("uint8 [3, 9, 9]")
+
+
+def test_check_pair_takes_the_space_that_the_bench_gives_the_pair(capsys: pytest.CaptureFixture[str]) -> None:
+    save("x")
+    save("y")
+    code, found, _ = sheet(capsys, "photos-others", "--bench", "declared.yaml")
+    assert code == 0
+    assert found["target others: test images"][1].startswith("uint8 [3, 16, 16]")
+    assert found["labels of source and target"][1].startswith("3 and 3 labels: B gets a new classifier")
+
+
+def test_check_pair_finds_what_is_wrong_with_a_declared_domain(capsys: pytest.CaptureFixture[str]) -> None:
+    save("x")
+    save("y", top=90)
+    for split in ("train", "test"):
+        with np.load(f"data/y_{split}.npz") as arrays:
+            images, labels = arrays["images"], arrays["labels"]
+        images[4] = 7  # an image of cat that is in both splits
+        np.savez(f"data/y_{split}.npz", images=images, labels=labels if split == "train" else np.zeros(60, int))
+    code, found, error = sheet(capsys, "photos-scans", "--bench", "declared.yaml")
+    assert (code, error) == (1, "")
+    assert {check for check, (result, _) in found.items() if result != "ok"} == {
+        *("target scans: train images", "target scans: test images", "target scans: classes in both splits"),
+        "target scans: train and test disjoint",
+    }
+    assert found["target scans: classes in both splits"] == ("FAILED", "in one split alone: cat")
+
+
+def test_check_pair_finds_a_test_split_that_is_the_training_split(capsys: pytest.CaptureFixture[str]) -> None:
+    save("x")
+    save("y")
+    Path("data/y_test.npz").write_bytes(Path("data/y_train.npz").read_bytes())
+    code, found, _ = sheet(capsys, "photos-scans", "--bench", "declared.yaml")
+    assert code == 1
+    shared = [found[f"target scans: {part} and test disjoint"] for part in ("train", "validation")]
+    assert [result for result, _ in shared] == ["FAILED", "FAILED"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["photos-scans"], "unknown domain 'photos'"),
+        (["photo-scans", "--bench", "declared.yaml"], "unknown domain 'photo'; did you mean 'photos'?"),
+        (["photos-scans", "--bench", "nowhere.yaml"], "cannot read the bench file nowhere.yaml"),
+        (["photos-scans", "--bench", "declard"], "unknown bench"),
+        (
+            ["photos-others", "--bench", "declared.yaml", "axes.pair=[]"],
+            "source and target share no class (source: cat",
+        ),
+        (
+            ["photos-scans", "--bench", "declared.yaml", "data.root=nowhere"],
+            "photos not found in nowhere: expected x_train.npz",
+        ),
+        (["photos-scans", "--bench", "declared.yaml", "domains.scans.from=npz:z"], "scans not found in data"),
+        (
+            ["photos-scans", "--bench", "declared.yaml", "domains.scans.classes=no.txt"],
+            "names data/no.txt is not there",
+        ),
+        (["photos-scans", "--bench", "declared.yaml", "domains.scans.clases=[a]"], "did you mean 'classes'?"),
+        (["photos-scans", "--bench", "declared.yaml", "space.side=4"], "must be 8 to 1024 pixels, got 4"),
+        (["photos-scans", "--bench", "declared.yaml", "data.train_limit=3"], "too few to hold out"),
+        (["checkpoint:net-scans", "--bench", "declared.yaml"], "unknown domain 'checkpoint'"),
+    ],
+)
+def test_check_pair_of_bad_input_is_one_sentence(
+    arguments: list[str], says: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    save("x")
+    save("y")
+    code, found, error = sheet(capsys, *arguments)
+    assert (code, found) == (2, {})
+    assert error.startswith("error: ")
+    assert error.count("\n") == 1
+    assert says in error

@@ -629,5 +629,7 @@ def test_another_number_of_classes_of_a_public_file(real_data: Path) -> None:
 
 def test_weights_that_expect_another_normalization_are_refused(tmp_path: Path) -> None:
     network = build(Component("torchvision_backbone", 1, (("arch", "efficientnet_v2_l"),)), (3, 32, 32), 1000)
-    with pytest.raises(DataError, match=r"expect images normalized with mean \[0\.5, 0\.5, 0\.5\], but the network has"):
+    with pytest.raises(
+        DataError, match=r"expect images normalized with mean \[0\.5, 0\.5, 0\.5\], but the network has"
+    ):
         load_checkpoint("EfficientNet_V2_L_Weights.IMAGENET1K_V1", tmp_path, network)

@@ -38,15 +38,17 @@ class Domain(ABC):
     def __init__(self) -> None:
         self.name = type(self).__module__.rpartition(".")[2]
 
-    @abstractmethod
     def read(self, split: Split, root: Path, download: bool) -> ImageSet:
         """Read one official split; whatever is raised here becomes one sentence in :meth:`load`.
+
+        A subclass writes this or :meth:`parts`.
 
         Args:
             split: ``train`` or ``test``.
             root: Folder that holds the data sets; domains that are made or come with a library ignore it.
             download: Fetch missing files, where that is possible.
         """
+        return joined(list(self.parts(split, root, download)))
 
     def parts(self, split: Split, root: Path, download: bool) -> Iterator[ImageSet]:
         """The split in parts, for sets that are larger than memory; one part unless a subclass says otherwise."""
@@ -71,10 +73,7 @@ class Domain(ABC):
         Raises:
             DataError: A file is missing or damaged; says where it was looked for and what to do.
         """
-        parts = list(self.checked(split, root, download))
-        if len(parts) == 1:
-            return parts[0]
-        return ImageSet(torch.cat([part.images for part in parts]), torch.cat([part.labels for part in parts]))
+        return joined(list(self.checked(split, root, download)))
 
     def checked(self, split: Split, root: Path, download: bool = False) -> Iterator[ImageSet]:
         """The parts of one split, checked; arguments and errors as in :meth:`load`."""
@@ -173,6 +172,13 @@ def check_md5(path: Path, md5: str) -> None:
         found = hashlib.file_digest(file, "md5").hexdigest()
     if found != md5:
         raise ValueError(f"{path.name} does not have its published MD5 checksum {md5}")
+
+
+def joined(parts: list[ImageSet]) -> ImageSet:
+    """All parts as one set, in order."""
+    if len(parts) == 1:
+        return parts[0]
+    return ImageSet(torch.cat([part.images for part in parts]), torch.cat([part.labels for part in parts]))
 
 
 FETCH = "set data.root, or run with data.download=true"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from abc import ABC
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, replace
 from functools import lru_cache
@@ -12,8 +13,8 @@ import torch
 from torch import Tensor
 
 from tl_robust.data.cache import cached
-from tl_robust.data.domain import DataSettings, Split, get_domain
-from tl_robust.data.space import Names, Space, get_space, labels_of
+from tl_robust.data.domain import DataSettings, Split, get_domain, joined
+from tl_robust.data.space import Names, get_space, labels_of
 from tl_robust.errors import DataError
 from tl_robust.registry import Component
 from tl_robust.seeding import digest, generator
@@ -99,23 +100,17 @@ def load_mapped(data: DomainInSpace, split: Split) -> ImageSet:
         next(domain.checked(split, root, True))  # fetches them
         paths = domain.paths(split, root)
     if not data.settings.cache or not paths or not all(path.exists() for path in paths):
-        return _joined(list(mapped()))
+        return joined(list(mapped()))
     stats = [(str(path.resolve()), path.stat().st_size, path.stat().st_mtime_ns) for path in paths]
-    codes = [_code(domain), _code(space), _code(Space)]
-    key = digest([data.domain, split, stats, asdict(data.space), classes, labels, codes])
+    code = [_code(domain), domain.VERSION, _code(space)]
+    key = digest([data.domain, split, stats, asdict(data.space), classes, labels, code])
     return cached(Path(data.settings.cache).expanduser(), key, mapped)
 
 
-def _joined(parts: list[ImageSet]) -> ImageSet:
-    if len(parts) == 1:
-        return parts[0]
-    return ImageSet(torch.cat([part.images for part in parts]), torch.cat([part.labels for part in parts]))
-
-
 def _code(made: object) -> str:
-    """Digest of the source file of an object's class: a changed reader makes another cache entry."""
-    kind = made if inspect.isclass(made) else type(made)
-    return digest(Path(inspect.getfile(kind)).read_text(encoding="utf-8"))
+    """Digest of the source files of an object's class and its bases: a changed reader makes another cache entry."""
+    files = {inspect.getfile(kind) for kind in type(made).__mro__ if kind not in (object, ABC)}
+    return digest([Path(file).read_text(encoding="utf-8") for file in sorted(files) if Path(file).is_file()])
 
 
 def stratified(images: ImageSet, count: int, domain: str, split: Split) -> ImageSet:

@@ -227,7 +227,7 @@ def _fetched(name: str) -> dict[str, Tensor]:
 
 
 def _check_normalization(name: str, network: nn.Module) -> None:
-    """torchvision's weights say which mean and spread they expect; the network must normalize with the same."""
+    """The weights of torchvision say which mean and spread they expect; the network must normalize with the same."""
     expected, layer = getattr(_weights(name), "transforms", None), getattr(network, "normalize", None)
     if expected is None or not isinstance(layer, Normalize) or layer.mean.is_meta:
         return

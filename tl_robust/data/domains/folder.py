@@ -41,10 +41,6 @@ class Folder(GenericDomain):
         super().__init__(argument, classes)
         self.files = f"{argument}/{{train,test}}/CLASS/IMAGE"
 
-    def read(self, split: Split, root: Path, download: bool) -> ImageSet:
-        """All parts in one; see :meth:`Domain.read`."""
-        return self.load(split, root, download)
-
     def parts(self, split: Split, root: Path, download: bool) -> Iterator[ImageSet]:
         """See :meth:`Domain.parts`."""
         samples = self._samples(split, root)

@@ -36,10 +36,6 @@ class Imagenet32(Domain):
     classes = tuple(f"imagenet32 {number}" for number in range(1, 1001))
     sizes: ClassVar[dict[Split, int]] = {"train": 1_281_167, "test": 50_000}
 
-    def read(self, split: Split, root: Path, download: bool) -> ImageSet:
-        """All parts in one; see :meth:`Domain.read`."""
-        return self.load(split, root, download)
-
     def parts(self, split: Split, root: Path, download: bool) -> Iterator[ImageSet]:
         """See :meth:`Domain.parts`; one official file after the other."""
         paths = self.paths(split, root)

@@ -40,10 +40,6 @@ class Npz(GenericDomain):
         super().__init__(argument, classes)
         self.files = f"{argument}_train.npz and {argument}_test.npz"
 
-    def read(self, split: Split, root: Path, download: bool) -> ImageSet:
-        """All parts in one; see :meth:`Domain.read`."""
-        return self.load(split, root, download)
-
     def parts(self, split: Split, root: Path, download: bool) -> Iterator[ImageSet]:
         """See :meth:`Domain.parts`."""
         path = self._file(split, root)

@@ -28,10 +28,6 @@ class Svhn(Domain):
     files = "train_32x32.mat and test_32x32.mat"
     pieces: ClassVar[dict[Split, tuple[str, ...]]] = {"train": ("train",), "test": ("test",)}
 
-    def read(self, split: Split, root: Path, download: bool) -> ImageSet:
-        """All parts in one; see :meth:`Domain.read`."""
-        return self.load(split, root, download)
-
     def parts(self, split: Split, root: Path, download: bool) -> Iterator[ImageSet]:
         """See :meth:`Domain.parts`."""
         from torchvision.datasets import SVHN  # slow to import, and most benches do without

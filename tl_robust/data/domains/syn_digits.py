@@ -23,10 +23,6 @@ class SynDigits(Domain):
     by_hand = "SynthDigits.zip, linked at yaroslav.ganin.net"
     classes = tuple("0123456789")
 
-    def read(self, split: Split, root: Path, download: bool) -> ImageSet:
-        """All parts in one; see :meth:`Domain.read`."""
-        return self.load(split, root, download)
-
     def parts(self, split: Split, root: Path, download: bool) -> Iterator[ImageSet]:
         """See :meth:`Domain.parts`."""
         (path,) = self.paths(split, root)
