@@ -46,8 +46,9 @@ def eps(config: Config) -> list[tuple[str, list[float]]]:
 # profiles
 
 
-def test_the_default_profile_of_digits() -> None:
-    config = read()
+@pytest.mark.parametrize("space", ["digits", "{name: digits}"])
+def test_the_default_profile_of_digits(space: str) -> None:
+    config = read(more=f"space: {space}")
     assert eps(config) == [(name, [0, 2, 4, 8, 16, 32, 64, 128]) for name in ("fgsm", "pgd")]
     assert config.bench.recipe == Recipe(lr=0.02, momentum=0.9, lr_factor=0.5, lr_every=50, select="best")
     assert config.bench.recipe_of("imagenet32") == config.bench.recipe

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import Tensor
 
 from tl_robust.data.domain import DOMAINS, DataSettings, Declared, Split
@@ -358,6 +359,15 @@ def test_the_other_split_does_not_matter(counted: Path) -> None:
     touch(Path("data/counted_test.bin"))
     load_mapped(kept(), "train")
     assert reads() == []
+
+
+def test_the_splits_are_two_entries_where_the_same_files_decide_about_both() -> None:
+    for split, gray in (("train", 50), ("test", 200)):
+        Path(f"data/pets/{split}/cat").mkdir(parents=True)
+        Image.new("RGB", (8, 8), (gray, gray, gray)).save(f"data/pets/{split}/cat/0.png")
+    found = data("folder:pets", cache="cache")
+    assert [int(load_mapped(found, split).images.max()) for split in ("train", "test")] == [50, 200]
+    assert entries() == 2
 
 
 def test_another_space_or_other_labels_are_another_entry(counted: Path) -> None:

@@ -97,7 +97,7 @@ def make_plan(bench: Bench) -> Plan:
 
     Raises:
         ConfigError: A strategy needs a common domain and none is left for a pair, a checkpoint does not fit, or two
-            cells would have one name.
+            pairs would have one name in tables.
         DataError: A domain cannot be read, or has too few images.
     """
     axes = bench.axes
@@ -141,13 +141,13 @@ def make_plan(bench: Bench) -> Plan:
 
 
 def _unique(cells: list[PlannedCell]) -> tuple[PlannedCell, ...]:
-    """Each cell once: ``axes.common`` may name a domain twice."""
+    """Each cell once: a registered pair may be ``source-target`` under another name."""
     found: dict[Cell, PlannedCell] = {}
     for planned in cells:
         if found.setdefault(planned.cell, planned).key != planned.key:
             raise ConfigError(
-                f"two different cells would have one name in table.csv ({planned.cell}): entries of axes.pair that "
-                "differ in space alone, or of axes.attack that differ in eps alone, need a bench each."
+                f"axes.pair has two pairs of the same domains, and table.csv could not tell them apart "
+                f"({planned.cell}): use a bench for each."
             )
     return tuple(found.values())
 

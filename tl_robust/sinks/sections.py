@@ -73,7 +73,8 @@ def answers(summary: Sequence[Row], names: Names) -> list[Block]:
         if not at:
             continue
         values = {eps: [row.value for row in found] for eps, found in at.items()}
-        eps = max(at, key=lambda eps: (max(values[eps]) - min(values[eps]), eps))
+        # at eps 0 nobody is attacked: only where there is nothing else
+        eps = max(at, key=lambda eps: (eps > 0, max(values[eps]) - min(values[eps]), eps))
         here = {
             view: {names.strategy(row.cell): row for row in views.get(view, ()) if row.eps == eps} for view in VIEWS
         }
