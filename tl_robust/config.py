@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import os
-import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from fractions import Fraction
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -19,17 +17,26 @@ from tl_robust.attacks import ATTACKS
 from tl_robust.attacks.norms import pixel_eps
 from tl_robust.bench.options import trainer_options
 from tl_robust.bench.plan import CHECKPOINT
-from tl_robust.bench.spec import AttackSpec, Axes, Bench, Checkpoint, PairSpec
+from tl_robust.bench.spec import AttackSpec, Axes, Bench
 from tl_robust.data.augment import augmentation
-from tl_robust.data.domain import DOMAINS, DataSettings, Declared, class_file, get_domain
+from tl_robust.data.domain import DataSettings, get_domain
 from tl_robust.data.pair import get_pair
-from tl_robust.data.space import SPACES, Names, get_space
+from tl_robust.data.space import SPACES
+from tl_robust.entries import (
+    checkpoint_of,
+    component_of,
+    data_settings,
+    filled,
+    name_and_settings,
+    network_of,
+    pair_spec,
+    parse_number,
+    strategy_of,
+)
 from tl_robust.errors import ConfigError, UnknownNameError
-from tl_robust.models import NETWORKS, build
-from tl_robust.registry import Component, Registry, check_settings, load_plugins
+from tl_robust.registry import Component, check_settings, load_plugins
 from tl_robust.schema import BenchFile
 from tl_robust.sinks.wandb_sink import WandbSettings
-from tl_robust.strategies import STRATEGIES
 from tl_robust.types import Recipe
 
 T = TypeVar("T")
@@ -91,9 +98,9 @@ def load_settings(overrides: Sequence[str], path: Path | None, pair: str) -> tup
     file = _object("overrides", _merge("overrides" if path is None else path.name, text, overrides))
     for folder in file.plugins if path else ():
         load_plugins(path.parent / folder)  # type: ignore[union-attr]
-    space = _component(SPACES, file.space, "space")
-    own = {spec.name: spec.space for spec in (_pair(entry, space) for entry in file.axes.pair)}
-    return _data(file), own.get(pair, space)
+    space = component_of(SPACES, file.space, "space")
+    own = {spec.name: spec.space for spec in (pair_spec(entry, space) for entry in file.axes.pair)}
+    return data_settings(file), own.get(pair, space)
 
 
 def _text(path: Path) -> str:
@@ -159,7 +166,7 @@ def _resolve(file: BenchFile) -> Bench:
         raise ConfigError(f"attack_batch must be at least 1, got {file.attack_batch}.")
     if not file.name or Path(file.name).name != file.name:
         raise ConfigError(f"name must be usable as a folder name, got {file.name!r}.")
-    scale, data, space = EPS_SCALES[file.eps_scale], _data(file), _component(SPACES, file.space, "space")
+    scale, data, space = EPS_SCALES[file.eps_scale], data_settings(file), component_of(SPACES, file.space, "space")
 
     def sizes(values: Any, where: str) -> tuple[float, ...]:
         if not isinstance(values, list):
@@ -167,7 +174,7 @@ def _resolve(file: BenchFile) -> Bench:
         return tuple(sorted(pixel_eps(parse_number(value, where), *scale) for value in values))
 
     def attack(entry: Any) -> AttackSpec:
-        name, settings = _entry(entry, "axes.attack")
+        name, settings = name_and_settings(entry, "axes.attack")
         eps = sizes(settings.pop("eps"), "eps in axes.attack") if "eps" in settings else sizes(file.eps, "eps")
         return AttackSpec(ATTACKS.component(name, settings), eps)
 
@@ -175,11 +182,11 @@ def _resolve(file: BenchFile) -> Bench:
         for item in getattr(axes, name):
             if isinstance(item, list | dict):
                 raise ConfigError(f"axes.{name} must hold names or numbers, got {item!r}.")
-    pairs = [_pair(entry, space) for entry in axes.pair]
+    pairs = [pair_spec(entry, space) for entry in axes.pair]
     spaces = {pair.space for pair in pairs}
-    networks = _filled([_network(entry, spaces) for entry in axes.network], "axes.network")
+    networks = filled([network_of(entry, spaces) for entry in axes.network], "axes.network")
     checkpoints = {
-        name: _checkpoint(name, entry, data, [p.space for p in pairs if p.name.startswith(f"{CHECKPOINT}{name}-")])
+        name: checkpoint_of(name, entry, data, [p.space for p in pairs if p.name.startswith(f"{CHECKPOINT}{name}-")])
         for name, entry in file.checkpoints.items()
     }
     for pair in pairs:
@@ -202,14 +209,14 @@ def _resolve(file: BenchFile) -> Bench:
     return Bench(
         name=file.name,
         axes=Axes(
-            pair=_filled(pairs, "axes.pair", lambda pair: pair.name),  # tables do not show its space
+            pair=filled(pairs, "axes.pair", lambda pair: pair.name),  # tables do not show its space
             network=networks,
-            strategy=_filled([_strategy(entry, networks, pairs[0].space) for entry in axes.strategy], "axes.strategy"),
-            common=_filled(axes.common, "axes.common") if axes.common else (),
-            attack=_filled([attack(entry) for entry in axes.attack], "axes.attack", lambda spec: str(spec.component)),
-            view=_filled(axes.view, "axes.view"),  # type: ignore[arg-type]
-            seed=_filled(axes.seed, "axes.seed"),
-            target_images=_filled(axes.target_images, "axes.target_images"),
+            strategy=filled([strategy_of(entry, networks, pairs[0].space) for entry in axes.strategy], "axes.strategy"),
+            common=filled(axes.common, "axes.common") if axes.common else (),
+            attack=filled([attack(entry) for entry in axes.attack], "axes.attack", lambda spec: str(spec.component)),
+            view=filled(axes.view, "axes.view"),  # type: ignore[arg-type]
+            seed=filled(axes.seed, "axes.seed"),
+            target_images=filled(axes.target_images, "axes.target_images"),
         ),
         data=data,
         checkpoints=checkpoints,
@@ -231,119 +238,3 @@ def _workers(file: BenchFile) -> int:
         if on_cpu
         else 1
     )
-
-
-def parse_number(value: Any, where: str) -> float:
-    """A number, or a fraction written as text: ``8/255``.
-
-    Raises:
-        ConfigError: Neither.
-    """
-    try:
-        if isinstance(value, bool):
-            raise ValueError
-        return float(Fraction(value)) if isinstance(value, str) else float(value)
-    except (ValueError, TypeError, ArithmeticError) as error:
-        raise ConfigError(f"{where} must hold numbers such as 0.03 or 8/255, got {value!r}.") from error
-
-
-def _filled(values: list[T], where: str, shown: Callable[[T], str] = str) -> tuple[T, ...]:
-    if not values:
-        raise ConfigError(f"{where} is an empty list: expected at least one entry.")
-    seen = [shown(value) for value in values]
-    twice = {value for value in seen if seen.count(value) > 1}
-    if twice:
-        raise ConfigError(f"{where} has {min(twice)} twice.")
-    return tuple(values)
-
-
-def _entry(entry: Any, where: str) -> tuple[str, dict[str, Any]]:
-    if isinstance(entry, str):
-        return entry, {}
-    if isinstance(entry, dict) and isinstance(entry.get("name"), str):
-        return entry["name"], {key: value for key, value in entry.items() if key != "name"}
-    raise ConfigError(f"an entry of {where} must be a name or a mapping with a name, got {entry!r}.")
-
-
-def _component(registry: Registry[Any], entry: Any, where: str) -> Component:
-    name, settings = _entry(entry, where)
-    return registry.component(name, settings)
-
-
-def _pair(entry: Any, space: Component) -> PairSpec:
-    name, settings = _entry(entry, "axes.pair")
-    if "space" in settings:
-        space = _component(SPACES, settings.pop("space"), f"space of pair {name}")
-    for setting in settings:
-        raise UnknownNameError(f"setting of pair {name}", setting, ["space"])
-    return PairSpec(name, space)
-
-
-def _network(entry: Any, spaces: Iterable[Component], classes: int = 2, where: str = "axes.network") -> Component:
-    component = _component(NETWORKS, entry, where)
-    for space in spaces:
-        with torch.device("meta"):  # shows wrong settings before anything runs
-            build(component, get_space(space).image_shape, classes)
-    return component
-
-
-def _strategy(entry: Any, networks: Iterable[Component], space: Component) -> Component:
-    component = _component(STRATEGIES, entry, "axes.strategy")
-    for network in networks if component.settings else ():  # shows wrong settings before anything runs
-        with torch.device("meta"):
-            built = build(network, get_space(space).image_shape, 2)
-            STRATEGIES[component.name](built, Recipe(), 2, **dict(component.settings))
-    return component
-
-
-def _data(file: BenchFile) -> DataSettings:
-    declared = []
-    for name, entry in file.domains.items():
-        origin, more = _declaration(f"domains.{name}", entry, "npz:FILES", {"classes"})
-        if name in DOMAINS or re.search(r"[-:,]|^$", name):
-            raise ConfigError(f"domains.{name} needs a name of its own, without dash, colon and comma.")
-        declared.append(Declared(name, origin, _classes(more.get("classes", ()), f"domains.{name}.classes")))
-    settings = DataSettings(**vars(file.data), domains=tuple(declared))
-    for item in declared:
-        get_domain(item.name, settings)
-    return settings
-
-
-def _checkpoint(name: str, entry: Any, data: DataSettings, spaces: Iterable[Component]) -> Checkpoint:
-    where = f"checkpoints.{name}"
-    origin, more = _declaration(where, entry, "FILE", {"network", "classes"})
-    if not {"network", "classes"} <= more.keys():
-        raise ConfigError(f"{where} needs network: and classes: beside from:.")
-    given = more["classes"]
-    if isinstance(given, str) and given in SPACES:
-        classes = get_space(SPACES.component(given)).classes
-    elif isinstance(given, int) and not isinstance(given, bool):
-        classes = tuple(f"{name} {place}" for place in range(given))
-    else:
-        listed = _classes(given, f"{where}.classes")
-        classes = class_file(data.folder / listed) if isinstance(listed, str) else listed
-    if len(classes) < 2:
-        raise ConfigError(f"{where}.classes must be 2 or more names, or their number, got {given!r}.")
-    network = _network(more["network"], spaces, len(classes), f"{where}.network")
-    return Checkpoint(name, origin, network, classes, data.folder)
-
-
-def _declaration(where: str, entry: Any, example: str, known: set[str]) -> tuple[str, dict[str, Any]]:
-    entry = {"from": entry} if isinstance(entry, str) else entry
-    if not isinstance(entry, dict) or not isinstance(entry.get("from"), str):
-        raise ConfigError(f"{where} must say where it comes from, for example {{from: {example}}}, got {entry!r}.")
-    more = {key: value for key, value in entry.items() if key != "from"}
-    for key in more:
-        if key not in known:
-            raise UnknownNameError(f"key of {where}", key, {"from", *known})
-    return entry["from"], more
-
-
-def _classes(given: Any, where: str) -> Names | str:
-    if isinstance(given, str) and given:
-        return given
-    if not isinstance(given, list | tuple) or any(isinstance(item, dict | list | bool) for item in given):
-        raise ConfigError(
-            f"{where} must be a list of names (yes, no, on, off in quotes) or a text file (one a line), got {given!r}."
-        )
-    return tuple("" if item is None else str(item) for item in given)

@@ -53,7 +53,7 @@ def sentence(domain: Domain, root: Path, split: Split = "train") -> str:
     assert message.endswith(".")
     assert str(root) in message, "names the folder"
     assert domain.files in message, "names the files"
-    todo = "or set data.root" if "not found" in message else "replace the damaged file"
+    todo = "or set data.root" if "not found" in message else "replace the"
     assert todo in message, "says what to do"
     assert "download" not in message, "nothing can fetch them"
     return message

@@ -28,12 +28,14 @@ class Domain(ABC):
         classes: Names of the classes, in label order.
         files: The files it reads, relative to the root, as errors name them; empty where it reads none.
         by_hand: Where the files come from, if nothing here can fetch them.
+        repair: The end of the sentence about a file that cannot be read.
     """
 
     VERSION: ClassVar[int] = 1
     classes: Names
     files: str = ""
     by_hand: str = ""
+    repair: ClassVar[str] = "in their official format; replace the damaged file"
 
     def __init__(self) -> None:
         self.name = type(self).__module__.rpartition(".")[2]
@@ -114,10 +116,7 @@ class Domain(ABC):
             )
         if not self.files:
             return f"{self.name} cannot be made: {cause}."
-        return (
-            f"{self.name} in {root} cannot be read ({cause}): expected {self.files} in their official format; "
-            "replace the damaged file."
-        )
+        return f"{self.name} in {root} cannot be read ({cause}): expected {self.files} {self.repair}."
 
 
 class GenericDomain(Domain):
@@ -127,6 +126,8 @@ class GenericDomain(Domain):
         argument: What follows the colon.
         classes: Class names in label order, or a text file under the root with one a line; empty: as the files say.
     """
+
+    repair = "in the layout that the README describes, with labels that have names; correct or replace the file"
 
     def __init__(self, argument: str, classes: Names | str = ()) -> None:
         super().__init__()

@@ -143,7 +143,7 @@ def _rank_in_class(labels: Tensor, order: Tensor) -> tuple[Tensor, Tensor]:
 def split_validation(images: ImageSet, share: float) -> tuple[Tensor, Tensor]:
     """Split training samples into a part to learn from and a part to choose the epoch with.
 
-    Each class gives its share. The split depends on the images alone: every training on them has the same one.
+    Each class gives its share, and one image at least where it has two or more. The split depends on the images alone: every training on them has the same one.
 
     Args:
         images: A training split.
@@ -157,7 +157,7 @@ def split_validation(images: ImageSet, share: float) -> tuple[Tensor, Tensor]:
     """
     order = torch.randperm(len(images), generator=generator("validation", images.fingerprint))
     rank, size = _rank_in_class(images.labels, order)
-    held = rank < (share * size).round()
+    held = rank < (share * size).round().maximum((size - 1).clamp(max=1))
     if not bool(held.any()) or bool(held.all()):
         raise DataError(
             f"{len(images)} training images are too few to hold out {share:.0%} of each class for validation: "
