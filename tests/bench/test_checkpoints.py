@@ -215,9 +215,10 @@ def test_seeds_and_strategies_share_the_checkpoint(net: Path) -> None:
     assert len({item.key for item in finetuned}) == 3
 
 
-def test_a_name_with_dashes_is_found(net: Path) -> None:
+def test_a_name_with_a_dash_is_refused(net: Path) -> None:
     declared = "checkpoints={a-b: {from: net.npz, network: {name: dtn, width: 0.05}, classes: digits}}"
-    assert public(planned(net, declared, "axes.pair=['checkpoint:a-b-made_b']")).title == "checkpoint:a-b"
+    with pytest.raises(ConfigError, match=r"^checkpoints.a-b needs a name without dash, colon and comma\.$"):
+        planned(net, declared)
 
 
 # classes

@@ -125,7 +125,7 @@ def naive_split(images: ImageSet, share: float) -> tuple[list[int], list[int]]:
     held = []
     for label in set(images.labels.tolist()):
         own = [place for place in order if images.labels[place] == label]
-        held += own[: round(share * len(own))]
+        held += own[: max(round(share * len(own)), min(1, len(own) - 1))]
     return sorted(set(range(len(images))) - set(held)), sorted(held)
 
 
