@@ -104,7 +104,8 @@ def test_settings_are_checked() -> None:
         NETWORKS.component("dtn", {"with": 1})
     with pytest.raises(ConfigError, match=r"setting 'width' of network 'dtn' must be float, got 'wide' \(str\)"):
         NETWORKS.component("dtn", {"width": "wide"})
-    assert NETWORKS.component("dtn", {"width": 1}) == Component("dtn", 1, (("width", 1.0),))
+    assert NETWORKS.component("dtn", {"width": 2}) == Component("dtn", 1, (("width", 2.0),))
+    assert NETWORKS.component("dtn", {"width": 1}) == Component("dtn", 1), "the default, however it is written"
 
 
 def test_weights_follow_from_the_global_generator() -> None:
