@@ -7,7 +7,7 @@ import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from tl_robust.bench.lineage import CraftGroup, Judgment, Model
+from tl_robust.bench.lineage import CraftGroup, Judgment, Model, Training
 from tl_robust.bench.observer import Observer
 from tl_robust.bench.plan import Plan
 from tl_robust.bench.spec import Bench
@@ -91,7 +91,7 @@ class Executor:
             if self._present("weights", training.key):
                 made = self._store.manifest("weights", training.key)["made"]
                 self._observer.advance("training", _epochs(training))
-                self._observer.end("training", str(training), made["seconds"], _note(made))
+                self._observer.end("training", str(training), made["seconds"], _note(training, made))
                 return True
             self._observer.begin("training", str(training))
             try:
@@ -105,7 +105,7 @@ class Executor:
             except Exception as error:  # noqa: BLE001  (one node must not stop the others; the trace is kept)
                 self._fail(training.key, str(training), _first_line(error), traceback.format_exc())
                 return True
-            self._observer.end("training", str(training), made["seconds"], _note(made))
+            self._observer.end("training", str(training), made["seconds"], _note(training, made))
             self._whole.add(training.key)
         return True
 
@@ -182,8 +182,9 @@ def _first_line(error: Exception) -> str:
     return f"{type(error).__name__}: {(str(error).splitlines() or ['-'])[0]}"
 
 
-def _note(made: Made) -> str:
-    return f"validation {made['val_accuracy']:.1%}" if "val_accuracy" in made else "read"
+def _note(training: Model, made: Made) -> str:
+    chosen = "test" if isinstance(training, Training) and training.recipe.select == "test" else "validation"
+    return f"{chosen} {made['val_accuracy']:.1%}" if "val_accuracy" in made else "read"
 
 
 def _epochs(training: Model) -> int:

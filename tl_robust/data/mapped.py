@@ -143,7 +143,8 @@ def _rank_in_class(labels: Tensor, order: Tensor) -> tuple[Tensor, Tensor]:
 def split_validation(images: ImageSet, share: float) -> tuple[Tensor, Tensor]:
     """Split training samples into a part to learn from and a part to choose the epoch with.
 
-    Each class gives its share, and one image at least where it has two or more. The split depends on the images alone: every training on them has the same one.
+    Each class gives its share, and one image at least where it has two or more. The split depends on the images alone:
+    every training on them has the same one.
 
     Args:
         images: A training split.

@@ -31,7 +31,7 @@ def grouped(items: Iterable[T], key: Callable[[T], K]) -> dict[K, list[T]]:
 
 @dataclass(frozen=True)
 class Names:
-    """What a reader calls the parts of a grid; networks, defenses and image counts are named where there are several.
+    """What a reader calls the parts of a grid; networks, defenses, image counts are named where a pair has several.
 
     Attributes:
         networks: Say the network.
@@ -49,8 +49,8 @@ class Names:
         cells = list(cells)
         pairs = {(cell.source, cell.target, cell.network) for cell in cells}
         counts = {(cell.source, cell.target, cell.network, cell.target_images) for cell in cells}
-        several = len({cell.network for cell in cells}) > 1, len({cell.defense for cell in cells}) > 1
-        return cls(*several, len(counts) > len(pairs))
+        networks = len(pairs) > len({(cell.source, cell.target) for cell in cells})
+        return cls(networks, len({cell.defense for cell in cells}) > 1, len(counts) > len(pairs))
 
     def pair(self, cell: Cell) -> str:
         """Source and target."""

@@ -62,7 +62,7 @@ def ran(results: Sequence[Result], names: Names) -> str:
 
 
 def answers(summary: Sequence[Row], names: Names) -> list[Block]:
-    """The accuracies at the eps where the strategies differ most, in words and as one table."""
+    """The accuracies at the eps where the strategies lose most unequally, in words and as one table."""
     rows = [row for row in summary if row.metric == "robust_accuracy" and row.eps is not None]
     blocks: list[Block] = []
     body = []
@@ -72,13 +72,13 @@ def answers(summary: Sequence[Row], names: Names) -> list[Block]:
         at = grouped([row for row in views[first] if row.value == row.value], lambda row: row.eps or 0.0)
         if not at:
             continue
-        values = {eps: [row.value for row in found] for eps, found in at.items()}
-        # at eps 0 nobody is attacked: only where there is nothing else
-        eps = max(at, key=lambda eps: (eps > 0, max(values[eps]) - min(values[eps]), eps))
+        clean = {names.strategy(row.cell): row.value for row in at.get(0.0, [])}
+        lost = {eps: [clean.get(names.strategy(row.cell), 1.0) - row.value for row in at[eps]] for eps in at}
+        eps = max(at, key=lambda eps: (eps > 0, max(lost[eps]) - min(lost[eps]), eps))
         here = {
             view: {names.strategy(row.cell): row for row in views.get(view, ()) if row.eps == eps} for view in VIEWS
         }
-        blocks.append(Text(" ".join(_sentences(eps_text(eps), here["black"], here["white"])), group))
+        blocks.append(Text(" ".join(_sentences(eps_text(eps), here["black"], here["white"], clean)), group))
         for label in {**here["black"], **here["white"]}:
             found = [here[view].get(label) for view in VIEWS]
             trust = max((row.trust for row in found if row), key=list(MARKS).index)
@@ -87,30 +87,38 @@ def answers(summary: Sequence[Row], names: Names) -> list[Block]:
     if not body:
         return []
     head = ("pair, attack", "eps", "strategy", "black box", "white box", "trust")
-    note = "Accuracy under attack at the eps where the strategies differ most in the black-box view, mean over seeds"
+    note = "Accuracy under attack at the eps where the strategies lose most unequally in the black box, mean over seeds"
     return [*blocks, Table(f"{note}, [95 % interval]", head, body, names=3, brief=True)]
 
 
-def _sentences(eps: str, black: Mapping[str, Row], white: Mapping[str, Row]) -> Iterator[str]:
+def _sentences(
+    eps: str, black: Mapping[str, Row], white: Mapping[str, Row], clean: Mapping[str, float]
+) -> Iterator[str]:
+    def lost(item: tuple[str, Row]) -> float:
+        return clean.get(item[0], 1.0) - item[1].value
+
     def listed(found: Sequence[tuple[str, Row]], word: str = "") -> str:
         texts = [f"{label} {word}{interval(row)}" for label, row in found]
         return " and ".join([", ".join(texts[:-1]), texts[-1]] if len(texts) > 1 else texts)
 
-    ranked = sorted(black.items(), key=lambda item: item[1].value)
+    ranked = sorted(black.items(), key=lost, reverse=True)
     if len(ranked) > 1:
-        label, row = ranked[-1]
-        yield f"At eps {eps} the public source model lets an attacker push {listed(ranked[:-1], 'to ')};"
-        yield f"{label} keeps {interval(row)}."
+        fallen = [f"{label}{_from(label, clean)} to {interval(row)}" for label, row in ranked]
+        yield f"At eps {eps} the public source model lets an attacker push {', '.join(fallen[:-1])}, and {fallen[-1]}."
         pairs = [f"{a} and {b}" for (a, low), (b, high) in combinations(ranked, 2) if low.high >= high.low]
         yield f"These intervals overlap for {', '.join(pairs)}." if pairs else "These intervals do not overlap."
     elif ranked:
         yield f"At eps {eps} an attacker with the public source model leaves {listed(ranked)}."
     levels = {row.trust for row in [*black.values(), *white.values()]} - {"green"}
     if white:
-        own = sorted(white.items(), key=lambda item: item[1].value)
+        own = sorted(white.items(), key=lost, reverse=True)
         yield f"An attacker with the victim itself leaves {listed(own)}{'' if black else f' at eps {eps}'}."
     if levels:
         yield f"Some of these numbers are {' or '.join(sorted(levels))}: see Trust."
+
+
+def _from(label: str, clean: Mapping[str, float]) -> str:
+    return f" from {100 * clean[label]:.1f} %" if label in clean else ""
 
 
 def curves(summary: Sequence[Row], names: Names, metrics: Sequence[str]) -> list[Block]:
