@@ -93,9 +93,10 @@ def test_answer_has_the_numbers_of_the_rows_at_the_eps_of_the_largest_spread(mad
     }
     assert rows["finetune", "black"].startswith("58.0 % [")
     expected = (
-        f"At eps 16/255 the public source model lets an attacker push finetune from 96.0 % to "
-        f"{rows['finetune', 'black']}, and scratch from 95.0 % to {rows['scratch', 'black']}. These intervals do not overlap. An attacker with the victim itself "
-        f"leaves scratch {rows['scratch', 'white']} and finetune {rows['finetune', 'white']}."
+        "At eps 16/255 the public source model lets an attacker push finetune from 96.0 % to "
+        f"{rows['finetune', 'black']}, and scratch from 95.0 % to {rows['scratch', 'black']}. These intervals do not "
+        f"overlap. An attacker with the victim itself leaves scratch {rows['scratch', 'white']} and finetune "
+        f"{rows['finetune', 'white']}."
     )
     page, text = made
     assert expected in Page(page).text
