@@ -47,9 +47,9 @@ class DomainInSpace:
 
     def images(self, split: Split) -> ImageSet:
         """The images of one split in the space, at most the limit; kept after the first call."""
-        if split == "test":
-            return _limited(replace(self, share=1.0), split)
         images = _limited(replace(self, share=1.0), split)
+        if split == "test":
+            return images
         wanted = round(self.share * len(images)) if self.share <= 1 else round(self.share)
         if not 1 <= wanted <= len(images):
             raise DataError(f"target_images asks for {wanted}, but {self.domain} has {len(images)} training images.")
