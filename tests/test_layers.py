@@ -30,7 +30,7 @@ MAY_IMPORT = {  # a layer may import itself, and of tl_robust only this
 ONLY_IN = {  # of all modules, only these may import the library
     "wandb": {"sinks.wandb_sink"},
     "omegaconf": {"config"},
-    "lightning": {"bench.options", "data.pair", "strategies.base", "callbacks.transfer_attack", "bench.work"},
+    "lightning": {"bench.options", "data.pair", "models.module", "callbacks.transfer_attack", "bench.work"},
     "pytorch_lightning": set[str](),
     "experiments": set[str](),
     "tests": set[str](),

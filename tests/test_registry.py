@@ -184,21 +184,14 @@ def test_a_plugin_may_not_take_a_name_of_the_package(plugins: Path) -> None:
         load_plugins(plugins)
 
 
-def test_two_plugin_folders_may_not_share_a_name(plugins: Path, tmp_path: Path) -> None:
+def test_two_plugin_folders_may_not_share_a_name_and_the_message_tells_them_apart(
+    plugins: Path, tmp_path: Path
+) -> None:
     other = tmp_path / "other"
     other.mkdir()
     (other / "still.py").write_text(ATTACK)
     load_plugins(plugins)
-    with pytest.raises(ConfigError, match="two attacks are named 'still'"):
-        load_plugins(other)
-
-
-def test_the_message_about_two_plugins_tells_them_apart(plugins: Path, tmp_path: Path) -> None:
-    other = tmp_path / "other"
-    other.mkdir()
-    (other / "still.py").write_text(ATTACK)
-    load_plugins(plugins)
-    with pytest.raises(ConfigError) as caught:
+    with pytest.raises(ConfigError, match="two attacks are named 'still'") as caught:
         load_plugins(other)
     assert str(plugins) in str(caught.value)
     assert str(other) in str(caught.value)

@@ -10,9 +10,9 @@ from torch.nn.functional import linear, one_hot
 
 from tl_robust import attacks
 from tl_robust.attacks import Attack, Gradient, evaluate
-from tl_robust.callbacks import Surrogate
 from tl_robust.errors import ConfigError, UnknownNameError
 from tl_robust.metrics import METRICS
+from tl_robust.models.module import NetworkModule
 from tl_robust.trust import CHECKS
 from tl_robust.types import Outcome
 
@@ -177,7 +177,7 @@ def test_a_surrogate_without_a_last_layer_is_one_sentence(surrogate: Any) -> Non
 
 def test_the_sentence_names_the_network_and_not_its_wrapper() -> None:
     images, labels = data()
-    wrapped = Surrogate(nn.Sequential(nn.Flatten(), nn.Linear(192, 4)))
+    wrapped = NetworkModule(nn.Sequential(nn.Flatten(), nn.Linear(192, 4)))
     with pytest.raises(ConfigError, match="; Sequential has none"):
         attacks.get("pgd", objective="feature")(wrapped, images, labels, EPS)
 
@@ -195,7 +195,7 @@ def test_a_last_layer_that_is_never_called_is_one_sentence() -> None:
 def test_a_wrapped_network_has_the_same_features() -> None:
     model, (images, _) = Net(1), data()
     attack = attacks.get("pgd", objective="feature")
-    assert torch.equal(attack(Surrogate(model), images, None, EPS), attack(model, images, None, EPS))
+    assert torch.equal(attack(NetworkModule(model), images, None, EPS), attack(model, images, None, EPS))
 
 
 def test_no_hook_is_left_on_the_model_even_after_an_error() -> None:

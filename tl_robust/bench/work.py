@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from tl_robust.attacks import get as get_attack
 from tl_robust.bench.lineage import CraftGroup, Model, Public
 from tl_robust.bench.provenance import commit, device_name, versions
-from tl_robust.callbacks import Surrogate, TransferAttack
+from tl_robust.callbacks import TransferAttack
 from tl_robust.data.batches import Batches
 from tl_robust.data.pair import DomainModule
 from tl_robust.data.space import get_space
@@ -30,6 +30,7 @@ from tl_robust.errors import ConfigError, DataError
 from tl_robust.models import build
 from tl_robust.models.base import classifier_names
 from tl_robust.models.checkpoint import checkpoint_digest, load_checkpoint
+from tl_robust.models.module import NetworkModule
 from tl_robust.registry import Scalar
 from tl_robust.seeding import derive
 from tl_robust.strategies import STRATEGIES
@@ -116,7 +117,7 @@ class Worker:
         Returns:
             One outcome a victim, and how they were made.
         """
-        task = Surrogate(_network(group.surrogate, surrogate))
+        task = NetworkModule(_network(group.surrogate, surrogate))
         others = {
             name: task if training.key == group.surrogate.key else _network(training, state)
             for name, (training, state) in victims.items()

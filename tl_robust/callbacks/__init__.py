@@ -1,5 +1,5 @@
 """Lightning callbacks."""
 
-from tl_robust.callbacks.transfer_attack import Surrogate, TransferAttack
+from tl_robust.callbacks.transfer_attack import TransferAttack
 
-__all__ = ["Surrogate", "TransferAttack"]
+__all__ = ["TransferAttack"]

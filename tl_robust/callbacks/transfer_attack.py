@@ -14,31 +14,6 @@ from tl_robust.metrics import METRICS
 from tl_robust.types import Outcome
 
 
-class Surrogate(LightningModule):
-    """A network under attack: all that a Trainer needs to test it.
-
-    Args:
-        network: Images in [0,1] to logits, with its last layer as ``classifier``.
-    """
-
-    def __init__(self, network: nn.Module) -> None:
-        super().__init__()
-        self.network = network
-
-    @property
-    def classifier(self) -> nn.Module:
-        """The network's last layer; its input is the features."""
-        return self.network.get_submodule("classifier")
-
-    def forward(self, images: Tensor) -> Tensor:
-        """Images ``[N,C,H,W]`` in [0,1] to logits ``[N,classes]``."""
-        logits: Tensor = self.network(images)
-        return logits
-
-    def test_step(self, batch: tuple[Tensor, Tensor, Tensor], index: int) -> None:
-        """Nothing: the callback attacks and judges."""
-
-
 class TransferAttack(Callback):
     """Attacks during ``trainer.test(surrogate, target_test_set)``; ``outcomes`` then holds one Outcome a victim.
 

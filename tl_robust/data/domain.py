@@ -13,7 +13,7 @@ from urllib.error import URLError
 import torch
 
 from tl_robust.data.space import Names
-from tl_robust.errors import ConfigError, DataError, ResultsError, UnknownNameError
+from tl_robust.errors import ConfigError, DataError, UnknownNameError
 from tl_robust.registry import Registry
 from tl_robust.types import ImageSet
 
@@ -89,8 +89,6 @@ class Domain(ABC):
                 yield part
             if classes is None:
                 raise DataError("no image")
-        except ResultsError:
-            raise
         except Exception as error:  # readers raise anything on a damaged file; the cause stays attached
             raise DataError(self._sentence(error, root)) from error
 

@@ -7,13 +7,13 @@ from collections.abc import Iterable, Mapping
 from typing import ClassVar, Protocol, TypeVar
 
 import torch
-from lightning import LightningModule
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from torchmetrics import MeanMetric
 from torchmetrics.classification import MulticlassAccuracy
 
 from tl_robust.errors import ConfigError
+from tl_robust.models.module import NetworkModule
 from tl_robust.registry import Registry
 from tl_robust.types import Recipe
 
@@ -33,7 +33,7 @@ class Train(Protocol[D_contra, M]):
         """The training."""
 
 
-class TransferTask(LightningModule):
+class TransferTask(NetworkModule):
     """A classifier in training. A strategy overrides :meth:`lineage` and, where needed, the two hooks.
 
     Args:
@@ -47,8 +47,7 @@ class TransferTask(LightningModule):
     kept_accuracy: Tensor
 
     def __init__(self, network: nn.Module, recipe: Recipe, classes: int) -> None:
-        super().__init__()
-        self.network = network
+        super().__init__(network)
         self.recipe = recipe
         self.accuracy = MulticlassAccuracy(num_classes=classes, average="micro")
         self.loss = MeanMetric()
@@ -85,16 +84,6 @@ class TransferTask(LightningModule):
             epoch: From 0 to ``recipe.epochs - 1``.
         """
         return ()
-
-    @property
-    def classifier(self) -> nn.Module:
-        """The network's last layer; its input is the features."""
-        return self.network.get_submodule("classifier")
-
-    def forward(self, images: Tensor) -> Tensor:
-        """Images ``[N,C,H,W]`` in [0,1] to logits ``[N,classes]``."""
-        logits: Tensor = self.network(images)
-        return logits
 
     def setup(self, stage: str) -> None:
         """Say what needs a gradient before DDP wraps the network; see also :meth:`check_processes`."""

@@ -1,0 +1,31 @@
+"""A network as a LightningModule: all that a Trainer needs to test it."""
+
+from __future__ import annotations
+
+from lightning import LightningModule
+from torch import Tensor, nn
+
+
+class NetworkModule(LightningModule):
+    """What a strategy trains and a callback attacks.
+
+    Args:
+        network: Images in [0,1] to logits, with its last layer as ``classifier``.
+    """
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    @property
+    def classifier(self) -> nn.Module:
+        """The network's last layer; its input is the features."""
+        return self.network.get_submodule("classifier")
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Images ``[N,C,H,W]`` in [0,1] to logits ``[N,classes]``."""
+        logits: Tensor = self.network(images)
+        return logits
+
+    def test_step(self, batch: tuple[Tensor, Tensor, Tensor], index: int) -> None:
+        """Nothing: a callback may attack and judge."""
