@@ -5,10 +5,10 @@ ARGS ?=
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup bench plan report profiles perf perf-memory test test-slow test-gpu check format
+.PHONY: help setup bench plan report profiles perf perf-attacks perf-memory test test-slow test-gpu test-parity check format
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: .venv/.run ## make .venv with what a bench needs (every target below does it by itself)
 
@@ -27,6 +27,9 @@ profiles: .venv/.run ## run a bench under the profiles kdd20 and default and sho
 perf: .venv/.dev ## speed beside other libraries, in one run: results/perf/perf.json
 	$(BIN)/python experiments/perf/loader.py $(ARGS)
 
+perf-attacks: .venv-parity/.parity ## attacks beside torchattacks and foolbox, added to results/perf/perf.json
+	.venv-parity/bin/python experiments/perf/attacks.py $(ARGS)
+
 perf-memory: .venv/.dev ## memory of a set as large as ImageNet32 (8 GB of disk, 2 minutes)
 	$(BIN)/python experiments/perf/memory.py $(ARGS)
 
@@ -38,6 +41,9 @@ test-slow: .venv/.dev ## run the tests that take minutes (killed runs)
 
 test-gpu: .venv/.dev ## run the tests that need a CUDA device
 	$(BIN)/python -m pytest -m gpu $(ARGS)
+
+test-parity: .venv-parity/.parity ## compare attacks with other libraries, in .venv-parity
+	.venv-parity/bin/python -m pytest -m parity tests/parity $(ARGS)
 
 check: .venv/.dev ## format, lint, types, layers
 	$(BIN)/ruff format --check .
@@ -58,4 +64,13 @@ format: .venv/.dev ## format the code and fix what lint can
 
 .venv/.dev: .venv/.run
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $@
+
+# Apart from .venv, since torchattacks wants an old release of requests. In two steps, since visdom, which adv-lib wants,
+# builds with pkg_resources without saying so: setuptools had it up to 81.
+.venv-parity/.parity: pyproject.toml
+	@echo "Installing into .venv-parity (once; torch is large)"
+	@$(PYTHON) -m venv .venv-parity
+	@.venv-parity/bin/python -m pip install --quiet --disable-pip-version-check 'setuptools>=77,<82'
+	@.venv-parity/bin/python -m pip install --quiet --disable-pip-version-check --no-build-isolation --editable '.[parity]'
 	@touch $@

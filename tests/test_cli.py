@@ -34,7 +34,8 @@ BAD = [
     ("wandb.mode=sometimes", "wandb.mode must be"),
     ("data.train_limit=3", "too few to hold out"),
     ("plugins=[nowhere]", "plugin folder"),
-    ("attack_batch=0", "attack_batch must be at least 1"),
+    ("attack_batch=-1", "attack_batch must be at least 1, or 0 to measure"),
+    ("fast=[bf61]", "did you mean 'bf16'?"),
     ("workers=-1", "workers must be 0"),
     ("name=../x", "name must be usable as a folder name"),
     ("space=digit", "did you mean 'digits'?"),
@@ -129,7 +130,7 @@ def test_failed_cells_give_exit_code_1_and_a_file(
     (tiny.parent / "plugins" / "broken.py").write_text(
         "from dataclasses import dataclass\nfrom tl_robust.attacks import ATTACKS, Attack\n"
         "@ATTACKS.register\n@dataclass(frozen=True)\nclass Broken(Attack):\n"
-        "    def perturb(self, gradient, eps):\n        raise RuntimeError('no luck')\n"
+        "    def perturb(self, problem, eps):\n        raise RuntimeError('no luck')\n"
     )
     assert main(["run", str(tiny), "axes.seed=[0]", "axes.attack=[fgsm,broken]", "axes.strategy=[scratch]"]) == 1
     assert "failures.json" in capsys.readouterr().err
@@ -161,7 +162,7 @@ def test_brackets_in_messages_reach_the_user(tiny: Path, capsys: pytest.CaptureF
     (tiny.parent / "plugins" / "broken.py").write_text(
         "from dataclasses import dataclass\nfrom tl_robust.attacks import ATTACKS, Attack\n"
         "@ATTACKS.register\n@dataclass(frozen=True)\nclass Broken(Attack):\n"
-        "    def perturb(self, gradient, eps):\n        raise RuntimeError('[/no] [red]luck')\n"
+        "    def perturb(self, problem, eps):\n        raise RuntimeError('[/no] [red]luck')\n"
     )
     assert main(["run", str(tiny), "axes.seed=[0]", "axes.attack=[broken]", "axes.strategy=[scratch]"]) == 1
     assert "RuntimeError: [/no] [red]luck" in capsys.readouterr().out

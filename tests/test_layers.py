@@ -14,7 +14,7 @@ BENCH = {"attacks", "metrics", "models", "data", "trust", "strategies", "callbac
 MAY_IMPORT = {  # a layer may import itself, and of tl_robust only this
     **dict.fromkeys(VOCABULARY, VOCABULARY),
     **dict.fromkeys(("attacks", "metrics", "models", "data"), VOCABULARY),
-    "trust": {"types", "registry"},
+    "trust": VOCABULARY | {"attacks"},
     "strategies": VOCABULARY | {"models"},
     "callbacks": VOCABULARY | {"attacks", "metrics"},
     "bench": VOCABULARY | BENCH,

@@ -44,8 +44,9 @@ from tl_robust.attacks import ATTACKS, Attack
 class Noise(Attack):
     strength: float = 1.0
 
-    def perturb(self, gradient, eps):
-        return torch.stack([gradient.images + self.strength * size * gradient.random().sign() for size in eps])
+    def perturb(self, problem, eps):
+        for size in eps:
+            yield problem.clean + self.strength * size * problem.random().sign()
 ''',
     "last_layer": '''
 """B is A with a new last layer."""

@@ -23,8 +23,8 @@ class Still(Attack):
     strength: float = 1.0
     steps: int = 3
 
-    def perturb(self, gradient, eps):
-        return gradient.images.expand(len(eps), *gradient.images.shape)
+    def perturb(self, problem, eps):
+        yield from (problem.clean for _ in eps)
 """
 
 

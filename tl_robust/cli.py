@@ -176,6 +176,9 @@ def _plan(parsed: argparse.Namespace, console: Console) -> int:
 
 def _list(parsed: argparse.Namespace, console: Console) -> int:
     from tl_robust.attacks import ATTACKS
+    from tl_robust.attacks.objectives import OBJECTIVES
+    from tl_robust.attacks.rules import RULES
+    from tl_robust.attacks.tricks import TRICKS
     from tl_robust.data.domain import DOMAINS
     from tl_robust.data.pair import PAIRS
     from tl_robust.data.space import SPACES
@@ -185,7 +188,9 @@ def _list(parsed: argparse.Namespace, console: Console) -> int:
     from tl_robust.strategies import STRATEGIES
     from tl_robust.trust import CHECKS
 
-    registries: list[Registry[Any]] = [ATTACKS, DOMAINS, METRICS, NETWORKS, PAIRS, SPACES, STRATEGIES, CHECKS]
+    registries: list[Registry[Any]] = [
+        ATTACKS, OBJECTIVES, RULES, TRICKS, DOMAINS, METRICS, NETWORKS, PAIRS, SPACES, STRATEGIES, CHECKS
+    ]  # fmt: skip
     names = {registry.kind: registry.names() for registry in registries}
     if parsed.json:
         print(json.dumps(names))  # noqa: T201

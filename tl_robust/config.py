@@ -14,6 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from tl_robust.attacks import ATTACKS
+from tl_robust.attacks.fast import check_modes
 from tl_robust.attacks.norms import pixel_eps
 from tl_robust.bench.options import trainer_options
 from tl_robust.bench.plan import CHECKPOINT
@@ -162,8 +163,8 @@ def _resolve(file: BenchFile) -> Bench:
     axes = file.axes
     if file.eps_scale not in EPS_SCALES:
         raise UnknownNameError("eps_scale", file.eps_scale, EPS_SCALES)
-    if file.attack_batch < 1:
-        raise ConfigError(f"attack_batch must be at least 1, got {file.attack_batch}.")
+    if file.attack_batch < 0:
+        raise ConfigError(f"attack_batch must be at least 1, or 0 to measure, got {file.attack_batch}.")
     if not file.name or Path(file.name).name != file.name:
         raise ConfigError(f"name must be usable as a folder name, got {file.name!r}.")
     scale, data, space = EPS_SCALES[file.eps_scale], data_settings(file), component_of(SPACES, file.space, "space")
@@ -224,6 +225,7 @@ def _resolve(file: BenchFile) -> Bench:
         recipes=recipes,
         trainer=trainer_options(file.trainer),
         attack_batch=file.attack_batch,
+        fast=check_modes(file.fast),
     )
 
 

@@ -11,10 +11,12 @@ There is no list of names to edit.
 
 from __future__ import annotations
 
+import ast
 import importlib
 import importlib.util
 import inspect
 import pkgutil
+import re
 import sys
 import types
 import typing
@@ -115,6 +117,17 @@ class Registry(Generic[T]):
         checked = {key: value for key, value in checked.items() if value != parameters[key].default}
         return Component(name, int(getattr(item, "VERSION", 1)), tuple(sorted(checked.items())))
 
+    def parse(self, text: str) -> Any:
+        """What a description such as ``name(setting=1, other=text)`` builds; :class:`Component` writes them so.
+
+        Raises:
+            UnknownNameError: No such name or setting; the message shows the closest.
+            ConfigError: Not of that form, or a value of the wrong type.
+        """
+        name, inside = _described(self.kind, text)
+        build = typing.cast(Callable[..., Any], self[name])
+        return build(**check_settings(f"{self.kind} {name!r}", build, inside))
+
     def _walk(self) -> None:
         if self._walked:
             return
@@ -122,6 +135,29 @@ class Registry(Generic[T]):
         package = importlib.import_module(self._package)
         for module in pkgutil.iter_modules(package.__path__, prefix=f"{self._package}."):
             importlib.import_module(module.name)
+
+
+def _described(kind: str, text: str) -> tuple[str, dict[str, Scalar]]:
+    """Name and settings of ``name(setting=1, other=text)``."""
+    form = re.fullmatch(r"\s*([\w-]+)\s*(?:\(([^()]*)\))?\s*", text)
+    settings: dict[str, Scalar] = {}
+    for part in filter(str.strip, (form.group(2) or "").split(",")) if form else ():
+        key, found, value = (item.strip() for item in part.partition("="))
+        if not found:
+            form = None
+            break
+        settings[key] = _plain(value)
+    if not form:
+        raise ConfigError(f"a {kind} must be a name or name(setting=value, ...), got {text!r}.")
+    return form.group(1), settings
+
+
+def _plain(text: str) -> Scalar:
+    try:
+        value = ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        return text
+    return value if isinstance(value, bool | int | float | str | None) else text
 
 
 def check_settings(what: str, build: Callable[..., Any], settings: Mapping[str, Scalar]) -> dict[str, Scalar]:

@@ -66,7 +66,9 @@ class BenchFile:
         data: Where data lie and how much is used.
         recipe: Recipe of trainings.
         recipes: Fields of the recipe that differ for a domain.
-        attack_batch: Images an attack works on at a time.
+        attack_batch: Images an attack works on at a time; 0 measures which size is fastest.
+        fast: Fast modes of attacks, of ``fold``, ``bf16``, ``channels_last``, ``compile``; each craft group is checked
+            against full precision, and falls back to it.
         workers: Processes that share the work; 0 is one a CPU core (at most 4), and 1 with a CUDA device.
         trainer: Options of the Lightning Trainer (accelerator, devices, precision, strategy, ...).
         wandb: Weights & Biases.
@@ -86,6 +88,7 @@ class BenchFile:
     recipe: Recipe = field(default_factory=Recipe)
     recipes: dict[str, dict[str, Any]] = field(default_factory=dict)
     attack_batch: int = 250
+    fast: list[str] = field(default_factory=list)
     workers: int = 0
     trainer: dict[str, Any] = field(default_factory=dict)
     wandb: WandbSettings = field(default_factory=WandbSettings)

@@ -105,6 +105,10 @@ def write(config: Config, finished: Finished, console: Console, publish: bool) -
     stamp = digest([shown, *((folder / name).read_text() for name in ("table.csv", "summary.csv"))]).encode()
     known = folder / ".report"  # what the pages were made of: a second run need not make them again
     current = known.is_file() and known.read_bytes() == stamp and all(page.is_file() for page in pages)
+    seconds = finished.seconds
+    if total := sum(seconds.values()):
+        share = seconds["examinations"] / total
+        console.print(f"Trust checks: {seconds['examinations']:.0f} s, {share:.1%} of all computing.", soft_wrap=True)
     if not (publish and current):
         report.write(folder, config.bench.name, finished.results, summary, config.text, failures)
         write_atomically(known, stamp)

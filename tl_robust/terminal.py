@@ -16,7 +16,7 @@ from tl_robust.sinks.table import Row
 from tl_robust.types import Cell
 
 ROWS = 40
-STAGES: dict[Stage, str] = {"training": "trainings", "attack": "attacks"}
+STAGES: dict[Stage, str] = {"training": "trainings", "attack": "attacks", "check": "trust checks"}
 
 
 class Lines:
@@ -65,7 +65,7 @@ class Lines:
 
 
 class Bars(Lines):
-    """Progress bars with time left, one for trainings and one for attacks."""
+    """Progress bars with time left, one a stage."""
 
     def __init__(self, console: Console) -> None:
         super().__init__(console)

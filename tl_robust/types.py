@@ -139,6 +139,8 @@ class Outcome:
         valid: bool ``[K,N]``, the adversarial image is finite, in [0,1] and within eps.
         same_labels: bool ``[N]``, A names classes as B does; where not, A's own prediction on the clean image stood for
             the label in crafting, and A is fooled when it changes.
+        loss_rise: float32 ``[N]``, what the objective gained from the first evaluation to the last, over all eps; 0
+            where it was not seen.
     """
 
     sample_id: Tensor
@@ -152,9 +154,12 @@ class Outcome:
     zero_gradient: Tensor
     valid: Tensor
     same_labels: Tensor
+    loss_rise: Tensor = field(default_factory=lambda: torch.zeros(0))
 
     def __post_init__(self) -> None:
         k, n = len(self.eps), len(self.label)
+        if not len(self.loss_rise):
+            object.__setattr__(self, "loss_rise", torch.zeros(n))
         shapes = {"adv_a": (k, n), "adv_b": (k, n), "size": (k, n), "valid": (k, n), "eps": (k,)}
         for name, tensor in self.tensors().items():
             expected = shapes.get(name, (n,))
@@ -193,6 +198,40 @@ class Curve:
     low: Tensor
     high: Tensor
     n: Tensor
+
+
+@dataclass(frozen=True)
+class Examination:
+    """What the trust checks measured of one model on a sample of a test set; the same for all attacks on it.
+
+    Attributes:
+        sample_id: int64 ``[S]``, places of the examined samples in the test split, ascending.
+        eps: float64 ``[E]``, the examined part of the eps grid, ascending and above 0, in [0,1] pixel units.
+        seen: Measurements by name; each check says which it makes and what they mean.
+    """
+
+    sample_id: Tensor
+    eps: Tensor
+    seen: Mapping[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """All that a trust check may look at.
+
+    Attributes:
+        outcome: What happened to every sample.
+        white: B attacked directly with the same attack; None where it was not run.
+        surrogate: The examination of A; None where none was made.
+        victim: The same of B.
+        iterates: The attack refines its images in many steps or queries.
+    """
+
+    outcome: Outcome
+    white: Outcome | None = None
+    surrogate: Examination | None = None
+    victim: Examination | None = None
+    iterates: bool = True
 
 
 @dataclass(frozen=True)

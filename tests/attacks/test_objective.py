@@ -1,5 +1,6 @@
 """What an attack maximizes: gradients against a naive computation, and surrogates that name classes otherwise."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -9,12 +10,12 @@ from torch import Tensor, nn
 from torch.nn.functional import linear, one_hot
 
 from tl_robust import attacks
-from tl_robust.attacks import Attack, Gradient, evaluate
+from tl_robust.attacks import Attack, Problem, evaluate
 from tl_robust.errors import ConfigError, UnknownNameError
 from tl_robust.metrics import METRICS
 from tl_robust.models.module import NetworkModule
 from tl_robust.trust import CHECKS
-from tl_robust.types import Outcome
+from tl_robust.types import Evidence, Outcome
 
 EPS = [0.0, 4 / 255, 16 / 255, 64 / 255]
 OBJECTIVES = ["label", "prediction", "feature"]
@@ -39,17 +40,17 @@ class Recorder(Attack):
 
     found: list[Tensor] = field(default_factory=list)
 
-    def perturb(self, gradient: Gradient, eps: list[float]) -> Tensor:
-        self.found.append(gradient((gradient.images + 0.05 * gradient.random()).clamp(0, 1)))
-        return gradient.images.expand(len(eps), *gradient.images.shape)
+    def perturb(self, problem: Problem, eps: list[float]) -> Iterator[Tensor]:
+        self.found.append(problem.gradient((problem.clean + 0.05 * problem.random()).clamp(0, 1)).gradient)
+        yield from (problem.clean for _ in eps)
 
 
 @dataclass(frozen=True)
 class Noise(Attack):
     """Random signs of the full eps."""
 
-    def perturb(self, gradient: Gradient, eps: list[float]) -> Tensor:
-        return torch.stack([gradient.images + size * gradient.random().sign() for size in eps])
+    def perturb(self, problem: Problem, eps: list[float]) -> Iterator[Tensor]:
+        yield from (problem.clean + size * problem.random().sign() for size in eps)
 
 
 def data(samples: int = 23, classes: int = 4) -> tuple[Tensor, Tensor]:
@@ -127,7 +128,7 @@ def test_predictions_are_made_in_eval_mode() -> None:
 def test_fgsm_refuses_the_feature_objective() -> None:
     with pytest.raises(ConfigError, match="has none: use pgd"):
         attacks.get("fgsm", objective="feature")
-    with pytest.raises(ConfigError, match="needs random_start"):
+    with pytest.raises(ConfigError, match="random_start of attack 'pgd' must be true: the clean image has no gradient"):
         attacks.get("pgd", objective="feature", random_start=False)
 
 
@@ -297,9 +298,9 @@ def test_what_speaks_of_the_victim_alone_does_not_see_the_surrogates_labels() ->
 def test_trust_checks_read_the_surrogates_own_labels() -> None:
     outcomes, *_ = judged()
     outcome = outcomes["b"]
-    assert {CHECKS[name](outcome).level for name in CHECKS.names()} == {"green"}
+    assert {CHECKS[name].verdict(Evidence(outcome)).level for name in CHECKS.names()} == {"green"}
     weak = Outcome(**outcome.tensors() | {"adv_a": outcome.adv_a.flip(0)})  # right again at the largest eps
-    verdict = CHECKS["falling_curve"](weak)
+    verdict = CHECKS["falling_curve"].verdict(Evidence(weak))
     assert verdict.level == "amber"
     assert "rises to 100.0%" in verdict.reasons[0]
 

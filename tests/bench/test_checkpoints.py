@@ -61,7 +61,7 @@ class Witness(Silent):
     def __init__(self) -> None:
         self.done: list[tuple[Stage, str, str]] = []
         self.expected: dict[Stage, int] = {}
-        self.work: dict[Stage, int] = {"training": 0, "attack": 0}
+        self.work: dict[Stage, int] = {"training": 0, "attack": 0, "check": 0}
 
     def expect(self, stage: Stage, items: int, work: int) -> None:
         self.expected[stage] = work

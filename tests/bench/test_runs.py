@@ -139,7 +139,7 @@ def test_a_failing_attack_does_not_stop_the_others(tiny: Path, tmp_path: Path) -
     (tiny.parent / "plugins" / "broken.py").write_text(
         "from dataclasses import dataclass\nfrom tl_robust.attacks import ATTACKS, Attack\n"
         "@ATTACKS.register\n@dataclass(frozen=True)\nclass Broken(Attack):\n"
-        "    def perturb(self, gradient, eps):\n        raise RuntimeError('no luck')\n"
+        "    def perturb(self, problem, eps):\n        raise RuntimeError('no luck')\n"
     )
     finished, witness, _ = run(tiny, tmp_path / "r", ["axes.attack=[fgsm,broken]", "axes.seed=[0]"])
     assert {result.cell.attack for result in finished.results} == {"fgsm"}

@@ -17,7 +17,8 @@ import torch
 from torch import Tensor
 
 from tl_robust import attacks
-from tl_robust.bench.lineage import CraftGroup, Training
+from tl_robust.bench.craft import CraftGroup
+from tl_robust.bench.lineage import Training
 from tl_robust.bench.work import Worker
 from tl_robust.data.domain import DataSettings
 from tl_robust.data.mapped import DomainInSpace

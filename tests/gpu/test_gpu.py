@@ -22,7 +22,7 @@ def test_random_draws_are_the_same_on_the_device() -> None:
     torch.testing.assert_close(normal(3, ids, (3, 8, 8)), normal(3, ids.cuda(), (3, 8, 8)).cpu())
 
 
-@pytest.mark.parametrize("name", attacks.names())
+@pytest.mark.parametrize("name", ["fgsm", "pgd", "mi", "di", "apgd_ce"])
 def test_outcomes_agree_with_the_cpu(name: str) -> None:
     network = build(NETWORKS.component("dtn", {"width": 0.1}), (3, 32, 32), 10)
     images, labels = torch.rand(200, 3, 32, 32), torch.arange(200) % 10

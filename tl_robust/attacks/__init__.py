@@ -1,7 +1,9 @@
 """Attacks: pure functions of any callable that maps [0,1] images to logits. ``attacks.get("pgd", steps=10)``."""
 
-from tl_robust.attacks.base import ATTACKS, Attack, Crafted, Gradient
+from tl_robust.attacks.ascent import Ascent
+from tl_robust.attacks.base import ATTACKS, Attack, Crafted
 from tl_robust.attacks.judge import Judge, evaluate
+from tl_robust.attacks.problem import Problem, Seen
 from tl_robust.registry import Scalar, check_settings
 
 
@@ -21,4 +23,4 @@ def names() -> list[str]:
     return ATTACKS.names()
 
 
-__all__ = ["ATTACKS", "Attack", "Crafted", "Gradient", "Judge", "evaluate", "get", "names"]
+__all__ = ["ATTACKS", "Ascent", "Attack", "Crafted", "Judge", "Problem", "Seen", "evaluate", "get", "names"]

@@ -1,6 +1,6 @@
 """What an attack is, and the checks that every attack shares.
 
-Axes: K eps, N samples, C channels, H height, W width.
+Axes: K eps, N samples, M samples of the pool, C channels, H height, W width.
 """
 
 from __future__ import annotations
@@ -8,73 +8,17 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from tl_robust.attacks.norms import Norm, check_eps, get_norm
-from tl_robust.attacks.objective import Loss, Model, get_objective
+from tl_robust.attacks.norms import check_eps, get_norm
+from tl_robust.attacks.objectives.base import OBJECTIVES, Objective
+from tl_robust.attacks.problem import Model, Notes, Problem, attackable
 from tl_robust.errors import ConfigError
 from tl_robust.registry import Registry
-
-
-@contextmanager
-def attackable(*models: Model) -> Iterator[None]:
-    """Put modules in eval mode and freeze them, allow input gradients whatever the caller's mode, restore all after."""
-    modules = [model for model in models if isinstance(model, nn.Module)]
-    modes = [(module, module.training) for model in modules for module in model.modules()]
-    frozen = [parameter for model in modules for parameter in model.parameters() if parameter.requires_grad]
-    with ExitStack() as stack:
-        stack.enter_context(torch.inference_mode(False))
-        stack.enter_context(torch.enable_grad())
-        try:
-            for model in modules:
-                model.eval()
-            for parameter in frozen:
-                parameter.requires_grad_(False)
-            yield
-        finally:
-            for module, training in modes:
-                module.training = training
-            for parameter in frozen:
-                parameter.requires_grad_(True)
-
-
-class Gradient:
-    """The gradient of a loss with respect to the images, and what was seen on the way.
-
-    Args:
-        loss: Images in [0,1] to the sum of the samples' losses.
-        images: Clean images ``[N,C,H,W]``.
-        sample_id: int64 ``[N]``, keys of the random draws.
-        seed: Seed of the random draws.
-        norm: Geometry.
-
-    Attributes:
-        zero: bool ``[N]``, the first gradient was zero in every pixel; None before the first call.
-    """
-
-    def __init__(self, loss: Loss, images: Tensor, sample_id: Tensor, seed: int, norm: Norm) -> None:
-        self.images = images
-        self.norm = norm
-        self.zero: Tensor | None = None
-        self._loss = loss
-        self._seed, self._sample_id = seed, sample_id
-
-    def __call__(self, images: Tensor) -> Tensor:
-        """Gradient at ``images``, ``[N,C,H,W]``; the sum keeps a sample's gradient free of its batch."""
-        images = images.detach().requires_grad_()
-        (gradient,) = torch.autograd.grad(self._loss(images), images)
-        if self.zero is None:
-            self.zero = ~gradient.flatten(1).any(dim=1)
-        return gradient
-
-    def random(self) -> Tensor:
-        """A draw from the unit ball of the norm for each sample, the same at every call."""
-        return self.norm.random(self._seed, self._sample_id, self.images)
 
 
 @dataclass(frozen=True)
@@ -83,11 +27,11 @@ class Crafted:
 
     Attributes:
         images: ``[K,N,C,H,W]`` in [0,1].
-        zero_gradient: bool ``[N]``, the first gradient was zero in every pixel.
+        notes: First gradients and losses.
     """
 
     images: Tensor
-    zero_gradient: Tensor
+    notes: Notes
 
 
 @dataclass(frozen=True)
@@ -95,27 +39,53 @@ class Attack(ABC):
     """Base of all attacks: a frozen dataclass whose fields are its settings. A subclass writes :meth:`perturb`.
 
     Attributes:
-        norm: ``linf`` or ``l2``.
-        objective: What is maximized: ``label`` the cross entropy of the true class, ``prediction`` that of the class A
-            predicts on the clean image, ``feature`` the distance of A's features from those of the clean image.
+        norm: ``linf``, ``l2`` or ``l1``.
+        objective: What is maximized, a name of ``attacks/objectives`` with settings: ``label`` the cross entropy of the
+            true class, ``prediction`` that of the class A predicts on the clean image, ``margin``, ``feature``, ...
+        ITERATES: It refines its images in many steps or queries, so a weak result speaks against the attack.
     """
 
     VERSION: ClassVar[int] = 1
+    ITERATES: ClassVar[bool] = True
     norm: str = "linf"
     objective: str = "label"
 
     def __post_init__(self) -> None:
         get_norm(self.norm)
-        get_objective(self.objective)
+        self.goal  # noqa: B018  (shows a wrong name or setting before anything runs)
+
+    @property
+    def title(self) -> str:
+        """Its registered name, which is its file's."""
+        return type(self).__module__.rpartition(".")[2]
+
+    @property
+    def goal(self) -> Objective:
+        """What is maximized."""
+        return OBJECTIVES.parse(self.objective)
+
+    @property
+    def needs_pool(self) -> bool:
+        """Whether it learns from other images than those it changes; see :meth:`fit`."""
+        return self.goal.POOL
 
     @abstractmethod
-    def perturb(self, gradient: Gradient, eps: list[float]) -> Tensor:
-        """Adversarial images ``[K,N,C,H,W]`` for each positive eps; the caller clips them to [0,1].
+    def perturb(self, problem: Problem, eps: list[float]) -> Iterator[Tensor]:
+        """Yield adversarial images ``[N,C,H,W]`` for each eps; the caller clips them to [0,1].
 
         Args:
-            gradient: Call it with images for the gradient; it carries the clean images, the norm and the random draws.
-            eps: K sizes above 0, in [0,1] pixel units.
+            problem: Ask it for gradients; it carries the clean images, labels, the norm and the keyed random draws.
+            eps: Sizes above 0 in [0,1] pixel units, ascending.
         """
+
+    def fit(self, problem: Problem, eps: list[float]) -> Any:
+        """What the attack learns once from a pool of images; :attr:`Problem.fitted` then holds it.
+
+        Args:
+            problem: The pool and its labels as a problem.
+            eps: As for :meth:`perturb`.
+        """
+        return problem.clean if self.goal.POOL else None
 
     def __call__(
         self,
@@ -126,9 +96,11 @@ class Attack(ABC):
         *,
         sample_id: Tensor | None = None,
         seed: int = 0,
+        early: bool = False,
+        fitted: Any = None,
     ) -> Tensor:
         """Adversarial images ``[K,N,C,H,W]``; see :meth:`craft`."""
-        return self.craft(model, images, labels, eps, sample_id=sample_id, seed=seed).images
+        return self.craft(model, images, labels, eps, sample_id=sample_id, seed=seed, early=early, fitted=fitted).images
 
     def craft(
         self,
@@ -139,8 +111,10 @@ class Attack(ABC):
         *,
         sample_id: Tensor | None = None,
         seed: int = 0,
+        early: bool = False,
+        fitted: Any = None,
     ) -> Crafted:
-        """Craft adversarial images for all eps.
+        """Craft adversarial images for all eps; all are held in memory (:class:`Judge` goes one eps at a time).
 
         The model is put in eval mode and frozen meanwhile; nothing is written to it, to the inputs or to the attack.
 
@@ -153,28 +127,74 @@ class Attack(ABC):
             sample_id: int64 ``[N]``, keys of the random draws; the places 0 to N-1 where None. With the ids of a test
                 split the draws do not depend on batches or their order.
             seed: Seed of the random draws.
+            early: The model is the only victim (white-box): iterative attacks may stop at the first images that fool
+                it. For transfer leave it out.
+            fitted: Result of :meth:`fitted`; where it is needed and None, the images themselves are the pool.
 
         Raises:
             ConfigError: Images, labels or eps are not of that form.
         """
         sizes = check_eps([float(value) for value in eps], self.norm)
+        with attackable(model):
+            if fitted is None and self.needs_pool:
+                fitted = self.fitted(model, images, labels, eps, seed=seed)
+            problem = self.problem(model, images, labels, sample_id, seed, early, fitted)
+            adversarial = torch.empty(len(sizes), *images.shape, dtype=images.dtype, device=images.device)
+            for place, found in self.stream(problem, sizes):
+                adversarial[place] = found
+        return Crafted(adversarial, problem.notes)
+
+    def fitted(self, model: Model, pool: Tensor, labels: Tensor | None, eps: Sequence[float], *, seed: int = 0) -> Any:
+        """What the attack learns from a pool, to be given to :meth:`craft`; None for attacks that learn nothing.
+
+        Args:
+            model: The surrogate.
+            pool: Images ``[M,C,H,W]`` that the attacker has, in [0,1].
+            labels: Their classes, int64 ``[M]``, or None.
+            eps: K sizes in [0,1] pixel units.
+            seed: Seed of the random draws.
+        """
+        sizes = check_eps([float(value) for value in eps], self.norm)
+        with attackable(model):
+            problem = self.problem(model, pool, labels, None, seed, False, None)
+            return self.fit(problem, sorted(size for size in sizes if size > 0))
+
+    def problem(
+        self,
+        model: Model,
+        images: Tensor,
+        labels: Tensor | None,
+        sample_id: Tensor | None,
+        seed: int,
+        early: bool,
+        fitted: Any,
+    ) -> Problem:
+        """The checked arguments of :meth:`craft` as one problem; the model must be :func:`attackable`."""
         _check_inputs(images, labels)
         if sample_id is not None and (sample_id.shape != images.shape[:1] or sample_id.dtype != torch.int64):
             raise ConfigError(
                 f"sample_id must be int64 [{len(images)}], got {sample_id.dtype} {list(sample_id.shape)}."
             )
-        with attackable(model):
-            clean = images.detach().clone()
-            ids = torch.arange(len(clean), device=clean.device) if sample_id is None else sample_id.clone()
-            loss = get_objective(self.objective)(model, clean, None if labels is None else labels.clone())
-            gradient = Gradient(loss, clean, ids, seed, get_norm(self.norm))
-            adversarial = clean.expand(len(sizes), *clean.shape).clone()
-            positive = [place for place, size in enumerate(sizes) if size > 0]
-            if positive:
-                found = self.perturb(gradient, [sizes[place] for place in positive]).detach()
-                adversarial[positive] = found.clamp(0, 1)
-        zero = gradient.zero if gradient.zero is not None else torch.zeros_like(ids, dtype=torch.bool)
-        return Crafted(adversarial, zero)
+        clean = images.detach().clone()
+        ids = torch.arange(len(clean), device=clean.device) if sample_id is None else sample_id.clone()
+        goal = self.goal
+        if labels is None or goal.OWN:
+            with torch.no_grad():
+                label = model(clean).argmax(1)
+        else:
+            label = labels.clone()
+        return Problem(model, goal, clean, label, ids, seed, get_norm(self.norm), early, fitted)
+
+    def stream(self, problem: Problem, eps: list[float]) -> Iterator[tuple[int, Tensor]]:
+        """Place in ``eps`` and adversarial images ``[N,C,H,W]`` in [0,1], one eps after the other, ascending."""
+        order = sorted(range(len(eps)), key=lambda place: eps[place])
+        positive = [place for place in order if eps[place] > 0]
+        for place in order[: len(order) - len(positive)]:
+            yield place, problem.clean
+        if positive:
+            found = self.perturb(problem, [eps[place] for place in positive])
+            for place, images in zip(positive, found, strict=True):
+                yield place, images.detach().clamp(0, 1)
 
 
 def _check_inputs(images: Tensor, labels: Tensor | None) -> None:

@@ -1,11 +1,13 @@
 """The fast gradient sign method."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import ClassVar
 
-import torch
 from torch import Tensor
 
-from tl_robust.attacks.base import ATTACKS, Attack, Gradient
+from tl_robust.attacks.base import ATTACKS, Attack
+from tl_robust.attacks.problem import Problem
 from tl_robust.errors import ConfigError
 
 
@@ -19,14 +21,18 @@ class FGSM(Attack):
     Goodfellow, Shlens, Szegedy, "Explaining and harnessing adversarial examples", ICLR 2015.
     """
 
+    ITERATES: ClassVar[bool] = False
+
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.objective == "feature":
+        if self.goal.FLAT:
             raise ConfigError(
-                "attack 'fgsm' takes its gradient at the clean image, where objective 'feature' has none: use pgd."
+                f"attack 'fgsm' takes its gradient at the clean image, where objective {self.objective!r} has none: "
+                "use pgd."
             )
 
-    def perturb(self, gradient: Gradient, eps: list[float]) -> Tensor:
+    def perturb(self, problem: Problem, eps: list[float]) -> Iterator[Tensor]:
         """See :meth:`Attack.perturb`."""
-        direction = gradient.norm.steepest(gradient(gradient.images))
-        return torch.stack([gradient.images + size * direction for size in eps])
+        gradient = problem.gradient(problem.clean).gradient
+        for size in eps:
+            yield problem.clean + problem.norm.step(problem.clean, gradient, size)

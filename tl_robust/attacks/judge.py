@@ -6,13 +6,14 @@ Axes: K eps, N samples.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from tl_robust.attacks.base import Attack, attackable
+from tl_robust.attacks.base import Attack
 from tl_robust.attacks.norms import check_eps, get_norm
-from tl_robust.attacks.objective import Model
+from tl_robust.attacks.problem import Model, attackable
 from tl_robust.errors import ConfigError
 from tl_robust.types import Outcome
 
@@ -27,6 +28,8 @@ class Judge:
         eps: Sizes in [0,1] pixel units.
         seed: Seed of the attack's random draws.
         same_labels: The surrogate names classes as the labels do; if not, its own predictions stand for them.
+        early: Iterative attacks may stop at the first images that fool the surrogate. None: if it is the only victim.
+        pool: Images ``[M,C,H,W]`` in [0,1] and labels that attacks may learn from; None: the first batch.
     """
 
     def __init__(
@@ -37,6 +40,8 @@ class Judge:
         eps: Sequence[float],
         seed: int = 0,
         same_labels: bool = True,
+        early: bool | None = None,
+        pool: tuple[Tensor, Tensor] | None = None,
     ) -> None:
         self.attack = attack
         self.surrogate = surrogate
@@ -44,6 +49,9 @@ class Judge:
         self.eps = check_eps([float(value) for value in eps], attack.norm)
         self.seed = seed
         self.same_labels = same_labels
+        self.early = all(victim is surrogate for victim in victims.values()) if early is None else early
+        self.pool = pool
+        self._fitted: Any = None
         self._batches: list[dict[str, dict[str, Tensor]]] = []
 
     @torch.inference_mode(False)
@@ -56,28 +64,42 @@ class Judge:
             labels: True classes, int64 ``[N]``.
             sample_id: int64 ``[N]``, unique in the test set.
         """
+        others = {name: victim for name, victim in self.victims.items() if victim is not self.surrogate}
+        models = {"": self.surrogate} | others  # no victim has an empty name
         known = labels if self.same_labels else None
-        crafted = self.attack.craft(self.surrogate, images, known, self.eps, sample_id=sample_id, seed=self.seed)
-        size, valid = _measure(crafted.images, images, self.eps, self.attack.norm)
-
-        def classes(model: Model) -> tuple[Tensor, Tensor]:
-            adversarial = [model(batch).argmax(1) for batch in crafted.images]
-            return model(images).argmax(1), torch.stack(adversarial)
-
-        with attackable(self.surrogate, *self.victims.values()), torch.no_grad():
-            clean_a, adv_a = classes(self.surrogate)
-            shared = {
-                "sample_id": sample_id, "label": labels, "clean_a": clean_a, "adv_a": adv_a, "size": size,
-                "valid": valid, "zero_gradient": crafted.zero_gradient,
-                "same_labels": torch.full_like(labels, self.same_labels, dtype=torch.bool),
-            }  # fmt: skip
-            batch = {}
-            for name, victim in self.victims.items():
-                clean_b, adv_b = (clean_a, adv_a) if victim is self.surrogate else classes(victim)
-                batch[name] = {
-                    key: value.cpu() for key, value in (shared | {"clean_b": clean_b, "adv_b": adv_b}).items()
-                }
+        with attackable(*models.values()):
+            if self._fitted is None and self.attack.needs_pool:
+                self._fit(images, labels)
+            problem = self.attack.problem(self.surrogate, images, known, sample_id, self.seed, self.early, self._fitted)
+            shape = len(self.eps), len(images)
+            size, valid = images.new_empty(shape, dtype=torch.float32), labels.new_empty(shape, dtype=torch.bool)
+            adv = {name: labels.new_empty(shape) for name in models}
+            for place, adversarial in self.attack.stream(problem, self.eps):
+                with torch.no_grad():
+                    size[place], valid[place] = _measure(adversarial, images, self.eps[place], self.attack.norm)
+                    for name, model in models.items():
+                        adv[name][place] = model(adversarial).argmax(1)
+            with torch.no_grad():
+                clean = {name: model(images).argmax(1) for name, model in models.items()}
+        rise = (problem.notes.last_loss - problem.notes.first_loss).nan_to_num()
+        shared = {
+            "sample_id": sample_id, "label": labels, "clean_a": clean[""], "adv_a": adv[""], "size": size,
+            "valid": valid, "zero_gradient": problem.notes.zero, "loss_rise": rise,
+            "same_labels": torch.full_like(labels, self.same_labels, dtype=torch.bool),
+        }  # fmt: skip
+        batch = {}
+        for name in self.victims:
+            own = name if name in others else ""
+            batch[name] = {
+                key: value.cpu() for key, value in (shared | {"clean_b": clean[own], "adv_b": adv[own]}).items()
+            }
         self._batches.append(batch)
+
+    def _fit(self, images: Tensor, labels: Tensor) -> None:
+        pool, known = (part.to(images.device) for part in self.pool or (images, labels))
+        self._fitted = self.attack.fitted(
+            self.surrogate, pool, known if self.same_labels else None, self.eps, seed=self.seed
+        )
 
     @torch.inference_mode(False)
     def outcomes(self) -> dict[str, Outcome]:
@@ -95,17 +117,12 @@ class Judge:
         }
 
 
-def _measure(adversarial: Tensor, clean: Tensor, eps: list[float], norm: str) -> tuple[Tensor, Tensor]:
-    """Sizes ``[K,N]`` after rounding to 8 bits, and which images are finite, in [0,1] and within eps."""
+def _measure(adversarial: Tensor, clean: Tensor, eps: float, norm: str) -> tuple[Tensor, Tensor]:
+    """Sizes ``[N]`` after rounding to 8 bits, and which images are finite, in [0,1] and within eps."""
     geometry = get_norm(norm)
-    sizes, valid = [], []
-    for images, allowed in zip(adversarial, eps, strict=True):
-        sizes.append(geometry.size(images.mul(255).round().div(255) - clean))
-        in_range = (
-            images.isfinite().flatten(1).all(1) & (images >= 0).flatten(1).all(1) & (images <= 1).flatten(1).all(1)
-        )
-        valid.append(in_range & (geometry.size(images - clean) <= allowed * (1 + 1e-4) + 1e-6))
-    return torch.stack(sizes).to(torch.float32), torch.stack(valid)
+    size = geometry.size(adversarial.mul(255).round_().div_(255).sub_(clean))
+    low, high = adversarial.flatten(1).aminmax(dim=1)  # not a number where a value is
+    return size, (low >= 0) & (high <= 1) & (geometry.size(adversarial - clean) <= eps * (1 + 1e-4) + 1e-6)
 
 
 def evaluate(
@@ -119,6 +136,8 @@ def evaluate(
     seed: int = 0,
     batch_size: int = 256,
     same_labels: bool = True,
+    early: bool | None = None,
+    pool: tuple[Tensor, Tensor] | None = None,
 ) -> dict[str, Outcome]:
     """Craft on the surrogate and judge every victim: no Trainer, no config, no store.
 
@@ -132,6 +151,8 @@ def evaluate(
         seed: Seed of the attack's random draws; they do not depend on ``batch_size``.
         batch_size: Images at a time.
         same_labels: The surrogate names classes as ``labels`` do. If not, its own predictions stand for them.
+        early: Iterative attacks may stop at the first images that fool the surrogate. None: if it is the only victim.
+        pool: Images ``[M,C,H,W]`` in [0,1] and labels that attacks may learn from; None: the first batch.
 
     Returns:
         One :class:`Outcome` a victim.
@@ -146,7 +167,7 @@ def evaluate(
             f"evaluate needs a label for each image and batch_size of at least 1, got {len(labels)} labels for "
             f"{len(images)} images and batch_size {batch_size}."
         )
-    judge = Judge(attack, surrogate, victims, eps, seed, same_labels)
+    judge = Judge(attack, surrogate, victims, eps, seed, same_labels, early, pool)
     parameter = next(surrogate.parameters(), None) if isinstance(surrogate, nn.Module) else None
     device = images.device if parameter is None else parameter.device
     for ids in torch.arange(len(images)).split(batch_size):

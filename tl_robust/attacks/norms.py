@@ -5,6 +5,7 @@ All functions work on perturbations ``[N, ...]``, one sample a row, in [0,1] pix
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 
 import torch
@@ -27,8 +28,11 @@ class Norm(ABC):
         """Norm of each perturbation, ``[N]``."""
 
     @abstractmethod
-    def steepest(self, gradient: Tensor) -> Tensor:
-        """The perturbation of norm 1 with the largest inner product with ``gradient``; zero where that is zero."""
+    def step(self, images: Tensor, gradient: Tensor, size: float | Tensor) -> Tensor:
+        """The change of ``images`` of norm ``size`` with the largest inner product with ``gradient``.
+
+        Zero where the gradient is zero. ``size`` is one number or ``[N]``.
+        """
 
     @abstractmethod
     def project(self, delta: Tensor, eps: float) -> Tensor:
@@ -46,9 +50,9 @@ class Linf(Norm):
         """See :meth:`Norm.size`."""
         return delta.abs().flatten(1).amax(1)
 
-    def steepest(self, gradient: Tensor) -> Tensor:
-        """The sign; see :meth:`Norm.steepest`."""
-        return gradient.sign()
+    def step(self, images: Tensor, gradient: Tensor, size: float | Tensor) -> Tensor:
+        """The sign; see :meth:`Norm.step`."""
+        return _times(size, gradient.sign())
 
     def project(self, delta: Tensor, eps: float) -> Tensor:
         """Clamp; see :meth:`Norm.project`."""
@@ -66,11 +70,11 @@ class L2(Norm):
         """See :meth:`Norm.size`."""
         return delta.flatten(1).norm(dim=1)
 
-    def steepest(self, gradient: Tensor) -> Tensor:
-        """The gradient over its length; see :meth:`Norm.steepest`."""
+    def step(self, images: Tensor, gradient: Tensor, size: float | Tensor) -> Tensor:
+        """The gradient over its length; see :meth:`Norm.step`."""
         largest = gradient.flatten(1).abs().amax(1).clamp(min=torch.finfo(gradient.dtype).tiny)
         scaled = gradient / per_sample(largest, gradient)  # squares of tiny gradients would underflow
-        return scaled / per_sample(self.size(scaled).clamp(min=1), scaled)
+        return _times(size, scaled / per_sample(self.size(scaled).clamp(min=1), scaled))
 
     def project(self, delta: Tensor, eps: float) -> Tensor:
         """Scale down what is too long; see :meth:`Norm.project`."""
@@ -80,18 +84,63 @@ class L2(Norm):
     def random(self, seed: int, sample_id: Tensor, like: Tensor) -> Tensor:
         """A normal direction with a radius of density r^(D-1); see :meth:`Norm.random`."""
         direction = normal(seed, sample_id, like.shape[1:], stream=0)
-        radius = uniform(seed, sample_id, (1,), stream=2).squeeze(1) ** (1 / like[0].numel())
+        radius = uniform(seed, sample_id, (1,), stream=2).squeeze(1) ** (1 / math.prod(like.shape[1:]))
         return (direction * per_sample(radius / self.size(direction), direction)).to(like)
 
 
-NORMS: dict[str, Norm] = {"linf": Linf(), "l2": L2()}
+class L1(Norm):
+    """The sum of all changes."""
+
+    def size(self, delta: Tensor) -> Tensor:
+        """See :meth:`Norm.size`."""
+        return delta.abs().flatten(1).sum(1)
+
+    def step(self, images: Tensor, gradient: Tensor, size: float | Tensor) -> Tensor:
+        """The values with the largest gradients, each moved as far as [0,1] allows, until ``size`` is used up.
+
+        The exact optimum of a linear function over the ball and the range; without the range it would be one value.
+        See :meth:`Norm.step`.
+        """
+        flat, values = gradient.flatten(1), images.flatten(1)
+        order = flat.abs().argsort(dim=1, descending=True, stable=True)
+        room = torch.where(flat > 0, 1 - values, values).clamp(min=0) * (flat != 0)
+        sorted_room = room.gather(1, order)
+        budget = torch.as_tensor(size, dtype=flat.dtype, device=flat.device).expand(len(flat))[:, None]
+        used_before = sorted_room.cumsum(1) - sorted_room
+        taken = torch.minimum((budget - used_before).clamp(min=0), sorted_room)
+        return (torch.zeros_like(flat).scatter(1, order, taken) * flat.sign()).view_as(gradient)
+
+    def project(self, delta: Tensor, eps: float) -> Tensor:
+        """Shrink every value by what brings the sum to ``eps`` (Duchi et al., ICML 2008); see :meth:`Norm.project`."""
+        flat = delta.flatten(1).abs()
+        ordered = flat.sort(dim=1, descending=True).values
+        place = torch.arange(1, flat.shape[1] + 1, device=flat.device, dtype=flat.dtype)
+        shrink = (ordered.cumsum(1) - eps) / place
+        last = (ordered > shrink).sum(1, keepdim=True).clamp(min=1) - 1
+        inside = flat.sum(1, keepdim=True) <= eps
+        by = shrink.gather(1, last).clamp(min=0).masked_fill(inside, 0)
+        return ((flat - by).clamp(min=0) * delta.flatten(1).sign()).view_as(delta)
+
+    def random(self, seed: int, sample_id: Tensor, like: Tensor) -> Tensor:
+        """Shares of a sum of exponential numbers, with random signs; see :meth:`Norm.random`."""
+        count = math.prod(like.shape[1:])
+        parts = -torch.log1p(-uniform(seed, sample_id, (count + 1,), stream=0))
+        signs = torch.where(uniform(seed, sample_id, (count,), stream=1) < 0.5, -1.0, 1.0)
+        return (parts[:, :-1] / parts.sum(1, keepdim=True) * signs).view_as(like).to(like)
+
+
+def _times(size: float | Tensor, direction: Tensor) -> Tensor:
+    return (per_sample(size, direction) if isinstance(size, Tensor) else size) * direction
+
+
+NORMS: dict[str, Norm] = {"linf": Linf(), "l2": L2(), "l1": L1()}
 
 
 def get_norm(name: str) -> Norm:
     """The norm of a name.
 
     Raises:
-        UnknownNameError: Not ``linf`` or ``l2``.
+        UnknownNameError: Not ``linf``, ``l2`` or ``l1``.
     """
     if name not in NORMS:
         raise UnknownNameError("norm", name, NORMS)

@@ -7,11 +7,12 @@ import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from tl_robust.bench.lineage import CraftGroup, Judgment, Model, Training
+from tl_robust.bench.craft import CraftGroup, Examinee, Judgment
+from tl_robust.bench.lineage import Model, Training
 from tl_robust.bench.observer import Observer
 from tl_robust.bench.plan import Plan
 from tl_robust.bench.spec import Bench
-from tl_robust.bench.store import Kind, Store, pack_outcome, pack_weights
+from tl_robust.bench.store import Kind, Store, pack_examination, pack_outcome, pack_weights
 from tl_robust.bench.work import Made, Worker
 from tl_robust.errors import InputError, StoreError
 
@@ -55,7 +56,7 @@ class Executor:
         A node that fails does not stop the others. A node that another process is computing is left for later.
 
         Returns:
-            Failures by key of training or judgment.
+            Failures by key of training, judgment or examinee.
 
         Raises:
             InputError: What the user wrote cannot work for any node, or the store cannot be written.
@@ -68,12 +69,14 @@ class Executor:
         ]
         self._observer.expect("training", len(trainings), sum(map(_epochs, trainings)))
         self._observer.expect("attack", len(groups), sum(_images(group) for group, _ in groups))
-        while trainings or groups:
-            left_trainings = [item for item in trainings if not self._try_training(item)]
-            left_groups = [(group, wanted) for group, wanted in groups if not self._try_group(group, wanted)]
-            if (len(left_trainings), len(left_groups)) == (len(trainings), len(groups)):
+        checks = [item for item in plan.examinees if not self._present("examinations", item.key)]
+        self._observer.expect("check", len(checks), len(checks))
+        while left := len(trainings) + len(groups) + len(checks):
+            trainings = [item for item in trainings if not self._try_training(item)]
+            groups = [(group, wanted) for group, wanted in groups if not self._try_group(group, wanted)]
+            checks = [item for item in checks if not self._try_check(item)]
+            if len(trainings) + len(groups) + len(checks) == left:
                 time.sleep(WAIT_SECONDS)
-            trainings, groups = left_trainings, left_groups
         return self.failures
 
     def _try_training(self, training: Model) -> bool:
@@ -153,6 +156,32 @@ class Executor:
                     self._fail(judgment.key, label, _first_line(error), traceback.format_exc())
                 return True
             self._observer.end("attack", label, made["seconds"], "")
+        return True
+
+    def _try_check(self, examinee: Examinee) -> bool:
+        """Settle the examination of a model; False where it must wait for another process."""
+        if examinee.model.key in self.failures:
+            self._observer.drop("check", 1)
+            return True
+        if not self._present("weights", examinee.model.key):
+            return False
+        with self._store.lock(examinee.key) as held:
+            if not held:
+                return False
+            if not self._present("examinations", examinee.key):
+                self._observer.begin("check", str(examinee))
+                try:
+                    found, made = self._worker.examine(examinee, self._store.read_weights(examinee.model.key))
+                    self._store.write("examinations", examinee.key, pack_examination(found), examinee.spec, made)
+                    self._whole.add(examinee.key)
+                except InputError:
+                    raise
+                except Exception as error:  # noqa: BLE001  (as above)
+                    self._fail(examinee.key, f"trust checks of {examinee}", _first_line(error), traceback.format_exc())
+                    return True
+            seconds = self._store.manifest("examinations", examinee.key)["made"]["seconds"]
+            self._observer.advance("check", 1)
+            self._observer.end("check", str(examinee), seconds, "")
         return True
 
     def _seconds(self, judgments: Sequence[Judgment]) -> float:

@@ -1,4 +1,4 @@
-"""The forest of trainings, the craft groups on it and their keys.
+"""The forest of trainings and their keys.
 
 A key is the SHA-256 of everything that can change what is stored under it. The name of a cell's strategy is not in it:
 CommonInit's models are FineTune models of another edge.
@@ -175,69 +175,6 @@ class Training:
 
 
 Model = Public | Training
-
-
-@dataclass(frozen=True)
-class CraftGroup:
-    """Adversarial examples that are crafted once, for all eps and victims.
-
-    Attributes:
-        surrogate: The model that gradients come from.
-        test: The domain whose test split is attacked.
-        attack: Attack with settings.
-        eps: Sizes in [0,1] pixel units, ascending.
-        seed: Seed of the attack's random draws.
-    """
-
-    surrogate: Model
-    test: DomainInSpace
-    attack: Component
-    eps: tuple[float, ...]
-    seed: int
-
-    @cached_property
-    def same_labels(self) -> bool:
-        """Whether the surrogate names classes as the test set does; else its own predictions stand for labels."""
-        return self.surrogate.labels == self.test.labels
-
-    @cached_property
-    def spec(self) -> dict[str, Any]:
-        """What the key is the digest of."""
-        return {
-            "kind": "craft group",
-            "same_labels": self.same_labels,
-            "surrogate": self.surrogate.key,
-            "images": self.test.images("test").fingerprint,
-            "attack": asdict(self.attack),
-            "eps": list(self.eps),
-            "seed": self.seed,
-        }
-
-    @cached_property
-    def key(self) -> str:
-        """SHA-256 of the spec."""
-        return digest(self.spec)
-
-    def __str__(self) -> str:
-        return f"{self.attack} on {self.surrogate} against {self.test.domain}"
-
-
-@dataclass(frozen=True)
-class Judgment:
-    """One victim judged in a craft group: what an outcome is stored under."""
-
-    group: CraftGroup
-    victim: Training
-
-    @cached_property
-    def spec(self) -> dict[str, Any]:
-        """What the key is the digest of."""
-        return {"kind": "outcome", "group": self.group.spec, "victim": self.victim.key}
-
-    @cached_property
-    def key(self) -> str:
-        """SHA-256 of the spec."""
-        return digest(self.spec)
 
 
 class Forest:

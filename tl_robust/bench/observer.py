@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Literal, Protocol
 
-Stage = Literal["training", "attack"]
+Stage = Literal["training", "attack", "check"]
 
 
 class Observer(Protocol):
-    """Hears of progress. Work is counted in epochs of trainings and in images of attacks."""
+    """Hears of progress. Work is counted in epochs of trainings, images of attacks and models of checks."""
 
     def expect(self, stage: Stage, items: int, work: int) -> None:
         """So many items with so much work are still to do in a stage."""

@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import product
 
-from tl_robust.bench.lineage import CraftGroup, Forest, Judgment, Model, Public, Training
+from tl_robust.bench.craft import CraftGroup, Examinee, Judgment
+from tl_robust.bench.lineage import Forest, Model, Public, Training
 from tl_robust.bench.spec import AttackSpec, Bench, Checkpoint, PairSpec
 from tl_robust.bench.store import Store
 from tl_robust.data.domain import DOMAINS, get_domain
@@ -40,6 +41,16 @@ class PlannedCell:
     victim: Training
     judgment: Judgment
     white: Judgment | None
+
+    @property
+    def examinees(self) -> tuple[Examinee, Examinee]:
+        """A and B as the trust checks examine them; the same one in the white view."""
+        group = self.judgment.group
+        a, b = (
+            Examinee(model, group.test, self.cell.norm, group.eps, group.seed)
+            for model in (group.surrogate, self.victim)
+        )
+        return a, b
 
     @cached_property
     def key(self) -> str:
@@ -77,6 +88,11 @@ class Plan:
                 if judgment:
                     groups.setdefault(judgment.group.key, {})[judgment.key] = judgment
         return tuple((next(iter(found.values())).group, tuple(found.values())) for found in groups.values())
+
+    @cached_property
+    def examinees(self) -> tuple[Examinee, ...]:
+        """Unique models under trust checks."""
+        return tuple({one.key: one for cell in self.cells for one in cell.examinees}.values())
 
     def counts(self, store: Store) -> dict[str, int]:
         """Numbers of cells, unique trainings, unique craft groups, and of cells whose outcome is in the store."""
@@ -131,8 +147,9 @@ def make_plan(bench: Bench) -> Plan:
                     seed=seed,
                     target_images=count,
                 )
-                white = _judgment(b, b, attack) if "white" in axes.view else None
-                cells.append(PlannedCell(cell, a, b, _judgment(a if view == "black" else b, b, attack), white))
+                white = _judgment(b, b, attack, bench.fast) if "white" in axes.view else None
+                judged = _judgment(a if view == "black" else b, b, attack, bench.fast)
+                cells.append(PlannedCell(cell, a, b, judged, white))
     plan = Plan(_unique(cells))
     trained = [model for model in plan.trainings if isinstance(model, Training) and model.recipe.select != "test"]
     for data, share in {(training.data, training.recipe.val_share) for training in trained}:
@@ -152,8 +169,10 @@ def _unique(cells: list[PlannedCell]) -> tuple[PlannedCell, ...]:
     return tuple(found.values())
 
 
-def _judgment(surrogate: Model, victim: Training, attack: AttackSpec) -> Judgment:
-    return Judgment(CraftGroup(surrogate, victim.data, attack.component, attack.eps, victim.seed), victim)
+def _judgment(surrogate: Model, victim: Training, attack: AttackSpec, fast: tuple[str, ...]) -> Judgment:
+    white = surrogate.key == victim.key
+    group = CraftGroup(surrogate, victim.data, attack.component, attack.eps, victim.seed, white, fast)
+    return Judgment(group, victim)
 
 
 @dataclass(frozen=True)

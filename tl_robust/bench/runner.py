@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,11 +10,11 @@ from tl_robust.bench.executor import Executor, Failure
 from tl_robust.bench.observer import Observer, Silent
 from tl_robust.bench.plan import Plan, PlannedCell
 from tl_robust.bench.spec import Bench
-from tl_robust.bench.store import Store
+from tl_robust.bench.store import Kind, Store
 from tl_robust.errors import StoreError
 from tl_robust.metrics import METRICS
-from tl_robust.trust import judge
-from tl_robust.types import Outcome, Result
+from tl_robust.trust import judge, worst
+from tl_robust.types import Evidence, Examination, Outcome, Result, Verdict
 
 
 @dataclass(frozen=True)
@@ -24,11 +25,13 @@ class Finished:
         results: One a cell, in the plan's order; cells that failed or were not run are absent.
         failures: Nodes that failed.
         missing: Cells without a result.
+        seconds: Time that trainings, attacks and trust checks took when they were computed, over all processes.
     """
 
     results: tuple[Result, ...]
     failures: tuple[Failure, ...]
     missing: tuple[PlannedCell, ...]
+    seconds: Mapping[str, float]
 
 
 def run(plan: Plan, bench: Bench, store: Store, observer: Observer | None = None) -> Finished:
@@ -61,7 +64,32 @@ def gather(plan: Plan, store: Store, failures: tuple[Failure, ...] = ()) -> Fini
             continue
         white = outcomes[planned.white.key] if planned.white else None
         found.append(_result(planned, outcomes[planned.judgment.key], white, store))
-    return Finished(tuple(found), failures, tuple(missing))
+    return Finished(tuple(found), failures, tuple(missing), _seconds(plan, store))
+
+
+def _seconds(plan: Plan, store: Store) -> dict[str, float]:
+    """The seconds of every node in the store, by stage."""
+    nodes: dict[Kind, list[str]] = {
+        "weights": [training.key for training in plan.trainings],
+        "outcomes": [judgments[0].key for _, judgments in plan.groups],  # one pass made them all
+        "examinations": [examinee.key for examinee in plan.examinees],
+    }
+    return {
+        kind: sum(store.manifest(kind, key)["made"]["seconds"] for key in keys if store.has(kind, key))
+        for kind, keys in nodes.items()
+    }
+
+
+def _examinations(planned: PlannedCell, store: Store) -> tuple[Examination | None, Examination | None]:
+    def read(key: str) -> Examination | None:
+        try:
+            return store.read_examination(key)
+        except StoreError:
+            return None
+
+    a, b = (one.key for one in planned.examinees)
+    first = read(a)
+    return first, first if a == b else read(b)
 
 
 def _result(planned: PlannedCell, outcome: Outcome, white: Outcome | None, store: Store) -> Result:
@@ -77,4 +105,8 @@ def _result(planned: PlannedCell, outcome: Outcome, white: Outcome | None, store
         "surrogate": planned.judgment.group.surrogate.origin(),
         "victim": planned.victim.origin(),
     }
-    return Result(planned.key, planned.cell, outcome, white, curves, judge(outcome), provenance)
+    a, b = _examinations(planned, store)
+    verdict = judge(Evidence(outcome, white, a, b, planned.judgment.group.built.ITERATES))
+    if a is None or b is None:
+        verdict = worst([verdict, Verdict("amber", ("The trust checks could not examine both models.",))])
+    return Result(planned.key, planned.cell, outcome, white, curves, verdict, provenance)

@@ -118,7 +118,8 @@ class Bench:
         recipes: Fields of the recipe that differ for a domain.
         checkpoints: Public models by name.
         trainer: Options of the Lightning Trainer.
-        attack_batch: Images an attack works on at a time; changes float rounding at most.
+        attack_batch: Images an attack works on at a time; changes float rounding at most. 0: measured.
+        fast: Fast modes of attacks, behind the gate.
     """
 
     name: str
@@ -129,6 +130,7 @@ class Bench:
     checkpoints: Mapping[str, Checkpoint] = field(default_factory=dict)
     trainer: Mapping[str, Scalar] = field(default_factory=dict)
     attack_batch: int = 250
+    fast: tuple[str, ...] = ()
 
     @property
     def weight_options(self) -> dict[str, Scalar]:

@@ -23,15 +23,19 @@ from torch import Tensor
 from tl_robust.errors import ResultsError, StoreError
 from tl_robust.files import write_atomically
 from tl_robust.seeding import digest
-from tl_robust.types import Outcome
+from tl_robust.types import Examination, Outcome
 
-Kind = Literal["weights", "outcomes"]
-FILES: dict[Kind, str] = {"weights": "model.safetensors", "outcomes": "outcome.npz"}
+Kind = Literal["weights", "outcomes", "examinations"]
+FILES: dict[Kind, str] = {
+    "weights": "model.safetensors",
+    "outcomes": "outcome.npz",
+    "examinations": "examination.npz",
+}
 SCHEMA = 1
 
 
 class Store:
-    """Weights and outcomes by key.
+    """Weights, outcomes and examinations by key.
 
     Args:
         root: Folder of the store; made when first written to.
@@ -102,7 +106,7 @@ class Store:
         """Write an entry, manifest last.
 
         Args:
-            kind: ``weights`` or ``outcomes``.
+            kind: ``weights``, ``outcomes`` or ``examinations``.
             key: Digest of ``spec``.
             content: The file.
             spec: Everything that could change the content.
@@ -153,8 +157,16 @@ class Store:
 
     def read_outcome(self, key: str) -> Outcome:
         """An outcome."""
-        with np.load(io.BytesIO(self.read("outcomes", key)), allow_pickle=False) as arrays:
-            return Outcome(**{name: torch.from_numpy(arrays[name]) for name in arrays.files})
+        return Outcome(**self._read_arrays("outcomes", key))
+
+    def read_examination(self, key: str) -> Examination:
+        """What the trust checks measured of a model."""
+        arrays = self._read_arrays("examinations", key)
+        return Examination(arrays.pop("sample_id"), arrays.pop("eps"), arrays)
+
+    def _read_arrays(self, kind: Kind, key: str) -> dict[str, Tensor]:
+        with np.load(io.BytesIO(self.read(kind, key)), allow_pickle=False) as arrays:
+            return {name: torch.from_numpy(arrays[name]) for name in arrays.files}
 
     @staticmethod
     def _clear(folder: Path) -> None:
@@ -175,7 +187,16 @@ def pack_weights(state: Mapping[str, Tensor]) -> bytes:
 
 def pack_outcome(outcome: Outcome) -> bytes:
     """An outcome as a compressed npz."""
+    return _pack_arrays(outcome.tensors())
+
+
+def pack_examination(examination: Examination) -> bytes:
+    """An examination as a compressed npz."""
+    return _pack_arrays({"sample_id": examination.sample_id, "eps": examination.eps, **examination.seen})
+
+
+def _pack_arrays(tensors: Mapping[str, Tensor]) -> bytes:
     file = io.BytesIO()
-    arrays: dict[str, Any] = {name: value.numpy() for name, value in outcome.tensors().items()}
+    arrays: dict[str, Any] = {name: value.numpy() for name, value in tensors.items()}
     np.savez_compressed(file, **arrays)
     return file.getvalue()

@@ -9,8 +9,8 @@ import signal
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
@@ -19,8 +19,11 @@ from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.strategies.launchers import _SubprocessScriptLauncher
 from torch import Tensor, nn
 
-from tl_robust.attacks import get as get_attack
-from tl_robust.bench.lineage import CraftGroup, Model, Public
+from tl_robust.attacks import Judge
+from tl_robust.attacks.fast import accelerate, best_batch
+from tl_robust.bench.craft import CraftGroup, Examinee
+from tl_robust.bench.gate import Gate, compare, gate_places
+from tl_robust.bench.lineage import Model, Public
 from tl_robust.bench.provenance import commit, device_name, versions
 from tl_robust.callbacks import TransferAttack
 from tl_robust.data.batches import Batches
@@ -34,10 +37,12 @@ from tl_robust.models.module import NetworkModule
 from tl_robust.registry import Scalar
 from tl_robust.seeding import derive
 from tl_robust.strategies import STRATEGIES
-from tl_robust.types import Outcome
+from tl_robust.trust import examine
+from tl_robust.types import Examination, ImageSet, Outcome
 
 Made = dict[str, Any]
 Advance = Callable[[int], None]
+Pixels = tuple[Tensor, Tensor]
 
 
 @dataclass(frozen=True)
@@ -117,20 +122,88 @@ class Worker:
         Returns:
             One outcome a victim, and how they were made.
         """
-        task = NetworkModule(_network(group.surrogate, surrogate))
-        others = {
-            name: task if training.key == group.surrogate.key else _network(training, state)
-            for name, (training, state) in victims.items()
-        }
-        attack = get_attack(group.attack.name, **dict(group.attack.settings))
-        callback = TransferAttack(attack, others, group.eps, group.seed, group.same_labels)
         start = time.perf_counter()
-        options = {name: value for name, value in self.options.items() if name in ("accelerator", "deterministic")}
-        with self._trainer([callback, _Batches(advance)], inference_mode=False, devices=1, **options) as trainer:
+        networks: dict[str, nn.Module] = {"": _network(group.surrogate, surrogate)}
+        for name, (model, state) in victims.items():
+            networks[name] = networks[""] if model.key == group.surrogate.key else _network(model, state)
+        fast, refused = _accelerated(networks, group)
+        pool = group.pool()
+        given = _pixels(pool) if pool else None
+        outcomes, device, batch = self._judged(group, fast, given, advance)
+        speed: Made = {}
+        if group.fast:
+            speed = {"fast": list(group.fast), "refused": refused}
+            if not refused:
+                gate = self._gate(group, networks, given, outcomes, batch)
+                speed |= {"gate": asdict(gate)}
+                if not gate.passed:
+                    speed["refused"] = f"{gate.accuracy:.1%} of accuracy differ, {gate.predictions:.1%} of predictions"
+                    outcomes, device, batch = self._judged(group, networks, given, _nothing)
+        return outcomes, self._made(device, start) | {"attack_batch": batch} | speed
+
+    def _judged(
+        self, group: CraftGroup, networks: Mapping[str, nn.Module], pool: Pixels | None, advance: Advance
+    ) -> tuple[dict[str, Outcome], torch.device, int]:
+        """Outcomes of all victims; the surrogate's name is empty."""
+        task = NetworkModule(networks[""])
+        victims = {name: task if one is networks[""] else one for name, one in networks.items() if name}
+        callback = TransferAttack(group.built, victims, group.eps, group.seed, group.same_labels, group.early, pool)
+        with self._tester([callback, _Batches(advance)]) as trainer:
             device = trainer.strategy.root_device
-            batches = Batches(group.test.images("test"), self.attack_batch, device=device)
-            trainer.test(task, dataloaders=batches, verbose=False)
-        return callback.outcomes, self._made(device, start) | {"attack_batch": self.attack_batch}
+            images = group.test.images("test")
+            batch = self.attack_batch
+            if not batch:
+                batch = best_batch(
+                    task.to(device).eval(), _pixels(images.take(torch.arange(min(len(images), 1000))))[0].to(device)
+                )
+            trainer.test(task, dataloaders=Batches(images, batch, device=device), verbose=False)
+        return callback.outcomes, device, batch
+
+    def _gate(
+        self,
+        group: CraftGroup,
+        networks: Mapping[str, nn.Module],
+        pool: Pixels | None,
+        outcomes: Mapping[str, Outcome],
+        batch: int,
+    ) -> Gate:
+        images = group.test.images("test")
+        place = gate_places(images.labels)
+        with self._tester([]) as trainer:
+            device = trainer.strategy.root_device
+            moved = {name: network.to(device) for name, network in networks.items()}
+            victims = {name: network for name, network in moved.items() if name}
+            judge = Judge(group.built, moved[""], victims, group.eps, group.seed, group.same_labels, group.early, pool)
+            for some in place.split(batch):
+                judge.update(*(part.to(device) for part in (*_pixels(images.take(some)), some)))
+        return compare(outcomes, judge.outcomes())
+
+    def examine(self, examinee: Examinee, state: Mapping[str, Tensor]) -> tuple[Examination, Made]:
+        """Measure a model for the trust checks.
+
+        Args:
+            examinee: The model, the test set, norm, eps and seed.
+            state: The model's state dict.
+        """
+        start = time.perf_counter()
+        chosen, place = examinee.images()
+        with self._tester([]) as trainer:
+            device = trainer.strategy.root_device
+            images, labels = (part.to(device) for part in _pixels(chosen))
+            found = examine(
+                _network(examinee.model, state).to(device),
+                images,
+                labels if examinee.same_labels else None,
+                examinee.eps,
+                examinee.norm,
+                sample_id=place.to(device),
+                seed=examinee.seed,
+            )
+        return found, self._made(device, start)
+
+    def _tester(self, callbacks: list[Callback]) -> AbstractContextManager[Trainer]:
+        options = {name: value for name, value in self.options.items() if name in ("accelerator", "deterministic")}
+        return self._trainer(callbacks, inference_mode=False, devices=1, **options)
 
     @contextmanager
     def _trainer(self, callbacks: list[Callback], **options: Any) -> Iterator[Trainer]:
@@ -184,6 +257,24 @@ def _network(model: Model, state: Mapping[str, Tensor] | None = None) -> nn.Modu
     if state is not None:
         network.load_state_dict(state)
     return network
+
+
+def _accelerated(networks: Mapping[str, nn.Module], group: CraftGroup) -> tuple[Mapping[str, nn.Module], str]:
+    """Faster copies, the surrogate's once; or the networks themselves and why they cannot be faster."""
+    if not group.fast:
+        return networks, ""
+    if group.built.goal.INSIDE:
+        return networks, "the objective looks inside the network"
+    try:
+        fast = {id(one): accelerate(one, group.fast) for one in networks.values()}
+    except Exception as error:  # noqa: BLE001  (any network that torch cannot change is run as it is)
+        return networks, f"{type(error).__name__}: {(str(error).splitlines() or ['-'])[0]}"
+    return {name: fast[id(one)] for name, one in networks.items()}, ""
+
+
+def _pixels(images: ImageSet) -> Pixels:
+    """Images in [0,1] and labels."""
+    return images.images.to(torch.float32).div_(255), images.labels
 
 
 @contextmanager

@@ -27,6 +27,8 @@ class TransferAttack(Callback):
         eps: Sizes in [0,1] pixel units.
         seed: Seed of the attack's random draws.
         same_labels: The surrogate names classes as the test set does; if not, its own predictions stand for labels.
+        early: Iterative attacks may stop at the first images that fool the surrogate. None: if it is the only victim.
+        pool: Images ``[M,C,H,W]`` in [0,1] and labels that attacks may learn from; None: the first batch.
     """
 
     def __init__(
@@ -36,12 +38,16 @@ class TransferAttack(Callback):
         eps: Sequence[float],
         seed: int = 0,
         same_labels: bool = True,
+        early: bool | None = None,
+        pool: tuple[Tensor, Tensor] | None = None,
     ) -> None:
         self.attack = attack
         self.victims = dict(victims)
         self.eps = list(eps)
         self.seed = seed
         self.same_labels = same_labels
+        self.early = early
+        self.pool = pool
         self.outcomes: dict[str, Outcome] = {}
         self._judge: Judge | None = None
 
@@ -54,7 +60,9 @@ class TransferAttack(Callback):
         for victim in self.victims.values():
             victim.to(pl_module.device)
         victims: Mapping[str, nn.Module] = self.victims or {"surrogate": pl_module}
-        self._judge = Judge(self.attack, pl_module, victims, self.eps, self.seed, self.same_labels)
+        self._judge = Judge(
+            self.attack, pl_module, victims, self.eps, self.seed, self.same_labels, self.early, self.pool
+        )
 
     def on_test_batch_end(
         self,

@@ -1,5 +1,6 @@
-"""Whether a number is to be believed: one file a check, each a pure function of an outcome."""
+"""Whether a number is to be believed: one file a check; ``examine`` measures a model, ``judge`` weighs the evidence."""
 
-from tl_robust.trust.base import CHECKS, Check, judge
+from tl_robust.trust.base import CHECKS, Check, check, examine, judge, worst
+from tl_robust.trust.subject import Subject
 
-__all__ = ["CHECKS", "Check", "judge"]
+__all__ = ["CHECKS", "Check", "Subject", "check", "examine", "judge", "worst"]

@@ -1,23 +1,157 @@
-"""Checks and their sum: the worst level wins, every reason is kept."""
+"""Checks and their sum: the worst level wins, every reason is kept.
+
+Axes: E examined eps, S examined samples.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
+import torch
+from torch import Tensor
+
+from tl_robust import attacks
+from tl_robust.attacks.norms import check_eps
+from tl_robust.attacks.problem import Model, attackable
 from tl_robust.registry import Registry
-from tl_robust.types import Level, Outcome, Verdict
+from tl_robust.trust.subject import Subject, choose
+from tl_robust.types import Evidence, Examination, Level, Outcome, Verdict
 
-Check = Callable[[Outcome], Verdict]
+Probe = Callable[[Subject], dict[str, Tensor]]
+
+
+@dataclass(frozen=True)
+class Check:
+    """A question to the evidence and, where it must be asked to the model itself, the measurement for it.
+
+    Attributes:
+        verdict: The answer, green where the evidence lacks what it would look at.
+        probe: Measures one model, once for all attacks on it; what it returns is :attr:`Examination.seen` under
+            ``<check>/<name>``, one plain tensor a name.
+        attacks: The probe attacks the model. It is left out where the model is random or depends on the batch: the
+            attack would say nothing, and the checks of that are red.
+    """
+
+    verdict: Callable[[Evidence], Verdict]
+    probe: Probe | None = None
+    attacks: bool = False
+
+
 CHECKS: Registry[Check] = Registry("trust check", "tl_robust.trust")
 LEVELS: tuple[Level, ...] = ("green", "amber", "red")
 
 
-def judge(outcome: Outcome) -> Verdict:
-    """The verdict of all checks on one outcome."""
-    return worst([CHECKS[name](outcome) for name in CHECKS.names()])
+def check(probe: Probe | None = None, attacks: bool = False) -> Callable[[Callable[[Evidence], Verdict]], Check]:
+    """Make a function :class:`Evidence` to :class:`Verdict` a check under its file's name; a decorator."""
+
+    def register(verdict: Callable[[Evidence], Verdict]) -> Check:
+        return CHECKS.register(Check(verdict, probe, attacks), verdict.__module__)
+
+    return register
 
 
-def worst(verdicts: list[Verdict]) -> Verdict:
+@dataclass(frozen=True)
+class Measured:
+    """What the probe of one check measured of one model.
+
+    Attributes:
+        who: ``The surrogate`` or ``The victim``, as a reason begins.
+        values: What the probe returned.
+        sample_id: int64 ``[S]``.
+        eps: float64 ``[E]``.
+    """
+
+    who: str
+    values: Mapping[str, Tensor]
+    sample_id: Tensor
+    eps: Tensor
+
+    def __getitem__(self, name: str) -> Tensor:
+        return self.values[name]
+
+
+def measured(evidence: Evidence, name: str, *, crafting: bool = True, judging: bool = False) -> Iterator[Measured]:
+    """What check ``name`` measured of the models, where they were examined by it.
+
+    Args:
+        evidence: The evidence.
+        name: The check's name.
+        crafting: The surrogate, from which the images come.
+        judging: The victim, which is asked about them; once where it is the surrogate itself.
+    """
+    models = [("The surrogate", evidence.surrogate)] * crafting
+    if judging and not (crafting and evidence.victim is evidence.surrogate):
+        models.append(("The victim", evidence.victim))
+    for who, examination in models:
+        seen = examination.seen if examination else {}
+        values = {key.partition("/")[2]: value for key, value in seen.items() if key.partition("/")[0] == name}
+        if examination and values:
+            yield Measured(who, values, examination.sample_id, examination.eps)
+
+
+def white_box(outcome: Outcome) -> bool:
+    """Whether surrogate and victim answer alike everywhere, as one model does."""
+    return torch.equal(outcome.clean_a, outcome.clean_b) and torch.equal(outcome.adv_a, outcome.adv_b)
+
+
+def examine(
+    model: Model,
+    images: Tensor,
+    labels: Tensor | None,
+    eps: Sequence[float],
+    norm: str,
+    *,
+    sample_id: Tensor | None = None,
+    seed: int = 0,
+    samples: int = 64,
+) -> Examination:
+    """Measure a model for all checks, on a few samples; it is the same for all attacks of this norm.
+
+    Args:
+        model: Any callable from images in [0,1] to logits, on the images' device; put in eval mode meanwhile.
+        images: Clean images of a test set, floating point ``[N,C,H,W]`` in [0,1].
+        labels: True classes, int64 ``[N]``; None where the model has other labels: its predictions stand for them.
+        eps: Sizes of the grid in [0,1] pixel units; at most three of those above 0 are examined.
+        norm: ``linf``, ``l2`` or ``l1``.
+        sample_id: int64 ``[N]``, places in the test split; 0 to N-1 where None.
+        seed: Seed of the choice of samples and of the attacks.
+        samples: How many samples are examined; all where there are fewer.
+
+    Raises:
+        ConfigError: Images, labels, eps, norm or samples are not of that form.
+    """
+    positive = sorted(size for size in check_eps([float(value) for value in eps], norm) if size > 0)
+    last = len(positive) - 1
+    some = [positive[place] for place in sorted({0, last // 2, last})] if positive else []
+    ids = torch.arange(len(images), device=images.device) if sample_id is None else sample_id
+    place = choose(images, labels, ids, seed, samples)
+    with attackable(model):
+        known = None if labels is None else labels[place]
+        problem = attacks.get("fgsm", norm=norm).problem(model, images[place], known, ids[place], seed, True, None)
+        subject = Subject(model, problem.clean, problem.label, problem.sample_id, some, norm, seed)
+        probes = {name: CHECKS[name].probe for name in CHECKS.names()}
+        seen = {
+            f"{name}/{key}": value.detach().cpu()
+            for name, probe in probes.items()
+            if probe is not None and (subject.steady or not CHECKS[name].attacks)
+            for key, value in probe(subject).items()
+        }
+    return Examination(ids[place].cpu(), torch.tensor(some, dtype=torch.float64), seen)
+
+
+def judge(evidence: Evidence) -> Verdict:
+    """The verdict of all checks on the evidence for one result."""
+    return worst([CHECKS[name].verdict(evidence) for name in CHECKS.names()])
+
+
+def graded(share: float, amber: float, red: float, reason: str) -> Verdict:
+    """Amber where ``share`` is over ``amber``, red where it is over ``red``, with the reason."""
+    level: Level = "red" if share > red else "amber" if share > amber else "green"
+    return Verdict(level, () if level == "green" else (reason,))
+
+
+def worst(verdicts: Sequence[Verdict]) -> Verdict:
     """The worst level of several verdicts, with all reasons once."""
     level = max((verdict.level for verdict in verdicts), key=LEVELS.index, default=LEVELS[0])
     return Verdict(level, tuple(dict.fromkeys(reason for verdict in verdicts for reason in verdict.reasons)))

@@ -2,16 +2,18 @@
 
 import torch
 
-from tl_robust.trust.base import CHECKS
-from tl_robust.types import Outcome, Verdict
+from tl_robust.trust.base import check
+from tl_robust.types import Evidence, Verdict
 
 
-@CHECKS.register
-def falling_curve(outcome: Outcome) -> Verdict:
+@check()
+def falling_curve(evidence: Evidence) -> Verdict:
     """Amber where the surrogate's accuracy under its own attack rises by more than two standard errors with eps.
 
-    The victim's curve may rise: examples crafted on another model carry no such promise.
+    The victim's curve may rise: examples crafted on another model carry no such promise. Carlini et al., "On
+    evaluating adversarial robustness", 2019.
     """
+    outcome = evidence.outcome
     order = outcome.eps.argsort()
     accuracy = (outcome.adv_a[order] == outcome.label_a).double().mean(dim=1)
     lowest_before = accuracy.cummin(0).values[:-1]

@@ -1,0 +1,159 @@
+"""The one loop of all gradient attacks: step rule, gradient tricks, objective, restarts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from tl_robust.attacks.base import ATTACKS, Attack
+from tl_robust.attacks.norms import per_sample
+from tl_robust.attacks.problem import Problem, Seen
+from tl_robust.attacks.rules.base import RULES, Rule, Walk
+from tl_robust.attacks.tricks.base import Query, Trick, parse_tricks
+from tl_robust.errors import ConfigError
+
+
+@ATTACKS.register
+@dataclass(frozen=True)
+class Ascent(Attack):
+    """Any combination of parts; the named attacks are such combinations with their papers' settings.
+
+    In transfer every sample gets all steps at every eps. Where the surrogate is the only victim (white-box), a sample
+    is done at the first images that fool the model, they serve every larger eps, and those still standing go on from
+    where they stood at the eps before: fewer gradients, and never more samples right.
+
+    Attributes:
+        steps: Number of steps, at least 1.
+        step_size: Size of a step as a share of eps, above 0.
+        random_start: Start at a uniform draw from the ball instead of the clean image.
+        restarts: Number of ascents; of each sample the one with the largest margin counts.
+        rule: Step rule, such as ``momentum(decay=0.9)``.
+        tricks: Gradient tricks in the order in which they meet the image, such as ``diverse + translation``.
+    """
+
+    steps: int = 10
+    step_size: float = 0.25
+    random_start: bool = True
+    restarts: int = 1
+    rule: str = "plain"
+    tricks: str = ""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name, good, expected in (
+            ("steps", self.steps >= 1, "at least 1"),
+            ("step_size", 0 < self.step_size < float("inf"), "above 0 (a share of eps)"),
+            ("restarts", self.restarts >= 1, "at least 1"),
+            ("restarts", self.restarts == 1 or self.varies, "1 without random_start: all would be the same"),
+            ("random_start", self.random_start or not self.goal.FLAT, "true: the clean image has no gradient"),
+        ):
+            if not good:
+                raise ConfigError(f"{name} of attack {self.title!r} must be {expected}, got {getattr(self, name)}.")
+        self.parts()
+
+    @property
+    def varies(self) -> bool:
+        """Whether a restart differs from the first ascent."""
+        drawn = any(trick.DRAWS for trick in self.parts()[1])
+        return self.random_start or self.goal.VARIES or drawn
+
+    @property
+    def needs_pool(self) -> bool:
+        """Whether a trick needs other images."""
+        return self.goal.POOL or any(trick.POOL for trick in self.parts()[1])
+
+    def parts(self) -> tuple[Rule, tuple[Trick, ...]]:
+        """Step rule and gradient tricks."""
+        return RULES.parse(self.rule), parse_tricks(self.tricks)
+
+    def fit(self, problem: Problem, eps: list[float]) -> Tensor:
+        """The pool itself, ``[M,C,H,W]``; see :meth:`Attack.fit`."""
+        return problem.clean
+
+    def perturb(self, problem: Problem, eps: list[float]) -> Iterator[Tensor]:
+        """See :meth:`Attack.perturb`."""
+        if problem.early:
+            yield from self._chain(problem, eps)
+        else:
+            for size in eps:
+                yield self._strongest(problem, size)
+
+    def _strongest(self, problem: Problem, eps: float) -> Tensor:
+        """The best of all restarts, every sample with all steps."""
+        best = self._walk(problem, eps, self._start(problem, eps))
+        if self.restarts == 1:
+            return best
+        margin = problem.margin(best)
+        for number in range(1, self.restarts):
+            part = problem.restarted(number)
+            images = self._walk(part, eps, self._start(part, eps))
+            other = problem.margin(images)
+            best = torch.where(per_sample(other > margin, best), images, best)
+            margin = torch.maximum(margin, other)
+        return best
+
+    def _chain(self, problem: Problem, eps: list[float]) -> Iterator[Tensor]:
+        """For each eps the first images that fool the model; only samples still standing cost gradients."""
+        found = problem.clean.clone()
+        standing = torch.arange(len(problem), device=found.device)[problem.margin(problem.clean) <= 0]
+        last: Tensor | None = None
+        for size in eps:
+            for number in range(self.restarts):
+                if not len(standing):
+                    break
+                part = problem.take(standing).restarted(number)
+                start = self._start(part, size) if last is None or number else last
+                images, fooled = self._walk_until_fooled(part, size, start)
+                found[standing] = images
+                standing = standing[~fooled]
+                last = images[~fooled] if last is None or not number else last[~fooled]
+            yield found.clone()
+
+    def _start(self, problem: Problem, eps: float) -> Tensor:
+        return (problem.clean + eps * problem.random()).clamp(0, 1) if self.random_start else problem.clean
+
+    def _begin(self, problem: Problem, eps: float) -> tuple[Walk, Query]:
+        rule, tricks = self.parts()
+        query: Query = _gradient
+        for trick in reversed(tricks):
+            query = trick.wrap(query, eps)
+        return rule.begin(problem, eps, self.step_size * eps, self.steps), query
+
+    def _walk(self, problem: Problem, eps: float, images: Tensor) -> Tensor:
+        """Images after all steps."""
+        walk, query = self._begin(problem, eps)
+        for step in range(self.steps):
+            seen = query(problem, walk.look(images), step)
+            problem.note(seen)
+            images = walk.move(problem, images, seen)
+        return walk.end(problem, images)
+
+    def _walk_until_fooled(self, problem: Problem, eps: float, images: Tensor) -> tuple[Tensor, Tensor]:
+        """The first images that fool the model, else those after all steps; and which do."""
+        walk, query = self._begin(problem, eps)
+        found, fooled = images.clone(), torch.zeros(len(images), dtype=torch.bool, device=images.device)
+        place = torch.arange(len(images), device=images.device)
+        for step in range(self.steps):
+            if not len(place):
+                return found, fooled
+            look = walk.look(images)
+            seen = query(problem, look, step)
+            problem.note(seen)
+            if look is images and seen.fooled is not None and bool(seen.fooled.any()):
+                fooled[place[seen.fooled]] = True
+                found[place] = images
+                left = ~seen.fooled
+                place, images, problem = place[left], images[left], problem.take(left)
+                walk.take(left)
+                seen = Seen(seen.loss[left], seen.gradient[left])
+            images = walk.move(problem, images, seen)
+        found[place] = images = walk.end(problem, images)
+        fooled[place] = problem.margin(images) > 0
+        return found, fooled
+
+
+def _gradient(problem: Problem, images: Tensor, step: int) -> Seen:
+    return problem.gradient(images, note=False)

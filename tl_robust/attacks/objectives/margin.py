@@ -1,0 +1,26 @@
+"""The margin of the logits."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from tl_robust.attacks.objectives.base import OBJECTIVES, Objective
+
+
+def margin(logits: Tensor, label: Tensor) -> Tensor:
+    """Largest logit of another class minus that of ``label``, ``[N]``."""
+    return logits.scatter(1, label[:, None], -torch.inf).amax(1) - logits.gather(1, label[:, None]).squeeze(1)
+
+
+@OBJECTIVES.register
+@dataclass(frozen=True)
+class Margin(Objective):
+    """Largest logit of another class minus that of the label; its gradient does not fade where the model is sure.
+
+    Carlini and Wagner, "Towards evaluating the robustness of neural networks", S&P 2017, their f6.
+    """
+
+    def loss(self, observed: Tensor, reference: Tensor) -> Tensor:
+        """See :meth:`Objective.loss`."""
+        return margin(observed, reference)

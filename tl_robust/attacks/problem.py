@@ -1,0 +1,209 @@
+"""One batch to attack: the surrogate, the clean images, the objective, the norm and the keyed random draws.
+
+Axes: N samples, C channels, H height, W width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from tl_robust.attacks.norms import Norm
+from tl_robust.attacks.objectives.base import Objective
+from tl_robust.seeding import derive, normal, uniform
+
+Model = Callable[[Tensor], Tensor]
+
+
+@contextmanager
+def attackable(*models: Model) -> Iterator[None]:
+    """Put modules in eval mode and freeze them, allow input gradients whatever the caller's mode, restore all after."""
+    modules = [model for model in models if isinstance(model, nn.Module)]
+    modes = [(module, module.training) for model in modules for module in model.modules()]
+    frozen = [parameter for model in modules for parameter in model.parameters() if parameter.requires_grad]
+    with ExitStack() as stack:
+        stack.enter_context(torch.inference_mode(False))
+        stack.enter_context(torch.enable_grad())
+        try:
+            for model in modules:
+                model.eval()
+            for parameter in frozen:
+                parameter.requires_grad_(False)
+            yield
+        finally:
+            for module, training in modes:
+                module.training = training
+            for parameter in frozen:
+                parameter.requires_grad_(True)
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What one evaluation at a batch of images showed.
+
+    Attributes:
+        loss: ``[N]``, what is maximized.
+        gradient: ``[N,C,H,W]``, its gradient with respect to the images.
+        fooled: bool ``[N]``, the surrogate gives another class than the label at these very images; None where the
+            evaluation was made elsewhere (at transformed or neighboring images).
+    """
+
+    loss: Tensor
+    gradient: Tensor
+    fooled: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class Notes:
+    """What was seen on the way, for the trust checks; written by the first and the last evaluation of each sample.
+
+    Attributes:
+        zero: bool ``[N]``, the first gradient was zero in every pixel.
+        first_loss: ``[N]``, loss at the first evaluation; NaN before it.
+        last_loss: ``[N]``, loss at the last evaluation.
+    """
+
+    zero: Tensor
+    first_loss: Tensor
+    last_loss: Tensor
+
+    @classmethod
+    def blank(cls, count: int, device: torch.device) -> Notes:
+        """Notes before the first evaluation."""
+        nan = torch.full((count,), torch.nan, device=device)
+        return cls(torch.zeros(count, dtype=torch.bool, device=device), nan, nan.clone())
+
+    def write(self, place: Tensor, loss: Tensor, gradient: Tensor) -> None:
+        """Take down one evaluation of the samples at ``place``."""
+        fresh = self.first_loss[place].isnan()
+        if bool(fresh.any()):
+            self.zero[place[fresh]] = ~gradient[fresh].flatten(1).any(dim=1)
+            self.first_loss[place[fresh]] = loss[fresh].float()
+        self.last_loss[place] = loss.float()
+
+
+class Problem:
+    """What an attack works on. It is made by :meth:`Attack.craft`; attacks read it and ask it for gradients.
+
+    Attributes:
+        model: Images in [0,1] to logits, in eval mode and frozen.
+        clean: Clean images ``[N,C,H,W]``.
+        label: int64 ``[N]``, the class that the model must no longer give.
+        sample_id: int64 ``[N]``, keys of the random draws.
+        seed: Seed of the random draws; each restart has its own.
+        norm: Geometry.
+        early: The model is the only victim: the first images that fool it are enough, and what fools it within a small
+            eps does so within every larger one.
+        fitted: What :meth:`Attack.fit` returned.
+        restart: Number of the restart, from 0.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        objective: Objective,
+        clean: Tensor,
+        label: Tensor,
+        sample_id: Tensor,
+        seed: int,
+        norm: Norm,
+        early: bool = False,
+        fitted: Any = None,
+    ) -> None:
+        self.model, self.objective, self.clean, self.label = model, objective, clean, label
+        self.sample_id, self.seed, self.norm, self.early, self.fitted = sample_id, seed, norm, early, fitted
+        self.restart = 0
+        self.notes = Notes.blank(len(clean), clean.device)
+        self._place = torch.arange(len(clean), device=clean.device)
+        self._reference: Tensor | None = None
+
+    def __len__(self) -> int:
+        return len(self.clean)
+
+    @property
+    def reference(self) -> Tensor:
+        """What the objective compares with, ``[N, ...]``: labels, clean features, ..."""
+        if self._reference is None:
+            self._reference = self.objective.reference(self).detach()
+        return self._reference
+
+    def gradient(self, images: Tensor, *, note: bool = True) -> Seen:
+        """Loss and gradient at ``images [N,C,H,W]``; a sample's are free of its batch.
+
+        With ``note`` they are taken down in the notes; see :meth:`note`.
+        """
+        reference = self.reference
+        images = images.detach().requires_grad_()
+        with torch.enable_grad():
+            logits, observed = self.objective.observe(self.model, images)
+            loss = self.objective.loss(observed, reference)
+            (gradient,) = torch.autograd.grad(loss.sum(), images)
+        seen = Seen(loss.detach(), gradient, logits.detach().argmax(1) != self.label)
+        if note:
+            self.note(seen)
+        return seen
+
+    def note(self, seen: Seen) -> None:
+        """Take down what an evaluation showed: where tricks average over several, the mean."""
+        self.notes.write(self._place, seen.loss, seen.gradient)
+
+    @torch.no_grad()
+    def loss(self, images: Tensor) -> Tensor:
+        """The loss alone, ``[N]``; needs no gradient."""
+        return self.objective.loss(self.objective.observe(self.model, images)[1], self.reference)
+
+    @torch.no_grad()
+    def margin(self, images: Tensor) -> Tensor:
+        """Largest logit of another class minus that of the label, ``[N]``: above 0 where the model is fooled."""
+        logits = self.model(images)
+        others = logits.scatter(1, self.label[:, None], -torch.inf).amax(1)
+        return others - logits.gather(1, self.label[:, None]).squeeze(1)
+
+    def clip(self, images: Tensor, eps: float) -> Tensor:
+        """The images brought back into the eps ball around the clean ones and into [0,1]."""
+        return self.norm.project(images - self.clean, eps).add_(self.clean).clamp_(0, 1)
+
+    def random(self) -> Tensor:
+        """A draw from the unit ball of the norm for each sample, the same at every call."""
+        return self.norm.random(self.seed, self.sample_id, self.clean)
+
+    def uniform(self, shape: Sequence[int], *draw: int | str) -> Tensor:
+        """Uniform numbers in [0,1), ``[N, *shape]``, keyed by sample and by the name of the draw."""
+        return uniform(derive(self.seed, *draw), self.sample_id, shape).to(self.clean)
+
+    def normal(self, shape: Sequence[int], *draw: int | str) -> Tensor:
+        """Standard normal numbers, keyed in the same way."""
+        return normal(derive(self.seed, *draw), self.sample_id, shape).to(self.clean)
+
+    def take(self, index: Tensor) -> Problem:
+        """The same for the samples at ``index`` (int64 ``[M]`` or bool ``[N]``)."""
+        part = self._copy()
+        for name in ("clean", "label", "sample_id", "_place"):
+            setattr(part, name, getattr(self, name)[index])
+        part._reference = None if self._reference is None else self._reference[index]
+        return part
+
+    def restarted(self, number: int) -> Problem:
+        """The same with the random draws, and where the objective has several targets the target, of a restart."""
+        if number == self.restart:
+            return self
+        part = self._copy()
+        part.restart, part._reference = number, None
+        part.seed = derive(self.seed, "restart", number)
+        return part
+
+    def towards(self, objective: Objective) -> Problem:
+        """The same with another objective."""
+        part = self._copy()
+        part.objective, part._reference = objective, None
+        return part
+
+    def _copy(self) -> Problem:
+        part = object.__new__(Problem)
+        part.__dict__.update(self.__dict__)
+        return part

@@ -1,0 +1,139 @@
+"""A model under examination, and the attacks on it that several checks share.
+
+Axes: E examined eps, K any eps, S examined samples, M some of them, C channels, H height, W width, L classes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from tl_robust import attacks
+from tl_robust.attacks import Attack, Crafted
+from tl_robust.attacks.norms import get_norm, per_sample
+from tl_robust.attacks.problem import Model
+from tl_robust.errors import ConfigError
+from tl_robust.seeding import derive, uniform
+
+REPEATED, REBATCHED = 1e-3, 1e-2
+
+
+@dataclass(frozen=True, eq=False)
+class Subject:
+    """One model with the samples it is examined on; the model is in eval mode and frozen.
+
+    Attributes:
+        model: Images in [0,1] to logits.
+        images: Clean images ``[S,C,H,W]``.
+        label: int64 ``[S]``, the true class, or the model's own prediction where it has other labels.
+        sample_id: int64 ``[S]``, keys of the random draws.
+        eps: E sizes above 0 in [0,1] pixel units, ascending; may be empty.
+        norm: ``linf``, ``l2`` or ``l1``.
+        seed: Seed of the random draws.
+    """
+
+    model: Model
+    images: Tensor
+    label: Tensor
+    sample_id: Tensor
+    eps: list[float]
+    norm: str
+    seed: int
+
+    @torch.no_grad()
+    def ask(self, images: Tensor) -> Tensor:
+        """Logits ``[N,L]``, without gradients."""
+        return self.model(images)
+
+    @cached_property
+    def logits(self) -> Tensor:
+        """Of the clean images, ``[S,L]``."""
+        return self.ask(self.images)
+
+    @cached_property
+    def right(self) -> Tensor:
+        """Bool ``[S]``: the clean image is classified rightly."""
+        return self.logits.argmax(1) == self.label
+
+    @cached_property
+    def repeated(self) -> Tensor:
+        """Largest :meth:`change` when the model is asked again about the same batch, three times, float64 ``[S]``."""
+        return torch.stack([self.change(self.ask(self.images)) for _ in range(3)]).amax(0)
+
+    @cached_property
+    def rebatched(self) -> Tensor:
+        """Largest :meth:`change` when every other sample is asked about beside noise images, float64 ``[S]``."""
+        noise, found = self.noise("linf", 1.0, 0), torch.empty_like(self.logits)
+        for part in (slice(0, None, 2), slice(1, None, 2)):
+            if count := len(self.images[part]):
+                found[part] = self.ask(torch.cat([self.images[part], noise[part]]))[:count]
+        return self.change(found)
+
+    @property
+    def steady(self) -> bool:
+        """The model answers the same when asked again, and whatever else is in the batch; else no attack is to be made.
+
+        Sums in another order change answers too: a thousandth and a hundredth of the spread of logits are no change.
+        """
+        return float(self.repeated.max()) <= REPEATED and float(self.rebatched.max()) <= REBATCHED
+
+    def change(self, logits: Tensor) -> Tensor:
+        """Largest change of other logits of the clean images, as a share of their own spread, float64 ``[S]``."""
+        spread = (self.logits.amax(1) - self.logits.amin(1)).double()
+        return (logits - self.logits).double().abs().amax(1) / spread.clamp(min=torch.finfo(torch.float32).tiny)
+
+    def noise(self, norm: str, eps: float, draw: int) -> Tensor:
+        """Clean images with noise of norm ``eps`` in [0,1], ``[S,C,H,W]``; each number of a draw has its own."""
+        geometry = get_norm(norm)
+        delta = geometry.random(derive(self.seed, "noise", draw), self.sample_id, self.images)
+        return (self.images + delta * per_sample(eps / geometry.size(delta), delta)).clamp(0, 1)
+
+    def craft(self, attack: Attack, eps: list[float], part: Tensor) -> Crafted:
+        """White-box images ``[K,M,C,H,W]`` for the samples at ``part`` (bool ``[S]``); see :meth:`Attack.craft`."""
+        return attack.craft(
+            self.model, self.images[part], self.label[part], eps, sample_id=self.sample_id[part], seed=self.seed,
+            early=True,
+        )  # fmt: skip
+
+    def fooled(self, attack: Attack, eps: list[float], part: Tensor | None = None) -> Tensor:
+        """Bool ``[K,S]``: right on the clean image, of ``part`` (bool ``[S]``), and wrong under a white-box attack."""
+        part = self.right if part is None else self.right & part
+        fooled = self.right.new_zeros(len(eps), len(part))
+        if eps and bool(part.any()):
+            crafted = self.craft(attack, eps, part)
+            fooled[:, part] = torch.stack([self.ask(images).argmax(1) != self.label[part] for images in crafted.images])
+        return fooled
+
+    @cached_property
+    def pgd(self) -> Tensor:
+        """Bool ``[E,S]``: fooled by ten steps of PGD within each eps."""
+        return self.fooled(attacks.get("pgd", norm=self.norm), self.eps)
+
+
+def choose(images: Tensor, labels: Tensor | None, sample_id: Tensor, seed: int, samples: int) -> Tensor:
+    """Places of the samples to examine, int64 ``[S]``, in ascending order of their ids.
+
+    Every class has the same number as far as it goes. The choice depends on ids, labels and seed, not on the order.
+
+    Raises:
+        ConfigError: No image, or not one label and id for each, or no sample to be chosen.
+    """
+    for name, given in (("labels", labels), ("sample_id", sample_id)):
+        if given is not None and (given.shape != images.shape[:1] or given.dtype != torch.int64):
+            raise ConfigError(f"{name} must be int64 [{len(images)}], got {given.dtype} {list(given.shape)}.")
+    if samples < 1 or len(images) == 0:
+        raise ConfigError(
+            f"examine needs at least one image and samples of at least 1, got {len(images)} images and {samples}."
+        )
+    key = uniform(derive("examine", seed), sample_id, (1,)).squeeze(1)
+    order = torch.argsort(key, stable=True)
+    groups = labels[order] if labels is not None else torch.zeros_like(order)
+    rank = torch.empty_like(order)
+    for group in groups.unique():
+        inside = groups == group
+        rank[inside] = torch.arange(int(inside.sum()), device=rank.device)
+    chosen = order[rank.argsort(stable=True)[:samples]]
+    return chosen[sample_id[chosen].argsort()]

@@ -1,0 +1,43 @@
+"""Without a budget every image can be turned into one of another class."""
+
+import torch
+from torch import Tensor
+
+from tl_robust import attacks
+from tl_robust.trust.base import check, graded, measured, worst
+from tl_robust.trust.subject import Subject
+from tl_robust.types import Evidence, Verdict
+
+
+def measure(subject: Subject) -> dict[str, Tensor]:
+    """``right [S]`` and ``fooled [S]``, bool: right on the clean image; and fooled by PGD that may reach any image.
+
+    ``classes [1]``, int64: how many classes the model gives to the clean images and to noise images. All images lie
+    within eps 1 in Linf, whatever the norm of the examination.
+    """
+    attack = attacks.get("pgd", objective="margin", steps=20, restarts=2)
+    fooled = subject.fooled(attack, [1.0])[0]
+    given = torch.cat([subject.logits.argmax(1), subject.ask(subject.noise("linf", 1.0, 0)).argmax(1)])
+    return {"right": subject.right, "fooled": fooled, "classes": torch.tensor([len(given.unique())])}
+
+
+@check(measure, attacks=True)
+def unbounded(evidence: Evidence) -> Verdict:
+    """Amber where an attack without a budget leaves over 3 % of the surrogate's right samples right, red over 10 %.
+
+    Amber at most where the surrogate gives all clean and all noise images the same class: no attack may change that,
+    and robust accuracy says nothing. Carlini et al., "On evaluating adversarial robustness", 2019; Athalye, Carlini,
+    Wagner, ICML 2018, section 3.1.
+    """
+    verdicts = []
+    for one in measured(evidence, "unbounded"):
+        right, left = int(one["right"].sum()), int((one["right"] & ~one["fooled"]).sum())
+        if left > 1 and int(one["classes"]) == 1:
+            reason = "The surrogate gives every examined image the same class: its robust accuracy says nothing."
+            verdicts.append(Verdict("amber", (reason,)))
+        elif left > 1:
+            reason = (
+                f"An attack without a budget leaves {left} of {right} samples right: it does not see the surrogate."
+            )
+            verdicts.append(graded(left / right, 0.03, 0.1, reason))
+    return worst(verdicts)
