@@ -117,7 +117,7 @@ _perturb, _momentum = Ascent.perturb, momentum._Momentum.__init__
 _first: dict[int, Seen] = {}
 
 
-def _stale(self: Problem, images: Tensor) -> Seen:
+def _stale(self: Problem, images: Tensor, note: bool = True) -> Seen:
     return _first.setdefault(id(self), _gradient(self, images))
 
 
