@@ -24,8 +24,8 @@ report: .venv/.run ## write tables and report again from the store: BENCH, ARGS 
 profiles: .venv/.run ## run a bench under the profiles kdd20 and default and show the differences: BENCH, ARGS
 	@$(BIN)/tl-robust profiles $(BENCH) $(ARGS)
 
-perf: .venv/.dev ## speed beside other libraries, in one run: results/perf/perf.json
-	$(BIN)/python experiments/perf/loader.py $(ARGS)
+perf: .venv/.dev perf-attacks ## speed of loader and attacks beside other libraries: results/perf/perf.json
+	$(BIN)/python experiments/perf/loader.py
 
 perf-attacks: .venv-parity/.parity ## attacks beside torchattacks and foolbox, added to results/perf/perf.json
 	.venv-parity/bin/python experiments/perf/attacks.py $(ARGS)
