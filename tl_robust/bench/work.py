@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from tl_robust.attacks import Judge
 from tl_robust.attacks.fast import accelerate, best_batch
+from tl_robust.bench.allocator import keep_freed_memory
 from tl_robust.bench.craft import CraftGroup, Examinee
 from tl_robust.bench.gate import Gate, compare, gate_places
 from tl_robust.bench.lineage import Model, Public
@@ -214,6 +215,7 @@ class Worker:
             logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
             # processes share the work instead: faster for small networks, and the same numbers on any number of cores
             torch.set_num_threads(1)
+            keep_freed_memory()
             handler = signal.getsignal(signal.SIGINT)
             try:
                 trainer = Trainer(
