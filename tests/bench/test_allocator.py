@@ -1,5 +1,6 @@
 """Freed memory stays in the process, so that the next layer finds it without asking the system."""
 
+import platform
 import subprocess
 import sys
 
@@ -8,22 +9,19 @@ import pytest
 CODE = """
 import resource, torch
 from tl_robust.bench.allocator import keep_freed_memory
-{call}
+assert keep_freed_memory()
 def faults():
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
     for _ in range(50):
-        torch.ones(4 << 20)
+        [torch.ones(2 << 20) for _ in range(12)]  # 100 MB at a time, as the layers of a network
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
 faults()
 print(faults())
 """
 
 
-@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="glibc alone")
-def test_it_saves_page_faults() -> None:
-    def faults(call: str) -> int:
-        code = CODE.format(call=call)
-        return int(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout)
-
-    kept, given_back = faults("assert keep_freed_memory()"), faults("")
-    assert kept * 5 < given_back  # 50 times 16 MB
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="glibc alone")
+def test_passes_cost_no_new_pages() -> None:
+    """Without it the number depends on what lies at the top of the heap: 0, or ten thousands."""
+    done = subprocess.run([sys.executable, "-c", CODE], capture_output=True, text=True, check=True)
+    assert int(done.stdout) < 500
