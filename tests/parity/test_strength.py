@@ -60,12 +60,12 @@ def trained(network: str) -> nn.Module:
     return model.eval()
 
 
-def test_set() -> tuple[Tensor, Tensor]:
+def held_out() -> tuple[Tensor, Tensor]:
     images, labels = digits()
     return images[-200:], labels[-200:]
 
 
-test_set.__test__ = False
+held_out.__test__ = False
 
 
 def right(model: nn.Module, images: Tensor, labels: Tensor) -> int:
@@ -75,7 +75,7 @@ def right(model: nn.Module, images: Tensor, labels: Tensor) -> int:
 
 @CASES
 def test_strong_leaves_no_more_than_autoattack(network: str, norm: str, eps: float) -> None:
-    model, (images, labels) = trained(network), [part[:100] for part in test_set()]
+    model, (images, labels) = trained(network), [part[:100] for part in held_out()]
     ours = attacks.get("strong", norm=norm, steps=STEPS)(model, images, labels, [eps], early=True)[0]
     theirs = torchattacks.AutoAttack(model, norm=THEIR_NORM[norm], eps=eps, seed=0)(images, labels)
     counts = [right(model, found, labels) for found in (images, ours, theirs)]
@@ -85,7 +85,7 @@ def test_strong_leaves_no_more_than_autoattack(network: str, norm: str, eps: flo
 @CASES
 @pytest.mark.parametrize(("name", "loss"), [("apgd_ce", "ce"), ("apgd_dlr", "dlr")])
 def test_apgd_is_as_strong_as_theirs(network: str, norm: str, eps: float, name: str, loss: str) -> None:
-    model, (images, labels) = trained(network), test_set()
+    model, (images, labels) = trained(network), held_out()
     counts = []
     for seed in range(SEEDS):
         ours = attacks.get(name, norm=norm, steps=50, restarts=2)

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from tl_robust.attacks.norms import Norm
 from tl_robust.attacks.objectives.base import Objective
+from tl_robust.attacks.objectives.margin import margin
 from tl_robust.seeding import derive, normal, uniform
 
 Model = Callable[[Tensor], Tensor]
@@ -160,9 +161,7 @@ class Problem:
     @torch.no_grad()
     def margin(self, images: Tensor) -> Tensor:
         """Largest logit of another class minus that of the label, ``[N]``: above 0 where the model is fooled."""
-        logits = self.model(images)
-        others = logits.scatter(1, self.label[:, None], -torch.inf).amax(1)
-        return others - logits.gather(1, self.label[:, None]).squeeze(1)
+        return margin(self.model(images), self.label)
 
     def clip(self, images: Tensor, eps: float) -> Tensor:
         """The images brought back into the eps ball around the clean ones and into [0,1]."""
