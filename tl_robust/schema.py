@@ -67,8 +67,8 @@ class BenchFile:
         recipe: Recipe of trainings.
         recipes: Fields of the recipe that differ for a domain.
         attack_batch: Images an attack works on at a time; 0 measures which size is fastest.
-        fast: Fast modes of attacks, of ``fold``, ``bf16``, ``channels_last``, ``compile``; each craft group is checked
-            against full precision, and falls back to it.
+        fast: Fast modes of attacks, of ``fold``, ``subpixel``, ``bf16``, ``channels_last``, ``compile``; each craft
+            group is checked against full precision, and falls back to it.
         workers: Processes that share the work; 0 is one a CPU core (at most 4), and 1 with a CUDA device.
         trainer: Options of the Lightning Trainer (accelerator, devices, precision, strategy, ...).
         wandb: Weights & Biases.

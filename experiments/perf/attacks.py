@@ -1,12 +1,14 @@
 """Attacks beside torchattacks and foolbox and beside the bare network passes that they need: time, gradients, memory.
 
-    python experiments/perf/attacks.py [--images 1000] [--rounds 5] [--data FOLDER] [--out FOLDER]
+    python experiments/perf/attacks.py [--images 1000] [--rounds 5] [--allocator keep] [--data FOLDER] [--out FOLDER]
 
 All sides run in this process on one thread, in turn, and CPU seconds are counted: a busy machine changes them little.
 ``ours`` and ``peer`` are images per CPU second through a whole curve of 16 eps, ``ratio`` is ours over the peer's and
-``floor_ratio`` our time over that of the bare passes; both are medians over rounds. Iterated attacks take a quarter of
-the images. Three victims are judged, the surrogate and two others. Rows of other benchmarks in perf.json are kept. A
-library that is missing is left out; ``make perf-attacks`` has both.
+``floor_ratio`` our time over that of the bare passes in the same fast modes; both are medians over rounds. The peers
+attack the network as it is. Iterated attacks take a quarter of the images. Three victims are judged, the surrogate and
+two others. ``--allocator default`` leaves glibc's allocator as the peers' users have it; a bench keeps freed memory,
+which all sides gain from. Rows of other benchmarks in perf.json are kept. A library that is missing is left out;
+``make perf-attacks`` has both.
 """
 
 import argparse
@@ -41,7 +43,8 @@ BATCH, STEPS, SHARE, BAR_GB = 250, 10, 0.25, 2.0
 Side = Callable[[], Any]
 Row = dict[str, Any]
 Models = dict[str, nn.Module]
-PREFIX = "attack, "
+PREFIXES = {"keep": "attack, ", "default": "attack, default allocator, "}
+MODES = {"": (), ", folded": ("fold", "subpixel"), ", folded bf16": ("fold", "subpixel", "bf16")}
 
 
 def digits(folder: Path | None) -> tuple[Tensor, Tensor]:
@@ -177,7 +180,7 @@ class Curves:
 
     def floor(self) -> None:
         """The bare passes of a transfer curve: gradients, the victims on every eps and on the clean images."""
-        gradients = 1 if self.name == "fgsm" else STEPS * len(EPS)
+        gradients = 1 if self.name == "fgsm" else 1 + (STEPS - 1) * len(EPS)  # the clean image's serves all eps
         for images, labels in self.parts:
             for _ in range(gradients):
                 passed(self.surrogate, images, labels)
@@ -194,29 +197,39 @@ class Curves:
                 predictions({"a": self.surrogate}, images[:count])
 
 
-def rows_of(name: str, curves: Curves, sides: dict[str, Side], floor: Side, rounds: int) -> list[Row]:
-    """One row a peer: rates, ratios, and how many classes of victims differ from ours."""
-    seconds, results = in_turn({"ours": curves.ours, "floor": floor, **sides}, rounds)
-    mine, count = seconds["ours"], len(curves.images)
+def fast_forms(curves: Curves) -> dict[str, Curves]:
+    """The same attack on the same networks in each choice of fast modes."""
+    return {
+        text: Curves(
+            curves.attack, curves.name, {name: accelerate(model, modes) for name, model in curves.models.items()},
+            curves.images, curves.labels,
+        )
+        for text, modes in MODES.items()
+    }  # fmt: skip
+
+
+def rows_of(
+    name: str, forms: dict[str, Curves], floors: dict[str, Side], peers: dict[str, Side], rounds: int
+) -> list[Row]:
+    """One row a form and peer: rates, ratios, and how many classes of victims differ from ours."""
+    sides = {f"ours{text}": curves.ours for text, curves in forms.items()}
+    sides |= {f"floor{text}": floor for text, floor in floors.items()} | peers
+    seconds, results = in_turn(sides, rounds)
     rows = []
-    for peer in sides or {"none": None}:
-        other = seconds.get(peer)
-        row: Row = {
-            "name": f"{PREFIX}{name}, {peer}",
-            "ours": round(count / statistics.median(mine), 1),
-            "peer": round(count / statistics.median(other), 1) if other else None,
-            "ratio": round(statistics.median(b / a for a, b in zip(mine, other, strict=True)), 2) if other else None,
-            "floor_ratio": round(statistics.median(a / b for a, b in zip(mine, seconds["floor"], strict=True)), 3),
-            "n": rounds,
-            "device": "cpu",
-            "images": count,
-        }
-        if other:
-            row["different"] = int((results["ours"] != results[peer]).sum())
-            row["of"] = results["ours"].numel()
-            row["accuracy_above_peer"] = round(float(_excess(curves, results["ours"], results[peer])), 4)
-        rows.append(row)
-        show(row)
+    for text, curves in forms.items():
+        mine, count, found = seconds[f"ours{text}"], len(curves.images), results[f"ours{text}"]
+        above = [a / b for a, b in zip(mine, seconds[f"floor{text}"], strict=True)]
+        for peer in peers or {"none": None}:
+            row: Row = {"name": f"{name}{text}, {peer}", "ours": round(count / statistics.median(mine), 1)}
+            row |= {"peer": None, "ratio": None, "floor_ratio": round(statistics.median(above), 3)}
+            row |= {"n": rounds, "device": "cpu", "images": count}
+            if other := seconds.get(peer):
+                row["peer"] = round(count / statistics.median(other), 1)
+                row["ratio"] = round(statistics.median(b / a for a, b in zip(mine, other, strict=True)), 2)
+                row["different"], row["of"] = int((found != results[peer]).sum()), found.numel()
+                row["accuracy_above_peer"] = round(float(_excess(curves, found, results[peer])), 4)
+            rows.append(row)
+            show(row)
     return rows
 
 
@@ -249,22 +262,26 @@ def memory_row() -> Row:
     code = "import torch, attacks; torch.set_num_threads(1); print(attacks.memory(10_000, 64))"
     folder = Path(__file__).parent
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=folder)
-    peak = float(done.stdout)
-    row = {"name": f"{PREFIX}memory of FGSM, 64 eps, 10,000 images", "ours": round(peak, 3), "peer": None}
+    row: Row = {"name": "memory of FGSM, 64 eps, 10,000 images", "ours": round(float(done.stdout), 3), "peer": None}
     note = f"GB beyond the data, bar {BAR_GB:g}"
     return row | {"ratio": None, "floor_ratio": None, "n": 1, "device": "cpu", "note": note}
 
 
 def white_box(curves: Curves, peers: list[str], rounds: int) -> list[Row]:
     """Time, gradients and accuracy of the white-box curve beside one run for each eps."""
+    forms, floors = fast_forms(curves), dict[str, Side]()
+    for text, form in forms.items():
+        with Counter(form.surrogate) as chain:
+            form.ours()
+        floors[text] = lambda form=form, calls=chain.calls: form.replay(calls)
     with Counter(curves.surrogate) as chain:
         curves.ours()
     with Counter(curves.surrogate) as alone:
         curves.alone()
     sides: dict[str, Side] = {"ours for each eps": curves.alone}
     sides |= {name: (lambda name=name: curves.peer(name)) for name in peers}
-    rows = rows_of("PGD-10 white-box curve", curves, sides, lambda: curves.replay(chain.calls), rounds)
-    row = {"name": f"{PREFIX}PGD-10 white-box curve, gradients", "ours": chain.gradients, "peer": alone.gradients}
+    rows = rows_of("PGD-10 white-box curve", forms, floors, sides, rounds)
+    row: Row = {"name": "PGD-10 white-box curve, gradients", "ours": chain.gradients, "peer": alone.gradients}
     row |= {"ratio": round(alone.gradients / chain.gradients, 2), "floor_ratio": None, "n": 1, "device": "cpu"}
     show(row)
     return [*rows, row]
@@ -298,23 +315,23 @@ def measure(images: Tensor, labels: Tensor, count: int, rounds: int) -> list[Row
         print(f"network {name}: {right:.1%} of the clean images right")
     peers = available()
     few = (images[: max(count // 4, 1)], labels[: max(count // 4, 1)])
+
+    def transfer(name: str, curves: Curves, peers: dict[str, Side]) -> list[Row]:
+        forms = fast_forms(curves)
+        return rows_of(name, forms, {text: form.floor for text, form in forms.items()}, peers, rounds)
+
     fgsm = Curves(attacks.get("fgsm"), "fgsm", models, images, labels)
     sides: dict[str, Side] = {}
     for name in peers:
         sides[f"{name} once an eps"] = lambda name=name: fgsm.peer(name)
         sides[f"{name} once an eps and victim"] = lambda name=name: fgsm.peer(name, per_victim=True)
-    found = rows_of("FGSM, 3 victims", fgsm, sides, fgsm.floor, rounds)
-    quick = {name: accelerate(model, ["fold", "bf16"]) for name, model in models.items()}
-    fast = Curves(attacks.get("fgsm"), "fgsm", quick, images, labels)
-    found += rows_of("FGSM, 3 victims, folded bf16", fast, sides, fgsm.floor, rounds)
+    found = transfer("FGSM, 3 victims", fgsm, sides)
     plain = attacks.get("pgd", steps=STEPS, step_size=SHARE, random_start=False)
     found += white_box(Curves(plain, "pgd", {"a": models["a"]}, *few), peers, rounds)
     for name, attack in (("pgd", plain), ("mi", attacks.get("mi"))):
         curves = Curves(attack, name, models, *few)
         others = {peer: (lambda peer=peer, curves=curves: curves.peer(peer)) for peer in peers}
-        found += rows_of(f"{name.upper()}-10 transfer, 3 victims", curves, others, curves.floor, rounds)
-        fast = Curves(attack, name, quick, *few)
-        found += rows_of(f"{name.upper()}-10 transfer, 3 victims, folded bf16", fast, others, curves.floor, rounds)
+        found += transfer(f"{name.upper()}-10 transfer, 3 victims", curves, others)
     row = memory_row()
     show(row)
     return [*found, row]
@@ -325,15 +342,20 @@ def main() -> int:
     parser.add_argument("--out", type=Path, default=Path("results/perf"), help="folder of perf.json")
     parser.add_argument("--rounds", type=int, default=5, help="rounds that count")
     parser.add_argument("--images", type=int, default=1000, help="attacked images")
+    parser.add_argument("--allocator", choices=PREFIXES, default="keep", help="of this process: as a bench, or glibc's")
     parser.add_argument("--data", type=Path, help="data folder with MNIST (default: scikit-learn's digits)")
     given = parser.parse_args()
     torch.set_num_threads(1)
-    keep_freed_memory()  # as a bench does; all sides gain
+    if given.allocator == "keep":
+        keep_freed_memory()
     warnings.simplefilter("ignore", DeprecationWarning)  # the peers' imports
     found = measure(*digits(given.data), given.images, given.rounds)
+    for row in found:
+        row["name"] = f"{PREFIXES[given.allocator]}{row['name']}"
+    names = {row["name"] for row in found}
     given.out.mkdir(parents=True, exist_ok=True)
     path = given.out / "perf.json"
-    kept = [row for row in json.loads(path.read_text()) if not row["name"].startswith(PREFIX)] if path.exists() else []
+    kept = [row for row in json.loads(path.read_text()) if row["name"] not in names] if path.exists() else []
     path.write_text(json.dumps(kept + found, indent=1) + "\n")
     missed = found[-1]["ours"] > BAR_GB
     print(f"memory {'over' if missed else 'within'} {BAR_GB:g} GB")

@@ -136,3 +136,15 @@ def test_the_judge_stops_early_where_the_surrogate_is_the_only_victim(trained) -
         for victims in ({"a": model}, {"a": model, "b": other})
     )
     assert torch.equal(plain.adv_a, stopped.adv_a)  # one step has nothing to stop
+
+
+def test_ascents_from_the_clean_image_share_its_gradient_and_change_nothing(
+    trained: tuple[Counting, Tensor, Tensor],
+) -> None:
+    model, images, labels = trained
+    attack = attacks.get("pgd", random_start=False, steps=4)
+    eps = [2 / 255, 4 / 255, 8 / 255]
+    before = model.gradients
+    together = attack(model, images, labels, eps)
+    assert model.gradients - before == len(images) * (1 + 3 * 3)
+    assert torch.equal(together, torch.cat([attack(model, images, labels, [size]) for size in eps]))

@@ -164,8 +164,31 @@ def test_a_surrogate_that_is_the_victim_runs_once_per_image_set() -> None:
         attacks.get("fgsm"), surrogate=both, victims={"itself": both, "again": both, "other": other}, images=images,
         labels=labels, eps=EPS, batch_size=10,
     )  # fmt: skip
-    assert both.batches == [10] * 2 * (1 + 1 + len(EPS))  # gradient, clean, each eps; two batches
-    assert other.batches == [10] * 2 * (1 + len(EPS))
+    assert both.batches == [10] * 2 * (1 + len(EPS))  # gradient, clean (and eps 0), each other eps; two batches
+    assert other.batches == [10] * 2 * len(EPS)
+
+
+def test_images_that_did_not_change_are_not_judged_again() -> None:
+    """At 1/255 half of the images have their change; at 2/255 they keep it and the others move."""
+
+    class Slow(Attack):
+        def perturb(self, problem: Problem, eps: list[float]) -> Iterator[Tensor]:
+            for place, size in enumerate(eps):
+                late = torch.arange(len(problem)) % 2 == 1
+                moved = late if place else ~late | late
+                last = problem.clean + size * torch.where(moved, 1.0, 0.5)[:, None, None, None]
+                yield last if place else problem.clean + size * (~late)[:, None, None, None]
+
+    images, labels = data(20)
+    plain, images = Counting(1), images.double() / 255 * 0.9
+    plain.double()
+    eps = [1 / 255, 2 / 255]
+    found = evaluate(Slow(), surrogate=plain, victims={"m": plain}, images=images, labels=labels, eps=eps)["m"]
+    assert plain.batches == [20, 10, 10]
+    late = (torch.arange(20) % 2 == 1)[:, None, None, None]
+    with torch.no_grad():
+        for place, moved in enumerate([eps[0] * ~late, torch.where(late, eps[1], eps[0])]):
+            assert torch.equal(found.adv_b[place], plain.eval()(images + moved).argmax(1))
 
 
 def test_the_white_view_is_judged_on_the_adversarial_images() -> None:

@@ -30,7 +30,9 @@ def network() -> nn.Module:
     return made.eval()
 
 
-@pytest.mark.parametrize(("mode", "close"), [("fold", 1e-5), ("bf16", 0.05), ("channels_last", 1e-5)])
+@pytest.mark.parametrize(
+    ("mode", "close"), [("fold", 1e-5), ("subpixel", 1e-5), ("bf16", 0.05), ("channels_last", 1e-5)]
+)
 def test_a_fast_mode_gives_nearly_the_same_logits_and_gradients(mode: str, close: float) -> None:
     plain, images = network(), torch.rand(20, 3, 32, 32)
     quick = accelerate(plain, [mode])

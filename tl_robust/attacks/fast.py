@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.fx.experimental.optimization import fuse
 
+from tl_robust.attacks.subpixel import subpixel
 from tl_robust.errors import UnknownNameError
 
 BATCHES = (125, 250, 500, 1000)
@@ -36,6 +37,7 @@ class _Cast(nn.Module):
 
 MODES: dict[str, Callable[[nn.Module], nn.Module]] = {
     "fold": lambda network: fuse(network, no_trace=isinstance(network, torch.fx.GraphModule)),
+    "subpixel": subpixel,
     "bf16": lambda network: _Cast(network, torch.bfloat16, None),
     "channels_last": lambda network: _Cast(network, None, torch.channels_last),
     "compile": lambda network: torch.compile(network),  # type: ignore[dict-item, return-value]
@@ -47,8 +49,9 @@ def accelerate(network: nn.Module, modes: Sequence[str]) -> nn.Module:
 
     Args:
         network: Images in [0,1] to logits.
-        modes: In this order: ``fold`` BatchNorm into the convolution before it, ``bf16`` weights and activations in
-            bfloat16, ``channels_last`` memory layout, ``compile`` by ``torch.compile``.
+        modes: In this order: ``fold`` BatchNorm into the convolution before it, ``subpixel`` gradients of
+            strided first layers, ``bf16`` weights and activations in bfloat16, ``channels_last`` memory layout,
+            ``compile`` by ``torch.compile``.
 
     Raises:
         UnknownNameError: No such mode.

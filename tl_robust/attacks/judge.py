@@ -74,13 +74,16 @@ class Judge:
             shape = len(self.eps), len(images)
             size, valid = images.new_empty(shape, dtype=torch.float32), labels.new_empty(shape, dtype=torch.bool)
             adv = {name: labels.new_empty(shape) for name in models}
+            with torch.no_grad():
+                clean = {name: model(images).argmax(1) for name, model in models.items()}
+            before, seen = images, clean
             for place, adversarial in self.attack.stream(problem, self.eps):
                 with torch.no_grad():
                     size[place], valid[place] = _measure(adversarial, images, self.eps[place], self.attack.norm)
-                    for name, model in models.items():
-                        adv[name][place] = model(adversarial).argmax(1)
-            with torch.no_grad():
-                clean = {name: model(images).argmax(1) for name, model in models.items()}
+                    seen = _judged(models, adversarial, before, seen)
+                before = adversarial
+                for name, classes in seen.items():
+                    adv[name][place] = classes
         rise = (problem.notes.last_loss - problem.notes.first_loss).nan_to_num()
         shared = {
             "sample_id": sample_id, "label": labels, "clean_a": clean[""], "adv_a": adv[""], "size": size,
@@ -117,11 +120,23 @@ class Judge:
         }
 
 
+def _judged(models: Mapping[str, Model], images: Tensor, before: Tensor, seen: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Classes ``[N]`` by model; an image that did not change since ``before`` keeps what was ``seen`` then."""
+    moved = get_norm("linf").size(images - before) != 0
+    if bool(moved.all()):
+        return {name: model(images).argmax(1) for name, model in models.items()}
+    if not bool(moved.any()):
+        return seen
+    part = images[moved]
+    return {name: seen[name].masked_scatter(moved, model(part).argmax(1)) for name, model in models.items()}
+
+
 def _measure(adversarial: Tensor, clean: Tensor, eps: float, norm: str) -> tuple[Tensor, Tensor]:
     """Sizes ``[N]`` after rounding to 8 bits, and which images are finite, in [0,1] and within eps."""
     geometry = get_norm(norm)
     size = geometry.size(adversarial.mul(255).round_().div_(255).sub_(clean))
-    low, high = adversarial.flatten(1).aminmax(dim=1)  # not a number where a value is
+    flat = adversarial.flatten(1)
+    low, high = flat.amin(1), flat.amax(1)  # not a number where a value is; aminmax takes 20 times as long
     return size, (low >= 0) & (high <= 1) & (geometry.size(adversarial - clean) <= eps * (1 + 1e-4) + 1e-6)
 
 

@@ -122,6 +122,7 @@ class Problem:
         self.notes = Notes.blank(len(clean), clean.device)
         self._place = torch.arange(len(clean), device=clean.device)
         self._reference: Tensor | None = None
+        self._first: Seen | None = None
 
     def __len__(self) -> int:
         return len(self.clean)
@@ -136,18 +137,25 @@ class Problem:
     def gradient(self, images: Tensor, *, note: bool = True) -> Seen:
         """Loss and gradient at ``images [N,C,H,W]``; a sample's are free of its batch.
 
-        With ``note`` they are taken down in the notes; see :meth:`note`.
+        What the clean images themselves gave is kept: ascents that start there for every eps share their first
+        gradient. With ``note`` they are taken down in the notes; see :meth:`note`.
         """
+        if images is self.clean:
+            self._first = seen = self._first or self._evaluate(images)
+        else:
+            seen = self._evaluate(images)
+        if note:
+            self.note(seen)
+        return seen
+
+    def _evaluate(self, images: Tensor) -> Seen:
         reference = self.reference
         images = images.detach().requires_grad_()
         with torch.enable_grad():
             logits, observed = self.objective.observe(self.model, images)
             loss = self.objective.loss(observed, reference)
             (gradient,) = torch.autograd.grad(loss.sum(), images)
-        seen = Seen(loss.detach(), gradient, logits.detach().argmax(1) != self.label)
-        if note:
-            self.note(seen)
-        return seen
+        return Seen(loss.detach(), gradient, logits.detach().argmax(1) != self.label)
 
     def note(self, seen: Seen) -> None:
         """Take down what an evaluation showed: where tricks average over several, the mean."""
@@ -185,6 +193,7 @@ class Problem:
         for name in ("clean", "label", "sample_id", "_place"):
             setattr(part, name, getattr(self, name)[index])
         part._reference = None if self._reference is None else self._reference[index]
+        part._first = None
         return part
 
     def restarted(self, number: int) -> Problem:
@@ -192,14 +201,14 @@ class Problem:
         if number == self.restart:
             return self
         part = self._copy()
-        part.restart, part._reference = number, None
+        part.restart, part._reference, part._first = number, None, None
         part.seed = derive(self.seed, "restart", number)
         return part
 
     def towards(self, objective: Objective) -> Problem:
         """The same with another objective."""
         part = self._copy()
-        part.objective, part._reference = objective, None
+        part.objective, part._reference, part._first = objective, None, None
         return part
 
     def _copy(self) -> Problem:
