@@ -18,7 +18,7 @@ from tl_robust.bench.provenance import commit, versions
 from tl_robust.bench.runner import Finished
 from tl_robust.bench.store import Store
 from tl_robust.config import Config
-from tl_robust.errors import BenchFailedError
+from tl_robust.errors import BenchFailedError, ConfigError
 from tl_robust.files import write_atomically
 from tl_robust.seeding import digest
 from tl_robust.sinks import report, table, wandb_sink
@@ -48,9 +48,16 @@ def run(config: Config, console: Console, plain: bool, arguments: Sequence[str])
         return runner.run(plan, config.bench, store, watch)
 
 
-def gather(config: Config) -> Finished:
-    """The results that the store has."""
-    return runner.gather(make_plan(config.bench), Store(config.results / "store"))
+def results(config: Config) -> Finished:
+    """The results that the store has.
+
+    Raises:
+        ConfigError: It has none.
+    """
+    finished = runner.gather(make_plan(config.bench), Store(config.results / "store"))
+    if not finished.results:
+        raise ConfigError(f"no cell of bench {config.bench.name!r} is in {config.results / 'store'}: run it first.")
+    return finished
 
 
 def help_out(config: Config) -> None:
@@ -101,7 +108,15 @@ def write(config: Config, finished: Finished, console: Console, publish: bool) -
         for problem in published.problems:
             console.print(f"warning: {problem}", style="yellow", soft_wrap=True)
     pages = [folder / "report.html", folder / "report.md"]
-    shown = [config.text, failures, commit(), versions()["tl_robust"], [item.provenance for item in finished.results]]
+    shown = [
+        config.text,
+        failures,
+        commit(),
+        versions()["tl_robust"],
+        [item.provenance for item in finished.results],
+        sorted(finished.pictures),
+        dict(finished.seconds),
+    ]
     stamp = digest([shown, *((folder / name).read_text() for name in ("table.csv", "summary.csv"))]).encode()
     known = folder / ".report"  # what the pages were made of: a second run need not make them again
     current = known.is_file() and known.read_bytes() == stamp and all(page.is_file() for page in pages)
@@ -110,7 +125,10 @@ def write(config: Config, finished: Finished, console: Console, publish: bool) -
         share = seconds["examinations"] / total
         console.print(f"Trust checks: {seconds['examinations']:.0f} s, {share:.1%} of all computing.", soft_wrap=True)
     if not (publish and current):
-        report.write(folder, config.bench.name, finished.results, summary, config.text, failures)
+        report.write(
+            folder, config.bench.name, finished.results, summary, config.text, failures,
+            pictures=finished.pictures, seconds=finished.seconds,
+        )  # fmt: skip
         write_atomically(known, stamp)
     for part in accuracy_tables(summary):
         console.print(part)

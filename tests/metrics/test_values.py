@@ -6,7 +6,7 @@ from scipy.stats import binomtest
 from torch import Tensor
 
 from tl_robust import metrics
-from tl_robust.metrics.base import clopper_pearson
+from tl_robust.metrics.estimate import clopper_pearson
 from tl_robust.types import Outcome
 
 NAN = float("nan")
@@ -266,7 +266,6 @@ def test_seeds_that_differ_widen_the_interval(name: str) -> None:
     apart = [simulated(torch.Generator().manual_seed(2), 300, [0.8, level, 0.5]) for level in (0.1, 0.4, 0.7)]
     mean, middle = metric.mean_curve(apart), metric.curve(*apart[1])
     assert float((mean.high - mean.low)[-1]) > 2 * float((middle.high - middle.low)[-1])
-    assert float(mean.low[-1]) >= min(float(metric.curve(*seed).low[-1]) for seed in apart)
     equal = [simulated(draw, 300)] * 3
     width, single = (
         float((curve.high - curve.low)[-1]) for curve in (metric.mean_curve(equal), metric.curve(*equal[0]))
@@ -275,7 +274,7 @@ def test_seeds_that_differ_widen_the_interval(name: str) -> None:
 
 
 def test_the_interval_over_many_seeds_is_that_of_a_mean() -> None:
-    """Eight seeds of known accuracy on many samples: 1.96 standard deviations over the root of eight, each way."""
+    """Eight seeds of known accuracy on many samples: Student's t with 7 degrees of freedom, a little more or less."""
     rights = torch.tensor([1000, 1100, 1150, 1200, 1250, 1300, 1350, 1500])
     black = [
         grown({"a": [2000], "b": [2000], "adv_a": [count], "adv_b": [count], "own_b": [count]}, 2000, EPS[1:2])
@@ -284,9 +283,10 @@ def test_the_interval_over_many_seeds_is_that_of_a_mean() -> None:
     curve = metrics.get("robust_accuracy").mean_curve(black)
     share = rights.double() / 2000
     mean = float(share.mean())
-    variance = float(share.var(correction=0)) / 8 + mean * (1 - mean) / 2000
+    seeds, samples = float(share.var()) / 8, mean * (1 - mean) / 2000
     assert float(curve.value) == pytest.approx(mean)
-    assert float(curve.high - curve.low) == pytest.approx(2 * 1.96 * variance**0.5, rel=0.1)
+    # samples that are right for one seed are right for most: their part of the variance is nearly whole
+    assert 2.2 * seeds**0.5 < float(curve.high - curve.low) / 2 < 2.4 * (seeds + samples) ** 0.5
 
 
 def test_undefined_seeds_are_left_out_of_a_mean() -> None:

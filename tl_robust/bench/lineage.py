@@ -158,6 +158,7 @@ class Training:
         return {
             "key": self.key,
             "domain": self.data.domain,
+            "space": str(self.data.space),
             "images": len(self.data.images("train")),
             "epochs": self.recipe.epochs,
             "by": str(self.by),

@@ -12,18 +12,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 
 import torch
-from scipy.special import betaincinv
 from torch import Tensor
 
+from tl_robust.metrics.estimate import Draws, clopper_pearson, estimate, korn_graubard, percentiles, resamples
 from tl_robust.registry import Registry
-from tl_robust.seeding import generator
 from tl_robust.types import Curve, Outcome, View
-
-CONFIDENCE = 0.95
-REPLICATES = 1000
 
 
 @dataclass(frozen=True)
@@ -98,72 +93,42 @@ class Metric:
         return self.mean_curve([(outcome, white)])
 
     def mean_curve(self, seeds: Sequence[tuple[Outcome, Outcome | None]]) -> Curve:
-        """The mean over seeds, with a 95 % interval over seeds and samples.
+        """The mean over seeds, with a 95 % interval over seeds and samples; see :func:`estimate`.
 
-        The test set is the same for all seeds, so the bootstrap resamples seeds and samples independently, each drawn
-        sample serving every seed (the crossed bootstrap; Owen, "The pigeonhole bootstrap", 2007). With one seed the
-        interval speaks of samples only. Undefined values are left out of a mean.
+        With one seed the interval speaks of samples only. Undefined values are left out of a mean.
+
+        Args:
+            seeds: One ``(outcome, white)`` per seed, on the same samples and eps.
+        """
+        eps, draws = seeds[0][0].eps, self.draws(seeds)
+        found = estimate(draws)
+        base = torch.stack([self.base(outcome).sum(dim=-1).expand(len(found.value)) for outcome, _ in seeds])
+        if not self.exact:
+            low, high = percentiles(draws) if len(seeds) == 1 else found.interval()
+        elif len(seeds) == 1:
+            low, high = clopper_pearson((found.value * base[0]).round(), base[0])
+        else:
+            low, high = korn_graubard(found, base.double().mean(dim=0))
+        undefined = found.value.isnan()
+        low, high = (end.masked_fill(undefined, torch.nan) for end in (low, high))
+        return Curve(eps if not self.summary else eps[:0], found.value, low, high, base.sum(dim=0))
+
+    def draws(self, seeds: Sequence[tuple[Outcome, Outcome | None]]) -> Draws:
+        """The values at every seed, as measured and with the samples drawn again.
 
         Args:
             seeds: One ``(outcome, white)`` per seed, on the same samples and eps.
         """
         eps = seeds[0][0].eps
         columns_SMN = torch.stack([self._columns(outcome, white) for outcome, white in seeds])
-        value_SK = self.formula(columns_SMN.mean(dim=2), eps)
-        base = torch.stack([self.base(outcome).sum(dim=-1).expand(value_SK.shape[1]) for outcome, _ in seeds])
-        value = value_SK.nanmean(dim=0)
-        if self.exact and len(seeds) == 1:
-            low, high = clopper_pearson((value * base[0]).round(), base[0])
-        else:
-            low, high = self._bootstrap(columns_SMN, eps)
-        undefined = value.isnan()
-        low, high = (end.masked_fill(undefined, torch.nan) for end in (low, high))
-        return Curve(eps if not self.summary else eps[:0], value, low, high, base.sum(dim=0))
+        samples = columns_SMN.shape[2]
+        again_SRM = torch.einsum("smn,rn->srm", columns_SMN, resamples(samples)) / samples
+        return Draws(self.formula(columns_SMN.mean(dim=2), eps), self.formula(again_SRM, eps), samples)
 
     def _columns(self, outcome: Outcome, white: Outcome | None) -> Tensor:
         if self.needs_white and white is None:
             raise ValueError("this metric needs B's own outcome as the second argument: metric(black, white)")
         return self.columns(outcome, white)
-
-    def _bootstrap(self, columns_SMN: Tensor, eps: Tensor) -> tuple[Tensor, Tensor]:
-        seeds, _, samples = columns_SMN.shape
-        count_RN, picked_RS = _resamples(samples, seeds)
-        mean_SRM = torch.einsum("smn,rn->srm", columns_SMN, count_RN) / samples
-        value_SRK = self.formula(mean_SRM, eps)
-        value_RSK = value_SRK.transpose(0, 1).gather(1, picked_RS[:, :, None].expand(-1, -1, value_SRK.shape[2]))
-        value_RK = value_RSK.nanmean(dim=1)
-        tail = (1 - CONFIDENCE) / 2
-        ends = torch.nanquantile(value_RK, torch.tensor([tail, 1 - tail], dtype=torch.float64), dim=0)
-        return ends[0], ends[1]
-
-
-@lru_cache(maxsize=4)
-def _resamples(samples: int, seeds: int) -> tuple[Tensor, Tensor]:
-    """How often each sample is drawn ``[R,N]``, and picked seeds ``[R,S]``; the same at every call.
-
-    Counts, since sums of whole numbers are exact: equal accuracies stay equal.
-    """
-    draw = generator("bootstrap", samples, seeds)
-    picked_RN = torch.randint(samples, (REPLICATES, samples), generator=draw)
-    count_RN = torch.zeros(REPLICATES, samples, dtype=torch.float64)
-    count_RN.scatter_add_(1, picked_RN, torch.ones(picked_RN.shape, dtype=torch.float64))
-    return count_RN, torch.randint(seeds, (REPLICATES, seeds), generator=draw)
-
-
-def clopper_pearson(hits: Tensor, n: Tensor) -> tuple[Tensor, Tensor]:
-    """Exact 95 % interval of a binomial share (Clopper and Pearson 1934).
-
-    Args:
-        hits: Successes ``[K]``.
-        n: Trials ``[K]``.
-
-    Returns:
-        Lower and upper ends ``[K]``; NaN where ``n`` is 0.
-    """
-    tail = (1 - CONFIDENCE) / 2
-    low = torch.from_numpy(betaincinv(hits.numpy(), (n - hits + 1).numpy(), tail))
-    high = torch.from_numpy(betaincinv((hits + 1).numpy(), (n - hits).numpy(), 1 - tail))
-    return low.masked_fill(hits == 0, 0.0), high.masked_fill(hits == n, 1.0)
 
 
 METRICS: Registry[Metric] = Registry("metric", "tl_robust.metrics")

@@ -1,0 +1,33 @@
+"""Run a bench under the profiles kdd20 and default and show the differences."""
+
+from __future__ import annotations
+
+import argparse
+
+from rich.console import Console
+
+from tl_robust.commands.base import bench_arguments, load
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the command's arguments."""
+    bench_arguments(parser)
+    parser.add_argument("--plain", action="store_true", help="lines instead of progress bars")
+
+
+def run(parsed: argparse.Namespace, console: Console) -> int:
+    """Run the command; returns the exit code."""
+    from tl_robust import session
+    from tl_robust.sinks import difference, table
+
+    given, summaries, settings = parsed.overrides, {}, {}
+    for profile in ("kdd20", "default"):
+        parsed.overrides = [*given, f"profile={profile}"]
+        parsed.overrides.append(f"name={load(parsed).bench.name}.{profile}")
+        config = load(parsed)
+        finished = session.run(config, console, parsed.plain, [parsed.bench, *parsed.overrides])
+        session.write(config, finished, console, publish=False)
+        summaries[profile], settings[profile] = table.summary(finished.results), config.settings
+    for part in difference.tables(summaries, settings):
+        console.print(part)
+    return 0

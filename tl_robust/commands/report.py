@@ -1,0 +1,29 @@
+"""Write tables and report again from the store."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from rich.console import Console
+
+from tl_robust.commands.base import bench_arguments, load
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the command's arguments."""
+    bench_arguments(parser)
+    parser.add_argument("--figure", type=Path, help="also draw the curves into this .svg, .png or .pdf file")
+
+
+def run(parsed: argparse.Namespace, console: Console) -> int:
+    """Run the command; returns the exit code."""
+    from tl_robust import session
+    from tl_robust.sinks import report, table
+
+    config = load(parsed)
+    finished = session.results(config)
+    if parsed.figure:
+        report.figure(table.summary(finished.results), parsed.figure)
+    session.write(config, finished, console, publish=False)
+    return 0
