@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from tl_robust import attacks
-from tl_robust.attacks import base, judge, norms
+from tl_robust.attacks import ascent, base, judge, norms
 from tl_robust.attacks.ascent import Ascent
 from tl_robust.attacks.norms import L2, Linf
 from tl_robust.attacks.objectives.label import Label
@@ -184,10 +184,8 @@ FAULTS = {
     ),
     "all restarts the same": Fault(Problem, "restarted", lambda self, number: self, a_restart_never_harms),
     "each eps from the start": Fault(
-        Ascent, "_walk_until_fooled",
-        lambda self, task, eps, images: (
-            self._walk(task, eps, self._start(task, eps)), torch.zeros(len(task), dtype=torch.bool)
-        ),
+        ascent, "cascade",
+        lambda task, eps, attempts: (attempts[0](task, size, task.clean) for size in eps),
         what_falls_stays_fallen,
     ),
 }  # fmt: skip

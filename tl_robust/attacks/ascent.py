@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
 
 from tl_robust.attacks.base import ATTACKS, Attack
+from tl_robust.attacks.cascade import cascade
 from tl_robust.attacks.norms import per_sample
 from tl_robust.attacks.problem import Problem, Seen
 from tl_robust.attacks.rules.base import RULES, Rule, Walk
@@ -23,7 +25,7 @@ class Ascent(Attack):
 
     In transfer every sample gets all steps at every eps. Where the surrogate is the only victim (white-box), a sample
     is done at the first images that fool the model, they serve every larger eps, and those still standing go on from
-    where they stood at the eps before: fewer gradients, and never more samples right.
+    their images of the largest margin so far: fewer gradients, and never more samples right.
 
     Attributes:
         steps: Number of steps, at least 1.
@@ -76,7 +78,7 @@ class Ascent(Attack):
     def perturb(self, problem: Problem, eps: list[float]) -> Iterator[Tensor]:
         """See :meth:`Attack.perturb`."""
         if problem.early:
-            yield from self._chain(problem, eps)
+            yield from cascade(problem, eps, [partial(self._attempt, number) for number in range(self.restarts)])
         else:
             for size in eps:
                 yield self._strongest(problem, size)
@@ -95,22 +97,14 @@ class Ascent(Attack):
             margin = torch.maximum(margin, other)
         return best
 
-    def _chain(self, problem: Problem, eps: list[float]) -> Iterator[Tensor]:
-        """For each eps the first images that fool the model; only samples still standing cost gradients."""
-        found = problem.clean.clone()
-        standing = torch.arange(len(problem), device=found.device)[problem.margin(problem.clean) <= 0]
-        last: Tensor | None = None
-        for size in eps:
-            for number in range(self.restarts):
-                if not len(standing):
-                    break
-                part = problem.take(standing).restarted(number)
-                start = self._start(part, size) if last is None or number else last
-                images, fooled = self._walk_until_fooled(part, size, start)
-                found[standing] = images
-                standing = standing[~fooled]
-                last = images[~fooled] if last is None or not number else last[~fooled]
-            yield found.clone()
+    def _attempt(self, number: int, problem: Problem, eps: float, before: Tensor) -> Tensor:
+        """One restart on samples that still stand; the first goes on from their best images at smaller eps."""
+        part = problem.restarted(number)
+        start = self._start(part, eps)
+        if not number:
+            moved = (before != problem.clean).flatten(1).any(1)
+            start = torch.where(per_sample(moved, before), before, start)
+        return self._walk_until_fooled(part, eps, start)
 
     def _start(self, problem: Problem, eps: float) -> Tensor:
         return (problem.clean + eps * problem.random()).clamp(0, 1) if self.random_start else problem.clean
@@ -131,28 +125,26 @@ class Ascent(Attack):
             images = walk.move(problem, images, seen)
         return walk.end(problem, images)
 
-    def _walk_until_fooled(self, problem: Problem, eps: float, images: Tensor) -> tuple[Tensor, Tensor]:
-        """The first images that fool the model, else those after all steps; and which do."""
+    def _walk_until_fooled(self, problem: Problem, eps: float, images: Tensor) -> Tensor:
+        """The first images that fool the model, else those after all steps."""
         walk, query = self._begin(problem, eps)
-        found, fooled = images.clone(), torch.zeros(len(images), dtype=torch.bool, device=images.device)
+        found = images.clone()
         place = torch.arange(len(images), device=images.device)
         for step in range(self.steps):
-            if not len(place):
-                return found, fooled
             look = walk.look(images)
             seen = query(problem, look, step)
             problem.note(seen)
             if look is images and seen.fooled is not None and bool(seen.fooled.any()):
-                fooled[place[seen.fooled]] = True
                 found[place] = images
                 left = ~seen.fooled
                 place, images, problem = place[left], images[left], problem.take(left)
+                if not len(place):
+                    return found
                 walk.take(left)
                 seen = Seen(seen.loss[left], seen.gradient[left])
             images = walk.move(problem, images, seen)
-        found[place] = images = walk.end(problem, images)
-        fooled[place] = problem.margin(images) > 0
-        return found, fooled
+        found[place] = walk.end(problem, images)
+        return found
 
 
 def _gradient(problem: Problem, images: Tensor, step: int) -> Seen:

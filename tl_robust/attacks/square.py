@@ -12,44 +12,10 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from tl_robust.attacks.base import ATTACKS, Attack
+from tl_robust.attacks.cascade import Attempt, cascade
 from tl_robust.attacks.norms import per_sample
 from tl_robust.attacks.problem import Problem
 from tl_robust.errors import ConfigError
-
-Attempt = Callable[[Problem, float, Tensor], Tensor]
-"""Images within eps, from a problem, eps and the best images of earlier attempts, at first the clean ones."""
-
-
-def cascade(problem: Problem, eps: list[float], attempts: list[Attempt], enough: float = 0.0) -> Iterator[Tensor]:
-    """For each eps the images of largest margin of several attempts, each made on those still standing.
-
-    In white-box mode an image that fools the model serves every larger eps, and clean images that fool it are done from
-    the outset; in transfer every eps is a new one.
-
-    Args:
-        problem: The batch.
-        eps: Ascending sizes.
-        attempts: Made in this order.
-        enough: A sample is done above this margin.
-
-    Yields:
-        ``[N,C,H,W]``.
-    """
-    best = problem.clean.clone()
-    margin = problem.margin(best) if problem.early else best.new_empty(len(best))
-    for size in eps:
-        if not problem.early:
-            best, margin = problem.clean.clone(), torch.full_like(margin, -torch.inf)
-        for attempt in attempts:
-            standing = (~(margin > enough)).nonzero().squeeze(1)
-            if not len(standing):
-                break
-            part = problem.take(standing)
-            images = attempt(part, size, best[standing])
-            found = part.margin(images)
-            better = found > margin[standing]
-            best[standing[better]], margin[standing[better]] = images[better], found[better]
-        yield best.clone()
 
 
 @ATTACKS.register

@@ -11,8 +11,9 @@ from torch import Tensor
 from tl_robust.attacks.apgd_ce import APGDCE
 from tl_robust.attacks.apgd_t import APGDT
 from tl_robust.attacks.base import ATTACKS, Attack
+from tl_robust.attacks.cascade import Attempt, cascade
 from tl_robust.attacks.problem import Notes, Problem
-from tl_robust.attacks.square import Attempt, Square, cascade
+from tl_robust.attacks.square import Square
 from tl_robust.errors import ConfigError
 from tl_robust.seeding import derive
 

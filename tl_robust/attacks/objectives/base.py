@@ -66,27 +66,22 @@ class Objective(ABC):
 OBJECTIVES: Registry[type[Objective]] = Registry("objective", "tl_robust.attacks.objectives")
 
 
-def capture(model: Model, images: Tensor, module: nn.Module, inputs: bool, what: str) -> tuple[Tensor, Tensor]:
-    """Logits, and what ``module`` is given (``inputs``) or gives in the same forward pass, ``[N,D]``.
+def capture(model: Model, images: Tensor, module: nn.Module, objective: str) -> tuple[Tensor, Tensor]:
+    """Logits, and what ``module`` is given in the same forward pass, ``[N,D]``.
 
     Raises:
-        ConfigError: The forward pass never calls the module; ``what`` names it for the user.
+        ConfigError: The forward pass never calls the module.
     """
     seen: list[Tensor] = []
-    if inputs:
-        handle = module.register_forward_pre_hook(lambda part, given: seen.extend(given[:1]))
-    else:
-        handle = module.register_forward_hook(lambda part, given, result: seen.append(result))
+    handle = module.register_forward_pre_hook(lambda part, given: seen.extend(given[:1]))
     try:
         logits = model(images)
     finally:
         handle.remove()
     if not seen:
         raise ConfigError(
-            f"objective {what}: {model_name(model)} never calls its module 'classifier' with them in a forward pass; "
-            "use objective 'label' or 'prediction'."
-            if inputs
-            else f"objective {what}: {model_name(model)} never runs that module in a forward pass."
+            f"objective {objective!r} saw no features: {model_name(model)} never calls its module 'classifier' with "
+            "them in a forward pass; use objective 'label' or 'prediction'."
         )
     return logits, seen[-1].flatten(1)
 

@@ -29,7 +29,7 @@ def features(model: Model, images: Tensor, block: int, objective: str) -> tuple[
         ConfigError: The surrogate has no such layer, or its forward pass never runs it.
     """
     if block == 0:
-        return capture(model, images, classifier(model, objective), True, f"{objective!r} saw no features")
+        return capture(model, images, classifier(model, objective), objective)
     return _block_output(model, images, _block(model, block, objective), f"block {block} of objective {objective!r}")
 
 
