@@ -5,7 +5,8 @@ ARGS ?=
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup bench plan report profiles perf perf-attacks perf-memory test test-slow test-gpu test-parity check format
+.PHONY: help setup bench plan report claims profiles perf perf-attacks perf-memory statistics \
+	test test-slow test-gpu test-parity test-browser check format
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -18,8 +19,11 @@ bench: .venv/.run ## run a bench: BENCH=name (digits on a CUDA device, else embe
 plan: .venv/.run ## show what would run and what is done: BENCH, ARGS as above
 	@$(BIN)/tl-robust plan $(BENCH) $(ARGS)
 
-report: .venv/.run ## write tables and report again from the store: BENCH, ARGS as above
-	@$(BIN)/tl-robust report $(BENCH) $(ARGS)
+report: .venv/.run ## write tables, report and docs/BENCH.svg again from the store: BENCH, ARGS as above
+	@$(BIN)/tl-robust report $(BENCH) $(ARGS) --figure docs
+
+claims: .venv/.run ## judge the claims of the literature on a bench's results: BENCH, ARGS as above
+	@$(BIN)/tl-robust claims $(BENCH) $(ARGS)
 
 profiles: .venv/.run ## run a bench under the profiles kdd20 and default and show the differences: BENCH, ARGS
 	@$(BIN)/tl-robust profiles $(BENCH) $(ARGS)
@@ -45,6 +49,12 @@ test-gpu: .venv/.dev ## run the tests that need a CUDA device
 test-parity: .venv-parity/.parity ## compare attacks with other libraries, in .venv-parity
 	.venv-parity/bin/python -m pytest -m parity tests/parity $(ARGS)
 
+test-browser: .venv/.browser ## look at the report in Chromium (Debian: apt install chromium chromium-driver)
+	$(BIN)/python -m pytest -m browser tests/browser $(ARGS)
+
+statistics: .venv/.run ## coverage of intervals, false support and power of claims, by simulation (half an hour): docs/statistics.md
+	$(BIN)/python experiments/statistics/coverage.py $(ARGS)
+
 check: .venv/.dev ## format, lint, types, layers
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
@@ -64,6 +74,10 @@ format: .venv/.dev ## format the code and fix what lint can
 
 .venv/.dev: .venv/.run
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $@
+
+.venv/.browser: .venv/.dev
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev,browser]'
 	@touch $@
 
 # Apart from .venv, since torchattacks wants an old release of requests. In two steps, since visdom, which adv-lib wants,

@@ -9,6 +9,7 @@ import pytest
 
 from tl_robust import registry
 from tl_robust.attacks import ATTACKS
+from tl_robust.claims import CLAIMS
 from tl_robust.data.domain import DOMAINS
 from tl_robust.data.mapped import _labels, _limited, _taken
 from tl_robust.data.pair import PAIRS
@@ -56,7 +57,7 @@ plugins: [plugins]
 @pytest.fixture(autouse=True)
 def _registries() -> Iterator[None]:
     """Forget what a test registers."""
-    kinds = (ATTACKS, CHECKS, DOMAINS, METRICS, NETWORKS, PAIRS, SPACES, STRATEGIES)
+    kinds = (ATTACKS, CHECKS, CLAIMS, DOMAINS, METRICS, NETWORKS, PAIRS, SPACES, STRATEGIES)
     before = []
     for kind in kinds:
         kind.names()  # walks the package once

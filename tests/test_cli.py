@@ -110,7 +110,17 @@ def test_a_run_writes_what_the_design_names(tiny: Path, tmp_path: Path, capsys: 
     assert "12 cells, 12 done" in capsys.readouterr().out
     before = (folder / "report.html").read_bytes()
     (folder / "report.html").unlink()
-    assert main(["report", *arguments]) == 0
+    assert main(["report", *arguments, "--figure", str(tmp_path / "figures")]) == 0
+    assert (tmp_path / "figures" / "tiny.svg").read_text().startswith("<svg")
+    capsys.readouterr()
+    assert main(["claims", *arguments, "--json"]) == 0
+    ledger = json.loads(capsys.readouterr().out)
+    assert {one["claim"] for one in ledger} == {f"H{number}" for number in range(1, 12)}
+    assert all(one["effect"] is None for one in ledger if one["claim"] == "H8")  # not NaN, which JSON has not
+    assert main(["claims", *arguments, "--pairs"]) == 0
+    shown = capsys.readouterr().out
+    assert "Claims under fgsm linf" in shown
+    assert "One seed says nothing of others" in shown
     assert (folder / "report.html").read_bytes() == before
     assert main(["doctor", "--results", str(tmp_path / "r")]) == 0
     assert "0 damaged" in capsys.readouterr().out
@@ -139,8 +149,9 @@ def test_failed_cells_give_exit_code_1_and_a_file(
 
 
 def test_report_before_a_run_says_so(tiny: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["report", str(tiny)]) == 2
-    assert "run it first" in capsys.readouterr().err
+    for command in ("report", "claims"):
+        assert main([command, str(tiny)]) == 2
+        assert "run it first" in capsys.readouterr().err
 
 
 def test_list_shows_every_name(capsys: pytest.CaptureFixture[str]) -> None:

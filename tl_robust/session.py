@@ -12,17 +12,21 @@ from dataclasses import asdict
 
 from rich.console import Console
 
+from tl_robust import claims
 from tl_robust.bench import runner
 from tl_robust.bench.plan import make_plan
 from tl_robust.bench.provenance import commit, versions
 from tl_robust.bench.runner import Finished
 from tl_robust.bench.store import Store
+from tl_robust.claims import Finding
 from tl_robust.config import Config
 from tl_robust.errors import BenchFailedError, ConfigError
 from tl_robust.files import write_atomically
 from tl_robust.seeding import digest
-from tl_robust.sinks import report, table, wandb_sink
-from tl_robust.terminal import accuracy_tables, observer
+from tl_robust.sinks import report, table, wandb_overview, wandb_sink
+from tl_robust.sinks.grids import grids
+from tl_robust.sinks.table import Row
+from tl_robust.terminal import accuracy_tables, claim_line, observer
 
 
 def run(config: Config, console: Console, plain: bool, arguments: Sequence[str]) -> Finished:
@@ -85,7 +89,7 @@ def end_with_parent() -> None:
 
 
 def write(config: Config, finished: Finished, console: Console, publish: bool) -> None:
-    """Write all views of the results and print the one-screen table.
+    """Write all views of the results and print the one-screen tables.
 
     Args:
         config: The bench.
@@ -97,42 +101,22 @@ def write(config: Config, finished: Finished, console: Console, publish: bool) -
         BenchFailedError: Some cells have no result.
     """
     folder = config.results / config.bench.name
-    summary = table.summary(finished.results)
+    summary, findings = table.summary(finished.results), claims.judge(finished.results)
     failures = [asdict(failure) for failure in finished.failures]
     table.write(folder / "table.csv", (row for result in finished.results for row in table.rows(result)), table.COLUMNS)
     table.write(folder / "summary.csv", summary, table.SUMMARY_COLUMNS)
     write_atomically(folder / "failures.json", json.dumps(failures, indent=1).encode())
+    _pages(config, finished, summary, findings, again=not publish)
     if publish:
-        published = wandb_sink.publish(finished.results, config.settings, folder, config.wandb)
-        console.print(f"Weights & Biases ({published.mode}): {published.folder}", soft_wrap=True)
-        for problem in published.problems:
+        for problem in _publish(config, finished, summary, findings, console):
             console.print(f"warning: {problem}", style="yellow", soft_wrap=True)
-    pages = [folder / "report.html", folder / "report.md"]
-    shown = [
-        config.text,
-        failures,
-        commit(),
-        versions()["tl_robust"],
-        [item.provenance for item in finished.results],
-        sorted(finished.pictures),
-        dict(finished.seconds),
-    ]
-    stamp = digest([shown, *((folder / name).read_text() for name in ("table.csv", "summary.csv"))]).encode()
-    known = folder / ".report"  # what the pages were made of: a second run need not make them again
-    current = known.is_file() and known.read_bytes() == stamp and all(page.is_file() for page in pages)
-    seconds = finished.seconds
-    if total := sum(seconds.values()):
-        share = seconds["examinations"] / total
-        console.print(f"Trust checks: {seconds['examinations']:.0f} s, {share:.1%} of all computing.", soft_wrap=True)
-    if not (publish and current):
-        report.write(
-            folder, config.bench.name, finished.results, summary, config.text, failures,
-            pictures=finished.pictures, seconds=finished.seconds,
-        )  # fmt: skip
-        write_atomically(known, stamp)
+    if total := sum(finished.seconds.values()):
+        checks = finished.seconds["examinations"]
+        console.print(f"Trust checks: {checks:.0f} s, {checks / total:.1%} of all computing.", soft_wrap=True)
     for part in accuracy_tables(summary):
         console.print(part)
-    console.print(f"Report: {pages[0]}\nTables: {folder / 'table.csv'}, summary.csv", soft_wrap=True)
+    console.print(claim_line(findings), soft_wrap=True)
+    console.print(f"Report: {folder / 'report.html'}\nTables: {folder / 'table.csv'}, summary.csv", soft_wrap=True)
     if failures or finished.missing:
         for failure in finished.failures:
             console.print(f"failed: {failure.node}: {failure.cause}", style="red", soft_wrap=True)
@@ -140,3 +124,37 @@ def write(config: Config, finished: Finished, console: Console, publish: bool) -
             f"{len(finished.missing)} cells have no result; the first cause of each is in {folder / 'failures.json'}. "
             "The others are done and kept; the same command tries again."
         )
+
+
+def _pages(config: Config, finished: Finished, summary: list[Row], findings: Sequence[Finding], again: bool) -> None:
+    """The report, where it is not there yet or ``again`` is asked for."""
+    folder = config.results / config.bench.name
+    failures = [asdict(failure) for failure in finished.failures]
+    made = [item.provenance for item in finished.results]
+    shown: list[object] = [config.text, failures, commit(), versions()["tl_robust"], made, sorted(finished.pictures)]
+    shown += [dict(finished.seconds), [str(one) for one in findings]]
+    stamp = digest([shown, *((folder / name).read_text() for name in ("table.csv", "summary.csv"))]).encode()
+    known = folder / ".report"  # what the pages were made of: a second run need not make them again
+    pages = folder / "report.html", folder / "report.md"
+    if again or not (known.is_file() and known.read_bytes() == stamp and all(page.is_file() for page in pages)):
+        report.write(
+            folder, config.bench.name, finished.results, summary, config.text, failures, findings,
+            finished.pictures, finished.seconds,
+        )  # fmt: skip
+        write_atomically(known, stamp)
+
+
+def _publish(
+    config: Config, finished: Finished, summary: list[Row], findings: Sequence[Finding], console: Console
+) -> Iterator[str]:
+    """Runs of Weights & Biases, one a cell and the overview; yields what went wrong."""
+    folder, store = config.results / config.bench.name, Store(config.results / "store")
+    published = wandb_sink.publish(finished.results, config.settings, folder, config.wandb)
+    console.print(f"Weights & Biases ({published.mode}): {published.folder}", soft_wrap=True)
+    yield from published.problems
+    models = {str(model): store.file("weights", model.key) for model in make_plan(config.bench).trainings}
+    pictures = grids(finished.results, finished.pictures)
+    yield from wandb_overview.publish_overview(
+        finished.results, summary, findings, config.settings, folder, config.wandb, folder / "report.html", pictures,
+        models,
+    ).problems  # fmt: skip

@@ -4,19 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from types import TracebackType
-from typing import Self
+from typing import Self, get_args
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Table
+from rich.text import Text
 
 from tl_robust.bench.observer import Stage
+from tl_robust.claims import Decision, Finding
 from tl_robust.sinks.blocks import Names
 from tl_robust.sinks.table import Row
+from tl_robust.text import effect_text, p_text
 from tl_robust.types import Cell
 
 ROWS = 40
-STAGES: dict[Stage, str] = {"training": "trainings", "attack": "attacks", "check": "trust checks"}
+STAGES: dict[Stage, str] = {
+    "training": "trainings",
+    "attack": "attacks",
+    "check": "trust checks",
+    "picture": "pictures",
+}
 
 
 class Lines:
@@ -133,6 +141,38 @@ def eps_label(eps: float) -> str:
     """An eps as people write it: ``8/255`` where it is one."""
     level = eps * 255
     return f"{round(level)}/255" if level and abs(level - round(level)) < 1e-6 else f"{eps:.4g}"
+
+
+def claim_line(findings: Sequence[Finding]) -> str:
+    """Decisions over all pairs in one line an attack; only claims that could be judged."""
+    lines = []
+    for attack in dict.fromkeys(one.attack for one in findings):
+        found = [one for one in findings if one.attack == attack and not one.pair and one.effect == one.effect]
+        kinds = [(kind, [one.claim for one in found if one.decision == kind]) for kind in get_args(Decision)]
+        parts = [f"{kind} {', '.join(names)}" for kind, names in kinds if names]
+        lines.append(f"Claims under {attack}: {'; '.join(parts) or 'none could be judged'}.")
+    return "\n".join(lines)
+
+
+def claim_tables(findings: Sequence[Finding]) -> Iterator[Table]:
+    """Decisions with effect and interval, a table an attack."""
+    for attack in dict.fromkeys(one.attack for one in findings):
+        yield _claim_table(f"Claims under {attack}", [one for one in findings if one.attack == attack])
+
+
+def _claim_table(title: str, findings: Sequence[Finding]) -> Table:
+    several = any(one.pair for one in findings)
+    table = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False)
+    for head in ["", *["pair"] * several, "decision", "effect [95 %]", "p"]:
+        table.add_column(head, no_wrap=head != "pair")
+    table.add_column("what was claimed, and why so", ratio=1)
+    styles = {"supported": "green", "refuted": "red", "undecided": ""}
+    for one in findings:
+        effect = effect_text(one.effect, one.low, one.high, one.unit)
+        pair = [one.pair or "all"] * several
+        decision = Text(one.decision, styles[one.decision])
+        table.add_row(one.claim, *pair, decision, effect, p_text(one.p), f"{one.says}\n  {one.reason}")
+    return table
 
 
 def accuracy_tables(summary: Sequence[Row]) -> Iterator[Table | str]:

@@ -21,6 +21,7 @@ def run(parsed: argparse.Namespace, console: Console) -> int:
     from tl_robust.attacks.objectives import OBJECTIVES
     from tl_robust.attacks.rules import RULES
     from tl_robust.attacks.tricks import TRICKS
+    from tl_robust.claims import CLAIMS
     from tl_robust.data.domain import DOMAINS
     from tl_robust.data.pair import PAIRS
     from tl_robust.data.space import SPACES
@@ -31,7 +32,7 @@ def run(parsed: argparse.Namespace, console: Console) -> int:
     from tl_robust.trust import CHECKS
 
     registries: list[Registry[Any]] = [
-        ATTACKS, OBJECTIVES, RULES, TRICKS, DOMAINS, METRICS, NETWORKS, PAIRS, SPACES, STRATEGIES, CHECKS
+        ATTACKS, OBJECTIVES, RULES, TRICKS, CLAIMS, DOMAINS, METRICS, NETWORKS, PAIRS, SPACES, STRATEGIES, CHECKS
     ]  # fmt: skip
     names = {registry.kind: registry.names() for registry in registries}
     if parsed.json:

@@ -13,7 +13,7 @@ from tl_robust.commands.base import bench_arguments, load
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
     bench_arguments(parser)
-    parser.add_argument("--figure", type=Path, help="also draw the curves into this .svg, .png or .pdf file")
+    parser.add_argument("--figure", type=Path, help="also draw the curves into this .svg, .png or .pdf file, or as BENCH.svg into this folder")
 
 
 def run(parsed: argparse.Namespace, console: Console) -> int:
@@ -23,7 +23,8 @@ def run(parsed: argparse.Namespace, console: Console) -> int:
 
     config = load(parsed)
     finished = session.results(config)
-    if parsed.figure:
-        report.figure(table.summary(finished.results), parsed.figure)
+    if figure := parsed.figure:
+        figure = figure if figure.suffix else figure / f"{config.bench.name}.svg"
+        report.figure(table.summary(finished.results), figure)
     session.write(config, finished, console, publish=False)
     return 0
