@@ -9,7 +9,7 @@ import pytest
 import tl_robust
 
 PACKAGE = Path(tl_robust.__file__).parent
-VOCABULARY = {"types", "errors", "seeding", "registry", "files"}
+VOCABULARY = {"types", "errors", "seeding", "registry", "files", "text"}
 BENCH = {"attacks", "metrics", "models", "data", "trust", "strategies", "callbacks"}
 MAY_IMPORT = {  # a layer may import itself, and of tl_robust only this
     **dict.fromkeys(VOCABULARY, VOCABULARY),
@@ -18,19 +18,21 @@ MAY_IMPORT = {  # a layer may import itself, and of tl_robust only this
     "strategies": VOCABULARY | {"models"},
     "callbacks": VOCABULARY | {"attacks", "metrics"},
     "bench": VOCABULARY | BENCH,
-    "sinks": VOCABULARY | {"metrics", "trust", "bench.store"},
+    "claims": VOCABULARY | {"metrics"},
+    "sinks": VOCABULARY | {"metrics", "trust", "claims", "bench.store"},
     "schema": {"types", "sinks.wandb_sink"},
     "entries": VOCABULARY | BENCH | {"bench", "schema"},
     "config": VOCABULARY | BENCH | {"bench", "sinks", "schema", "entries"},
-    "terminal": VOCABULARY | BENCH | {"bench", "sinks"},
-    "session": VOCABULARY | BENCH | {"bench", "sinks", "config", "terminal"},
-    "cli": VOCABULARY | BENCH | {"bench", "sinks", "config", "terminal", "session"},
+    "terminal": VOCABULARY | BENCH | {"bench", "sinks", "claims"},
+    "session": VOCABULARY | BENCH | {"bench", "sinks", "config", "terminal", "claims"},
+    "commands": VOCABULARY | BENCH | {"bench", "sinks", "config", "terminal", "session", "claims"},
+    "cli": {"commands", "errors"},
     "": {"attacks", "metrics"},  # tl_robust/__init__.py
 }
 ONLY_IN = {  # of all modules, only these may import the library
-    "wandb": {"sinks.wandb_sink"},
+    "wandb": {f"sinks.wandb_{part}" for part in ("dashboard", "overview", "read", "session", "sink")},
     "omegaconf": {"config"},
-    "lightning": {"bench.options", "data.pair", "models.module", "callbacks.transfer_attack", "bench.work"},
+    "lightning": {"bench.options", "bench.progress", "data.pair", "models.module", "callbacks.transfer_attack", "bench.work"},
     "pytorch_lightning": set[str](),
     "experiments": set[str](),
     "tests": set[str](),

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from tl_robust.attacks import ATTACKS
+from tl_robust.claims import CLAIMS
 from tl_robust.cli import main
 from tl_robust.data.domain import DOMAINS
 from tl_robust.data.pair import PAIRS
@@ -57,18 +58,18 @@ def test_the_tutorial_of_the_readme_runs(tmp_path: Path, capsys: pytest.CaptureF
 def test_what_an_addition_costs_is_counted() -> None:
     """The table of CONTRIBUTING.md counts the lines of its own recipes: all but blank ones."""
     text = (ROOT / "CONTRIBUTING.md").read_text()
-    for kind, block in zip(("domain", "pair", "strategy", "attack", "metric"), _blocks("CONTRIBUTING.md"), strict=True):
+    for kind, block in zip(("domain", "pair", "strategy", "attack", "metric", "claim"), _blocks("CONTRIBUTING.md"), strict=True):
         lines = sum(bool(line.strip()) for line in block.splitlines())
         assert re.search(rf"^\| {kind} \| {lines}, one new", text, flags=re.MULTILINE), (kind, lines)
 
 
-@pytest.mark.parametrize("place", range(5))
+@pytest.mark.parametrize("place", range(6))
 def test_each_recipe_of_contributing_registers(tmp_path: Path, place: int) -> None:
     blocks = _blocks("CONTRIBUTING.md")
-    assert len(blocks) == 5
+    assert len(blocks) == 6
     (tmp_path / f"recipe_{place}.py").write_text(blocks[place])
     load_plugins(tmp_path)
-    kinds = (DOMAINS, PAIRS, STRATEGIES, ATTACKS, METRICS)  # in the order of the recipes
+    kinds = (DOMAINS, PAIRS, STRATEGIES, ATTACKS, METRICS, CLAIMS)  # in the order of the recipes
     assert f"recipe_{place}" in kinds[place]
 
 

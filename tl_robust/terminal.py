@@ -15,7 +15,7 @@ from tl_robust.bench.observer import Stage
 from tl_robust.claims import Decision, Finding
 from tl_robust.sinks.blocks import Names
 from tl_robust.sinks.table import Row
-from tl_robust.text import effect_text, p_text
+from tl_robust.text import effect_text, eps_text, p_text
 from tl_robust.types import Cell
 
 ROWS = 40
@@ -137,12 +137,6 @@ def observer(console: Console, plain: bool) -> Lines:
     return Lines(console) if plain or not console.is_terminal else Bars(console)
 
 
-def eps_label(eps: float) -> str:
-    """An eps as people write it: ``8/255`` where it is one."""
-    level = eps * 255
-    return f"{round(level)}/255" if level and abs(level - round(level)) < 1e-6 else f"{eps:.4g}"
-
-
 def claim_line(findings: Sequence[Finding]) -> str:
     """Decisions over all pairs in one line an attack; only claims that could be judged."""
     lines = []
@@ -195,7 +189,7 @@ def accuracy_tables(summary: Sequence[Row]) -> Iterator[Table | str]:
         table.add_column("view", width=5)
         table.add_column("strategy", width=28, no_wrap=True)
         for eps in shown:
-            table.add_column(eps_label(eps), justify="right", width=6, no_wrap=True)
+            table.add_column(eps_text(eps), justify="right", width=6, no_wrap=True)
         for cell, curve in sorted(curves.items(), key=lambda item: item[0].view):
             table.add_row(cell.view, names.strategy(cell), *(f"{100 * curve[eps].value:.1f}" for eps in shown))
         printed += len(curves)

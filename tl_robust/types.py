@@ -216,6 +216,25 @@ class Examination:
 
 
 @dataclass(frozen=True)
+class Pictures:
+    """A few samples as they were attacked, rounded to 8 bits; the same for all victims of these examples.
+
+    Attributes:
+        sample_id: int64 ``[M]``, places of the samples in the test split.
+        eps: float64 ``[E]``, a part of the eps grid, ascending and above 0, in [0,1] pixel units.
+        clean: uint8 ``[M,C,H,W]``.
+        adversarial: uint8 ``[E,M,C,H,W]``.
+        classes: Names of the test set's classes, in label order.
+    """
+
+    sample_id: Tensor
+    eps: Tensor
+    clean: Tensor
+    adversarial: Tensor
+    classes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Evidence:
     """All that a trust check may look at.
 

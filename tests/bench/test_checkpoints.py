@@ -3,6 +3,7 @@
 import csv
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -61,7 +62,7 @@ class Witness(Silent):
     def __init__(self) -> None:
         self.done: list[tuple[Stage, str, str]] = []
         self.expected: dict[Stage, int] = {}
-        self.work: dict[Stage, int] = {"training": 0, "attack": 0, "check": 0}
+        self.work: dict[Stage, int] = dict.fromkeys(get_args(Stage), 0)
 
     def expect(self, stage: Stage, items: int, work: int) -> None:
         self.expected[stage] = work

@@ -13,10 +13,11 @@ from pathlib import Path
 import pytest
 import torch
 
+from tl_robust.errors import ConfigError
 from tl_robust.metrics import METRICS
-from tl_robust.sinks import report
-from tl_robust.sinks.blocks import Names, eps_text, interval, number
-from tl_robust.sinks.charts import hover
+from tl_robust.sinks import report, sections
+from tl_robust.sinks.blocks import Fold, Names, eps_text, interval, number
+from tl_robust.sinks.charts import strips
 from tl_robust.sinks.table import summary
 from tl_robust.types import Cell, Outcome, Result, Verdict
 
@@ -119,20 +120,30 @@ def test_every_row_stands_in_a_table(made):
 
 
 def test_charts_hold_the_rows(made):
-    panel = charts(made[0])["panels"][0]
-    finetune = [point["value"] for point in panel["data"]["points"] if point["strategy"] == "finetune"]
+    found = charts(made[0])
+    panel = found["panels"][0]
+    spec = found["specs"][panel["spec"]]
     assert "Black box" in panel["label"]
-    assert finetune == [0.96, 0.7, 0.58]
-    assert [strip["eps"] for strip in panel["data"]["hover"]] == ["0", "8/255", "16/255"]
-    assert panel["data"]["hover"][2]["s1"].startswith("58.0 % [")
+    assert spec["strategies"] == ["scratch", "finetune"]
+    assert [strip["eps"] for strip in spec["strips"]] == ["0", "8/255", "16/255"]
+    _, (strategy, places, value, low, high, texts, n) = panel["lines"]
+    assert (strategy, places, value) == (1, [0, 1, 2], [0.96, 0.7, 0.58])
+    assert spec["eps"] == list(EPS)
+    rows = [row for row in summary(grid()) if row.metric == "robust_accuracy" and row.cell.view == "black"]
+    finetune = [row for row in rows if row.cell.strategy == "finetune"]
+    assert (low, high) == (pytest.approx([one.low for one in finetune], abs=1e-4),
+                           pytest.approx([one.high for one in finetune], abs=1e-4))  # fmt: skip
+    assert texts[2].startswith("58.0 % [")
+    assert n == 100
+    rate = next(panel for panel in found["panels"] if panel["label"].startswith("match_rate"))
+    assert isinstance(rate["lines"][1][-1], list)  # fooled samples: another number at each eps
 
 
 def test_strips_meet_between_the_points():
-    rows = [row for row in summary([result()]) if row.metric == "robust_accuracy"]
-    strips = hover(rows, Names(False, False, False), ["scratch"])
-    assert strips[0]["from"] == 0
-    assert strips[-1]["to"] == EPS[2]
-    for (left, right), below, above in zip(pairwise(strips), EPS, EPS[1:], strict=False):
+    found = strips(EPS)
+    assert found[0]["from"] == 0
+    assert found[-1]["to"] == EPS[2]
+    for (left, right), below, above in zip(pairwise(found), EPS, EPS[1:], strict=False):
         assert left["to"] == right["from"]
         assert below < left["to"] < above
 
@@ -142,7 +153,7 @@ def test_undefined_is_na_in_the_table_and_no_point_in_the_chart(made):
     assert math.isnan(at_zero.value)
     assert "| 0 | n/a | n/a |" in made[1]
     panel = next(panel for panel in charts(made[0])["panels"] if panel["label"].startswith("transfer_ratio"))
-    assert [point["value"] for point in panel["data"]["points"] if point["x"] == 0] == [None, None]
+    assert [value[0] for _, _, value, *_ in panel["lines"]] == [None, None]
 
 
 def test_same_arguments_same_bytes_in_another_process(made, tmp_path):
@@ -232,12 +243,62 @@ def test_numbers(value, unit, text):
     assert number(value, unit) == text
 
 
-@pytest.mark.parametrize(("suffix", "start"), [(".svg", b"<svg"), (".png", b"\x89PNG")])
+@pytest.mark.parametrize(("suffix", "start"), [(".svg", b"<svg"), (".png", b"\x89PNG"), (".pdf", b"%PDF")])
 def test_figure_is_a_picture_with_the_names(tmp_path, suffix, start):
-    report.figure(summary(grid()), tmp_path / f"curves{suffix}")
+    for name in ("curves", "again"):
+        report.figure(summary(grid()), tmp_path / f"{name}{suffix}")
     picture = (tmp_path / f"curves{suffix}").read_bytes()
     assert picture.startswith(start)
+    assert len(picture) > 5000
+    again = (tmp_path / f"again{suffix}").read_bytes()
+    assert again == picture or (suffix == ".pdf" and len(again) == pytest.approx(len(picture), rel=0.01))
     if suffix == ".svg":
         assert {"scratch", "finetune", "16/255", "src → tgt, fgsm linf"} <= set(
             re.findall(r">([^<>]+)</text>", picture.decode())
         )
+
+
+def test_a_figure_of_another_kind_is_one_sentence(tmp_path):
+    with pytest.raises(ConfigError, match=r"\.svg, \.png, \.pdf; got 'curves\.jpg'"):
+        report.figure(summary(grid()), tmp_path / "curves.jpg")
+
+
+def test_cost_and_fast_modes_are_shown(tmp_path):
+    gate = {"samples": 200, "accuracy": 0.005, "predictions": 0.01, "tolerance": 0.01, "passed": True}
+    one, other, *rest = grid()
+    fast = {"fast": ["fold", "bf16"], "refused": "", "gate": gate}
+    refused = {"fast": ["fold"], "refused": "RuntimeError: no luck"}
+    cells = [
+        replace(one, provenance={**one.provenance, **fast}),
+        replace(other, provenance={**other.provenance, **refused}),
+        *rest,
+    ]
+    seconds = {"weights": 30.0, "outcomes": 60.0, "examinations": 9.0, "pictures": 1.0}
+    page, text = (
+        path.read_text("utf-8") for path in report.write(tmp_path, "bench", cells, summary(cells), "", seconds=seconds)
+    )
+    assert "| fold, bf16 | used | 200 | 0.5% | 1.0% | 1.0% | 1 |" in text
+    assert "| fold | refused: RuntimeError: no luck | - | - | - | - | 1 |" in text
+    assert "| trust checks | 9.0 | 9.0% |" in text
+    assert "| all | 100.0 | 100.0% |" in text
+    assert "Fast modes beside full precision" in Page(page).text
+    assert ">Cost</h2>" in page
+
+
+def test_traces_are_folded_away_and_not_in_the_text(tmp_path):
+    failures = [{"node": "an attack", "cause": "RuntimeError: no", "trace": "Traceback: line 7"}]
+    page, text = (path.read_text("utf-8") for path in report.write(tmp_path, "bench", [], [], "", failures))
+    assert '<summary>Traces</summary><pre tabindex="0"><code>Traceback: line 7' in page
+    assert "Traceback" not in text
+
+
+def test_a_large_bench_shows_the_first_of_the_other_numbers(monkeypatch):
+    rows = summary([*grid(), *grid(attack="pgd")])
+    names = Names.of(row.cell for row in rows)
+    whole = sections.others(rows, names)
+    titles = [block.title for block in whole if isinstance(block, Fold)]
+    assert titles == ["Numbers of src → tgt, fgsm linf", "Numbers of src → tgt, pgd linf"]
+    monkeypatch.setattr(sections, "OTHERS", len(rows) // 3)
+    *_, fold, text = sections.others(rows, names)
+    assert fold.title == titles[0]
+    assert "summary.csv" in text.text

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import math
 import os
 import socket
 import subprocess
@@ -14,25 +14,14 @@ from typing import Any
 import pytest
 import torch
 
+from tests.sinks.wandb_made import API_KEY, BENCH, EPS, no_account, of_type, records, result, runs, summary_of
 from tl_robust.errors import ConfigError
 from tl_robust.metrics import METRICS
-from tl_robust.seeding import digest
-from tl_robust.sinks import wandb_sink
+from tl_robust.sinks import table, wandb_sink
 from tl_robust.sinks.wandb_sink import Published, WandbSettings, check, publish, resolve_mode
-from tl_robust.types import Cell, Outcome, Result, Verdict
+from tl_robust.types import Result
 
-EPS = [0.0, 2 / 255, 8 / 255]
-API_KEY = "0123456789" * 4
-BENCH = {"bench": "tiny", "axes": {"seed": [0, 1]}}
-
-
-@pytest.fixture(autouse=True)
-def no_account(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """No W&B variable, key or settings file of whoever runs the tests."""
-    for name in [name for name in os.environ if name.startswith("WANDB_")]:
-        monkeypatch.delenv(name)
-    monkeypatch.setenv("HOME", str(tmp_path / "home"))
-    monkeypatch.delenv("NETRC", raising=False)
+__all__ = ["no_account"]  # a fixture that all tests use
 
 
 @pytest.fixture
@@ -48,64 +37,8 @@ def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(socket.socket, "connect", refuse)
 
 
-def result(seed: int = 0, right: int = 14) -> Result:
-    """20 samples, 3 eps: B is right on ``right`` clean samples, and on 4 fewer at every further eps."""
-    label = torch.arange(20) % 10
-    wrong = (label + 1) % 10
-
-    def classes(count: int) -> torch.Tensor:
-        return torch.where(torch.arange(20) < count, label, wrong)
-
-    outcome = Outcome(
-        sample_id=torch.arange(20),
-        label=label,
-        clean_a=classes(18),
-        clean_b=classes(right),
-        adv_a=torch.stack([classes(18), classes(5), classes(0)]),
-        adv_b=torch.stack([classes(right - 4 * k) for k in range(3)]),
-        size=torch.tensor(EPS)[:, None].expand(3, 20),
-        eps=torch.tensor(EPS, dtype=torch.float64),
-        zero_gradient=torch.zeros(20, dtype=torch.bool),
-        valid=torch.ones(3, 20, dtype=torch.bool),
-        same_labels=torch.ones(20, dtype=torch.bool),
-    )
-    cell = Cell("tiny", "print", "hand", "dtn", "finetune", "", "none", "pgd(steps=3)", "linf", "black", seed, 500)
-    return Result(
-        key=digest(["cell", seed]),
-        cell=cell,
-        outcome=outcome,
-        white=outcome,
-        curves={name: METRICS[name].curve(outcome, outcome) for name in METRICS.names()},
-        verdict=Verdict("amber", ("Few samples.", "One seed.")),
-        provenance={"surrogate": {"key": "a" * 8, "parent": None}, "victim": {"parent": "a" * 8}, "where": Path("x")},
-    )
-
-
 def offline(results: list[Result], folder: Path, **settings: str) -> Published:
     return publish(results, BENCH, folder, WandbSettings(mode="offline", **settings))
-
-
-def runs(folder: Path) -> list[Path]:
-    return sorted((folder / "wandb").glob("*run-*/*.wandb"))
-
-
-def records(file: Path) -> list[dict[str, Any]]:
-    from wandb.util import get_core_path
-
-    command = [get_core_path(), "leet", "inspect", "-json", "-no-observability", "-run-file", str(file)]
-    lines = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
-    return [json.loads(line) for line in lines]
-
-
-def of_type(found: list[dict[str, Any]], kind: str) -> list[dict[str, Any]]:
-    return [record[kind] for record in found if record["type"] == kind]
-
-
-def summary_of(found: list[dict[str, Any]]) -> dict[str, Any]:
-    merged: dict[str, Any] = {}
-    for record in of_type(found, "summary"):
-        merged |= record["update"]
-    return merged
 
 
 @pytest.mark.usefixtures("no_network")
@@ -138,7 +71,7 @@ def test_a_run_is_read_back_as_logged(
     assert run["display_name"] == "print to hand (500 images), finetune, pgd(steps=3) linf, black, seed 0"
     config = run["config"]["update"]
     assert (config["seed"], config["strategy"], config["attack"]) == (0, "finetune", "pgd(steps=3)")
-    assert config["provenance"]["surrogate"] == {"key": "a" * 8, "parent": None}
+    assert config["provenance"]["surrogate"] == cells[0].provenance["surrogate"]
     assert config["bench_config"] == BENCH
 
     items = [record["item"] for record in of_type(mine, "history")]
@@ -152,14 +85,46 @@ def test_a_run_is_read_back_as_logged(
     metrics = of_type(mine, "metric")
     assert {record["name"]: record["options"]["hidden"] for record in metrics if "name" in record} == {"eps": True}
     assert {record["glob_name"]: record["step_metric"] for record in metrics if "glob_name" in record} == {
-        "robust/*": "eps"
+        "robust/*": "eps",
+        "accuracy/*": "eps",
     }
+    models = {"surrogate_key": "a" * 8, "victim_key": "b" * 8, "victim_domain": "hand", "parent_key": "a" * 8}
+    assert models.items() <= config.items()
+    places = {
+        "pair": "print-hand",
+        "start": "finetune",
+        "curve": "print to hand (500 images), dtn, finetune, pgd(steps=3) linf",
+    }
+    assert places.items() <= config.items()
     summary = summary_of(mine)
     assert (summary["clean_accuracy"], summary["n"]) == (14 / 20, 20)
     assert (summary["trust"], summary["trust_reasons"]) == ("amber", "Few samples. One seed.")
     assert summary["curve_area"] == cells[0].curves["curve_area"].value.item()
     assert "robust/robust_accuracy" not in summary  # the value at the last eps would pass for the run's
     assert [item["exit_code"] for item in of_type(mine, "exit")] == [0]
+
+
+def test_every_figure_of_the_table_is_in_the_run(tmp_path: Path) -> None:
+    cell = result()
+    offline([cell], tmp_path)
+    found = records(runs(tmp_path)[0])
+    at: dict[float | None, dict[str, Any]] = {
+        record["item"]["eps"]: record["item"] for record in of_type(found, "history")
+    }
+    at[None] = summary_of(found)
+    rows = table.rows(cell)
+    assert {row.metric for row in rows} == set(METRICS.names())
+    for row in rows:
+        name = row.metric if row.eps is None else f"robust/{row.metric}"
+        figures = {"": row.value, "_low": row.low, "_high": row.high, "_n": row.n}
+        known = {f"{name}{end}": figure for end, figure in figures.items() if math.isfinite(figure)}
+        assert known.items() <= at[row.eps].items()
+        if row.eps is not None and math.isfinite(row.value):
+            place = ("0", "2_255", "8_255")[EPS.index(row.eps)]
+            assert at[None][f"at/{place}/{row.metric}"] == row.value
+    assert [at[eps]["accuracy/black_box"] for eps in EPS] == [14 / 20, 10 / 20, 6 / 20]
+    assert (at[None]["trust"], at[None]["trust_rank"]) == ("amber", 1)
+    assert not {name for name in at[None] if "." in name.removeprefix("_wandb.")}  # W&B would nest it
 
 
 def test_a_second_publish_skips_and_a_change_replaces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""What is done with trained models: craft groups, the judgments in them, and examinations; and their keys."""
+"""What is done with trained models: craft groups, judgments and pictures of them, examinations; and their keys."""
 
 from __future__ import annotations
 
@@ -20,6 +20,8 @@ from tl_robust.types import ImageSet
 
 POOL = 256  # images that an attack may learn from
 EXAMINED = 2000  # images that the trust checks choose theirs from
+SHOWN = 6  # samples with pictures, each of another class
+SHOWN_EPS = 4  # and the sizes they are shown at
 
 
 @dataclass(frozen=True)
@@ -157,6 +159,53 @@ class Judgment:
     def key(self) -> str:
         """SHA-256 of the spec."""
         return digest(self.spec)
+
+
+@dataclass(frozen=True)
+class PictureGroup:
+    """A few samples of a craft group, crafted again to be looked at: the store keeps classes, not images.
+
+    Attributes:
+        judgments: Those of the group that a bench shows.
+    """
+
+    judgments: tuple[Judgment, ...]
+
+    @property
+    def group(self) -> CraftGroup:
+        """The craft group."""
+        return self.judgments[0].group
+
+    @cached_property
+    def sample_id(self) -> Tensor:
+        """The first sample of each of the first classes, int64 ``[M]``."""
+        labels = self.group.test.images("test").labels
+        return torch.stack([(labels == label).nonzero()[0, 0] for label in labels.unique()[:SHOWN]])
+
+    def images(self) -> ImageSet:
+        """The samples."""
+        return self.group.test.images("test").take(self.sample_id)
+
+    @cached_property
+    def places(self) -> list[int]:
+        """Places in the group's eps, above 0, evenly spaced to the largest."""
+        above = [place for place, eps in enumerate(self.group.eps) if eps > 0]
+        chosen = torch.linspace(0, len(above) - 1, min(len(above), SHOWN_EPS)).round().long()
+        return [above[place] for place in chosen.tolist()]
+
+    @cached_property
+    def spec(self) -> dict[str, Any]:
+        """What the key is the digest of."""
+        shown = {"samples": self.sample_id.tolist(), "places": self.places}
+        return {"kind": "pictures", "group": self.group.spec, **shown}
+
+    @cached_property
+    def key(self) -> str:
+        """SHA-256 of the spec."""
+        return digest(self.spec)
+
+    def __str__(self) -> str:
+        return str(self.group)
 
 
 def _places(count: int, wanted: int) -> Tensor:

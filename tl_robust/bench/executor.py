@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import time
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from tl_robust.bench.craft import CraftGroup, Examinee, Judgment
+from tl_robust.bench.craft import CraftGroup, Examinee, Judgment, PictureGroup
 from tl_robust.bench.lineage import Model, Training
-from tl_robust.bench.observer import Observer
+from tl_robust.bench.observer import Observer, Stage
 from tl_robust.bench.plan import Plan
 from tl_robust.bench.spec import Bench
-from tl_robust.bench.store import Kind, Store, pack_examination, pack_outcome, pack_weights
+from tl_robust.bench.store import Kind, Store, pack_examination, pack_outcome, pack_pictures, pack_weights
 from tl_robust.bench.work import Made, Worker
 from tl_robust.errors import InputError, StoreError
 
 WAIT_SECONDS = 0.2
+VIEWS: dict[Stage, str] = {"check": "trust checks", "picture": "pictures"}  # as failures name them
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,7 @@ class Executor:
         A node that fails does not stop the others. A node that another process is computing is left for later.
 
         Returns:
-            Failures by key of training, judgment or examinee.
+            Failures by key of training, judgment, examinee or picture group.
 
         Raises:
             InputError: What the user wrote cannot work for any node, or the store cannot be written.
@@ -71,11 +72,14 @@ class Executor:
         self._observer.expect("attack", len(groups), sum(_images(group) for group, _ in groups))
         checks = [item for item in plan.examinees if not self._present("examinations", item.key)]
         self._observer.expect("check", len(checks), len(checks))
-        while left := len(trainings) + len(groups) + len(checks):
+        pictures = [item for item in plan.pictures if not self._present("pictures", item.key)]
+        self._observer.expect("picture", len(pictures), len(pictures))
+        while left := len(trainings) + len(groups) + len(checks) + len(pictures):
             trainings = [item for item in trainings if not self._try_training(item)]
             groups = [(group, wanted) for group, wanted in groups if not self._try_group(group, wanted)]
             checks = [item for item in checks if not self._try_check(item)]
-            if len(trainings) + len(groups) + len(checks) == left:
+            pictures = [item for item in pictures if not self._try_pictures(item)]
+            if len(trainings) + len(groups) + len(checks) + len(pictures) == left:
                 time.sleep(WAIT_SECONDS)
         return self.failures
 
@@ -160,28 +164,55 @@ class Executor:
 
     def _try_check(self, examinee: Examinee) -> bool:
         """Settle the examination of a model; False where it must wait for another process."""
-        if examinee.model.key in self.failures:
-            self._observer.drop("check", 1)
+
+        def make() -> tuple[bytes, Made]:
+            found, made = self._worker.examine(examinee, self._store.read_weights(examinee.model.key))
+            return pack_examination(found), made
+
+        return self._try_view("check", "examinations", examinee, {examinee.model.key: "weights"}, make)
+
+    def _try_pictures(self, pictured: PictureGroup) -> bool:
+        """Settle the pictures of a craft group; False where it must wait for another process."""
+        surrogate, judged = pictured.group.surrogate.key, pictured.judgments[0].key
+
+        def make() -> tuple[bytes, Made]:
+            refused = self._store.manifest("outcomes", judged)["made"].get("refused", "never tried")
+            found, made = self._worker.picture(pictured, self._store.read_weights(surrogate), fast=not refused)
+            return pack_pictures(found), made
+
+        return self._try_view("picture", "pictures", pictured, {surrogate: "weights", judged: "outcomes"}, make)
+
+    def _try_view(
+        self,
+        stage: Stage,
+        kind: Kind,
+        node: Examinee | PictureGroup,
+        needs: Mapping[str, Kind],
+        make: Callable[[], tuple[bytes, Made]],
+    ) -> bool:
+        """Settle what nothing else depends on; it is left out where what it needs failed."""
+        if self.failures.keys() & needs:
+            self._observer.drop(stage, 1)
             return True
-        if not self._present("weights", examinee.model.key):
+        if not all(self._present(needed, key) for key, needed in needs.items()):
             return False
-        with self._store.lock(examinee.key) as held:
+        with self._store.lock(node.key) as held:
             if not held:
                 return False
-            if not self._present("examinations", examinee.key):
-                self._observer.begin("check", str(examinee))
+            if not self._present(kind, node.key):
+                self._observer.begin(stage, str(node))
                 try:
-                    found, made = self._worker.examine(examinee, self._store.read_weights(examinee.model.key))
-                    self._store.write("examinations", examinee.key, pack_examination(found), examinee.spec, made)
-                    self._whole.add(examinee.key)
+                    content, made = make()
+                    self._store.write(kind, node.key, content, node.spec, made)
+                    self._whole.add(node.key)
                 except InputError:
                     raise
                 except Exception as error:  # noqa: BLE001  (as above)
-                    self._fail(examinee.key, f"trust checks of {examinee}", _first_line(error), traceback.format_exc())
+                    self._fail(node.key, f"{VIEWS[stage]} of {node}", _first_line(error), traceback.format_exc())
                     return True
-            seconds = self._store.manifest("examinations", examinee.key)["made"]["seconds"]
-            self._observer.advance("check", 1)
-            self._observer.end("check", str(examinee), seconds, "")
+            seconds = self._store.manifest(kind, node.key)["made"]["seconds"]
+            self._observer.advance(stage, 1)
+            self._observer.end(stage, str(node), seconds, "")
         return True
 
     def _seconds(self, judgments: Sequence[Judgment]) -> float:

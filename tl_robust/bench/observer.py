@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Literal, Protocol
 
-Stage = Literal["training", "attack", "check"]
+Stage = Literal["training", "attack", "check", "picture"]
 
 
 class Observer(Protocol):
-    """Hears of progress. Work is counted in epochs of trainings, images of attacks and models of checks."""
+    """Hears of progress: epochs of trainings, images of attacks, models of checks, craft groups of pictures."""
 
     def expect(self, stage: Stage, items: int, work: int) -> None:
         """So many items with so much work are still to do in a stage."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import product
 
-from tl_robust.bench.craft import CraftGroup, Examinee, Judgment
+from tl_robust.bench.craft import CraftGroup, Examinee, Judgment, PictureGroup
 from tl_robust.bench.lineage import Forest, Model, Public, Training
 from tl_robust.bench.spec import AttackSpec, Bench, Checkpoint, PairSpec
 from tl_robust.bench.store import Store
@@ -93,6 +93,18 @@ class Plan:
     def examinees(self) -> tuple[Examinee, ...]:
         """Unique models under trust checks."""
         return tuple({one.key: one for cell in self.cells for one in cell.examinees}.values())
+
+    @cached_property
+    def pictures(self) -> tuple[PictureGroup, ...]:
+        """Craft groups of each cell's first seed, for the report; none where the only eps is 0."""
+        first: dict[Cell, PlannedCell] = {}
+        for planned in sorted(self.cells, key=lambda planned: planned.cell.seed):
+            first.setdefault(replace(planned.cell, seed=0), planned)
+        groups: dict[str, dict[str, Judgment]] = {}
+        for planned in self.cells:
+            if first[replace(planned.cell, seed=0)] is planned and any(planned.judgment.group.eps):
+                groups.setdefault(planned.judgment.group.key, {})[planned.judgment.key] = planned.judgment
+        return tuple(PictureGroup(tuple(found.values())) for found in groups.values())
 
     def counts(self, store: Store) -> dict[str, int]:
         """Numbers of cells, unique trainings, unique craft groups, and of cells whose outcome is in the store."""

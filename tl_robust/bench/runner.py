@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, field
 from typing import Any
 
 from tl_robust.bench.executor import Executor, Failure
@@ -14,7 +15,7 @@ from tl_robust.bench.store import Kind, Store
 from tl_robust.errors import StoreError
 from tl_robust.metrics import METRICS
 from tl_robust.trust import judge, worst
-from tl_robust.types import Evidence, Examination, Outcome, Result, Verdict
+from tl_robust.types import Evidence, Examination, Outcome, Pictures, Result, Verdict
 
 
 @dataclass(frozen=True)
@@ -25,13 +26,15 @@ class Finished:
         results: One a cell, in the plan's order; cells that failed or were not run are absent.
         failures: Nodes that failed.
         missing: Cells without a result.
-        seconds: Time that trainings, attacks and trust checks took when they were computed, over all processes.
+        seconds: Time that the nodes of each stage took when they were computed, over all processes.
+        pictures: What was crafted, by key of an outcome (``Result.provenance["outcome"]``), for the first seeds.
     """
 
     results: tuple[Result, ...]
     failures: tuple[Failure, ...]
     missing: tuple[PlannedCell, ...]
     seconds: Mapping[str, float]
+    pictures: Mapping[str, Pictures] = field(default_factory=dict)
 
 
 def run(plan: Plan, bench: Bench, store: Store, observer: Observer | None = None) -> Finished:
@@ -64,7 +67,7 @@ def gather(plan: Plan, store: Store, failures: tuple[Failure, ...] = ()) -> Fini
             continue
         white = outcomes[planned.white.key] if planned.white else None
         found.append(_result(planned, outcomes[planned.judgment.key], white, store))
-    return Finished(tuple(found), failures, tuple(missing), _seconds(plan, store))
+    return Finished(tuple(found), failures, tuple(missing), _seconds(plan, store), _pictures(plan, store))
 
 
 def _seconds(plan: Plan, store: Store) -> dict[str, float]:
@@ -73,11 +76,22 @@ def _seconds(plan: Plan, store: Store) -> dict[str, float]:
         "weights": [training.key for training in plan.trainings],
         "outcomes": [judgments[0].key for _, judgments in plan.groups],  # one pass made them all
         "examinations": [examinee.key for examinee in plan.examinees],
+        "pictures": [pictured.key for pictured in plan.pictures],
     }
     return {
         kind: sum(store.manifest(kind, key)["made"]["seconds"] for key in keys if store.has(kind, key))
         for kind, keys in nodes.items()
     }
+
+
+def _pictures(plan: Plan, store: Store) -> dict[str, Pictures]:
+    """Those in the store; a store of an older version has none, and a report can do without."""
+    found: dict[str, Pictures] = {}
+    for pictured in plan.pictures:
+        with suppress(StoreError):
+            pictures = store.read_pictures(pictured.key)
+            found |= dict.fromkeys((judgment.key for judgment in pictured.judgments), pictures)
+    return found
 
 
 def _examinations(planned: PlannedCell, store: Store) -> tuple[Examination | None, Examination | None]:

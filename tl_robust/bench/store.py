@@ -23,19 +23,20 @@ from torch import Tensor
 from tl_robust.errors import ResultsError, StoreError
 from tl_robust.files import write_atomically
 from tl_robust.seeding import digest
-from tl_robust.types import Examination, Outcome
+from tl_robust.types import Examination, Outcome, Pictures
 
-Kind = Literal["weights", "outcomes", "examinations"]
+Kind = Literal["weights", "outcomes", "examinations", "pictures"]
 FILES: dict[Kind, str] = {
     "weights": "model.safetensors",
     "outcomes": "outcome.npz",
     "examinations": "examination.npz",
+    "pictures": "pictures.npz",
 }
 SCHEMA = 1
 
 
 class Store:
-    """Weights, outcomes and examinations by key.
+    """Weights, outcomes, examinations and pictures by key.
 
     Args:
         root: Folder of the store; made when first written to.
@@ -47,6 +48,10 @@ class Store:
     def has(self, kind: Kind, key: str) -> bool:
         """Whether an entry is present (its content is checked when it is read)."""
         return (self.root / kind / key / "manifest.json").is_file()
+
+    def file(self, kind: Kind, key: str) -> Path:
+        """Where the content of an entry lies."""
+        return self.root / kind / key / FILES[kind]
 
     def manifest(self, kind: Kind, key: str) -> dict[str, Any]:
         """What is known of an entry.
@@ -68,7 +73,7 @@ class Store:
             StoreError: It is absent, damaged, or was made from another specification.
         """
         manifest = self.manifest(kind, key)
-        path = self.root / kind / key / FILES[kind]
+        path = self.file(kind, key)
         try:
             content = path.read_bytes()
         except OSError as error:
@@ -106,7 +111,7 @@ class Store:
         """Write an entry, manifest last.
 
         Args:
-            kind: ``weights``, ``outcomes`` or ``examinations``.
+            kind: ``weights``, ``outcomes``, ``examinations`` or ``pictures``.
             key: Digest of ``spec``.
             content: The file.
             spec: Everything that could change the content.
@@ -164,6 +169,11 @@ class Store:
         arrays = self._read_arrays("examinations", key)
         return Examination(arrays.pop("sample_id"), arrays.pop("eps"), arrays)
 
+    def read_pictures(self, key: str) -> Pictures:
+        """Pictures of a craft group."""
+        arrays = self._read_arrays("pictures", key)
+        return Pictures(classes=tuple(json.loads(bytes(arrays.pop("classes").tolist()))), **arrays)
+
     def _read_arrays(self, kind: Kind, key: str) -> dict[str, Tensor]:
         with np.load(io.BytesIO(self.read(kind, key)), allow_pickle=False) as arrays:
             return {name: torch.from_numpy(arrays[name]) for name in arrays.files}
@@ -193,6 +203,12 @@ def pack_outcome(outcome: Outcome) -> bytes:
 def pack_examination(examination: Examination) -> bytes:
     """An examination as a compressed npz."""
     return _pack_arrays({"sample_id": examination.sample_id, "eps": examination.eps, **examination.seen})
+
+
+def pack_pictures(pictures: Pictures) -> bytes:
+    """Pictures as a compressed npz."""
+    classes = torch.tensor(list(json.dumps(pictures.classes).encode()), dtype=torch.uint8)
+    return _pack_arrays(vars(pictures) | {"classes": classes})
 
 
 def _pack_arrays(tensors: Mapping[str, Tensor]) -> bytes:

@@ -8,13 +8,13 @@ import os
 import signal
 import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
-from lightning import Callback, LightningModule, Trainer
+from lightning import Callback, Trainer
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.strategies.launchers import _SubprocessScriptLauncher
 from torch import Tensor, nn
@@ -22,9 +22,10 @@ from torch import Tensor, nn
 from tl_robust.attacks import Judge
 from tl_robust.attacks.fast import accelerate, best_batch
 from tl_robust.bench.allocator import keep_freed_memory
-from tl_robust.bench.craft import CraftGroup, Examinee
+from tl_robust.bench.craft import CraftGroup, Examinee, PictureGroup
 from tl_robust.bench.gate import Gate, compare, gate_places
 from tl_robust.bench.lineage import Model, Public
+from tl_robust.bench.progress import Advance, Epochs, Tested, nothing
 from tl_robust.bench.provenance import commit, device_name, versions
 from tl_robust.callbacks import TransferAttack
 from tl_robust.data.batches import Batches
@@ -39,10 +40,9 @@ from tl_robust.registry import Scalar
 from tl_robust.seeding import derive
 from tl_robust.strategies import STRATEGIES
 from tl_robust.trust import examine
-from tl_robust.types import Examination, ImageSet, Outcome
+from tl_robust.types import Examination, ImageSet, Outcome, Pictures
 
 Made = dict[str, Any]
-Advance = Callable[[int], None]
 Pixels = tuple[Tensor, Tensor]
 
 
@@ -94,7 +94,7 @@ class Worker:
                 other = classifier_names(network)
                 parent = {name: value for name, value in parent.items() if name not in other}
             task.initialize(parent)
-            with self._trainer([_Epochs(advance)], max_epochs=training.recipe.epochs, **self.options) as trainer:
+            with self._trainer([Epochs(advance)], max_epochs=training.recipe.epochs, **self.options) as trainer:
                 task.check_processes(trainer.world_size)  # here: from a spawned process it would come as a long trace
                 trainer.fit(task, datamodule=data)
         accuracy = float(task.kept_accuracy)
@@ -139,7 +139,7 @@ class Worker:
                 speed |= {"gate": asdict(gate)}
                 if not gate.passed:
                     speed["refused"] = f"{gate.accuracy:.1%} of accuracy differ, {gate.predictions:.1%} of predictions"
-                    outcomes, device, batch = self._judged(group, networks, given, _nothing)
+                    outcomes, device, batch = self._judged(group, networks, given, nothing)
         return outcomes, self._made(device, start) | {"attack_batch": batch} | speed
 
     def _judged(
@@ -149,7 +149,7 @@ class Worker:
         task = NetworkModule(networks[""])
         victims = {name: task if one is networks[""] else one for name, one in networks.items() if name}
         callback = TransferAttack(group.built, victims, group.eps, group.seed, group.same_labels, group.early, pool)
-        with self._tester([callback, _Batches(advance)]) as trainer:
+        with self._tester([callback, Tested(advance)]) as trainer:
             device = trainer.strategy.root_device
             images = group.test.images("test")
             batch = self.attack_batch
@@ -201,6 +201,25 @@ class Worker:
                 seed=examinee.seed,
             )
         return found, self._made(device, start)
+
+    def picture(self, pictured: PictureGroup, surrogate: Mapping[str, Tensor], fast: bool) -> tuple[Pictures, Made]:
+        """Craft a few samples again, at all eps and in the same (fast) mode as in the full run, and keep some."""
+        start = time.perf_counter()
+        group, attack, chosen = pictured.group, pictured.group.built, pictured.images()
+        with self._tester([]) as trainer:
+            device = trainer.strategy.root_device
+            network = _network(group.surrogate, surrogate).to(device)
+            model = accelerate(network, group.fast) if fast else network
+            options: dict[str, Any] = {"eps": group.eps, "seed": group.seed}
+            given, *pool = (
+                (images.to(device), labels.to(device) if group.same_labels else None)
+                for images, labels in map(_pixels, filter(None, (chosen, group.pool())))
+            )
+            fitted = attack.fitted(model, *pool[0], **options) if pool else None
+            options |= {"sample_id": pictured.sample_id.to(device), "early": group.early, "fitted": fitted}
+            found = attack(model, *given, **options)[pictured.places].mul(255).round().to(torch.uint8).cpu()
+        eps = torch.tensor(group.eps, dtype=torch.float64)[pictured.places]
+        return Pictures(pictured.sample_id, eps, chosen.images, found, group.test.labels), self._made(device, start)
 
     def _tester(self, callbacks: list[Callback]) -> AbstractContextManager[Trainer]:
         options = {name: value for name, value in self.options.items() if name in ("accelerator", "deterministic")}
@@ -305,27 +324,3 @@ def _seeded(seed: int) -> Iterator[None]:
     with torch.random.fork_rng(range(torch.cuda.device_count())):
         torch.manual_seed(seed)
         yield
-
-
-class _Epochs(Callback):
-    def __init__(self, advance: Advance) -> None:
-        self._advance = advance
-
-    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._advance(1)
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {"_advance": _nothing}  # another process has nobody to tell
-
-
-def _nothing(work: int) -> None:
-    pass
-
-
-class _Batches(Callback):
-    def __init__(self, advance: Advance) -> None:
-        self._advance = advance
-
-    def on_test_batch_end(self, *arguments: Any, **named: Any) -> None:
-        batch = arguments[3] if len(arguments) > 3 else named["batch"]
-        self._advance(len(batch[0]))

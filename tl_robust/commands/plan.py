@@ -102,12 +102,13 @@ def _precision(tests: Sequence[tuple[str, int]], seeds: int, assumed: Assumed) -
                 table.add_row(target, *_points(forecast(*size, share, assumed)))
     yield table
     yield (
-        "Rows two and three of each accuracy: with twice the seeds, with twice the images. difference: of two strategies "
-        "on the same images and seeds. found from: a difference of this size lies beyond its interval in 80 of 100 runs."
+        "Rows two and three of each accuracy: with twice the seeds, with twice the images. difference: of two "
+        "strategies on the same images and seeds. found from: the interval of a difference of this size excludes 0 in "
+        "80 of 100 runs."
     )
     yield (
-        f"Assumed: seeds differ by {100 * assumed.seed_sd:.1f} points (--seed-sd {assumed.seed_sd:g}; more where a curve "
-        f"is steep), and hits of two models on an image have correlation {assumed.correlation:g} (--correlation)."
+        f"Assumed: seeds differ by {100 * assumed.seed_sd:.1f} points (--seed-sd {assumed.seed_sd:g}; more where a "
+        f"curve is steep), and hits of two models on an image have correlation {assumed.correlation:g} (--correlation)."
     )
     if seeds == 1:
         yield (
@@ -119,5 +120,6 @@ def _precision(tests: Sequence[tuple[str, int]], seeds: int, assumed: Assumed) -
 def _points(found: Forecast) -> Iterator[str]:
     """Columns of a forecast."""
     yield from (f"{found.images:,}", f"{found.seeds}", f"{100 * found.share:.0f}")
-    for share in (found.cell, found.mean and found.mean.half, found.difference.half, found.difference.detectable):
+    mean = found.mean.half if found.mean else None
+    for share in (found.cell, mean, found.difference.half, found.difference.detectable):
         yield "-" if share is None else f"{100 * share:.1f}"

@@ -18,16 +18,17 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(parsed: argparse.Namespace, console: Console) -> int:
     """Run the command; returns the exit code."""
     from tl_robust import session
-    from tl_robust.sinks import difference, table
+    from tl_robust.sinks.difference import Side, compare, tables
 
-    given, summaries, settings = parsed.overrides, {}, {}
+    given, sides = parsed.overrides, []
     for profile in ("kdd20", "default"):
         parsed.overrides = [*given, f"profile={profile}"]
         parsed.overrides.append(f"name={load(parsed).bench.name}.{profile}")
         config = load(parsed)
         finished = session.run(config, console, parsed.plain, [parsed.bench, *parsed.overrides])
         session.write(config, finished, console, publish=False)
-        summaries[profile], settings[profile] = table.summary(finished.results), config.settings
-    for part in difference.tables(summaries, settings):
+        sides.append(Side.of_results(profile, finished.results, config.settings))
+    found = compare(sides[0], sides[1], ["robust_accuracy"])
+    for part in tables(found, found.numbers):
         console.print(part)
     return 0

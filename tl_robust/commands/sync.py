@@ -28,6 +28,8 @@ def run(parsed: argparse.Namespace, console: Console) -> int:
     console.print(f"{home}: {len(runs)} offline runs, {whole} whole, {before} uploaded before.", soft_wrap=True)
     if parsed.check:
         return 1 if damaged else 0
+    if before + len(damaged) < len(runs):
+        console.print("Uploading; this may take minutes.")
     runs = wandb_sync.upload(home, runs)
     for one in runs:
         if one.problem and one not in damaged:

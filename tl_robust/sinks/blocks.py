@@ -9,6 +9,7 @@ from typing import TypeVar
 
 from tl_robust.metrics import METRICS
 from tl_robust.sinks.table import Row
+from tl_robust.text import eps_text as eps_text
 from tl_robust.types import Cell, View
 
 T = TypeVar("T")
@@ -19,6 +20,7 @@ VIEWS: dict[View, str] = {
     "white": "White box: crafted on the victim itself",
 }
 MARKS = {"green": "✔ green", "amber": "▲ amber", "red": "✖ red"}
+DECISIONS = {"supported": "✔ supported", "refuted": "✖ refuted", "undecided": "◇ undecided"}
 
 
 def grouped(items: Iterable[T], key: Callable[[T], K]) -> dict[K, list[T]]:
@@ -62,20 +64,14 @@ class Names:
         """What shares one chart."""
         return f"{self.pair(cell)}, {cell.attack} {cell.norm}"
 
+    def target(self, cell: Cell) -> str:
+        """What shares one matrix: the test set under an attack, whatever the source."""
+        return self.group(cell).removeprefix(f"{cell.source} → ")
+
     def strategy(self, cell: Cell) -> str:
         """What is one line of a chart."""
         common = f" ({cell.common})" if cell.common else ""
         return cell.strategy + common + (f", defense {cell.defense or 'none'}" if self.defenses else "")
-
-
-def eps_text(eps: float) -> str:
-    """``8/255`` where it is such a fraction below 1, else four significant digits.
-
-    >>> eps_text(0.0), eps_text(8 / 255), eps_text(0.1234567)
-    ('0', '8/255', '0.1235')
-    """
-    steps = round(eps * 255)
-    return f"{steps}/255" if 0 < steps < 255 and abs(eps * 255 - steps) < 1e-3 else f"{eps:.4g}"
 
 
 def unit(metric: str) -> str:
@@ -101,6 +97,16 @@ def interval(row: Row) -> str:
 def grid(rows: Iterable[Row]) -> list[float]:
     """All eps, rising."""
     return sorted({row.eps for row in rows if row.eps is not None})
+
+
+def telling_eps(rows: Iterable[Row]) -> float | None:
+    """The eps above 0 at which the cells lose most unequally, in the black box if it is there; the larger of equals."""
+    defined = [row for row in rows if row.eps is not None and not math.isnan(row.value)]
+    defined = [row for row in defined if row.cell.view == "black"] or defined
+    clean = {row.cell: row.value for row in defined if row.eps == 0}
+    lost = grouped(((row.eps or 0.0, clean.get(row.cell, 1.0) - row.value) for row in defined), lambda item: item[0])
+    spread = {eps: max(found)[1] - min(found)[1] for eps, found in lost.items()}
+    return max(spread, key=lambda eps: (eps > 0, spread[eps], eps), default=None)
 
 
 @dataclass(frozen=True)
@@ -145,11 +151,18 @@ class Code:
 
 
 @dataclass(frozen=True)
+class Markup:
+    """HTML as it stands, names in it escaped; not in ``report.md``."""
+
+    html: str
+
+
+@dataclass(frozen=True)
 class Fold:
     """Blocks that the page folds away under a title."""
 
     title: str
-    blocks: Sequence[Text | Table | Code]
+    blocks: Sequence[Text | Table | Code | Markup]
 
 
-Block = Text | Table | Panels | Code | Fold
+Block = Text | Table | Panels | Code | Markup | Fold

@@ -13,6 +13,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tl_robust.errors import ConfigError
 from tl_robust.files import write_atomically
 from tl_robust.sinks.blocks import VIEWS, Names, eps_text, grid, grouped, interval, unit
 from tl_robust.sinks.table import Row
@@ -20,6 +21,7 @@ from tl_robust.sinks.table import Row
 if TYPE_CHECKING:
     import altair
 
+FIGURES = ("svg", "png", "pdf")
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")  # Okabe and Ito, readable on both grounds
 DASHES = ((1, 0), (7, 3), (2, 2), (9, 3, 2, 3), (4, 4))
 SHAPES = (  # SVG paths within [-1,1], for Vega and for the page's own legend
@@ -32,32 +34,46 @@ SHAPES = (  # SVG paths within [-1,1], for Vega and for the page's own legend
 )
 
 
-def points(rows: Sequence[Row], names: Names) -> list[dict[str, object]]:
+def points(rows: Sequence[Row], names: Names) -> list[dict[str, Any]]:
     """One record for each point of the lines."""
-
-    def short(value: float) -> object:
-        return None if math.isnan(value) else float(f"{value:.5g}")
-
     return [
         {"x": row.eps, "strategy": names.strategy(row.cell)}
-        | {name: short(getattr(row, name)) for name in ("value", "low", "high")}
+        | {name: _short(getattr(row, name)) for name in ("value", "low", "high")}
         for row in rows
     ]
 
 
-def hover(rows: Sequence[Row], names: Names, strategies: Sequence[str]) -> list[dict[str, object]]:
-    """One record for each eps: the strip that belongs to it, and what its tooltip says of every strategy."""
-    eps = grid(rows)
+def packed(rows: Sequence[Row], names: Names, strategies: Sequence[str]) -> list[list[object]]:
+    """The lines of a chart in few bytes, as the page's script reads them.
+
+    Returns:
+        For each line: place of its strategy, then lists of the same length: places of eps, values, lower ends, upper
+        ends, what a tooltip says; and the number of samples where it is the same at all eps, else their list.
+    """
+    places = {size: place for place, size in enumerate(grid(rows))}
+    return [
+        [
+            strategies.index(strategy),
+            [places[row.eps] for row in found if row.eps is not None],
+            *([_short(getattr(row, name)) for row in found] for name in ("value", "low", "high")),
+            [interval(row) for row in found],
+            found[0].n if len({row.n for row in found}) == 1 else [row.n for row in found],
+        ]
+        for strategy, found in grouped(rows, lambda row: names.strategy(row.cell)).items()
+    ]
+
+
+def strips(eps: Sequence[float]) -> list[dict[str, object]]:
+    """The part of the x axis that belongs to each eps: hovering there shows its values."""
     unit = _linear_below(eps)
     place = [math.log1p(size / unit) for size in eps]  # as the axis puts it
     middle = [unit * math.expm1((left + right) / 2) for left, right in pairwise(place)]
-    found: dict[float | None, dict[str, object]] = {
-        size: {"from": left, "to": right, "eps": eps_text(size)} | {f"s{i}": "-" for i in range(len(strategies))}
-        for size, left, right in zip(eps, [0.0, *middle], [*middle, eps[-1]], strict=True)
-    }
-    for row in rows:
-        found[row.eps][f"s{strategies.index(names.strategy(row.cell))}"] = f"{interval(row)}, n {row.n}"
-    return list(found.values())
+    ends = zip(eps, [0.0, *middle], [*middle, eps[-1]], strict=True)
+    return [{"from": left, "to": right, "eps": eps_text(size)} for size, left, right in ends]
+
+
+def _short(value: float) -> float | None:
+    return None if math.isnan(value) else float(f"{value:.4g}")
 
 
 def _linear_below(eps: Iterable[float]) -> float:
@@ -124,11 +140,17 @@ def lines(
 def figure(summary: Sequence[Row], path: Path) -> None:
     """Write the accuracy curves of a summary as a picture on white: SVG, PNG or PDF by the suffix of ``path``.
 
+    The same rows give the same bytes; a PDF of them may have its parts in another order.
+
     Raises:
+        ConfigError: The suffix is none of these.
         ResultsError: The folder cannot be written.
     """
     import altair as alt
 
+    kind = path.suffix.lower().lstrip(".")
+    if kind not in FIGURES:
+        raise ConfigError(f"a figure must be a file {', '.join(f'.{one}' for one in FIGURES)}; got {path.name!r}.")
     rows = [row for row in summary if row.metric == "robust_accuracy" and row.eps is not None]
     names = Names.of(row.cell for row in rows)
     strategies = list(dict.fromkeys(names.strategy(row.cell) for row in rows))
@@ -143,7 +165,7 @@ def figure(summary: Sequence[Row], path: Path) -> None:
         ]  # fmt: skip
         lanes.append(alt.hconcat(*panels))
     chart = alt.vconcat(*lanes).configure(background="white", font="sans-serif").configure_title(anchor="start")
-    picture = io.BytesIO() if path.suffix != ".svg" else io.StringIO()
-    chart.save(picture, format=path.suffix.lstrip("."), scale_factor=2 if path.suffix == ".png" else 1)
+    picture = io.BytesIO() if kind != "svg" else io.StringIO()
+    chart.save(picture, format=kind, scale_factor=2 if kind == "png" else 1)
     content = picture.getvalue()
     write_atomically(path, content.encode() if isinstance(content, str) else content)

@@ -11,11 +11,22 @@ from tl_robust.sinks.blocks import MARKS, Block, Code, Fold, Names, Table, Text,
 from tl_robust.trust.base import worst
 from tl_robust.types import Result
 
+STAGES = {"weights": "trainings", "outcomes": "attacks", "examinations": "trust checks", "pictures": "pictures"}
+
 
 def records(title: str, items: Sequence[Mapping[str, Any]], brief: bool = False) -> Table:
     """A table of mappings; their keys are the columns."""
     head = list(dict.fromkeys(name for item in items for name in item))
     return Table(title, head, [[_text(item.get(name)) for name in head] for item in items], brief=brief)
+
+
+def failed(failures: Sequence[Mapping[str, str]]) -> list[Block]:
+    """What failed and why, with the traces folded away."""
+    if not failures:
+        return []
+    brief = [{name: value for name, value in item.items() if name != "trace"} for item in failures]
+    traces = [Code(item["trace"]) for item in failures if item.get("trace")]
+    return [records("What failed", brief, brief=True), *([Fold("Traces", traces)] if traces else [])]
 
 
 def trust(results: Sequence[Result], names: Names) -> list[Block]:
@@ -38,7 +49,7 @@ def trust(results: Sequence[Result], names: Names) -> list[Block]:
 
 def made(results: Sequence[Result], config_yaml: str) -> list[Block]:
     """The configuration, what all cells share, every model, and every cell with its keys."""
-    blocks: list[Block] = [Fold("Configuration", [Code(config_yaml)])] if config_yaml else []
+    blocks: list[Block] = [*fast_modes(results), *([Fold("Configuration", [Code(config_yaml)])] if config_yaml else [])]
     if not results:
         return blocks
     flat = [dict(_flat(result.provenance)) for result in results]
@@ -63,6 +74,45 @@ def made(results: Sequence[Result], config_yaml: str) -> list[Block]:
     ]
     blocks.append(Fold(f"All {len(cells)} cells", [records("Keys by their first 12 characters", cells)]))
     return blocks
+
+
+def cost(seconds: Mapping[str, float]) -> list[Block]:
+    """What the computing took, by stage."""
+    total = sum(seconds.values())
+    if not total:
+        return []
+    body = [(STAGES.get(kind, kind), f"{spent:.1f}", f"{spent / total:.1%}") for kind, spent in seconds.items()]
+    note = "Seconds that were spent when each model and each attack was computed, summed over all processes and runs."
+    return [
+        Text(note),
+        Table("Cost", ("stage", "seconds", "share"), [*body, ("all", f"{total:.1f}", "100.0%")], brief=True),
+    ]
+
+
+def fast_modes(results: Sequence[Result]) -> list[Block]:
+    """Whether attacks ran in a fast mode, and what the comparison with full precision showed."""
+    tried = [result.provenance for result in results if result.provenance.get("fast")]
+    body = []
+    for (modes, refused, gate), found in grouped(tried, _gate).items():
+        used = f"refused: {refused}" if refused else "used"
+        body.append((modes, used, *(gate or ("-",) * 4), str(len(found))))
+    head = (
+        "fast modes",
+        "decision",
+        "images compared",
+        "accuracy differs by",
+        "predictions differ",
+        "allowed",
+        "cells",
+    )
+    title = "Fast modes beside full precision: the largest differences at any eps"
+    return [Table(title, head, body, brief=True)] if body else []
+
+
+def _gate(item: Mapping[str, Any]) -> tuple[str, str, tuple[str, ...]]:
+    gate = item.get("gate") or {}
+    shares = (f"{gate[name]:.1%}" for name in ("accuracy", "predictions", "tolerance") if name in gate)
+    return _text(item["fast"]), str(item.get("refused", "")), (str(gate["samples"]), *shares) if gate else ()
 
 
 def _models(item: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:

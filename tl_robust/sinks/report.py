@@ -15,15 +15,21 @@ from importlib.resources import files
 from pathlib import Path
 from string import Template
 
+from tl_robust.claims.base import Finding
 from tl_robust.files import write_atomically
 from tl_robust.sinks import origins, sections
-from tl_robust.sinks.blocks import MARKS, Block, Code, Fold, Names, Panels, Table, Text, grid
-from tl_robust.sinks.charts import COLORS, DASHES, SHAPES, figure, hover, limits, lines, points
+from tl_robust.sinks.blocks import DECISIONS, MARKS, Block, Code, Fold, Markup, Names, Panels, Table, Text, grid
+from tl_robust.sinks.charts import COLORS, DASHES, SHAPES, figure, limits, lines, packed, strips
+from tl_robust.sinks.ledger import ledger
+from tl_robust.sinks.matrix import matrices
+from tl_robust.sinks.pictures import gallery
 from tl_robust.sinks.table import Row
-from tl_robust.types import Result
+from tl_robust.types import Pictures, Result
 
 __all__ = ["figure", "write"]
 NUMBER = r"(\d+\.\d %)( \[[^\]]*\])"  # a percentage with its interval, never broken over lines
+LONG = 40  # characters of a field that may break over lines
+SHORT = 8  # a heading of a row that stays in sight while its table scrolls
 Section = tuple[str, list[Block]]
 
 
@@ -34,6 +40,9 @@ def write(
     summary: Sequence[Row],
     config_yaml: str,
     failures: Sequence[Mapping[str, str]] = (),
+    findings: Sequence[Finding] = (),
+    pictures: Mapping[str, Pictures] | None = None,
+    seconds: Mapping[str, float] | None = None,
 ) -> list[Path]:
     """Write ``report.html`` and ``report.md``; the same arguments give the same bytes.
 
@@ -44,6 +53,9 @@ def write(
         summary: Means over seeds with intervals, as :func:`tl_robust.sinks.table.summary` gives them.
         config_yaml: What was asked for.
         failures: One mapping for each cell that failed.
+        findings: What was found of the claims.
+        pictures: Images by key of an outcome, as :class:`tl_robust.bench.runner.Finished` has them.
+        seconds: What the computing took, by kind of the store's entries.
 
     Returns:
         The paths of both files.
@@ -53,13 +65,17 @@ def write(
     """
     names = Names.of(result.cell for result in results)
     found: list[Section] = [
-        ("Failures", [origins.records("Cells that failed", failures, brief=True)] if failures else []),
+        ("Failures", origins.failed(failures)),
+        ("Claims", ledger(findings)),
         ("The answer", sections.answers(summary, names)),
         ("Accuracy under attack", sections.curves(summary, names, ["robust_accuracy"])),
         ("Transferability", sections.curves(summary, names, sections.TRANSFER)),
+        ("Lineage: who helps the attacker", matrices(results, summary, names)),
+        ("Pictures", gallery(results, summary, pictures or {}, names)),
         ("Clean accuracy and whole curves", [*sections.clean(results, names), *sections.whole_curves(summary, names)]),
         ("Trust", origins.trust(results, names)),
         ("Other metrics", sections.others(summary, names)),
+        ("Cost", origins.cost(seconds or {})),
         ("How each number was made", origins.made(results, config_yaml)),
     ]
     found = [(title, blocks) for title, blocks in found if blocks]
@@ -80,14 +96,14 @@ def _page(bench: str, ran: str, found: Sequence[Section], summary: Sequence[Row]
         for title, metric, rows in group.panels:
             key = (metric, *(eps := grid(rows)))
             if key not in specs:
-                specs[key] = lines(metric, eps, strategies, limits(metric, summary)).to_dict()
-            data = {"points": points(rows, names), "hover": hover(rows, names, strategies)}
+                chart = lines(metric, eps, strategies, limits(metric, summary)).to_dict()
+                specs[key] = {"chart": chart, "eps": eps, "strips": strips(eps), "strategies": strategies}
             label = f"{title}, {names.group(rows[0].cell)}: {metric} over eps; the table below has its values"
             boxes.append(
                 f"<figure><figcaption>{html.escape(title)}</figcaption>"
                 f'<div class="chart" data-panel="{len(panels)}"></div></figure>'
             )
-            panels.append({"spec": list(specs).index(key), "label": label, "data": data})
+            panels.append({"spec": list(specs).index(key), "label": label, "lines": packed(rows, names, strategies)})
         return f'<div class="panels">{"".join(boxes)}</div>'
 
     parts, nav = [], []
@@ -102,7 +118,9 @@ def _page(bench: str, ran: str, found: Sequence[Section], summary: Sequence[Row]
         ran=html.escape(ran),
         nav="".join(nav),
         sections="\n".join(parts),
-        charts=json.dumps({"specs": list(specs.values()), "panels": panels}).replace("<", "\\u003c"),
+        charts=json.dumps({"specs": list(specs.values()), "panels": panels}, separators=(",", ":")).replace(
+            "<", "\\u003c"
+        ),
         bundle=_bundle() if panels else "",
     )
 
@@ -126,7 +144,9 @@ def _legend(strategies: Iterable[str]) -> str:
     return f'<ul class="legend" aria-label="Strategies">{"".join(items)}</ul>'
 
 
-def _html(block: Text | Table | Code | Fold) -> str:
+def _html(block: Text | Table | Code | Markup | Fold) -> str:
+    if isinstance(block, Markup):
+        return block.html
     if isinstance(block, Fold):
         inside = "".join(map(_html, block.blocks))
         return f"<details><summary>{html.escape(block.title)}</summary>{inside}</details>"
@@ -143,16 +163,17 @@ def _html(block: Text | Table | Code | Fold) -> str:
     )
     return (
         f'<div class="scroll" tabindex="0" role="region" aria-label="{title}">'
-        f"<table><caption>{title}</caption><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
+        f"<table><caption><span>{title}</span></caption><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
     )
 
 
 def _cell(text: str, name: bool) -> str:
-    level = next((level for level, mark in MARKS.items() if mark == text), "")
+    level = next((level for level, mark in (MARKS | DECISIONS).items() if mark == text), "")
     inside = f'<span class="{level}">{text}</span>' if level else html.escape(text)
     if name:
-        return f'<th scope="row">{inside}</th>'
-    return f'<td class="long">{inside}</td>' if len(text) > 60 else f"<td>{inside}</td>"
+        short = ' class="short"' * (len(text) <= SHORT)
+        return f'<th scope="row"{short}>{inside}</th>'
+    return f'<td class="long">{inside}</td>' if len(text) > LONG else f"<td>{inside}</td>"
 
 
 def _markdown(bench: str, ran: str, found: Sequence[Section]) -> str:

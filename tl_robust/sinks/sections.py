@@ -24,11 +24,13 @@ from tl_robust.sinks.blocks import (
     grouped,
     interval,
     number,
+    telling_eps,
 )
 from tl_robust.sinks.table import Row
 from tl_robust.types import Outcome, Result
 
 TRANSFER = ("transfer_ratio", "surrogate_ratio", "match_rate")
+OTHERS = 2000  # numbers of metrics without a chart that the page shows, to stay small
 NOTES = {
     "transfer_ratio": "The paper's own formula could not be read: this reading of it is unconfirmed. "
     "No point is drawn where a ratio is undefined (n/a in the table), and points beyond an axis sit on its edge.",
@@ -69,12 +71,10 @@ def answers(summary: Sequence[Row], names: Names) -> list[Block]:
     for group, members in grouped(rows, lambda row: names.group(row.cell)).items():
         views = grouped(members, lambda row: row.cell.view)
         first = next(view for view in VIEWS if view in views)
-        at = grouped([row for row in views[first] if row.value == row.value], lambda row: row.eps or 0.0)
-        if not at:
+        eps = telling_eps(views[first])
+        if eps is None:
             continue
-        clean = {names.strategy(row.cell): row.value for row in at.get(0.0, [])}
-        lost = {eps: [clean.get(names.strategy(row.cell), 1.0) - row.value for row in at[eps]] for eps in at}
-        eps = max(at, key=lambda eps: (eps > 0, max(lost[eps]) - min(lost[eps]), eps))
+        clean = {names.strategy(row.cell): row.value for row in views[first] if row.eps == 0 and row.value == row.value}
         here = {
             view: {names.strategy(row.cell): row for row in views.get(view, ()) if row.eps == eps} for view in VIEWS
         }
@@ -155,11 +155,14 @@ def _by_eps(title: str, rows: Sequence[Row], names: Names, brief: bool) -> Table
 
 
 def others(summary: Sequence[Row], names: Names) -> list[Block]:
-    """Tables of the metrics that have no chart."""
+    """Tables of the metrics that have no chart; of a large bench, of the first pairs and attacks."""
     shown = {"robust_accuracy", *TRANSFER}
     rows = [row for row in summary if row.metric not in shown and row.eps is not None]
-    blocks = _meanings(dict.fromkeys(row.metric for row in rows))
+    blocks, left = _meanings(dict.fromkeys(row.metric for row in rows)), OTHERS
     for group, members in grouped(rows, lambda row: names.group(row.cell)).items():
+        left -= len(members)
+        if left < 0:
+            return [*blocks, Text(f"The numbers of more pairs and attacks, {len(rows)} in all, are in summary.csv.")]
         found = grouped(members, lambda row: f"{row.metric}, {row.cell.view} box")
         blocks.append(Fold(f"Numbers of {group}", [_by_eps(title, found[title], names, False) for title in found]))
     return blocks

@@ -7,7 +7,9 @@ import io
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
+from typing import Any
 
+from tl_robust.errors import ResultsError
 from tl_robust.files import write_atomically
 from tl_robust.metrics import METRICS
 from tl_robust.trust.base import worst
@@ -47,7 +49,8 @@ class Row:
     key: str
 
 
-def _rows(cell: Cell, metric: str, curve: Curve, trust: str, key: str) -> Iterator[Row]:
+def curve_rows(cell: Cell, metric: str, curve: Curve, trust: str, key: str) -> Iterator[Row]:
+    """The rows of one metric of one cell."""
     eps: list[float | None] = list(curve.eps.tolist()) or [None]
     columns = (curve.value.tolist(), curve.n.tolist(), curve.low.tolist(), curve.high.tolist())
     for size, value, n, low, high in zip(eps, *columns, strict=True):
@@ -59,7 +62,7 @@ def rows(result: Result) -> list[Row]:
     return [
         row
         for metric, curve in result.curves.items()
-        for row in _rows(result.cell, metric, curve, result.verdict.level, result.key)
+        for row in curve_rows(result.cell, metric, curve, result.verdict.level, result.key)
     ]
 
 
@@ -73,7 +76,7 @@ def summary(results: Sequence[Result]) -> list[Row]:
         trust = worst([result.verdict for result in seeds]).level
         for metric in seeds[0].curves:
             curve = METRICS[metric].mean_curve([(result.outcome, result.white) for result in seeds])
-            found.extend(_rows(cell, metric, curve, trust, ""))
+            found.extend(curve_rows(cell, metric, curve, trust, ""))
     return found
 
 
@@ -89,3 +92,26 @@ def write(path: Path, rows: Iterable[Row], columns: Sequence[str]) -> None:
         values |= {"trust": row.trust, "cell": row.key}
         writer.writerow([values[column] for column in columns])
     write_atomically(path, text.getvalue().encode())
+
+
+def read(path: Path) -> list[Row]:
+    """Rows of a ``table.csv`` or ``summary.csv``.
+
+    Raises:
+        ResultsError: It cannot be read, or is no such table.
+    """
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            return [_row(line) for line in csv.DictReader(file)]
+    except OSError as error:
+        raise ResultsError(f"cannot read {path} ({error.strerror or error}).") from error
+    except (KeyError, TypeError, ValueError) as error:
+        raise ResultsError(f"{path} is damaged or no table of tl_robust ({type(error).__name__}: {error}).") from error
+
+
+def _row(line: dict[str, str]) -> Row:
+    found: dict[str, Any] = {item.name: line[item.name] for item in fields(Cell) if item.name != "seed"}
+    cell = Cell(**(found | {"seed": int(line.get("seed", -1)), "target_images": int(line["target_images"])}))
+    value, low, high = (float(line[name]) for name in ("value", "low", "high"))
+    eps = float(line["eps"]) if line["eps"] else None
+    return Row(cell, eps, line["metric"], value, int(line["n"]), low, high, line["trust"], line.get("cell", ""))

@@ -1,63 +1,70 @@
 """Weights & Biases: one run a cell, read back after its end. A view only: what fails is reported, never raised.
 
-``wandb/published/<key>.json`` is written once a run was read back and found as logged; such a cell is skipped.
+``wandb/published/<key>.json`` is written once a run was read back and found as logged; such a run is skipped.
 """
 
 from __future__ import annotations
 
-import configparser
-import contextlib
-import functools
 import json
 import math
-import netrc
 import os
 import shutil
-import subprocess
-import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from filelock import FileLock
 
-from tl_robust.errors import ConfigError
 from tl_robust.files import write_atomically
 from tl_robust.seeding import digest
+from tl_robust.sinks.blocks import MARKS, eps_text
 from tl_robust.sinks.table import rows as table_rows
+from tl_robust.sinks.wandb_read import check
+from tl_robust.sinks.wandb_session import WandbSettings, resolve_mode
+from tl_robust.sinks.wandb_session import session as _session
 from tl_robust.types import Result
 
-VERSION = 1  # of what is logged: another version publishes every cell again
+__all__ = ["Content", "Published", "WandbSettings", "check", "publish", "publish_runs", "resolve_mode"]
+
+VERSION = 2  # of what is logged: another version publishes every run again
 RECORD = "published/{}.json"
-README = b"Runs of Weights & Biases. View: `wandb leet .` Upload: `wandb sync offline-run-*`\n"
-MODES = {"online": "online", "offline": "offline", "disabled": "disabled", "run": "online", "dryrun": "offline"}
-ON = ("silent", "disable_git", "sagemaker_disable", "x_disable_stats", "x_disable_machine_info")
-OFF = ("use_dot_wandb", "symlink", "save_code", "x_save_requirements")
-QUIET = {**dict.fromkeys(ON, True), **dict.fromkeys(OFF, False), "console": "off", "init_timeout": 30}
-KEPT = ("API_KEY", "IDENTITY_TOKEN_FILE", "BASE_URL", "ENTITY", "CONFIG_DIR", "INSECURE_DISABLE_SSL")
+README = (
+    b"Runs of Weights & Biases. View: `wandb leet .` Check and upload: `tl-robust sync ..`, or here, in this folder, "
+    b"`wandb sync offline-run-*`. It may be copied: all files that the runs need are in it.\n"
+)
+FIGURES = ("", "_low", "_high", "_n")  # of a metric: its value, its interval and the samples it rests on
 
 
 @dataclass(frozen=True)
-class WandbSettings:
-    """Where and how runs are published.
+class Content:
+    """Everything that is logged to one run.
 
     Attributes:
-        project: W&B project that the runs go to.
-        entity: User or team that owns the project; empty for the account's default.
-        mode: ``online``, ``offline`` or ``disabled``; ``auto`` is online only where an API key is found.
+        title: As messages name it.
+        run: Arguments of ``wandb.init``.
+        history: Rows, each logged in one call.
+        summary: Values of the whole run.
+        media: Gives what is logged beside the first row, from the run, the folder of runs and the mode.
+        stamp: Changes when the media do.
     """
 
-    project: str = "tl_robust"
-    entity: str = ""
-    mode: str = "auto"
+    title: str
+    run: Mapping[str, Any]
+    history: Sequence[Mapping[str, float]]
+    summary: Mapping[str, Any]
+    media: Callable[[Any, Path, str], Mapping[str, Any]] | None = None
+    stamp: object = None
 
-    def __post_init__(self) -> None:
-        if self.mode not in ("auto", "online", "offline", "disabled"):
-            raise ConfigError(f"wandb.mode must be auto, online, offline or disabled, got {self.mode!r}.")
-        if not 0 < len(self.project) <= 128 or set(self.project) & set("/\\#?%:"):
-            raise ConfigError(f"wandb.project must be 1 to 128 characters without / \\ # ? % :, got {self.project!r}.")
+    @property
+    def key(self) -> str:
+        """The run's id."""
+        return str(self.run["id"])
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of all of it."""
+        return digest([VERSION, dict(self.run), list(self.history), dict(self.summary), self.stamp])
 
 
 @dataclass(frozen=True)
@@ -67,9 +74,9 @@ class Published:
     Attributes:
         mode: ``online``, ``offline`` or ``disabled``; offline also where an online server failed.
         folder: Folder of the runs.
-        written: Cells whose run was written and read back.
-        skipped: Cells whose run was there unchanged.
-        problems: One sentence for each cell that is not there as logged.
+        written: Runs that were written and read back.
+        skipped: Runs that were there unchanged.
+        problems: One sentence for each run that is not there as logged.
     """
 
     mode: str
@@ -77,24 +84,6 @@ class Published:
     written: int = 0
     skipped: int = 0
     problems: tuple[str, ...] = ()
-
-
-def resolve_mode(settings: WandbSettings) -> str:
-    """The mode that will be used: ``WANDB_MODE`` wins, then the setting, then what ``wandb offline`` saved.
-
-    Reads the environment and files only: no prompt, no network.
-
-    Raises:
-        ConfigError: ``WANDB_MODE`` is unknown, or the mode is online and no API key is found.
-    """
-    mode = os.environ.get("WANDB_MODE") or settings.mode
-    if mode not in (*MODES, "auto"):
-        raise ConfigError(f"WANDB_MODE must be online, offline or disabled, got {mode!r}.")
-    saved, key_found = _account()
-    wanted = MODES.get(saved, "online") if mode == "auto" else MODES[mode]
-    if wanted == "online" and not key_found and mode != "auto":
-        raise ConfigError("W&B finds no API key: run `wandb login`, set WANDB_API_KEY or use wandb.mode=offline.")
-    return "offline" if wanted == "online" and not key_found else wanted
 
 
 def publish(
@@ -117,133 +106,135 @@ def publish(
         ConfigError: See :func:`resolve_mode`.
         ResultsError: The folder cannot be written.
     """
-    mode, home, problems = resolve_mode(settings), folder / "wandb", list[str]()
+    mode = resolve_mode(settings)
     if mode == "disabled":
-        return Published(mode, home)
-    pending, logged, written = list[tuple[Result, dict[str, Any]]](), [], 0
+        return Published(mode, folder / "wandb")
+    found = {result.key: result for result in results}
+    contents = [_content(result, config, settings) for result in results]
+    return publish_runs(contents, folder, mode, lambda content: tick(found[content.key]))
+
+
+def publish_runs(
+    contents: Sequence[Content], folder: Path, mode: str, tick: Callable[[Content], None] = lambda content: None
+) -> Published:
+    """Publish runs; skip those that are there unchanged.
+
+    Args:
+        contents: What is logged, one a run.
+        folder: Results folder of the bench; runs go to its ``wandb``.
+        mode: ``online`` or ``offline``.
+        tick: Called after each run, for progress.
+
+    Raises:
+        ResultsError: The folder cannot be written.
+    """
+    home, problems, written = folder / "wandb", list[str](), 0
+    pending, logged = list[Content](), list[tuple[Content, str, Path]]()
     write_atomically(home / "README.md", README)
     with FileLock(home / ".lock"):  # a second bench on this folder would remove runs that are still being written
-        for result in results:
-            content = _content(result, config, settings)
+        for content in contents:
             if _is_published(home, content, mode):
-                tick(result)
+                tick(content)
             else:
-                pending.append((result, content))
-        skipped = len(results) - len(pending)
+                pending.append(content)
+        skipped = len(contents) - len(pending)
         while pending:
             with _session() as start:
                 while pending:
-                    result, content = pending[0]
+                    content = pending[0]
                     try:
-                        logged.append((result, content, mode, _log(start, home, content, mode)))
+                        logged.append((content, mode, _log(start, home, content, mode)))
                     except Exception as error:  # noqa: BLE001 - a view must not stop the bench; the user is told
                         reason = f"{type(error).__name__}: {error}".splitlines()[0]
-                        problems.append(f"{result.cell}: W&B {mode} failed ({reason}).")
-                        if mode == "online":  # the cell again, with a new service: this one still holds the run's id
+                        problems.append(f"{content.title}: W&B {mode} failed ({reason}).")
+                        if mode == "online":  # the run again, with a new service: this one still holds its id
                             mode = "offline"
                             break
-                    tick(pending.pop(0)[0])
-        for result, content, how, file in logged:  # a file is complete for certain only when W&B's service has ended
-            problem = check(file, result.key, content["history"])
+                    tick(pending.pop(0))
+        for content, how, file in logged:  # a file is complete for certain only when W&B's service has ended
+            (file.parent / "logs" / "debug-core.log").unlink(missing_ok=True)  # a link to what went with the service
+            problem = check(file, content.key, content.history)
             if problem:
-                problems.append(f"{result.cell}: its W&B run {problem}; publish again to replace it.")
+                problems.append(f"{content.title}: its W&B run {problem}; publish again to replace it.")
             else:
                 entry = {"mode": how, "bytes": file.stat().st_size, "file": "/".join(file.parts[-2:])}
-                write_atomically(
-                    home / RECORD.format(result.key), json.dumps(entry | {"digest": digest(content)}).encode()
-                )
+                entry |= {"rows": len(content.history), "digest": content.digest}
+                write_atomically(home / RECORD.format(content.key), json.dumps(entry).encode())
                 written += 1
     return Published(mode, home, written, skipped, tuple(problems))
 
 
-def check(file: Path, key: str, rows: Sequence[Mapping[str, float]]) -> str:
-    """Read a run's ``.wandb`` file; says what differs from the id and the history rows that were logged, or nothing."""
-    from wandb.util import get_core_path
-
-    command = [get_core_path(), "leet", "inspect", "-json", "-no-observability", "-run-file", str(file)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    records = [json.loads(line) for line in done.stdout.splitlines()]
-    found = [record["history"]["item"] for record in records if record["type"] == "history"]
-    ids = {record["run"]["run_id"] for record in records if record["type"] == "run"}
-    codes = [record["exit"].get("exit_code", 0) for record in records if record["type"] == "exit"]
-    if len(found) != len(rows) or len(codes) != 1:
-        why = done.stderr.strip() or "disk full, or killed while writing"
-        return f"has {len(found)} of {len(rows)} rows and {len(codes)} exit records ({why})"
-    logged = [{name: row[name] for name in row if not name.startswith("_")} for row in found]
-    return "" if logged == list(rows) and codes == [0] and ids == {key} else "does not hold what was logged"
-
-
-def _account() -> tuple[str, bool]:
-    """The mode in W&B's settings file, empty if none, and whether an API key is found."""
-    environ, file = os.environ, configparser.ConfigParser(default_section="default", interpolation=None)
-    found = bool(environ.get("WANDB_API_KEY") or environ.get("WANDB_IDENTITY_TOKEN_FILE"))
-    with contextlib.suppress(configparser.Error, UnicodeDecodeError):
-        file.read(Path(environ.get("WANDB_CONFIG_DIR", "~/.config/wandb")).expanduser() / "settings")
-    host = urlsplit(environ.get("WANDB_BASE_URL") or file.defaults().get("base_url", "https://api.wandb.ai")).netloc
-    with contextlib.suppress(OSError, netrc.NetrcParseError, UnicodeDecodeError):
-        found = found or host in netrc.netrc(Path(environ.get("NETRC", "~/.netrc")).expanduser()).hosts
-    return file.defaults().get("mode", ""), found
-
-
-def _content(result: Result, config: Mapping[str, Any], settings: WandbSettings) -> dict[str, Any]:
-    """Everything that is logged; undefined values (NaN) are left out, since W&B would keep them as strings."""
+def _content(result: Result, config: Mapping[str, Any], settings: WandbSettings) -> Content:
+    """A cell's run; undefined values (NaN) are left out, since W&B would keep them as strings."""
+    cell, verdict = result.cell, result.verdict
     history: dict[float, dict[str, float]] = {eps: {"eps": eps} for eps in result.outcome.eps.tolist()}
     right = (result.outcome.clean_b == result.outcome.label).double()
-    summary: dict[str, Any] = {"clean_accuracy": right.mean().item(), "n": len(right), "trust": result.verdict.level}
+    summary: dict[str, Any] = {"clean_accuracy": right.mean().item(), "n": len(right)}
+    summary |= {"trust": verdict.level, "trust_rank": list(MARKS).index(verdict.level)}
     for row in table_rows(result):
         at, name = (summary, row.metric) if row.eps is None else (history[row.eps], f"robust/{row.metric}")
-        values = {name: row.value, f"{name}_low": row.low, f"{name}_high": row.high}
-        at |= {name: value for name, value in values.items() if math.isfinite(value)}
-    summary["trust_reasons"] = " ".join(result.verdict.reasons)
-    parts = {**asdict(result.cell), "provenance": dict(result.provenance), "bench_config": dict(config)}
+        figures = dict(zip(FIGURES, (row.value, row.low, row.high, row.n), strict=True))
+        at |= {f"{name}{end}": figure for end, figure in figures.items() if math.isfinite(figure)}
+        if row.eps is not None and math.isfinite(row.value):
+            summary[f"at/{eps_key(row.eps)}/{row.metric}"] = row.value
+            if row.metric == "robust_accuracy":  # each view gets a panel of its own: panels cannot filter runs
+                at[f"accuracy/{cell.view}_box"] = row.value
+    summary["trust_reasons"] = " ".join(verdict.reasons)
     run: dict[str, Any] = {"id": result.key, "project": settings.project, "entity": settings.entity or None}
-    run |= {"name": str(result.cell)[:128], "group": result.cell.bench, "job_type": result.cell.view}
-    run["tags"] = sorted({result.cell.strategy[:64], result.cell.view, result.verdict.level})
+    run |= {"name": str(cell)[:128], "group": cell.bench, "job_type": cell.view}
+    run["tags"] = sorted({cell.strategy[:64], cell.view, verdict.level})
+    start = cell.strategy + (f" ({cell.common})" if cell.common else "")
+    curve = f"{cell.source} to {cell.target} ({cell.target_images} images), {cell.network}, {start}"
+    parts = {**asdict(cell), "pair": f"{cell.source}-{cell.target}", "start": start}
+    parts |= {"curve": f"{curve}, {cell.attack} {cell.norm}", **_lineage(result.provenance)}
+    parts |= {"provenance": dict(result.provenance), "bench_config": dict(config)}
     run["config"] = json.loads(json.dumps(parts, default=str), parse_constant=str)
-    return {"version": VERSION, "run": run, "history": list(history.values()), "summary": summary}
+    return Content(str(cell), run, list(history.values()), summary)
 
 
-def _is_published(home: Path, content: Mapping[str, Any], mode: str) -> bool:
+def eps_key(eps: float) -> str:
+    """An eps as a part of a key: W&B would take a dot for nesting and a slash for a section.
+
+    >>> eps_key(8 / 255), eps_key(0.0), eps_key(0.125)
+    ('8_255', '0', '0p125')
+    """
+    return eps_text(eps).replace("/", "_").replace(".", "p")
+
+
+def _lineage(provenance: Mapping[str, Any]) -> dict[str, Any]:
+    """Keys, domains and strategies of A, B and B's parent, each under a name of its own to filter and group by."""
+    victim = provenance.get("victim", {})
+    models = {"surrogate": provenance.get("surrogate", {}), "victim": victim, "parent": victim.get("parent")}
+    known = {role: model for role, model in models.items() if isinstance(model, Mapping)}
+    return {
+        f"{role}_{name}": model[name]
+        for role, model in known.items()
+        for name in ("key", "domain", "by")
+        if name in model
+    }
+
+
+def _is_published(home: Path, content: Content, mode: str) -> bool:
     try:
-        record = json.loads((home / RECORD.format(content["run"]["id"])).read_bytes())
-        same = record["digest"] == digest(content) and record["mode"] in (mode, "online")
+        record = json.loads((home / RECORD.format(content.key)).read_bytes())
+        same = record["digest"] == content.digest and record["mode"] in (mode, "online")
         return bool(same and (home / record["file"]).stat().st_size == record["bytes"])
     except (OSError, ValueError, TypeError, KeyError):
         return False
 
 
-def _log(start: Callable[..., Any], home: Path, content: Mapping[str, Any], mode: str) -> Path:
-    """Replace a cell's run; returns its ``.wandb`` file."""
-    for stale in home.glob(f"*run-*-{content['run']['id']}*"):  # `wandb sync` would upload it as well
+def _log(start: Callable[..., Any], home: Path, content: Content, mode: str) -> Path:
+    """Replace a run; returns its ``.wandb`` file."""
+    for stale in home.glob(f"*run-*-{content.key}*"):  # `wandb sync` would upload it as well
         shutil.rmtree(stale)
-    with start(**content["run"], dir=home.parent, mode=mode) as run:
+    with start(**content.run, dir=home.parent, mode=mode) as run:
         run.define_metric("eps", hidden=True, summary="none")
-        run.define_metric("robust/*", step_metric="eps", summary="none")  # the last eps does not sum the run up
-        for row in content["history"]:
-            run.log(row)
-        run.summary.update(content["summary"])
-        return Path(run.settings.sync_file)
-
-
-@contextlib.contextmanager
-def _session() -> Iterator[Callable[..., Any]]:
-    """Gives a ``wandb.init`` with one service for all runs, a silent terminal and no variables of other programs."""
-    import wandb
-
-    settings = wandb.Settings.model_validate({**QUIET, "finish_timeout": 120, "finish_timeout_raises": True})
-    before, alone = dict(os.environ), wandb.run is None
-    with tempfile.TemporaryDirectory(prefix="tl_robust_wandb_") as cache:
-        for name in before:
-            if name.startswith("WANDB_") and name.removeprefix("WANDB_") not in KEPT:
-                del os.environ[name]  # a sweep's or a parent's run id, a resume mode would rename or merge our runs
-        os.environ |= {"WANDB_CACHE_DIR": cache, "WANDB_ERROR_REPORTING": "false"}
-        try:
-            if alone:
-                wandb.setup(settings)
-            yield functools.partial(wandb.init, reinit="create_new", settings=settings)  # else init gives the first run
-        finally:
-            if alone:  # else the caller's own run goes on with this service
-                with contextlib.suppress(Exception, SystemExit):  # what a failed service lost is found by the check
-                    wandb.teardown()
-            del os.environ["WANDB_CACHE_DIR"], os.environ["WANDB_ERROR_REPORTING"]
-            os.environ.update(before)
+        for section in ("robust", "accuracy"):
+            run.define_metric(f"{section}/*", step_metric="eps", summary="none")  # the last eps does not sum it up
+        file = Path(run.settings.sync_file)
+        os.environ["WANDB_DATA_DIR"] = str(file.parent)  # where it puts the files of artifacts
+        media = content.media(run, home, mode) if content.media else {}
+        for place, row in enumerate(content.history):
+            run.log({**row, **(media if place == 0 else {})})
+        run.summary.update(dict(content.summary))
+        return file

@@ -1,0 +1,168 @@
+"""The report as a reader has it: with a mouse, with a keyboard, on a phone, in the dark, with a screen reader."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+from collections.abc import Callable
+from importlib.resources import files
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from tl_robust.sinks.blocks import interval
+from tl_robust.sinks.table import Row
+
+pytestmark = pytest.mark.browser
+Visit = Callable[..., Any]
+LOOKS = [("light", 1200), ("dark", 1200), ("light", 360), ("dark", 360)]
+
+
+def requests(browser: Any) -> list[str]:
+    """Addresses that the browser asked for since the page was opened."""
+    events = [json.loads(entry["message"])["message"] for entry in browser.get_log("performance")]
+    return [event["params"]["request"]["url"] for event in events if event["method"] == "Network.requestWillBeSent"]
+
+
+@pytest.mark.parametrize(("scheme", "width"), LOOKS)
+def test_it_opens_in_silence_and_asks_for_nothing(visit: Visit, made: tuple[Path, list[Row]], scheme, width) -> None:
+    browser = visit(width, scheme, unfolded=True)
+    assert browser.get_log("browser") == []
+    asked = requests(browser)
+    assert made[0].as_uri() in asked  # the log works
+    assert [url for url in asked if not url.startswith(("data:", "blob:")) and url != made[0].as_uri()] == []
+
+
+def test_hovering_shows_the_values(visit: Visit, made: tuple[Path, list[Row]]) -> None:
+    from selenium.webdriver import ActionChains
+
+    browser = visit()
+    chart = browser.find_element("css selector", ".chart")
+    browser.execute_script("arguments[0].scrollIntoView({block: 'center'})", chart)
+    last = chart.find_elements("css selector", ".mark-rect path")[-1]
+    ActionChains(browser).move_to_element(last).perform()
+    tip = browser.find_element("id", "vg-tooltip-element")
+    assert tip.is_displayed()
+    shown = " ".join(tip.text.split())
+    assert shown.startswith("eps 64/255")
+    expected = [
+        f"{interval(row)}, n {row.n}"
+        for row in made[1]
+        if row.metric == "robust_accuracy" and row.cell.view == "black" and row.eps == pytest.approx(64 / 255)
+    ]
+    assert len(expected) == 3
+    assert [text for text in expected if text not in shown] == []
+
+
+CONTROLS = """
+const found = [...document.querySelectorAll('a[href], summary, button, input, select, [tabindex="0"]')];
+return found.filter((one) => one.checkVisibility({visibilityProperty: true}));
+"""
+FOCUS = """
+const one = document.activeElement, style = getComputedStyle(one);
+return [one, style.outlineStyle !== 'none' && parseFloat(style.outlineWidth) > 0];
+"""
+
+
+@pytest.mark.parametrize("unfolded", [False, True])
+def test_a_keyboard_reaches_every_control_in_sight(visit: Visit, unfolded: bool) -> None:
+    from selenium.webdriver import ActionChains, Keys
+
+    browser = visit(unfolded=unfolded)
+    controls = browser.execute_script(CONTROLS)
+    assert len(controls) > 20
+    reached, unseen = [], []
+    for _ in controls:
+        ActionChains(browser).send_keys(Keys.TAB).perform()
+        element, outlined = browser.execute_script(FOCUS)
+        reached.append(element)
+        unseen += [] if outlined else [element.get_attribute("outerHTML")[:200]]
+    missed = [one.get_attribute("outerHTML")[:200] for one in controls if one not in reached]
+    assert missed == []
+    assert unseen == []
+    assert reached[0].get_attribute("class") == "skip"
+
+
+def test_the_skip_link_and_the_folds_work_with_keys(visit: Visit) -> None:
+    from selenium.webdriver import ActionChains, Keys
+
+    browser = visit()
+    keys = ActionChains(browser)
+    keys.send_keys(Keys.TAB, Keys.ENTER).perform()
+    assert browser.current_url.endswith("#main")
+    fold = browser.find_element("css selector", "main details > summary")
+    browser.execute_script("arguments[0].focus()", fold)
+    ActionChains(browser).send_keys(Keys.ENTER).perform()
+    assert fold.find_element("xpath", "..").get_attribute("open")
+
+
+def test_charts_can_be_saved_with_keys(visit: Visit) -> None:
+    from selenium.webdriver import ActionChains, Keys
+    from selenium.webdriver.support.ui import WebDriverWait
+
+    browser = visit()
+    browser.execute_script("document.querySelector('.chart summary').focus()")
+    ActionChains(browser).send_keys(Keys.ENTER, Keys.TAB).perform()
+    link = browser.switch_to.active_element
+    assert link.get_attribute("textContent") == "Save as SVG"
+    WebDriverWait(browser, 10).until(lambda _: link.get_attribute("href").startswith("blob:"))
+
+
+@pytest.mark.parametrize(("scheme", "width"), LOOKS)
+def test_axe_finds_no_barrier(visit: Visit, scheme: str, width: int) -> None:
+    browser = visit(width, scheme, unfolded=True)
+    browser.execute_script(files("axe_core_python").joinpath("axe.min.js").read_text("utf-8"))
+    run = "const done = arguments[0]; axe.run(document).then(done, (error) => done({violations: [{id: `${error}`}]}))"
+    report = browser.execute_async_script(run)
+    found = report["violations"]
+    assert len(report.get("passes", [])) > 20  # it looked
+    serious = [
+        (one["id"], one.get("impact"), [node["html"][:200] for node in one.get("nodes", [])][:3])
+        for one in found
+        if one.get("impact") not in ("minor", "moderate")
+    ]
+    assert serious == []
+
+
+@pytest.mark.parametrize("unfolded", [False, True])
+def test_a_phone_scrolls_tables_and_not_the_page(visit: Visit, unfolded: bool) -> None:
+    browser = visit(360, unfolded=unfolded)
+    assert browser.execute_script("return document.documentElement.scrollWidth") <= 360
+    wide = """return [...document.querySelectorAll('main *')].filter((one) => !one.closest('.scroll, pre, svg') &&
+        one.getBoundingClientRect().right > 361).map((one) => one.outerHTML.slice(0, 200))"""
+    assert browser.execute_script(wide) == []
+
+
+def test_headings_are_in_order_and_name_their_sections(visit: Visit) -> None:
+    browser = visit(unfolded=True)
+    levels = browser.execute_script(
+        "return [...document.querySelectorAll('h1,h2,h3,h4')].map((one) => +one.tagName[1])"
+    )
+    assert levels[0] == 1
+    assert levels.count(1) == 1
+    assert all(below - above <= 1 for above, below in pairwise(levels))
+    titles = [one.text for one in browser.find_elements("css selector", "h2")]
+    assert titles[:3] == ["Failures", "Claims", "The answer"]
+    assert {"Lineage: who helps the attacker", "Pictures", "Cost", "How each number was made"} <= set(titles)
+
+
+@pytest.mark.parametrize(("scheme", "width"), LOOKS)
+def test_it_looks_like_something(
+    visit: Visit, tmp_path_factory: pytest.TempPathFactory, record_property: Any, scheme: str, width: int
+) -> None:
+    browser = visit(width, scheme)
+    height = browser.execute_script("return document.documentElement.scrollHeight")
+    clip = {"x": 0, "y": 0, "width": width, "height": height, "scale": 1}
+    shot = browser.execute_cdp_cmd("Page.captureScreenshot", {"captureBeyondViewport": True, "clip": clip})["data"]
+    path = tmp_path_factory.mktemp("shots") / f"{scheme}_{width}.png"
+    path.write_bytes(base64.b64decode(shot))
+    record_property("screenshot", str(path))
+    with Image.open(io.BytesIO(path.read_bytes())) as picture:
+        ground = picture.convert("RGB").getpixel((1, 1))
+        colors = len(picture.convert("RGB").resize((60, 400)).getcolors(24_000) or [])
+    assert (sum(ground) < 200) == (scheme == "dark")
+    assert colors > 100

@@ -1,0 +1,60 @@
+"""Outcomes as text: base64 of zlib of each array, which JSON can hold and which runs nothing when it is read."""
+
+from __future__ import annotations
+
+import base64
+import math
+import zlib
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from tl_robust.types import Outcome
+
+INTEGERS = ("int8", "int16", "int32", "int64")
+FLAGS = ("zero_gradient", "valid", "same_labels")  # bool fields of an outcome
+REALS = ("size", "eps", "loss_rise")  # float fields; all others are whole numbers
+
+
+def pack(outcome: Outcome) -> dict[str, Any]:
+    """Fields by name, as ``dtype``, ``shape`` and ``data``; integers in the fewest bytes that hold them."""
+    found = {}
+    for name, tensor in outcome.tensors().items():
+        array = tensor.numpy()
+        if array.dtype.kind == "i":
+            array = array.astype(next(kind for kind in INTEGERS if (array.astype(kind) == array).all()))
+        data = base64.b64encode(zlib.compress(array.astype(array.dtype.newbyteorder("<")).tobytes(), 9)).decode()
+        found[name] = {"dtype": array.dtype.name, "shape": list(array.shape), "data": data}
+    return found
+
+
+def unpack(packed: Mapping[str, Mapping[str, Any]]) -> Outcome:
+    """The outcome of :func:`pack`.
+
+    Args:
+        packed: What a file says, of the form that ``leaderboard.schema.json`` describes.
+
+    Raises:
+        ValueError: An array is damaged, or is none of an outcome.
+    """
+    try:
+        return Outcome(**{name: _array(name, item) for name, item in packed.items()})
+    except (TypeError, zlib.error) as error:
+        raise ValueError(str(error)) from error
+
+
+def _array(name: str, item: Mapping[str, Any]) -> Tensor:
+    kind = np.dtype(item["dtype"]).newbyteorder("<")
+    wanted = "b" if name in FLAGS else "f" if name in REALS else "i"
+    if kind.kind != wanted:
+        raise ValueError(f"{name} cannot be {item['dtype']}")
+    size = math.prod(item["shape"]) * kind.itemsize
+    stream = zlib.decompressobj()
+    data = stream.decompress(base64.b64decode(item["data"], validate=True), size + 1)  # no more than was announced
+    if len(data) != size or not stream.eof:
+        raise ValueError(f"{name} has not the {size} bytes of its shape")
+    array = np.frombuffer(data, kind).reshape(item["shape"])
+    return torch.from_numpy(array.astype(np.int64 if wanted == "i" else kind.newbyteorder("=")))
