@@ -90,6 +90,8 @@ def test_benches_folders_and_shared_files_compare(
     assert sum(line.endswith(("yes", "no", "n/a")) for line in said) == 3
     assert main(["compare", "results/fast", "results/fast", "--fail-on-move"]) == 0
     assert capsys.readouterr().out.splitlines()[-1].startswith("0 of ")
+    assert main(["compare", "results/fast", "results/slow", "--rows", "-1"]) == 2
+    assert "--rows must be 0 (all) or more, got -1" in capsys.readouterr().err
     assert main(["compare", "results/fast", "results/slow", "--metric", "nothing"]) == 2
     assert "unknown metric 'nothing'" in capsys.readouterr().err
     moved = json.loads(Path(next(Path("shared/slow").glob("*.json"))).read_text())

@@ -14,6 +14,7 @@ from rich.console import Console
 
 from tl_robust import claims
 from tl_robust.bench import runner
+from tl_robust.bench.lineage import Training
 from tl_robust.bench.plan import make_plan
 from tl_robust.bench.provenance import commit, versions
 from tl_robust.bench.runner import Finished
@@ -152,7 +153,11 @@ def _publish(
     published = wandb_sink.publish(finished.results, config.settings, folder, config.wandb)
     console.print(f"Weights & Biases ({published.mode}): {published.folder}", soft_wrap=True)
     yield from published.problems
-    models = {str(model): store.file("weights", model.key) for model in make_plan(config.bench).trainings}
+    models = {
+        f"{model}, {model.network}": store.file("weights", model.key)
+        for model in make_plan(config.bench).trainings
+        if isinstance(model, Training)
+    }
     pictures = grids(finished.results, finished.pictures)
     yield from wandb_overview.publish_overview(
         finished.results, summary, findings, config.settings, folder, config.wandb, folder / "report.html", pictures,

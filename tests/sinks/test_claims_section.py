@@ -27,24 +27,26 @@ def test_no_finding_no_section(tmp_path) -> None:
 
 
 def test_one_row_a_claim_with_effect_in_points_and_a_fold_for_the_pairs() -> None:
-    text, table, fold = ledger([OVERALL, UNDECIDED, PAIR])
-    assert "Of 2 findings: 1 ✔ supported, 1 ◇ undecided." in text.text
+    pgd = replace(OVERALL, attack="pgd linf", decision="refuted")
+    text, table, other, fold = ledger([OVERALL, UNDECIDED, pgd, PAIR])
+    assert text.text.startswith("fgsm linf: 1 ✔ supported, 1 ◇ undecided. pgd linf: 1 ✖ refuted. ")
     assert isinstance(table, Table)
+    assert table.title == "Claims over all pairs, fgsm linf"
     assert dict(zip(table.head, table.body[0], strict=True)) == {
         "claim": "H2", "decision": "✔ supported", "what it says": "FineTune is weaker. (KDD 2020)",
-        "attack": "fgsm linf", "effect [95 %]": "+74.8 points [71.0, 79.0]", "p": "< 0.001",
-        "seeds": "3", "n": "600", "reason": "Clear.",
+        "effect [95 %]": "+74.8 points [71.0, 79.0]", "p": "< 0.001", "seeds": "3", "n": "600", "reason": "Clear.",
     }  # fmt: skip
-    assert table.body[1][1:2] + table.body[1][4:8] == ("◇ undecided", "-", "-", "-", "-")
+    assert table.body[1][1:2] + table.body[1][3:7] == ("◇ undecided", "-", "-", "-", "-")
+    assert [row[1] for row in other.body] == ["✖ refuted"]
     assert isinstance(fold, Fold)
     (pair,) = fold.blocks
-    assert pair.title == "Claims on a → b"
-    assert pair.body[0][1:5] == ("✖ refuted", "FineTune is weaker.", "fgsm linf", "-0.50 [-0.60, -0.40]")
+    assert pair.title == "Claims on a → b, fgsm linf"
+    assert pair.body[0][1:4] == ("✖ refuted", "FineTune is weaker.", "-0.50 [-0.60, -0.40]")
 
 
 def test_findings_of_pairs_alone_are_not_folded_away() -> None:
     text, table = ledger([PAIR])
-    assert "Of 1 findings: 1 ✖ refuted." in text.text
+    assert text.text.startswith("fgsm linf: 1 ✖ refuted. ")
     assert isinstance(table, Table)
     assert table.brief
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 
 from tl_robust.commands import base
-from tl_robust.errors import ResultsError, TLRobustError, UnknownNameError
+from tl_robust.errors import ConfigError, ResultsError, TLRobustError, UnknownNameError
 
 if TYPE_CHECKING:
     from tl_robust.sinks.difference import Comparison, Number, Side
@@ -37,6 +37,8 @@ def run(parsed: argparse.Namespace, console: Console) -> int:
     from tl_robust.metrics import METRICS
     from tl_robust.sinks import difference
 
+    if parsed.rows < 0:
+        raise ConfigError(f"--rows must be 0 (all) or more, got {parsed.rows}.")
     sides = [_side(name, parsed.overrides) for name in (parsed.first, parsed.second)]  # may load plugins with metrics
     for name in parsed.metric:
         if name not in METRICS:

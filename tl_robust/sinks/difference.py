@@ -10,6 +10,7 @@ import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -228,10 +229,12 @@ def compare(first: Side, second: Side, metrics: Sequence[str] = ()) -> Compariso
 
 
 def _same_samples(first: Sequence[Result], second: Sequence[Result]) -> bool:
-    def seen(results: Sequence[Result]) -> list[tuple[int, list[int], list[int]]]:
-        return [(one.cell.seed, one.outcome.sample_id.tolist(), one.outcome.label.tolist()) for one in results]
+    def alike(one: Result, other: Result) -> bool:
+        ours, theirs = one.outcome, other.outcome
+        same = torch.equal(ours.sample_id, theirs.sample_id) and torch.equal(ours.label, theirs.label)
+        return same and one.cell.seed == other.cell.seed
 
-    return bool(first) and seen(first) == seen(second)
+    return 0 < len(first) == len(second) and all(map(alike, first, second))
 
 
 def _paired(rows: Sequence[tuple[Row, Row]], found: Estimate) -> Iterator[Number]:
@@ -282,7 +285,9 @@ def tables(found: Comparison, numbers: Sequence[Number]) -> Iterator[Table]:
         found: The comparison.
         numbers: Those to show, in this order.
     """
-    sides = found.first.name, found.second.name
+    long = found.first.name, found.second.name
+    short = Path(long[0]).name, Path(long[1]).name
+    sides = short if short[0] != short[1] else long
     table = Table("setting", *sides, title="Settings", title_justify="left", box=None, pad_edge=False)
     for line in found.settings:
         table.add_row(*line)
@@ -295,7 +300,7 @@ def tables(found: Comparison, numbers: Sequence[Number]) -> Iterator[Table]:
     title = "\n".join([*pairs, title] if len(pairs) == 1 else [title])
     table = Table(title=title, title_justify="left", box=None, pad_edge=False)
     for head in ("attack" if len(pairs) == 1 else "pair, attack", "view", "strategy", *["metric"] * (len(metrics) > 1)):
-        table.add_column(head)
+        table.add_column(head, overflow="fold")
     for head in ("eps", *sides, "change", "interval", "beyond noise"):
         table.add_column(head, justify="right", no_wrap=True)
     for one in numbers:
