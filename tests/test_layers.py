@@ -32,7 +32,14 @@ MAY_IMPORT = {  # a layer may import itself, and of tl_robust only this
 ONLY_IN = {  # of all modules, only these may import the library
     "wandb": {f"sinks.wandb_{part}" for part in ("dashboard", "overview", "read", "session", "sink")},
     "omegaconf": {"config"},
-    "lightning": {"bench.options", "bench.progress", "data.pair", "models.module", "callbacks.transfer_attack", "bench.work"},
+    "lightning": {
+        "bench.options",
+        "bench.progress",
+        "data.pair",
+        "models.module",
+        "callbacks.transfer_attack",
+        "bench.work",
+    },
     "pytorch_lightning": set[str](),
     "experiments": set[str](),
     "tests": set[str](),

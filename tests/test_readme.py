@@ -58,7 +58,8 @@ def test_the_tutorial_of_the_readme_runs(tmp_path: Path, capsys: pytest.CaptureF
 def test_what_an_addition_costs_is_counted() -> None:
     """The table of CONTRIBUTING.md counts the lines of its own recipes: all but blank ones."""
     text = (ROOT / "CONTRIBUTING.md").read_text()
-    for kind, block in zip(("domain", "pair", "strategy", "attack", "metric", "claim"), _blocks("CONTRIBUTING.md"), strict=True):
+    kinds = ("domain", "pair", "strategy", "attack", "metric", "claim")
+    for kind, block in zip(kinds, _blocks("CONTRIBUTING.md"), strict=True):
         lines = sum(bool(line.strip()) for line in block.splitlines())
         assert re.search(rf"^\| {kind} \| {lines}, one new", text, flags=re.MULTILINE), (kind, lines)
 

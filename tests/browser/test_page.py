@@ -152,7 +152,7 @@ def test_headings_are_in_order_and_name_their_sections(visit: Visit) -> None:
 
 @pytest.mark.parametrize(("scheme", "width"), LOOKS)
 def test_it_looks_like_something(
-    visit: Visit, tmp_path_factory: pytest.TempPathFactory, record_property: Any, scheme: str, width: int
+    visit: Visit, tmp_path_factory: pytest.TempPathFactory, scheme: str, width: int
 ) -> None:
     browser = visit(width, scheme)
     height = browser.execute_script("return document.documentElement.scrollHeight")
@@ -160,7 +160,6 @@ def test_it_looks_like_something(
     shot = browser.execute_cdp_cmd("Page.captureScreenshot", {"captureBeyondViewport": True, "clip": clip})["data"]
     path = tmp_path_factory.mktemp("shots") / f"{scheme}_{width}.png"
     path.write_bytes(base64.b64decode(shot))
-    record_property("screenshot", str(path))
     with Image.open(io.BytesIO(path.read_bytes())) as picture:
         ground = picture.convert("RGB").getpixel((1, 1))
         colors = len(picture.convert("RGB").resize((60, 400)).getcolors(24_000) or [])

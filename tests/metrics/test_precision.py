@@ -25,7 +25,7 @@ def hits(models: int, images: int, share: float, assumed: Assumed, draw: torch.G
 
 def draws(hit_SN: Tensor) -> Draws:
     images = hit_SN.shape[1]
-    again = torch.einsum("sn,rn->sr", hit_SN, resamples(images)) / images
+    again = (hit_SN.float() @ resamples(images).T).double() / images
     return Draws(hit_SN.mean(1, keepdim=True), again[:, :, None], images)
 
 

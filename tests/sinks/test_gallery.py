@@ -103,6 +103,7 @@ def test_pictures_stand_beside_what_the_models_say() -> None:
     assert [text(item).strip() for item in re.findall(r"<li[^>]*>(.*?)</li>", fields[1])] == [
         "A: cat ✖", "scratch: owl ✔", "finetune: owl ✔",
     ]  # fmt: skip
+    assert "A: cat ✖ scratch: owl ✔ finetune: owl ✔" in " ".join(text(rows[2]).split())  # sample 2, label owl
     assert len(folds) == 2
     assert "eps 4/255" in folds[0]
     assert "eps 16/255" in folds[0]

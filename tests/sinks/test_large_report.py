@@ -66,13 +66,11 @@ def bench(pairs: int, strategies: int, attacks: int, seeds: int) -> tuple[list[R
 
 @pytest.mark.slow
 @pytest.mark.parametrize("shape", [(5, 5, 2, 5), (10, 5, 5, 1)], ids=["100 curves of 5 seeds", "500 curves"])
-def test_a_bench_of_500_cells(tmp_path: Path, record_property, shape: tuple[int, ...]) -> None:
+def test_a_bench_of_500_cells(tmp_path: Path, shape: tuple[int, ...]) -> None:
     command = [sys.executable, __file__, str(tmp_path), *map(str, shape)]
     found = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
-    for name, value in found.items():
-        record_property(name, value)
     assert found["cells"] == 500
-    assert found["report seconds"] < 20
+    assert found["summary seconds"] + found["report seconds"] < 20, found
     assert found["bytes beyond imports"] < 600_000_000  # torch and the rest take about as much before the first cell
     assert found["page bytes"] < 3_000_000
 

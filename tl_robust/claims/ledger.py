@@ -78,7 +78,16 @@ class _Test:
             values = shown.each.value.tolist()
             ends = [(value, shown.eps[values.index(value)]) for value in (min(values), max(values))]
             text += ": " + " to ".join(f"{_size(value, shown.unit)} at eps {eps_text(eps)}" for value, eps in ends)
-        return f"{text}.{' Too close to 0 for these seeds and samples.' * (decision == 'undecided')}"
+        return f"{text}.{self._doubt(shown) if decision == 'undecided' else ''}"
+
+    def _doubt(self, shown: Effect) -> str:
+        """Why what is not contradicted is not decided either."""
+        low, high = (float(end) for end in shown.mean.interval())
+        if low <= 0 <= high:
+            return " Too close to 0 for these seeds and samples."
+        if self.claim.every and shown.each and len(shown.eps) > 1:
+            return " Beyond doubt on the mean, but not at every eps."
+        return " Beyond doubt alone, but not among all claims judged here (Holm)."
 
 
 def _beyond(effect: Effect, above: bool) -> list[float]:

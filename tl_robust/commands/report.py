@@ -13,7 +13,8 @@ from tl_robust.commands.base import bench_arguments, load
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
     bench_arguments(parser)
-    parser.add_argument("--figure", type=Path, help="also draw the curves into this .svg, .png or .pdf file, or as BENCH.svg into this folder")
+    text = "also draw the curves into this .svg, .png or .pdf file, or as BENCH.svg into this folder"
+    parser.add_argument("--figure", type=Path, help=text)
 
 
 def run(parsed: argparse.Namespace, console: Console) -> int:

@@ -100,18 +100,25 @@ class Metric:
         Args:
             seeds: One ``(outcome, white)`` per seed, on the same samples and eps.
         """
-        eps, draws = seeds[0][0].eps, self.draws(seeds)
-        found = estimate(draws)
-        base = torch.stack([self.base(outcome).sum(dim=-1).expand(len(found.value)) for outcome, _ in seeds])
-        if not self.exact:
-            low, high = percentiles(draws) if len(seeds) == 1 else found.interval()
-        elif len(seeds) == 1:
-            low, high = clopper_pearson((found.value * base[0]).round(), base[0])
+        eps = seeds[0][0].eps
+        if self.exact and len(seeds) == 1:
+            value = self(*seeds[0])
+            base = self._base(seeds, value)
+            low, high = clopper_pearson((value * base[0]).round(), base[0])
         else:
-            low, high = korn_graubard(found, base.double().mean(dim=0))
-        undefined = found.value.isnan()
-        low, high = (end.masked_fill(undefined, torch.nan) for end in (low, high))
-        return Curve(eps if not self.summary else eps[:0], found.value, low, high, base.sum(dim=0))
+            draws = self.draws(seeds)
+            found = estimate(draws)
+            value, base = found.value, self._base(seeds, found.value)
+            if self.exact:
+                low, high = korn_graubard(found, base.double().mean(dim=0))
+            else:
+                low, high = percentiles(draws) if len(seeds) == 1 else found.interval()
+        low, high = (end.masked_fill(value.isnan(), torch.nan) for end in (low, high))
+        return Curve(eps if not self.summary else eps[:0], value, low, high, base.sum(dim=0))
+
+    def _base(self, seeds: Sequence[tuple[Outcome, Outcome | None]], like: Tensor) -> Tensor:
+        """Samples in the denominator at each seed, int64 ``[S,K]``."""
+        return torch.stack([self.base(outcome).sum(dim=-1).expand(len(like)) for outcome, _ in seeds])
 
     def draws(self, seeds: Sequence[tuple[Outcome, Outcome | None]]) -> Draws:
         """The values at every seed, as measured and with the samples drawn again.
@@ -122,7 +129,7 @@ class Metric:
         eps = seeds[0][0].eps
         columns_SMN = torch.stack([self._columns(outcome, white) for outcome, white in seeds])
         samples = columns_SMN.shape[2]
-        again_SRM = torch.einsum("smn,rn->srm", columns_SMN, resamples(samples)) / samples
+        again_SRM = (columns_SMN.float() @ resamples(samples).T).transpose(1, 2).double() / samples  # whole numbers
         return Draws(self.formula(columns_SMN.mean(dim=2), eps), self.formula(again_SRM, eps), samples)
 
     def _columns(self, outcome: Outcome, white: Outcome | None) -> Tensor:

@@ -141,14 +141,13 @@ def pooled(estimates: list[Estimate]) -> Estimate:
 
 @lru_cache(maxsize=4)
 def resamples(samples: int) -> Tensor:
-    """How often each sample is drawn, ``[R,N]``; the same at every call.
+    """How often each sample is drawn, float32 ``[R,N]``; the same at every call.
 
-    Counts, since sums of whole numbers are exact: equal accuracies stay equal.
+    Counts, since sums of whole numbers below 2**24 are exact: equal accuracies stay equal.
     """
     draw = generator("bootstrap", samples)
     picked = torch.randint(samples, (REPLICATES, samples), generator=draw)
-    count = torch.zeros(REPLICATES, samples, dtype=torch.float64)
-    return count.scatter_add_(1, picked, torch.ones(picked.shape, dtype=torch.float64))
+    return torch.zeros(REPLICATES, samples).scatter_add_(1, picked, torch.ones(picked.shape))
 
 
 def clopper_pearson(hits: Tensor, n: Tensor) -> tuple[Tensor, Tensor]:
