@@ -38,7 +38,7 @@ perf-memory: .venv/.dev ## memory of a set as large as ImageNet32 (8 GB of disk,
 	$(BIN)/python experiments/perf/memory.py $(ARGS)
 
 test: .venv/.dev ## run the tests, with coverage of the package
-	$(BIN)/python -m pytest --cov --cov-report=term-missing:skip-covered $(ARGS)
+	$(BIN)/python -m pytest -n auto --dist loadfile --cov --cov-report=term-missing:skip-covered $(ARGS)
 
 test-slow: .venv/.dev ## run the tests that take minutes (killed runs)
 	$(BIN)/python -m pytest -m slow $(ARGS)

@@ -63,7 +63,7 @@ def write(
     Raises:
         ResultsError: The folder cannot be written.
     """
-    names = Names.of(result.cell for result in results)
+    names = Names.of(row.cell for row in summary)
     found: list[Section] = [
         ("Failures", origins.failed(failures)),
         ("Claims", ledger(findings)),
@@ -79,7 +79,7 @@ def write(
         ("How each number was made", origins.made(results, config_yaml)),
     ]
     found = [(title, blocks) for title, blocks in found if blocks]
-    ran = sections.ran(results, names)
+    ran = sections.ran(results, summary, names)
     page, text = folder / "report.html", folder / "report.md"
     write_atomically(page, _page(bench, ran, found, summary, names).encode())
     write_atomically(text, _markdown(bench, ran, found).encode())

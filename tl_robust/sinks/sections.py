@@ -39,26 +39,27 @@ NOTES = {
 }
 
 
-def ran(results: Sequence[Result], names: Names) -> str:
-    """One sentence: what was run."""
+def ran(results: Sequence[Result], summary: Sequence[Row], names: Names) -> str:
+    """One sentence: what was run; as far as a summary alone tells where results came without samples."""
 
     def several(word: str, items: Sequence[object]) -> str:
         found = list(dict.fromkeys(map(str, items)))
         return f"{len(found)} {word}{'s'[: len(found) != 1]} ({', '.join(found)})"
 
-    if not results:
+    cells = [result.cell for result in results] or [row.cell for row in summary]
+    if not cells:
         return "Nothing has run yet."
-    cells = [result.cell for result in results]
     images = sorted({len(result.outcome.label) for result in results})
-    eps = sorted({size for result in results for size in result.outcome.eps.tolist()})
+    eps = grid(summary)
     parts = [
         several("pair", [names.pair(cell) for cell in cells]),
         several("strategy", [names.strategy(cell) for cell in cells]).replace("strategys", "strategies"),
         several("attack", [f"{cell.attack} {cell.norm}" for cell in cells]),
         f"eps {', '.join(map(eps_text, eps))}",
-        several("seed", sorted({cell.seed for cell in cells})),
-        f"{' or '.join(map(str, images))} test images",
     ]
+    if results:
+        parts.append(several("seed", sorted({cell.seed for cell in cells})))
+        parts.append(f"{' or '.join(map(str, images))} test images")
     device = {str(result.provenance["device"]) for result in results if "device" in result.provenance}
     return "; ".join(parts + [f"on {', '.join(sorted(device))}"] * bool(device)) + "."
 
