@@ -10,7 +10,7 @@ from tl_robust.errors import ConfigError
 from tl_robust.seeding import digest
 from tl_robust.sinks.wandb_session import account, environment
 
-INSTALL = "pip install 'tl_robust[dashboard]'"
+INSTALL = "pip install wandb-workspaces"
 
 
 def build(spec: Mapping[str, Any], entity: str) -> Any:
