@@ -91,7 +91,7 @@ def test_the_command_prints_the_spec_without_the_library(
 def test_a_push_says_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patch:
         patch.setitem(sys.modules, "wandb_workspaces", None)
-        with pytest.raises(ConfigError, match="needs wandb-workspaces .*: pip install wandb-workspaces"):
+        with pytest.raises(ConfigError, match=r"needs wandb-workspaces .*: pip install wandb-workspaces"):
             wandb_dashboard.push(SPEC)
     pytest.importorskip("wandb_workspaces")
     with pytest.raises(ConfigError, match="no API key: run `wandb login`"):
