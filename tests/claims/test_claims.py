@@ -66,8 +66,21 @@ def test_the_opposite_refutes_it() -> None:
 def test_no_difference_is_undecided() -> None:
     ledger = overall(judge(EQUAL))
     assert {one.decision for one in ledger.values()} == {"undecided"}
-    assert ledger["H1"].effect == 0
+    assert ledger["H1"].effect == ledger["H1"].low == ledger["H1"].high == 0  # the same samples: nothing to doubt
     assert "Too close to 0" in ledger["H1"].reason
+
+
+def test_common_init_outside_of_both_refutes_h4() -> None:
+    for counts in ([190, 90, 40], [190, 187, 185]):
+        assert decided(results(seeds(BLACK | {"common_init": counts}), seeds(WHITE)), "H4") == {"H4": "refuted"}
+
+
+def test_one_eps_beyond_doubt_refutes_what_is_claimed_of_every_eps() -> None:
+    black = {"scratch": around([190, 60, 180]), "finetune": around([190, 110, 20])}
+    white = {name: around([190, 20, 10]) for name in black}
+    h3 = overall(judge(results(black, white)))["H3"]
+    assert h3.effect > 0
+    assert h3.decision == "refuted"
 
 
 def test_objects_beside_digits_decide_h6() -> None:
