@@ -1,14 +1,13 @@
 """Attacks beside torchattacks and foolbox and beside the bare network passes that they need: time, gradients, memory.
 
-    python experiments/perf/attacks.py [--images 1000] [--rounds 5] [--allocator keep] [--data FOLDER] [--out FOLDER]
+    python experiments/perf/attacks.py [--images 1000] [--rounds 5] [--data FOLDER] [--out FOLDER]
 
 All sides run in this process on one thread, in turn, and CPU seconds are counted: a busy machine changes them little.
 ``ours`` and ``peer`` are images per CPU second through a whole curve of 16 eps, ``ratio`` is ours over the peer's and
 ``floor_ratio`` our time over that of the bare passes in the same fast modes; both are medians over rounds. The peers
 attack the network as it is. Iterated attacks take a quarter of the images. Three victims are judged, the surrogate and
-two others. ``--allocator default`` leaves glibc's allocator as the peers' users have it; a bench keeps freed memory,
-which all sides gain from. Rows of other benchmarks in perf.json are kept. A library that is missing is left out;
-``make perf-attacks`` has both.
+two others. Rows of other benchmarks in perf.json are kept. A library that is missing is left out; ``make perf-attacks``
+has both.
 """
 
 import argparse
@@ -43,7 +42,7 @@ BATCH, STEPS, SHARE, BAR_GB = 250, 10, 0.25, 2.0
 Side = Callable[[], Any]
 Row = dict[str, Any]
 Models = dict[str, nn.Module]
-PREFIXES = {"keep": "attack, ", "default": "attack, default allocator, "}
+PREFIX = "attack, "
 MODES = {"": (), ", folded": ("fold", "subpixel"), ", folded bf16": ("fold", "subpixel", "bf16")}
 
 
@@ -342,20 +341,17 @@ def main() -> int:
     parser.add_argument("--out", type=Path, default=Path("results/perf"), help="folder of perf.json")
     parser.add_argument("--rounds", type=int, default=5, help="rounds that count")
     parser.add_argument("--images", type=int, default=1000, help="attacked images")
-    parser.add_argument("--allocator", choices=PREFIXES, default="keep", help="of this process: as a bench, or glibc's")
     parser.add_argument("--data", type=Path, help="data folder with MNIST (default: scikit-learn's digits)")
     given = parser.parse_args()
     torch.set_num_threads(1)
-    if given.allocator == "keep":
-        keep_freed_memory()
+    keep_freed_memory()  # as a bench does; all sides gain
     warnings.simplefilter("ignore", DeprecationWarning)  # the peers' imports
     found = measure(*digits(given.data), given.images, given.rounds)
     for row in found:
-        row["name"] = f"{PREFIXES[given.allocator]}{row['name']}"
-    names = {row["name"] for row in found}
+        row["name"] = f"{PREFIX}{row['name']}"
     given.out.mkdir(parents=True, exist_ok=True)
     path = given.out / "perf.json"
-    kept = [row for row in json.loads(path.read_text()) if row["name"] not in names] if path.exists() else []
+    kept = [row for row in json.loads(path.read_text()) if not row["name"].startswith(PREFIX)] if path.exists() else []
     path.write_text(json.dumps(kept + found, indent=1) + "\n")
     missed = found[-1]["ours"] > BAR_GB
     print(f"memory {'over' if missed else 'within'} {BAR_GB:g} GB")
