@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -36,6 +37,7 @@ class Ascent(Attack):
         tricks: Gradient tricks in the order in which they meet the image, such as ``diverse + translation``.
     """
 
+    VERSION: ClassVar[int] = 2  # restarts and eps go on from the images of the largest margin
     steps: int = 10
     step_size: float = 0.25
     random_start: bool = True

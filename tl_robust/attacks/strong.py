@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
+from typing import ClassVar
 
 from torch import Tensor
 
@@ -35,6 +36,7 @@ class Strong(Attack):
         queries: Queries of the Square attack, 0 or more.
     """
 
+    VERSION: ClassVar[int] = 2  # its ascents go on from the images of the largest margin
     objective: str = "margin"
     steps: int = 100
     targets: int = 9

@@ -74,6 +74,7 @@ class Effect:
         each: The same at each eps, ``[K]``; None where it has no such parts.
         eps: The K eps.
         unit: ``share`` or ``ratio``.
+        draws: What it was estimated from, ``[S,K]``; None of a mean over places.
     """
 
     name: str
@@ -81,11 +82,12 @@ class Effect:
     each: Estimate | None
     eps: tuple[float, ...]
     unit: str
+    draws: Draws | None = None
 
     @classmethod
     def of(cls, name: str, draws: Draws, eps: Sequence[float], unit: str) -> Effect:
         """The effect whose draws ``[S,K]`` these are."""
-        return cls(name, estimate(draws.mean()), estimate(draws), tuple(eps), unit)
+        return cls(name, estimate(draws.mean()), estimate(draws), tuple(eps), unit, draws)
 
     @classmethod
     def over(cls, effects: Sequence[Effect]) -> Effect:

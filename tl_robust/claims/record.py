@@ -51,7 +51,6 @@ class Record:
             if cell.defense in ("", "none"):
                 commons = self._cells.setdefault((Place.of(cell), cell.strategy, cell.view), {})
                 commons.setdefault(cell.common, {})[cell.seed] = result
-        self._draws: dict[tuple[Place, str, View, str], tuple[Draws, tuple[int, ...]]] = {}
 
     @property
     def places(self) -> tuple[Place, ...]:
