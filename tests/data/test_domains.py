@@ -218,7 +218,7 @@ def test_every_domain_keeps_its_promises_or_says_which_files_it_needs(name: str,
 
 
 def test_the_domains_of_the_embedded_bench_need_no_files() -> None:
-    for name in ("optdigits", "rendered_print", "rendered_syn"):
+    for name in ("mnist5k", "optdigits", "rendered_syn"):
         assert len(load(name, Path("nowhere"), "test")) >= 500
 
 
