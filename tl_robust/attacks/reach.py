@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from functools import partial
 from types import CodeType, FunctionType, MethodType, ModuleType
 from typing import Any
@@ -79,10 +80,8 @@ _BUILTIN = ("builtins", "collections", "types")  # other mappings may compute th
 
 def _of_function(function: FunctionType) -> Iterator[object]:
     for cell in function.__closure__ or ():
-        try:
+        with suppress(ValueError):  # not filled yet
             yield cell.cell_contents
-        except ValueError:  # not filled yet
-            continue
     yield from function.__defaults__ or ()
     yield from (function.__kwdefaults__ or {}).values()
     yield from vars(function).values()  # such as __wrapped__
@@ -110,17 +109,13 @@ def _names(code: CodeType) -> Iterator[str]:
 
 
 def _of_object(item: object) -> Iterator[object]:
-    try:
+    with suppress(AttributeError):  # it has slots
         yield from list(object.__getattribute__(item, "__dict__").values())[:ENTRIES]
-    except AttributeError:  # it has slots
-        pass
     for kind in type(item).__mro__:
         slots = kind.__dict__.get("__slots__", ())
         for name in (slots,) if isinstance(slots, str) else slots:
-            try:
+            with suppress(AttributeError):  # empty
                 yield object.__getattribute__(item, name)
-            except AttributeError:  # empty
-                continue
     call = type(item).__dict__.get("__call__")
     if isinstance(call, FunctionType):
         yield call

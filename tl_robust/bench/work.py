@@ -79,7 +79,8 @@ class Worker:
             source = training.checkpoint
             with torch.device("meta"):  # names and shapes alone, and no random draw
                 network = _network(training)
-            state = load_checkpoint(source.where, source.root, network)
+            rename = None if source.rename is None else dict(source.rename)
+            state = load_checkpoint(source.where, source.root, network, rename)
             if checkpoint_digest(source.where, source.root) != training.spec["content"]:
                 raise DataError(f"{training} changed while the bench ran: run the bench again.")
             advance(training.effort)
