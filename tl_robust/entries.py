@@ -108,7 +108,7 @@ def data_settings(file: BenchFile) -> DataSettings:
 def checkpoint_of(name: str, entry: Any, data: DataSettings, spaces: Iterable[Component]) -> Checkpoint:
     """An entry of ``checkpoints:``, its network built once on the meta device for every space."""
     where = f"checkpoints.{name}"
-    origin, more = _declaration(where, entry, "FILE", {"network", "classes"})
+    origin, more = _declaration(where, entry, "FILE", {"network", "classes", "rename"})
     if re.search(r"[-:,]|^$", name):
         raise ConfigError(f"{where} needs a name without dash, colon and comma.")
     if not {"network", "classes"} <= more.keys():
@@ -124,7 +124,24 @@ def checkpoint_of(name: str, entry: Any, data: DataSettings, spaces: Iterable[Co
     if len(classes) < 2:
         raise ConfigError(f"{where}.classes must be 2 or more names, or their number, got {given!r}.")
     network = network_of(more["network"], spaces, len(classes), f"{where}.network")
-    return Checkpoint(name, origin, network, classes, data.folder)
+    rename = _renaming(more["rename"], f"{where}.rename") if "rename" in more else None
+    return Checkpoint(name, origin, network, classes, data.folder, rename)
+
+
+def _renaming(given: Any, where: str) -> tuple[tuple[str, str], ...]:
+    """Prefixes of a file's names and what they are in the network, sorted; numbers are names, as of a list's parts."""
+    if isinstance(given, dict):
+        pairs = [(str(key), str(value)) for key, value in given.items() if _is_name(key) and _is_name(value)]
+        if len(pairs) == len(given):
+            return tuple(sorted(pairs))
+    raise ConfigError(
+        f"{where} must map prefixes of the file's names to the network's, such as {{encoder.0: features}}, with '' for "
+        f"none, got {given!r}."
+    )
+
+
+def _is_name(value: Any) -> bool:
+    return isinstance(value, str | int) and not isinstance(value, bool)
 
 
 def _declaration(where: str, entry: Any, example: str, known: set[str]) -> tuple[str, dict[str, Any]]:

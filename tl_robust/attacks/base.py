@@ -16,6 +16,7 @@ from torch import Tensor
 
 from tl_robust.attacks.norms import check_eps, get_norm
 from tl_robust.attacks.objectives.base import OBJECTIVES, Objective
+from tl_robust.attacks.oracle import HALF, Oracle
 from tl_robust.attacks.problem import Model, Notes, Problem, attackable
 from tl_robust.errors import ConfigError
 from tl_robust.registry import Registry
@@ -26,7 +27,7 @@ class Crafted:
     """Adversarial images and what was seen on the way.
 
     Attributes:
-        images: ``[K,N,C,H,W]`` in [0,1].
+        images: ``[K,N,C,H,W]`` in [0,1]; of the clean images' type, but float32 for those of half precision.
         notes: First gradients and losses.
     """
 
@@ -98,9 +99,12 @@ class Attack(ABC):
         seed: int = 0,
         early: bool = False,
         fitted: Any = None,
+        strict: bool = True,
     ) -> Tensor:
         """Adversarial images ``[K,N,C,H,W]``; see :meth:`craft`."""
-        return self.craft(model, images, labels, eps, sample_id=sample_id, seed=seed, early=early, fitted=fitted).images
+        return self.craft(
+            model, images, labels, eps, sample_id=sample_id, seed=seed, early=early, fitted=fitted, strict=strict
+        ).images
 
     def craft(
         self,
@@ -113,6 +117,7 @@ class Attack(ABC):
         seed: int = 0,
         early: bool = False,
         fitted: Any = None,
+        strict: bool = True,
     ) -> Crafted:
         """Craft adversarial images for all eps; all are held in memory (:class:`Judge` goes one eps at a time).
 
@@ -120,7 +125,8 @@ class Attack(ABC):
 
         Args:
             model: Any callable from images in [0,1] to logits ``[N, classes]``, on the images' device.
-            images: Clean images, floating point ``[N,C,H,W]`` in [0,1].
+            images: Clean images, floating point ``[N,C,H,W]`` in [0,1]. Those of half precision, which has too few
+                digits for eps, are worked on in float32.
             labels: True classes, int64 ``[N]``; None where the model has other labels than the images: its own
                 predictions on the clean images stand for them.
             eps: K sizes in [0,1] pixel units; at 0 the result is the clean image.
@@ -130,16 +136,20 @@ class Attack(ABC):
             early: The model is the only victim (white-box): iterative attacks may stop at the first images that fool
                 it. For transfer leave it out.
             fitted: Result of :meth:`fitted`; where it is needed and None, the images themselves are the pool.
+            strict: Refuse a model whose logits are not finite where the attack begins. If not, such an image gets no
+                gradient, and the attack has reached its end there: the model gives no prediction.
 
         Raises:
-            ConfigError: Images, labels or eps are not of that form.
+            ConfigError: Images, labels, eps or what the model returns are not of that form, or the attack needs
+                gradients and the model gives none.
         """
-        sizes = check_eps([float(value) for value in eps], self.norm)
+        sizes = check_eps(eps, self.norm)
         with attackable(model):
+            oracle = Oracle.of(model, "the surrogate")
             if fitted is None and self.needs_pool:
-                fitted = self.fitted(model, images, labels, eps, seed=seed)
-            problem = self.problem(model, images, labels, sample_id, seed, early, fitted)
-            adversarial = torch.empty(len(sizes), *images.shape, dtype=images.dtype, device=images.device)
+                fitted = self.fitted(oracle, images, labels, eps, seed=seed)
+            problem = self.problem(oracle, images, labels, sample_id, seed, early, fitted, strict)
+            adversarial = problem.clean.new_empty(len(sizes), *problem.clean.shape)
             for place, found in self.stream(problem, sizes):
                 adversarial[place] = found
         return Crafted(adversarial, problem.notes)
@@ -154,7 +164,7 @@ class Attack(ABC):
             eps: K sizes in [0,1] pixel units.
             seed: Seed of the random draws.
         """
-        sizes = check_eps([float(value) for value in eps], self.norm)
+        sizes = check_eps(eps, self.norm)
         with attackable(model):
             problem = self.problem(model, pool, labels, None, seed, False, None)
             return self.fit(problem, sorted(size for size in sizes if size > 0))
@@ -168,22 +178,24 @@ class Attack(ABC):
         seed: int,
         early: bool,
         fitted: Any,
+        strict: bool = False,
     ) -> Problem:
         """The checked arguments of :meth:`craft` as one problem; the model must be :func:`attackable`."""
-        _check_inputs(images, labels)
+        clean = _checked(images, labels)
         if sample_id is not None and (sample_id.shape != images.shape[:1] or sample_id.dtype != torch.int64):
             raise ConfigError(
                 f"sample_id must be int64 [{len(images)}], got {sample_id.dtype} {list(sample_id.shape)}."
             )
-        clean = images.detach().clone()
         ids = torch.arange(len(clean), device=clean.device) if sample_id is None else sample_id.clone()
-        goal = self.goal
+        goal, oracle = self.goal, Oracle.of(model, "the surrogate")
         if labels is None or goal.OWN:
+            oracle.least = 2
             with torch.no_grad():
-                label = model(clean).argmax(1)
+                label = oracle.finite_classes(clean) if strict else oracle.classes(clean)
+            label = label.clamp(min=0)  # where there is no prediction there is no gradient either
         else:
             label = labels.clone()
-        return Problem(model, goal, clean, label, ids, seed, get_norm(self.norm), early, fitted)
+        return Problem(oracle, goal, clean, label, ids, seed, get_norm(self.norm), early, fitted, strict)
 
     def stream(self, problem: Problem, eps: list[float]) -> Iterator[tuple[int, Tensor]]:
         """Place in ``eps`` and adversarial images ``[N,C,H,W]`` in [0,1], one eps after the other, ascending."""
@@ -197,19 +209,52 @@ class Attack(ABC):
                 yield place, images.detach().clamp(0, 1)
 
 
-def _check_inputs(images: Tensor, labels: Tensor | None) -> None:
+def check_tensor(name: str, value: object) -> None:
+    """Refuse an argument ``name`` that is no tensor.
+
+    Raises:
+        ConfigError: It is none.
+    """
+    if not isinstance(value, Tensor):
+        raise ConfigError(f"{name} must be a tensor, got {type(value).__name__}: write torch.as_tensor({name}).")
+
+
+def check_labels(labels: Tensor, count: int) -> None:
+    """Refuse labels that are not int64 ``[count]`` of 0 or more.
+
+    Raises:
+        ConfigError: They are not.
+    """
+    check_tensor("labels", labels)
+    if labels.shape != (count,) or labels.dtype != torch.int64:
+        raise ConfigError(f"labels must be int64 [{count}], got {labels.dtype} {list(labels.shape)}.")
+    if count and int(labels.min()) < 0:
+        raise ConfigError(f"labels must be 0 or more, got {int(labels.min())}.")
+
+
+def _checked(images: Tensor, labels: Tensor | None) -> Tensor:
+    """A copy of the images to work on, in float32 or more and in [0,1].
+
+    Raises:
+        ConfigError: Images or labels are of another form.
+    """
+    check_tensor("images", images)
     if images.ndim != 4 or not images.is_floating_point():
         raise ConfigError(f"images must be floating point [N,C,H,W], got {images.dtype} {list(images.shape)}.")
-    if labels is not None and (labels.shape != images.shape[:1] or labels.dtype != torch.int64):
-        raise ConfigError(f"labels must be int64 [{len(images)}], got {labels.dtype} {list(labels.shape)}.")
-    if labels is not None and len(labels) and int(labels.min()) < 0:
-        raise ConfigError(f"labels must be 0 or more, got {int(labels.min())}.")
-    if len(images):
-        low, high = (float(end) for end in images.detach().aminmax())
-        if not (low >= 0 and high <= 1 and math.isfinite(high)):
+    if labels is not None:
+        check_labels(labels, len(images))
+    clean = images.detach().to(torch.float32 if images.dtype in HALF else images.dtype, copy=True)
+    if len(clean):
+        low, high = (float(end) for end in clean.aminmax())
+        slack = max(1e-6, torch.finfo(images.dtype).eps)  # a resize may end so far beyond 1
+        if not (low >= -slack and high <= 1 + slack and math.isfinite(high)):
             raise ConfigError(
-                f"images must be in [0, 1], got {low:g} to {high:g}; put normalization into the model's first layer."
+                f"images must be in [0, 1], got {low:.9g} to {high:.9g}; put normalization into the model's first "
+                "layer, or write images.clamp(0, 1) where only rounding led out."
             )
+        if low < 0 or high > 1:
+            clean.clamp_(0, 1)
+    return clean
 
 
 ATTACKS: Registry[type[Attack]] = Registry("attack", "tl_robust.attacks")

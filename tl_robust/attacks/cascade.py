@@ -29,7 +29,9 @@ def cascade(problem: Problem, eps: list[float], attempts: list[Attempt], enough:
         ``[N,C,H,W]``.
     """
     best = problem.clean.clone()
-    margin = problem.margin(best) if problem.early else best.new_empty(len(best))
+    margin = torch.full((len(best),), -torch.inf, dtype=torch.float64, device=best.device)  # of any model's precision
+    if problem.early or problem.strict:
+        margin = problem.clean_margin().to(margin)
     for size in eps:
         if not problem.early:
             best, margin = problem.clean.clone(), torch.full_like(margin, -torch.inf)
@@ -41,5 +43,5 @@ def cascade(problem: Problem, eps: list[float], attempts: list[Attempt], enough:
             images = attempt(part, size, best[standing])
             found = part.margin(images)
             better = found > margin[standing]
-            best[standing[better]], margin[standing[better]] = images[better], found[better]
+            best[standing[better]], margin[standing[better]] = images[better], found[better].to(margin)
         yield best.clone()

@@ -264,10 +264,10 @@ class _Plain(nn.Module):
 
 
 def _as_module(problem: Problem) -> nn.Module:
-    model = problem.model
-    if isinstance(model, nn.Module) and next(model.parameters(), None) is not None:
+    oracle, model = problem.model, problem.model.model
+    if oracle.plain and isinstance(model, nn.Module) and next(model.parameters(), None) is not None:
         return model
-    return _Plain(model, problem.clean).eval()
+    return _Plain(oracle, problem.clean).eval()  # asked in its own precision, and given copies where it spoils them
 
 
 @contextmanager

@@ -11,9 +11,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from tl_robust.attacks.base import Attack
+from tl_robust.attacks.base import Attack, check_labels, check_tensor
 from tl_robust.attacks.norms import check_eps, get_norm
-from tl_robust.attacks.problem import Model, attackable
+from tl_robust.attacks.oracle import Model, Oracle
+from tl_robust.attacks.problem import attackable
 from tl_robust.errors import ConfigError
 from tl_robust.types import Outcome
 
@@ -30,6 +31,11 @@ class Judge:
         same_labels: The surrogate names classes as the labels do; if not, its own predictions stand for them.
         early: Iterative attacks may stop at the first images that fool the surrogate. None: if it is the only victim.
         pool: Images ``[M,C,H,W]`` in [0,1] and labels that attacks may learn from; None: the first batch.
+        strict: Refuse a model whose logits are not finite on clean images. If not, such an image has the class -1, no
+            prediction, as adversarial images always have, so that one model of many may fail.
+
+    Raises:
+        ConfigError: eps or victims are of another form.
     """
 
     def __init__(
@@ -42,15 +48,23 @@ class Judge:
         same_labels: bool = True,
         early: bool | None = None,
         pool: tuple[Tensor, Tensor] | None = None,
+        strict: bool = True,
     ) -> None:
+        if not isinstance(victims, Mapping):
+            raise ConfigError(f"victims must be names and models, such as {{'b': b}}, got {type(victims).__name__}.")
         self.attack = attack
         self.surrogate = surrogate
         self.victims = dict(victims)
-        self.eps = check_eps([float(value) for value in eps], attack.norm)
+        self.eps = check_eps(eps, attack.norm)
         self.seed = seed
         self.same_labels = same_labels
         self.early = all(victim is surrogate for victim in victims.values()) if early is None else early
         self.pool = pool
+        self.strict = strict
+        # no victim has an empty name
+        self._oracles = {"": Oracle(surrogate, "the surrogate")} | {
+            name: Oracle(victim, f"victim {name!r}") for name, victim in self.victims.items() if victim is not surrogate
+        }
         self._fitted: Any = None
         self._batches: list[dict[str, dict[str, Tensor]]] = []
 
@@ -60,22 +74,34 @@ class Judge:
         """Craft and judge one batch.
 
         Args:
-            images: ``[N,C,H,W]`` in [0,1], on the models' device.
+            images: ``[N,C,H,W]`` in [0,1] or uint8, on the models' device.
             labels: True classes, int64 ``[N]``.
             sample_id: int64 ``[N]``, unique in the test set.
+
+        Raises:
+            ConfigError: They are of another form, or a model cannot be used: see :class:`Oracle` and ``strict``.
         """
-        others = {name: victim for name, victim in self.victims.items() if victim is not self.surrogate}
-        models = {"": self.surrogate} | others  # no victim has an empty name
+        models = self._oracles
         known = labels if self.same_labels else None
-        with attackable(*models.values()):
+        if isinstance(images, Tensor) and images.dtype == torch.uint8:
+            images = images.to(torch.float32).div_(255)
+        with attackable(self.surrogate, *self.victims.values()):
             if self._fitted is None and self.attack.needs_pool:
                 self._fit(images, labels)
-            problem = self.attack.problem(self.surrogate, images, known, sample_id, self.seed, self.early, self._fitted)
+            problem = self.attack.problem(models[""], images, known, sample_id, self.seed, self.early, self._fitted)
+            images = problem.clean
+            if known is None:
+                check_labels(labels, len(images))
+            for name in models.keys() - {""}:
+                models[name].least = max(2, int(labels.max()) + 1) if len(labels) else 2
             shape = len(self.eps), len(images)
             size, valid = images.new_empty(shape, dtype=torch.float32), labels.new_empty(shape, dtype=torch.bool)
             adv = {name: labels.new_empty(shape) for name in models}
             with torch.no_grad():
-                clean = {name: model(images).argmax(1) for name, model in models.items()}
+                clean = {
+                    name: model.finite_classes(images) if self.strict else model.classes(images)
+                    for name, model in models.items()
+                }
             before, seen = images, clean
             for place, adversarial in self.attack.stream(problem, self.eps):
                 with torch.no_grad():
@@ -92,7 +118,7 @@ class Judge:
         }  # fmt: skip
         batch = {}
         for name in self.victims:
-            own = name if name in others else ""
+            own = name if name in models else ""
             batch[name] = {
                 key: value.cpu() for key, value in (shared | {"clean_b": clean[own], "adv_b": adv[own]}).items()
             }
@@ -101,12 +127,18 @@ class Judge:
     def _fit(self, images: Tensor, labels: Tensor) -> None:
         pool, known = (part.to(images.device) for part in self.pool or (images, labels))
         self._fitted = self.attack.fitted(
-            self.surrogate, pool, known if self.same_labels else None, self.eps, seed=self.seed
+            self._oracles[""], pool, known if self.same_labels else None, self.eps, seed=self.seed
         )
 
     @torch.inference_mode(False)
     def outcomes(self) -> dict[str, Outcome]:
-        """One outcome a victim, over all batches so far."""
+        """One outcome a victim, over all batches so far.
+
+        Raises:
+            ConfigError: There was no batch.
+        """
+        if not self._batches:
+            raise ConfigError("no batch was judged: expected a test set with at least one image.")
         eps = torch.tensor(self.eps, dtype=torch.float64)
         return {
             name: Outcome(
@@ -120,15 +152,15 @@ class Judge:
         }
 
 
-def _judged(models: Mapping[str, Model], images: Tensor, before: Tensor, seen: dict[str, Tensor]) -> dict[str, Tensor]:
+def _judged(models: Mapping[str, Oracle], images: Tensor, before: Tensor, seen: dict[str, Tensor]) -> dict[str, Tensor]:
     """Classes ``[N]`` by model; an image that did not change since ``before`` keeps what was ``seen`` then."""
     moved = get_norm("linf").size(images - before) != 0
     if bool(moved.all()):
-        return {name: model(images).argmax(1) for name, model in models.items()}
+        return {name: model.classes(images) for name, model in models.items()}
     if not bool(moved.any()):
         return seen
     part = images[moved]
-    return {name: seen[name].masked_scatter(moved, model(part).argmax(1)) for name, model in models.items()}
+    return {name: seen[name].masked_scatter(moved, model.classes(part)) for name, model in models.items()}
 
 
 def _measure(adversarial: Tensor, clean: Tensor, eps: float, norm: str) -> tuple[Tensor, Tensor]:
@@ -158,7 +190,7 @@ def evaluate(
 
     Args:
         attack: For example ``attacks.get("pgd", steps=10)``.
-        surrogate: Any callable from images in [0,1] to logits.
+        surrogate: Any callable from images in [0,1] to logits ``[N, classes]``.
         victims: Name to model; for the white-box view name the surrogate itself.
         images: ``[N,C,H,W]`` floating point in [0,1], or uint8.
         labels: True classes, int64 ``[N]``.
@@ -173,20 +205,21 @@ def evaluate(
         One :class:`Outcome` a victim.
 
     Raises:
-        ConfigError: No victim, no image, or inputs of another form.
+        ConfigError: No victim, no image, inputs of another form, or a model that returns anything but finite logits
+            which cover the labels, or no gradient where the attack needs one.
     """
+    check_tensor("images", images)
+    check_tensor("labels", labels)
+    judge = Judge(attack, surrogate, victims, eps, seed, same_labels, early, pool)
     if not victims or len(images) == 0:
         raise ConfigError(f"evaluate needs at least one victim and one image, got {len(victims)} and {len(images)}.")
-    if len(labels) != len(images) or batch_size < 1:
+    if labels.shape[:1] != images.shape[:1] or batch_size < 1:
         raise ConfigError(
-            f"evaluate needs a label for each image and batch_size of at least 1, got {len(labels)} labels for "
+            f"evaluate needs a label for each image and batch_size of at least 1, got labels {list(labels.shape)} for "
             f"{len(images)} images and batch_size {batch_size}."
         )
-    judge = Judge(attack, surrogate, victims, eps, seed, same_labels, early, pool)
     parameter = next(surrogate.parameters(), None) if isinstance(surrogate, nn.Module) else None
     device = images.device if parameter is None else parameter.device
     for ids in torch.arange(len(images)).split(batch_size):
-        batch = images[ids].to(device)
-        batch = batch if batch.is_floating_point() else batch.to(torch.float32).div_(255)
-        judge.update(batch, labels[ids].to(device), ids.to(device))
+        judge.update(images[ids].to(device), labels[ids].to(device), ids.to(device))
     return judge.outcomes()

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -158,20 +160,31 @@ def pixel_eps(eps: float, low: float, high: float) -> float:
     return eps / (high - low)
 
 
-def check_eps(eps: list[float], norm: str) -> list[float]:
-    """Check an eps grid: finite, not negative, at most 1 for ``linf``, without repeats.
+def check_eps(eps: Sequence[float] | Tensor, norm: str) -> list[float]:
+    """Check an eps grid: numbers, finite, not negative, at most 1 for ``linf``, without repeats.
 
     Raises:
         ConfigError: Says which value is wrong.
     """
-    if not eps:
+    sizes = _numbers(eps)
+    if sizes is None:
+        raise ConfigError(f"eps must be a list of sizes in [0,1] pixel units, such as [8/255], got {eps!r}.")
+    if not sizes:
         raise ConfigError("eps is an empty list: expected at least one size in [0,1] pixel units, such as 8/255.")
-    for value in eps:
+    for value in sizes:
         if not 0 <= value < float("inf") or (norm == "linf" and value > 1):
             limit = "0 to 1" if norm == "linf" else "0 or more"
             raise ConfigError(
                 f"eps must be {limit} in [0,1] pixel units for {norm}, got {value:g}; write 8/255, not 8."
             )
-    if len(set(eps)) < len(eps):
-        raise ConfigError(f"eps has a value twice: {', '.join(f'{value:g}' for value in eps)}.")
-    return eps
+    if len(set(sizes)) < len(sizes):
+        raise ConfigError(f"eps has a value twice: {', '.join(f'{value:g}' for value in sizes)}.")
+    return sizes
+
+
+def _numbers(values: Any) -> list[float] | None:
+    """A list of numbers; None where it is anything else, such as one number or a text."""
+    try:
+        return None if isinstance(values, str) else [float(value) for value in values]
+    except (TypeError, ValueError):
+        return None

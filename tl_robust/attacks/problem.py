@@ -5,28 +5,37 @@ Axes: N samples, C channels, H height, W width.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from tl_robust.attacks.norms import Norm
+from tl_robust.attacks.norms import Norm, per_sample
 from tl_robust.attacks.objectives.base import Objective
 from tl_robust.attacks.objectives.margin import margin
+from tl_robust.attacks.oracle import Model as Model
+from tl_robust.attacks.oracle import Oracle, finite_rows, no_gradient, predicted
+from tl_robust.attacks.reach import modules_behind
 from tl_robust.seeding import derive, normal, uniform
-
-Model = Callable[[Tensor], Tensor]
 
 
 @contextmanager
 def attackable(*models: Model) -> Iterator[None]:
-    """Put modules in eval mode and freeze them, allow input gradients whatever the caller's mode, restore all after."""
-    modules = [model for model in models if isinstance(model, nn.Module)]
+    """Put models in eval mode and freeze them, allow input gradients whatever the caller's mode, restore all after.
+
+    Modules behind functions and objects are found, too: see :func:`tl_robust.attacks.reach.modules_behind`.
+    """
+    modules = list(dict.fromkeys(module for model in models for module in modules_behind(model)))
     modes = [(module, module.training) for model in modules for module in model.modules()]
-    frozen = [parameter for model in modules for parameter in model.parameters() if parameter.requires_grad]
+    frozen = [
+        parameter
+        for model in modules
+        for parameter in model.parameters()
+        if parameter.requires_grad and not parameter.is_inference()  # torch would refuse to put these back
+    ]
     with ExitStack() as stack:
         stack.enter_context(torch.inference_mode(False))
         stack.enter_context(torch.enable_grad())
@@ -50,8 +59,8 @@ class Seen:
     Attributes:
         loss: ``[N]``, what is maximized.
         gradient: ``[N,C,H,W]``, its gradient with respect to the images.
-        fooled: bool ``[N]``, the surrogate gives another class than the label at these very images; None where the
-            evaluation was made elsewhere (at transformed or neighboring images).
+        fooled: bool ``[N]``, the surrogate gives another class than the label at these very images, or no prediction;
+            None where the evaluation was made elsewhere (at transformed or neighboring images).
     """
 
     loss: Tensor
@@ -92,7 +101,7 @@ class Problem:
     """What an attack works on. It is made by :meth:`Attack.craft`; attacks read it and ask it for gradients.
 
     Attributes:
-        model: Images in [0,1] to logits, in eval mode and frozen.
+        model: Images in [0,1] to logits, checked, in eval mode and frozen; what else is asked of it, the surrogate has.
         clean: Clean images ``[N,C,H,W]``.
         label: int64 ``[N]``, the class that the model must no longer give.
         sample_id: int64 ``[N]``, keys of the random draws.
@@ -101,6 +110,7 @@ class Problem:
         early: The model is the only victim: the first images that fool it are enough, and what fools it within a small
             eps does so within every larger one.
         fitted: What :meth:`Attack.fit` returned.
+        strict: Logits that are not finite at a sample's first evaluation are refused; else they give no gradient.
         restart: Number of the restart, from 0.
     """
 
@@ -115,9 +125,12 @@ class Problem:
         norm: Norm,
         early: bool = False,
         fitted: Any = None,
+        strict: bool = False,
     ) -> None:
-        self.model, self.objective, self.clean, self.label = model, objective, clean, label
+        self.model, self.objective, self.clean, self.label = Oracle.of(model, "the surrogate"), objective, clean, label
+        self.model.least = max(2, int(label.max()) + 1) if len(label) else 2
         self.sample_id, self.seed, self.norm, self.early, self.fitted = sample_id, seed, norm, early, fitted
+        self.strict = strict
         self.restart = 0
         self.notes = Notes.blank(len(clean), clean.device)
         self._place = torch.arange(len(clean), device=clean.device)
@@ -154,8 +167,15 @@ class Problem:
         with torch.enable_grad():
             logits, observed = self.objective.observe(self.model, images)
             loss = self.objective.loss(observed, reference)
-            (gradient,) = torch.autograd.grad(loss.sum(), images)
-        return Seen(loss.detach(), gradient, logits.detach().argmax(1) != self.label)
+            gradient = torch.autograd.grad(loss.sum(), images, allow_unused=True)[0] if loss.requires_grad else None
+        if gradient is None:
+            raise no_gradient(self.model.name)
+        finite = finite_rows(logits.detach())
+        if not bool(finite.all()):
+            if self.strict and bool((fresh := self.notes.first_loss[self._place].isnan()).any()):
+                self.model.refuse_unless(finite[fresh])
+            gradient = torch.where(per_sample(finite, gradient), gradient, 0.0)  # it would be NaN, and the images after
+        return Seen(loss.detach(), gradient, predicted(logits.detach()) != self.label)
 
     def note(self, seen: Seen) -> None:
         """Take down what an evaluation showed: where tricks average over several, the mean."""
@@ -168,8 +188,19 @@ class Problem:
 
     @torch.no_grad()
     def margin(self, images: Tensor) -> Tensor:
-        """Largest logit of another class minus that of the label, ``[N]``: above 0 where the model is fooled."""
-        return margin(self.model(images), self.label)
+        """Largest logit of another class minus that of the label, ``[N]``: above 0 where the model is fooled.
+
+        Infinite where the logits are not finite: the model then gives no prediction, so not the label either.
+        """
+        logits = self.model(images)
+        return margin(logits, self.label).masked_fill(~finite_rows(logits), torch.inf)
+
+    def clean_margin(self) -> Tensor:
+        """The margin at the clean images, which must have a prediction where the problem is strict."""
+        margin = self.margin(self.clean)
+        if self.strict:
+            self.model.refuse_unless(margin != torch.inf)
+        return margin
 
     def clip(self, images: Tensor, eps: float) -> Tensor:
         """The images brought back into the eps ball around the clean ones and into [0,1]."""

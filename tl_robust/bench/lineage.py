@@ -62,7 +62,8 @@ class Public:
     @cached_property
     def spec(self) -> dict[str, Any]:
         """What the key is the digest of."""
-        return {
+        renamed = {} if self.checkpoint.rename is None else {"rename": dict(self.checkpoint.rename)}
+        return renamed | {
             "kind": "checkpoint",
             "content": checkpoint_digest(self.checkpoint.where, self.checkpoint.root),
             "network": asdict(self.network),

@@ -54,6 +54,7 @@ class Checkpoint:
         network: Its network with settings; stands in for ``axes.network`` where the checkpoint does.
         classes: Names of its classes, in label order.
         root: Folder of the file.
+        rename: Prefixes of the file's names and what they are in the network; None where the network's own aliases do.
     """
 
     name: str
@@ -61,6 +62,7 @@ class Checkpoint:
     network: Component
     classes: Names
     root: Path
+    rename: tuple[tuple[str, str], ...] | None = None
 
     @property
     def title(self) -> str:

@@ -79,7 +79,8 @@ class Worker:
             source = training.checkpoint
             with torch.device("meta"):  # names and shapes alone, and no random draw
                 network = _network(training)
-            state = load_checkpoint(source.where, source.root, network)
+            rename = None if source.rename is None else dict(source.rename)
+            state = load_checkpoint(source.where, source.root, network, rename)
             if checkpoint_digest(source.where, source.root) != training.spec["content"]:
                 raise DataError(f"{training} changed while the bench ran: run the bench again.")
             advance(training.effort)
@@ -148,7 +149,9 @@ class Worker:
         """Outcomes of all victims; the surrogate's name is empty."""
         task = NetworkModule(networks[""])
         victims = {name: task if one is networks[""] else one for name, one in networks.items() if name}
-        callback = TransferAttack(group.built, victims, group.eps, group.seed, group.same_labels, group.early, pool)
+        callback = TransferAttack(
+            group.built, victims, group.eps, group.seed, group.same_labels, group.early, pool, False
+        )
         with self._tester([callback, Tested(advance)]) as trainer:
             device = trainer.strategy.root_device
             images = group.test.images("test")
@@ -174,7 +177,17 @@ class Worker:
             device = trainer.strategy.root_device
             moved = {name: network.to(device) for name, network in networks.items()}
             victims = {name: network for name, network in moved.items() if name}
-            judge = Judge(group.built, moved[""], victims, group.eps, group.seed, group.same_labels, group.early, pool)
+            judge = Judge(
+                group.built,
+                moved[""],
+                victims,
+                group.eps,
+                group.seed,
+                group.same_labels,
+                group.early,
+                pool,
+                strict=False,
+            )
             for some in place.split(batch):
                 judge.update(*(part.to(device) for part in (*_pixels(images.take(some)), some)))
         return compare(outcomes, judge.outcomes())
@@ -217,6 +230,7 @@ class Worker:
             )
             fitted = attack.fitted(model, *pool[0], **options) if pool else None
             options |= {"sample_id": pictured.sample_id.to(device), "early": group.early, "fitted": fitted}
+            options["strict"] = False  # a network that diverged has pictures, too
             found = attack(model, *given, **options)[pictured.places].mul(255).round().to(torch.uint8).cpu()
         eps = torch.tensor(group.eps, dtype=torch.float64)[pictured.places]
         return Pictures(pictured.sample_id, eps, chosen.images, found, group.test.labels), self._made(device, start)

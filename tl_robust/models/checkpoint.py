@@ -4,8 +4,10 @@ The names in a file are matched with the network's in every one of these ways, a
 of the network is taken, on ties the first:
 
 1. with no renaming, then with the network's ``ALIASES`` (with ``rename`` alone, where it is given);
-2. with no prefix removed from the file's names, then without ``module.``, ``model.``, ``network.``, ``backbone.``;
-3. with no prefix added to them, then with one of these.
+2. as they stand, then without what ``torch.compile`` and sharding put between the parts (``_orig_mod`` and the like);
+3. with no prefix removed from the file's names, then without one made of ``module``, ``model``, ``network`` and the
+   like, in any order and up to eight deep, the shortest first;
+4. with no prefix added to them, then with one of that kind that the network's names have.
 
 Prefixes are removed before, and added after renaming. Nothing is left out: a tensor that is missing, has no place or
 has another shape is an error, so that a network never starts from half a checkpoint.
@@ -17,22 +19,23 @@ import hashlib
 import itertools
 import pickle
 import re
-import zipfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from tl_robust.errors import DataError
 from tl_robust.models.base import Normalize
+from tl_robust.models.checkpoint_file import OBJECTS, TORCH, Entry, entries, of_tensors
 
-PREFIXES = ("", "module.", "model.", "network.", "backbone.")
-NESTED = ("state_dict", "model_state_dict", "model", "net")  # entries of a training's checkpoint that hold the weights
-TORCH = (".pt", ".pth", ".bin", ".ckpt")
+WRAPPERS = frozenset(  # parts of names that say where a network stood, not what is in it
+    {"module", "model", "network", "net", "backbone", "encoder", "_orig_mod", "_forward_module"}
+)
+INNER = frozenset({"_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module"})
+DEEP, WAYS = 8, 32  # parts of a prefix, and prefixes that are tried
 KINDS = f"a file ending in .safetensors, .npz, {', '.join(TORCH[:-1])} or {TORCH[-1]}"
 NAMED = "the name of torchvision weights such as ResNet18_Weights.IMAGENET1K_V1"
 
@@ -60,38 +63,18 @@ def load_checkpoint(
     """
     if _is_name(where):
         _check_normalization(where, network)
-    given, own = _read(where, root), network.state_dict()
-    aliases = getattr(network, "ALIASES", {})
-    places = _places(list(given), own, [{}, aliases] if rename is None else [rename])
-    used = set(places.values())
-    misfits = {
-        "missing in the file": [
-            name for name in own if name not in places and not name.endswith("num_batches_tracked")
-        ],
-        "no place in the network": [name for name in given if name not in used],
-        "other shapes": [
-            f"{name}: file {list(given[there].shape)}, network {list(own[name].shape)}"
-            for name, there in places.items()
-            if given[there].shape != own[name].shape
-        ],
-        "other types": [
-            f"{name}: file {given[there].dtype}, network {own[name].dtype}"
-            for name, there in places.items()
-            if given[there].is_floating_point() != own[name].is_floating_point()
-        ],
-    }
-    if any(misfits.values()):
-        found = "; ".join(f"{what}: {_some(names)}" for what, names in misfits.items() if names)
-        raise DataError(
-            f"checkpoint {where!r} does not fit network {type(network).__module__.rpartition('.')[2]!r} ({found}): "
-            "check the network and its settings, or the number of classes."
-        )
-    state = {
-        name: given[places[name]].detach().to(value.dtype).clone(memory_format=torch.contiguous_format)
-        if name in places
-        else torch.zeros(value.shape, dtype=value.dtype, device="cpu")
-        for name, value in own.items()
-    }
+    with ExitStack() as stack:
+        given, own = _entries(where, root, stack), network.state_dict()
+        aliases = getattr(network, "ALIASES", {})
+        places = _places(list(given), own, [{}, aliases] if rename is None else [rename])
+        _check_fit(where, network, given, own, places)  # by what the file declares, before memory is taken
+        with _readable(where, root):
+            state = {
+                name: _own_memory(given[places[name]].read(), value.dtype)
+                if name in places
+                else torch.zeros(value.shape, dtype=value.dtype, device="cpu")
+                for name, value in own.items()
+            }
     broken = [name for name, value in state.items() if not value.isfinite().all()]
     if broken:
         raise DataError(f"checkpoint {where!r} holds values that are not finite ({_some(broken)}): use an intact file.")
@@ -121,14 +104,82 @@ def checkpoint_digest(where: str, root: Path) -> str:
         raise DataError(f"checkpoint {path} cannot be read ({_cause(error)}): make it readable.") from error
 
 
+def _entries(where: str, root: Path, stack: ExitStack) -> dict[str, Entry]:
+    if _is_name(where):
+        return of_tensors(_fetched(where))
+    path = _path(where, root)
+    with _readable(where, root):
+        return entries(path, stack)
+
+
+@contextmanager
+def _readable(where: str, root: Path) -> Iterator[None]:
+    """One sentence in place of whatever is raised while a file is read; the cause stays attached."""
+    try:
+        yield
+    except Exception as error:
+        path = root / where
+        raise DataError(
+            f"checkpoint {path} cannot be read ({_cause(error)}): expected the tensors of a state dict in the format "
+            f"that {path.suffix} says; replace the damaged file, or save the state dict alone."
+        ) from error
+
+
+def _own_memory(value: Tensor, dtype: torch.dtype) -> Tensor:
+    return value.to(dtype).clone(memory_format=torch.contiguous_format)
+
+
+def _check_fit(
+    where: str, network: nn.Module, given: Mapping[str, Entry], own: Mapping[str, Tensor], places: Mapping[str, str]
+) -> None:
+    used = set(places.values())
+    misfits = {
+        "missing in the file": [
+            name for name in own if name not in places and not name.endswith("num_batches_tracked")
+        ],
+        "no place in the network": [name for name in given if name not in used],
+        "other shapes": [
+            f"{name}: file {list(given[there].shape)}, network {list(own[name].shape)}"
+            for name, there in places.items()
+            if given[there].shape != own[name].shape
+        ],
+        "other types": [
+            f"{name}: file {given[there].dtype}, network {own[name].dtype}"
+            for name, there in places.items()
+            if given[there].dtype.is_floating_point != own[name].is_floating_point()
+        ],
+    }
+    if any(misfits.values()):
+        found = "; ".join(f"{what}: {_some(names)}" for what, names in misfits.items() if names)
+        raise DataError(
+            f"checkpoint {where!r} does not fit network {type(network).__module__.rpartition('.')[2]!r} ({found}): "
+            "check the network and its settings, or the number of classes."
+        )
+
+
 def _places(given: list[str], own: Mapping[str, Tensor], renamings: list[Mapping[str, str]]) -> dict[str, str]:
     """The file's name for each name of the network that the best way of matching fills."""
+    plain = [_unwrapped(name) for name in given]
     ways = []
-    for renaming, strip, add in itertools.product(renamings, PREFIXES, PREFIXES):
-        renamed = [add + _renamed(name.removeprefix(strip), renaming) for name in given]
-        if len(set(renamed)) == len(given):  # two tensors with one name would hide each other
-            ways.append({new: name for new, name in zip(renamed, given, strict=True) if new in own})
+    for renaming, names in itertools.product(renamings, [given] if plain == given else [given, plain]):
+        for strip, add in itertools.product(_prefixes(names), _prefixes(own)):
+            renamed = [add + _renamed(name.removeprefix(strip), renaming) for name in names]
+            if len(set(renamed)) == len(given):  # two tensors with one name would hide each other
+                ways.append({new: name for new, name in zip(renamed, given, strict=True) if new in own})
     return max(ways, key=len, default={})
+
+
+def _unwrapped(name: str) -> str:
+    return ".".join(part for part in name.split(".") if part not in INNER)
+
+
+def _prefixes(names: Iterable[str]) -> list[str]:
+    """Prefixes of wrappers' names that some names have, and none; the shortest first."""
+    found = {""}
+    for name in names:
+        parts = itertools.takewhile(WRAPPERS.__contains__, name.split(".", DEEP)[:DEEP])
+        found.update(itertools.accumulate(f"{part}." for part in parts))
+    return sorted(found, key=lambda prefix: (prefix.count("."), prefix))[:WAYS]
 
 
 def _renamed(name: str, renaming: Mapping[str, str]) -> str:
@@ -139,19 +190,6 @@ def _renamed(name: str, renaming: Mapping[str, str]) -> str:
     return ".".join(part for part in (renaming[prefix], name.removeprefix(prefix).lstrip(".")) if part)
 
 
-def _read(where: str, root: Path) -> dict[str, Tensor]:
-    if _is_name(where):
-        return _fetched(where)
-    path = _path(where, root)
-    try:
-        return _state_dict(_content(path))
-    except Exception as error:  # readers raise anything on a damaged file; the cause stays attached
-        raise DataError(
-            f"checkpoint {path} cannot be read ({_cause(error)}): expected the tensors of a state dict in the format "
-            f"that {path.suffix} says; replace the damaged file, or save the state dict alone."
-        ) from error
-
-
 def _path(where: str, root: Path) -> Path:
     path = root / where
     if path.suffix not in (".safetensors", ".npz", *TORCH):
@@ -159,38 +197,6 @@ def _path(where: str, root: Path) -> Path:
     if not path.is_file():
         raise DataError(f"checkpoint {path} not found: expected {KINDS}; check the path, or put the file there.")
     return path
-
-
-def _content(path: Path) -> Any:
-    if path.suffix == ".safetensors":
-        return load_file(path)
-    if path.suffix != ".npz":
-        return torch.load(path, weights_only=True, map_location="cpu")
-    if not zipfile.is_zipfile(path):
-        raise DataError("no zip archive")
-    with np.load(path, allow_pickle=False) as arrays:
-        content = {}
-        for name in arrays.files:
-            array = np.asarray(arrays[name])  # a file in the archive that is no array comes as bytes
-            content[name] = torch.from_numpy(array.astype(array.dtype.newbyteorder("=")))
-        return content
-
-
-def _state_dict(content: Any) -> dict[str, Tensor]:
-    """The weights in what a file holds, which may be one entry of a training's checkpoint."""
-    if isinstance(content, Mapping):
-        content = next((content[key] for key in NESTED if isinstance(content.get(key), Mapping)), content)
-    if not isinstance(content, Mapping) or not content:
-        raise DataError(f"{type(content).__name__} in place of a state dict")
-    for name, value in content.items():
-        if (
-            not isinstance(value, Tensor)
-            or value.layout is not torch.strided
-            or value.is_quantized
-            or value.is_complex()
-        ):
-            raise DataError(f"entry {name!r} is no dense tensor of real numbers")
-    return {str(name): value for name, value in content.items()}
 
 
 def _is_name(where: str) -> bool:
@@ -209,7 +215,7 @@ def _weights(name: str) -> Any:
         ) from error
 
 
-def _fetched(name: str) -> dict[str, Tensor]:
+def _fetched(name: str) -> Any:
     url = str(_weights(name).url)
     cached = Path(torch.hub.get_dir(), "checkpoints", url.rpartition("/")[2])
     try:
@@ -217,7 +223,8 @@ def _fetched(name: str) -> dict[str, Tensor]:
         if cached.is_file() and digits and not _sha256(cached).startswith(digits[1]):  # torch checks while downloading
             raise DataError("another hash than its name says")
         state = _weights(name).get_state_dict(check_hash=True, progress=False, weights_only=True, map_location="cpu")
-        return _state_dict(state)
+        of_tensors(state)
+        return state
     except Exception as error:  # of the network, of the disk or of reading
         if cached.is_file():
             what, todo = f"file {cached} cannot be used", "remove it, so that it is downloaded again"
@@ -256,7 +263,7 @@ def _cause(error: Exception) -> str:
     if isinstance(error, DataError):
         return text
     if isinstance(error, pickle.UnpicklingError) or "pickle" in text:  # torch and numpy advise to run the code
-        return "it holds no plain tensors, and Python objects are never loaded"
+        return OBJECTS
     if isinstance(error, LookupError | EOFError):  # their texts say nothing to a reader of this message
         return "unexpected content"
     return f"{type(error).__name__}: {text}" if text else type(error).__name__

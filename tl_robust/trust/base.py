@@ -121,7 +121,7 @@ def examine(
     Raises:
         ConfigError: Images, labels, eps, norm or samples are not of that form.
     """
-    positive = sorted(size for size in check_eps([float(value) for value in eps], norm) if size > 0)
+    positive = sorted(size for size in check_eps(eps, norm) if size > 0)
     last = len(positive) - 1
     some = [positive[place] for place in sorted({0, last // 2, last})] if positive else []
     ids = torch.arange(len(images), device=images.device) if sample_id is None else sample_id

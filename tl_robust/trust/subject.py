@@ -14,6 +14,7 @@ from torch import Tensor
 from tl_robust import attacks
 from tl_robust.attacks import Attack, Crafted
 from tl_robust.attacks.norms import get_norm, per_sample
+from tl_robust.attacks.oracle import Oracle, predicted
 from tl_robust.attacks.problem import Model
 from tl_robust.errors import ConfigError
 from tl_robust.seeding import derive, uniform
@@ -46,7 +47,7 @@ class Subject:
     @torch.no_grad()
     def ask(self, images: Tensor) -> Tensor:
         """Logits ``[N,L]``, without gradients."""
-        return self.model(images)
+        return Oracle.of(self.model)(images)
 
     @cached_property
     def logits(self) -> Tensor:
@@ -56,7 +57,7 @@ class Subject:
     @cached_property
     def right(self) -> Tensor:
         """Bool ``[S]``: the clean image is classified rightly."""
-        return self.logits.argmax(1) == self.label
+        return predicted(self.logits) == self.label
 
     @cached_property
     def repeated(self) -> Tensor:
@@ -95,7 +96,7 @@ class Subject:
         """White-box images ``[K,M,C,H,W]`` for the samples at ``part`` (bool ``[S]``); see :meth:`Attack.craft`."""
         return attack.craft(
             self.model, self.images[part], self.label[part], eps, sample_id=self.sample_id[part], seed=self.seed,
-            early=True,
+            early=True, strict=False,
         )  # fmt: skip
 
     def fooled(self, attack: Attack, eps: list[float], part: Tensor | None = None) -> Tensor:

@@ -6,20 +6,19 @@ Axes: N samples, C channels, H height, W width, L classes.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 import torch
 from torch import Tensor, nn
 
+from tl_robust.attacks.oracle import HALF, Oracle
+from tl_robust.attacks.oracle import Model as Model
 from tl_robust.errors import ConfigError
 from tl_robust.registry import Registry
 
 if TYPE_CHECKING:
     from tl_robust.attacks.problem import Problem
-
-Model = Callable[[Tensor], Tensor]
 
 
 @dataclass(frozen=True)
@@ -50,7 +49,12 @@ class Objective(ABC):
         """
 
     def observe(self, model: Model, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Logits ``[N,L]``, and what the loss looks at, ``[N, ...]``: here the logits too."""
+        """Logits ``[N,L]``, and what the loss looks at, ``[N, ...]``: here the logits too.
+
+        Args:
+            model: The surrogate as it is asked: its logits are checked.
+            images: ``[N,C,H,W]``.
+        """
         logits = model(images)
         return logits, logits
 
@@ -83,7 +87,12 @@ def capture(model: Model, images: Tensor, module: nn.Module, objective: str) -> 
             f"objective {objective!r} saw no features: {model_name(model)} never calls its module 'classifier' with "
             "them in a forward pass; use objective 'label' or 'prediction'."
         )
-    return logits, seen[-1].flatten(1)
+    return logits, whole(seen[-1].flatten(1))
+
+
+def whole(features: Tensor) -> Tensor:
+    """Features in float32 or more: a sum of squares of thousands has no place in half precision."""
+    return features.float() if features.dtype in HALF else features
 
 
 def classifier(model: Model, objective: str) -> nn.Module:
@@ -103,6 +112,7 @@ def classifier(model: Model, objective: str) -> nn.Module:
 
 def model_name(model: Model) -> str:
     """As the user knows it: the bench wraps a network for the Trainer."""
+    model = model.model if isinstance(model, Oracle) else model
     return type(getattr(model, "network", model)).__name__
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, ClassVar
 import torch
 from torch import Tensor, nn
 
-from tl_robust.attacks.objectives.base import OBJECTIVES, Model, Objective, capture, classifier, model_name
+from tl_robust.attacks.objectives.base import OBJECTIVES, Model, Objective, capture, classifier, model_name, whole
 from tl_robust.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ def _block_output(model: Model, images: Tensor, block: nn.Module, what: str) -> 
         logits = model(images)
     if not seen:
         raise ConfigError(f"{what}: {model_name(model)} runs none of its modules in a forward pass, choose another.")
-    return logits, (seen[True] if True in seen else seen[False]).flatten(1)
+    return logits, whole((seen[True] if True in seen else seen[False]).flatten(1))
 
 
 @OBJECTIVES.register

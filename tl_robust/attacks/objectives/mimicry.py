@@ -10,6 +10,7 @@ from torch import Tensor
 
 from tl_robust.attacks.objectives.base import OBJECTIVES, Model, Objective
 from tl_robust.attacks.objectives.feature import check_block, features
+from tl_robust.attacks.oracle import predicted
 from tl_robust.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -59,7 +60,7 @@ class Mimicry(Objective):
                 f"targets, got {got}: use attack 'mimicry', or give the images as fitted."
             )
         with torch.no_grad():
-            own = problem.model(problem.clean).argmax(1)
+            own = predicted(problem.model(problem.clean))
             found: Tensor | None = None
             missing = torch.arange(len(own), device=own.device)
             for draw in range(DRAWS):
@@ -68,7 +69,8 @@ class Mimicry(Objective):
                 if found is None:
                     found = seen.clone()
                 found[missing] = seen
-                missing = missing[logits.argmax(1) == own[missing]]
+                classes = predicted(logits)
+                missing = missing[(classes == own[missing]) | (classes < 0)]
                 if len(missing) == 0:
                     break
         assert found is not None

@@ -32,8 +32,9 @@ class _APGD(Walk):
         gradient = seen.gradient
         if self.done == 0:
             self.before = images
-            self.best, self.best_gradient, self.best_loss = images, gradient, seen.loss
-            self.best_at_check = seen.loss
+            self.best, self.best_gradient = images, gradient
+            self.best_loss = seen.loss.masked_fill(seen.loss.isnan(), -torch.inf)  # nothing would be above NaN
+            self.best_at_check = self.best_loss
         else:
             self.rises += (seen.loss > self.last_loss).to(torch.int64)
             better = seen.loss > self.best_loss

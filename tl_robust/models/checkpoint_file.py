@@ -1,0 +1,167 @@
+"""What a checkpoint's file holds: shapes and types first, as it declares them, and the numbers of one tensor at a time.
+
+So a small file that unpacks to much more is refused for its shapes before memory is taken for it. No pickled code runs.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+import zipfile
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+import torch
+from safetensors import safe_open
+from torch import Tensor
+
+from tl_robust.errors import DataError
+
+TORCH = (".pt", ".pth", ".bin", ".ckpt")
+NESTED = (  # entries of a training's checkpoint that hold the weights
+    "state_dict",
+    "model_state_dict",
+    "model_state",
+    "model",
+    "net",
+    "network",
+    "module",
+)
+HEADER = 10_000  # bytes of an array's header that are read, as numpy itself does
+OBJECTS = "it holds no plain tensors, and Python objects are never loaded"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One tensor of a file.
+
+    Attributes:
+        shape: As the file declares it.
+        dtype: Its type.
+        read: Reads the numbers; while the file is open.
+    """
+
+    shape: tuple[int, ...]
+    dtype: torch.dtype
+    read: Callable[[], Tensor]
+
+
+def entries(path: Path, stack: ExitStack) -> dict[str, Entry]:
+    """Every tensor of a file by name.
+
+    Args:
+        path: ``.safetensors``, ``.npz``, or what ``torch.save`` wrote.
+        stack: Closes the file.
+
+    Raises:
+        Exception: Whatever a reader raises on a damaged file; DataError where the content is no state dict.
+    """
+    if path.suffix == ".safetensors":
+        return _of_safetensors(path, stack)
+    if path.suffix == ".npz":
+        return _of_npz(path, stack)
+    return of_tensors(_loaded(path))
+
+
+def of_tensors(content: Any) -> dict[str, Entry]:
+    """The weights in what was loaded, which may lie in an entry of a training's checkpoint, however deep.
+
+    Raises:
+        DataError: It is no state dict.
+    """
+    while isinstance(content, Mapping):
+        inner = next((content[key] for key in NESTED if isinstance(content.get(key), Mapping)), None)
+        if inner is None or inner is content:
+            break
+        content = inner
+    if not isinstance(content, Mapping) or not content:
+        raise DataError(f"{type(content).__name__} in place of a state dict")
+    found = {}
+    for name, value in content.items():
+        if (
+            not isinstance(value, Tensor)
+            or value.layout is not torch.strided
+            or value.is_quantized
+            or value.is_complex()
+        ):
+            raise DataError(f"entry {name!r} is no dense tensor of real numbers")
+        found[str(name)] = Entry(tuple(value.shape), value.dtype, value.detach)
+    return found
+
+
+def _loaded(path: Path) -> Any:
+    """What ``torch.save`` wrote; numbers stay in the file until they are asked for, but in files of old versions."""
+    with path.open("rb") as file:
+        archived = file.read(4) == b"PK\x03\x04"
+    if archived:
+        with zipfile.ZipFile(path) as archive:
+            for info in archive.infolist():
+                if info.compress_type != zipfile.ZIP_STORED:
+                    raise DataError(f"entry {info.filename!r} is compressed, which torch.save never does")
+    return torch.load(str(path), weights_only=True, map_location="cpu", mmap=archived)
+
+
+def _of_safetensors(path: Path, stack: ExitStack) -> dict[str, Entry]:
+    file = stack.enter_context(safe_open(path, framework="pt"))
+    found = {}
+    for name in file.keys():  # noqa: SIM118  (it is no mapping)
+        part = file.get_slice(name)
+        shape = tuple(part.get_shape())
+        empty = part[:0] if shape else file.get_tensor(name)
+        found[name] = Entry(shape, empty.dtype, partial(file.get_tensor, name))
+    if not found:
+        raise DataError("no tensor in place of a state dict")
+    return found
+
+
+def _of_npz(path: Path, stack: ExitStack) -> dict[str, Entry]:
+    if not zipfile.is_zipfile(path):
+        raise DataError("no zip archive")
+    archive = stack.enter_context(zipfile.ZipFile(path))
+    found: dict[str, Entry] = {}
+    for info in archive.infolist():
+        name = info.filename.removesuffix(".npy")
+        if name == info.filename:
+            raise DataError(f"{name!r} in it is no array")
+        if name in found:
+            raise DataError(f"two arrays are named {name!r}")
+        with archive.open(info) as file:
+            shape, dtype = _header(file)
+            declared = file.tell() + math.prod(shape) * dtype.itemsize
+        if dtype.hasobject:
+            raise DataError(OBJECTS)
+        if dtype.kind not in "fiub":
+            raise DataError(f"entry {name!r} is no dense tensor of real numbers")
+        if declared != info.file_size:
+            raise DataError(f"array {name!r} declares {declared} bytes and has {info.file_size}")
+        kind = torch.from_numpy(np.empty(0, dtype.newbyteorder("="))).dtype
+        found[name] = Entry(shape, kind, partial(_array, archive, info))
+    if not found:
+        raise DataError("no array in place of a state dict")
+    return found
+
+
+def _header(file: IO[bytes]) -> tuple[tuple[int, ...], np.dtype[Any]]:
+    """Shape and type of an array, from the first bytes of its file alone."""
+    version = np.lib.format.read_magic(file)
+    width = 2 if version == (1, 0) else 4
+    size = file.read(width)
+    if int.from_bytes(size, "little") > HEADER:
+        raise DataError(f"an array's header of {int.from_bytes(size, 'little')} bytes")
+    head = io.BytesIO(size + file.read(int.from_bytes(size, "little")))
+    read = np.lib.format.read_array_header_1_0 if width == 2 else np.lib.format.read_array_header_2_0
+    shape, _, dtype = read(head)
+    return shape, dtype
+
+
+def _array(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> Tensor:
+    with archive.open(info) as file:
+        array = np.lib.format.read_array(file, allow_pickle=False)
+        if file.read(1):  # the end, so that its checksum is looked at
+            raise DataError(f"array {info.filename!r} goes on after its end")
+    return torch.from_numpy(array.astype(array.dtype.newbyteorder("=")))
