@@ -83,10 +83,8 @@ class Draws:
     @classmethod
     def average(cls, draws: list[Draws]) -> Draws:
         """The mean of several quantities on the same samples and seeds."""
-        parts = {
-            name: torch.stack([getattr(one, name) for one in draws]).mean(0) for name in ("value", "again", "unseen")
-        }
-        return replace(draws[0], **parts)
+        parts = [torch.stack([getattr(one, name) for one in draws]).mean(0) for name in ("value", "again", "unseen")]
+        return cls(*parts, draws[0].samples, draws[0].met)
 
     def mean(self) -> Draws:
         """The mean over the K, as one value."""
@@ -126,8 +124,11 @@ class Estimate:
         return self.value - reach, self.value + reach
 
     def above(self) -> Tensor:
-        """One-sided p-values against "at most 0", ``[K]``; one minus them are those against "at least 0"."""
-        ratio = self.value / self.error.clamp(min=1e-300)
+        """One-sided p-values against "at most 0", ``[K]``; one minus them are those against "at least 0".
+
+        0.5 where there is no error, since then nothing is known of it.
+        """
+        ratio = torch.where(self.error > 0, self.value / self.error, 0.0)
         return torch.from_numpy(np.asarray(student.sf(ratio.numpy(), self.freedom.numpy())))
 
 
