@@ -56,7 +56,8 @@ class _Test:
         """The test of some effects."""
         parts = [one.each if claim.every and one.each else one.mean for one in effects]
         above = [value for part in parts for value in part.above().tolist()]
-        return cls(name, claim, tuple(effects), max(above), min(1.0, len(above) * min(1 - value for value in above)))
+        below = [value for part in parts for value in (-part).above().tolist()]
+        return cls(name, claim, tuple(effects), max(above), min(1.0, len(below) * min(below)))
 
     @property
     def p(self) -> float:
@@ -116,10 +117,8 @@ def _beyond(effect: Effect, above: bool) -> list[float]:
     """Eps at which an effect is above (or below) 0 beyond doubt, corrected for their number."""
     if effect.each is None:
         return []
-    p = effect.each.above().tolist()
-    return [
-        eps for eps, value in zip(effect.eps, p, strict=True) if len(p) * (value if above else 1 - value) <= LEVEL / 2
-    ]
+    p = (effect.each if above else -effect.each).above().tolist()
+    return [eps for eps, value in zip(effect.eps, p, strict=True) if len(p) * value <= LEVEL / 2]
 
 
 def _crossed(effect: Effect, held: bool) -> tuple[Sequence[float], float]:
@@ -241,22 +240,21 @@ def _findings(scope: _Scope, tests: Tests) -> list[Finding]:
 
 
 def _missing(tests: Mapping[_Scope, Tests]) -> dict[_Scope, list[Finding]]:
-    """What cannot be judged over all pairs; at a number of labels only where the reason is another one."""
-    found: dict[_Scope, list[Finding]] = {scope: [] for scope in tests}
-    said = set[tuple[str, str]]()
+    """What cannot be judged over all pairs; at a number of labels only where the claim is judged over all of them."""
+    everywhere = next(iter(tests.values()))
+    found: dict[_Scope, list[Finding]] = {}
     for scope, each in tests.items():
-        for name, missing in each.items():
-            if scope.pair or not isinstance(missing, MissingError) or isinstance(missing, ElsewhereError):
-                continue
-            claim, reason = CLAIMS[name], str(missing)[:1].upper() + str(missing)[1:]
-            if (name, reason) not in said:
-                said.add((name, reason))
-                found[scope].append(_not_judged(_title(name), claim, scope, reason))
+        found[scope] = [
+            _not_judged(_title(name), CLAIMS[name], scope, str(missing))
+            for name, missing in each.items()
+            if not scope.pair and isinstance(missing, MissingError) and not isinstance(missing, ElsewhereError)
+            if not scope.labels or isinstance(everywhere[name], _Test)
+        ]
     return found
 
 
 def _not_judged(title: str, claim: Claim, scope: _Scope, reason: str) -> Finding:
-    nan = math.nan
+    nan, reason = math.nan, reason[:1].upper() + reason[1:]
     return Finding(
         title, claim.says, claim.source, scope.pair, scope.attack, "not judged", nan, nan, nan, "share", nan, 0, 0,
         reason, claim.family, scope.labels,

@@ -124,7 +124,7 @@ class Estimate:
         return self.value - reach, self.value + reach
 
     def above(self) -> Tensor:
-        """One-sided p-values against "at most 0", ``[K]``; one minus them are those against "at least 0".
+        """One-sided p-values against "at most 0", ``[K]``; those of ``-self`` are against "at least 0".
 
         0.5 where there is no error, since then nothing is known of it.
         """

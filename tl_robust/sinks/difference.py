@@ -238,8 +238,7 @@ def _same_samples(first: Sequence[Result], second: Sequence[Result]) -> bool:
 
 
 def _paired(rows: Sequence[tuple[Row, Row]], found: Estimate) -> Iterator[Number]:
-    above = found.above()
-    both = 2 * torch.minimum(above, 1 - above)
+    both = 2 * torch.minimum(found.above(), (-found).above())
     low, high = found.interval()
     for place, (first, second) in enumerate(rows):
         change, *rest, error = (float(part[place]) for part in (found.value, low, high, both, found.error))
