@@ -19,6 +19,7 @@ from tl_robust.text import effect_text, eps_text, p_text
 from tl_robust.types import Cell
 
 ROWS = 40
+JUDGED = [kind for kind in get_args(Decision) if kind != "not judged"]
 STAGES: dict[Stage, str] = {
     "training": "trainings",
     "attack": "attacks",
@@ -138,13 +139,15 @@ def observer(console: Console, plain: bool) -> Lines:
 
 
 def claim_line(findings: Sequence[Finding]) -> str:
-    """Decisions over all pairs in one line an attack; only claims that could be judged."""
+    """Decisions over all pairs in one line an attack and number of labels; only claims that could be judged."""
     lines = []
-    for attack in dict.fromkeys(one.attack for one in findings):
-        found = [one for one in findings if one.attack == attack and not one.pair and one.effect == one.effect]
-        kinds = [(kind, [one.claim for one in found if one.decision == kind]) for kind in get_args(Decision)]
+    for attack, labels in dict.fromkeys((one.attack, one.labels) for one in findings if not one.pair):
+        found = [one for one in findings if (one.attack, one.labels, one.pair) == (attack, labels, "")]
+        kinds = [(kind, [one.claim for one in found if one.decision == kind]) for kind in JUDGED]
         parts = [f"{kind} {', '.join(names)}" for kind, names in kinds if names]
-        lines.append(f"Claims under {attack}: {'; '.join(parts) or 'none could be judged'}.")
+        if parts or not labels:
+            text = "; ".join(parts) or "none could be judged"
+            lines.append(f"Claims under {', '.join(filter(None, [attack, labels]))}: {text}.")
     return "\n".join(lines)
 
 
@@ -155,17 +158,17 @@ def claim_tables(findings: Sequence[Finding]) -> Iterator[Table]:
 
 
 def _claim_table(title: str, findings: Sequence[Finding]) -> Table:
-    several = any(one.pair for one in findings)
+    pairs, counts = (any(getattr(one, name) for one in findings) for name in ("pair", "labels"))
     table = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False)
-    for head in ["", *["pair"] * several, "decision", "effect [95 %]", "p"]:
+    for head in ["", *["pair"] * pairs, *["labels"] * counts, "decision", "effect [95 %]", "p"]:
         table.add_column(head, no_wrap=head != "pair")
     table.add_column("what was claimed, and why so", ratio=1)
-    styles = {"supported": "green", "refuted": "red", "undecided": ""}
+    styles = {"supported": "green", "refuted": "red", "not judged": "dim"}
     for one in findings:
         effect = effect_text(one.effect, one.low, one.high, one.unit)
-        pair = [one.pair or "all"] * several
-        decision = Text(one.decision, styles[one.decision])
-        table.add_row(one.claim, *pair, decision, effect, p_text(one.p), f"{one.says}\n  {one.reason}")
+        place = [*[one.pair or "all"] * pairs, *[one.labels or "over all"] * counts]
+        decision = Text(one.decision, styles.get(one.decision, ""))
+        table.add_row(one.claim, *place, decision, effect, p_text(one.p), f"{one.says}\n  {one.reason}")
     return table
 
 

@@ -172,8 +172,12 @@ class Outcome:
 
     @property
     def label_a(self) -> Tensor:
-        """int64 ``[N]``, the class that A is right to give: the label, or its own prediction where labels differ."""
-        return torch.where(self.same_labels, self.label, self.clean_a)
+        """int64 ``[N]``, the class that A is right to give: the label, or its own prediction where labels differ.
+
+        -2, which no model gives, where A's own prediction would stand for the label and A made none (-1).
+        """
+        own = torch.where(self.clean_a < 0, -2, self.clean_a)
+        return torch.where(self.same_labels, self.label, own)
 
     def take(self, index: Tensor) -> Outcome:
         """The samples at ``index`` (int64 ``[M]``), for example of one class."""

@@ -33,26 +33,29 @@ def results(
     images: int = 100,
     space: str = "digits",
     levels: Mapping[tuple[str, str, int], Level] | None = None,
+    share: float | None = None,
+    eps: Sequence[float] = EPS,
 ) -> list[Result]:
     """One result for each strategy, view and seed; the surrogate of the black box falls to 20 of 200."""
     source, target = pair.split("-")
     found = []
     for strategy, seeds in white.items():
         for seed, right in enumerate(seeds):
-            own = outcome(right, right)
+            own = outcome(right, right, eps)
             views = {"white": own}
             if strategy in black:
-                views["black"] = outcome(black[strategy][seed], [190, *[20] * (len(right) - 1)])
+                views["black"] = outcome(black[strategy][seed], [190, *[20] * (len(right) - 1)], eps)
             for view, here in views.items():
                 common = "svhn" if strategy == "common_init" else ""
                 cell = Cell("b", source, target, "dtn", strategy, common, "none", attack, "linf", view, seed, images)  # type: ignore[arg-type]
                 level = (levels or {}).get((strategy, view, seed), "green")
                 key = f"{pair}{strategy}{attack}{view}{seed}{images}"
-                made = {"victim": {"key": key, "space": space}}
+                asked = {} if share is None else {"share": share}
+                made = {"victim": {"key": key, "space": space} | asked}
                 found.append(Result(key, cell, here, own, {}, Verdict(level), made))
     return found
 
 
-def around(middle: Sequence[int]) -> Counts:
-    """Three seeds that differ by two samples."""
-    return [[middle[0], *(count + off for count in middle[1:])] for off in (-2, 0, 2)]
+def around(middle: Sequence[int], seeds: int = 3) -> Counts:
+    """Seeds that differ by two samples."""
+    return [[middle[0], *(count + off for count in middle[1:])] for off in (-2, 0, 2, -1, 1)[:seeds]]

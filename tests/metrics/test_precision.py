@@ -10,7 +10,7 @@ from scipy.stats import binomtest
 from torch import Tensor
 
 from tl_robust.errors import ConfigError
-from tl_robust.metrics.estimate import Draws, estimate, resamples
+from tl_robust.metrics.estimate import Draws, estimate
 from tl_robust.metrics.precision import Assumed, forecast
 
 
@@ -24,9 +24,8 @@ def hits(models: int, images: int, share: float, assumed: Assumed, draw: torch.G
 
 
 def draws(hit_SN: Tensor) -> Draws:
-    images = hit_SN.shape[1]
-    again = (hit_SN.float() @ resamples(images).T).double() / images
-    return Draws(hit_SN.mean(1, keepdim=True), again[:, :, None], images)
+    right_or_wrong = torch.tensor([[1.0], [0.0]], dtype=torch.float64)
+    return Draws.of(hit_SN[:, None], lambda means: means, right_or_wrong)
 
 
 def reach(found: Draws) -> float:

@@ -46,6 +46,8 @@ OWN_B = [CLEAN_B, [1, 2, 0, 0, 0, 0, 1, 1], [1, 2, 0, 2, 0, 2, 1, 0]]
 BY_HAND = {
     # right before and after: 6; then 2, 3, 7 (4 would count if errors on clean images were ignored); then 1 only
     "robust_accuracy": [6 / 8, 3 / 8, 1 / 8],
+    # of the 6 right before, not right after: none; 0, 1, 6; 0, 2, 3, 6, 7
+    "accuracy_drop": [0, 3 / 8, 5 / 8],
     # wrong after: 4, 5; then 0, 1, 5, 6; then 0, 2, 3, 4, 6, 7
     "error_rate": [2 / 8, 4 / 8, 6 / 8],
     # of the 6 that B had right: none; 0, 1, 6; 0, 2, 3, 6, 7
@@ -89,6 +91,64 @@ def test_denominators_worked_out_by_hand(name: str) -> None:
 
 def test_every_metric_is_worked_out_here() -> None:
     assert set(metrics.names()) <= set(BY_HAND), "a new metric needs a line in BY_HAND"
+
+
+BETTER_HIGH = {  # for the victim's owner
+    "robust_accuracy": True, "curve_area": True, "half_eps": True, "accuracy_drop": False, "error_rate": False,
+    "fooling_rate": False, "match_rate": False, "surrogate_ratio": False, "transfer_ratio": False,
+    "same_mistake": None, "surrogate_accuracy": None,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", metrics.names())
+def test_which_way_is_better(name: str) -> None:
+    assert metrics.get(name).higher_is_better is BETTER_HIGH[name]
+
+
+def test_the_drop_is_clean_minus_attacked_accuracy() -> None:
+    black, _ = by_hand()
+    accuracy, drop = metrics.get("robust_accuracy")(black), metrics.get("accuracy_drop")(black)
+    assert drop.tolist() == pytest.approx((accuracy[0] - accuracy).tolist())
+
+
+# no prediction: -1 is no class
+
+
+def unpredicted() -> tuple[Outcome, Outcome]:
+    """Of four samples of class 0 all are right on the clean image but the last of A and B, which give no class.
+
+    Under attack A gives 1, -1, -1, -1, and B 1, 1, -1, -1, under its own attack -1 throughout. The label of the last is
+    -1 too, as no data has it.
+    """
+    label, clean, adv_a, adv_b = [0, 0, 0, -1], [0, 0, 0, -1], [[1, -1, -1, -1]], [[1, 1, -1, -1]]
+    own = [[-1] * 4]
+    return make(label, clean, clean, adv_a, adv_b, EPS[1:2]), make(label, clean, clean, own, own, EPS[1:2])
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("error_rate", 1.0), ("robust_accuracy", 0.0), ("accuracy_drop", 1.0), ("fooling_rate", 1.0),
+        ("match_rate", 1.0), ("surrogate_accuracy", 0.0), ("transfer_ratio", 1.0), ("surrogate_ratio", 1.0),
+        ("same_mistake", 1 / 3), ("half_eps", 0.1), ("curve_area", NAN),
+    ],
+)  # fmt: skip
+def test_no_prediction_is_no_class(name: str, expected: float) -> None:
+    """Of the three that both have right, all are lost, and only the first to the same class."""
+    black, white = (outcome.take(torch.arange(3)) for outcome in unpredicted())
+    assert metrics.get(name)(black, white).tolist() == pytest.approx([expected], nan_ok=True)
+
+
+@pytest.mark.parametrize("name", ["surrogate_accuracy", "match_rate", "surrogate_ratio"])
+def test_a_surrogate_of_other_labels_without_a_prediction_is_not_right(name: str) -> None:
+    black, white = by_hand()
+    other = Outcome(**black.tensors() | {"same_labels": torch.zeros(8, dtype=torch.bool)})
+    assert (other.clean_a == other.label_a).all()
+    none = Outcome(**other.tensors() | {"clean_a": torch.full((8,), -1), "adv_a": torch.full((3, 8), -1)})
+    assert not (none.clean_a == none.label_a).any()
+    assert not (none.adv_a == none.label_a).any()
+    value = metrics.get(name)(none, white)
+    assert bool((value == 0).all() if name == "surrogate_accuracy" else value.isnan().all())
 
 
 def test_accuracy_under_attack_counts_right_before_and_after() -> None:

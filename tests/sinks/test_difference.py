@@ -211,9 +211,8 @@ def test_sizes_match_in_pixels_whatever_way_they_were_computed() -> None:
         ((0.8, 0.1), (0.5, 0.1), True),
         ((0.5, 0.1), (0.63, 0.1), False),  # sqrt(2) * 0.1 is 0.141
         ((0.5, 0.1), (0.65, 0.1), True),  # though the intervals meet
-        ((0.5, 0.0), (0.5, 0.0), False),
-        ((0.5, 0.0), (0.501, 0.0), True),
-        ((0.5, 0.0), (0.500001, 0.0), False),  # the sixth digit of a table
+        ((0.5, 1e-6), (0.501, 1e-6), True),
+        ((0.5, 1e-6), (0.500001, 1e-6), False),  # the sixth digit of a table
         ((0.5, 0.4), (0.7, 0.01), False),
     ],
 )
@@ -222,6 +221,20 @@ def test_beyond_noise_by_two_intervals(first: tuple[float, float], second: tuple
     assert (one.moved, one.alone, one.paired) == (beyond, beyond, False)
     assert one.change == pytest.approx(second[0] - first[0], abs=2e-6)
     assert one.high - one.change == pytest.approx(math.hypot(first[1], second[1]), abs=2e-6)
+
+
+@pytest.mark.parametrize("spread", [(0.0, 0.0), (0.0, 0.1), (0.1, 0.0)])
+@pytest.mark.parametrize("value", [0.5, 0.501, 0.9])
+def test_an_interval_of_no_width_is_none(spread: tuple[float, float], value: float) -> None:
+    """Tables of earlier versions have some, where nothing varied. They are no member of the family."""
+    numbers = [[row(start, width), row(start, 0.1, 0.0)] for start, width in zip((0.5, value), spread, strict=True)]
+    comparison = compare(side(numbers[0]), side(numbers[1]))
+    none, other = comparison.numbers
+    assert none.change == pytest.approx(value - 0.5)
+    assert all(math.isnan(part) for part in (none.low, none.high, none.p))
+    assert (none.moved, none.alone) == (False, False)
+    assert other.p == found([row(0.5, 0.1)], [row(value, 0.1)])[0].p
+    assert shown(comparison)[1][0][7:] == ["n/a", "n/a"]
 
 
 def test_lopsided_intervals_count_on_the_side_of_the_difference() -> None:
@@ -316,7 +329,34 @@ def test_one_seed_agrees_with_the_t_test_over_samples() -> None:
 def test_a_bench_has_not_moved_from_itself() -> None:
     found = Side.of_results("one", results([(1, 0.8, 0.5), (1, 0.7, 0.4)]))
     for one in compare(found, found).numbers:
-        assert (one.change, one.low, one.high, one.p, one.moved) == (0, 0, 0, 1, False)
+        assert (one.change, one.p, one.moved) == (0, 1, False)
+        assert -0.01 < one.low < 0 < one.high < 0.01, "400 images in which nothing moved"
+
+
+@pytest.mark.parametrize(("images", "seeds", "moved"), [(1, 2, False), (3, 2, False), (5, 1, False), (100, 1, True)])
+def test_nothing_that_varies_is_not_no_variance(images: int, seeds: int, moved: bool) -> None:
+    """All right on one side and all wrong on the other."""
+    rates = [(1.0, 1.1, 1.1)] * seeds, [(1.1, 0.0, 0.0)] * seeds
+    comparison = compare(*(Side.of_results("x", results(part, images)) for part in rates))
+    attacked = [one for one in comparison.numbers if one.change < -0.5]
+    assert len(attacked) == 3
+    for one in attacked:
+        assert one.paired
+        assert one.low < one.change < one.high
+        assert one.p > 0
+        assert one.moved == moved
+
+
+def test_what_nothing_can_move_has_no_interval() -> None:
+    """Where B is wrong at the smallest eps already, half_eps is that eps, whatever the samples: no error is known."""
+    sides = []
+    for right in (0.0, 1.1):
+        judged = outcome(torch.full((1, 50), right) > 0.5, EPS[1:2])
+        curves = {"half_eps": METRICS["half_eps"].curve(judged)}
+        sides.append(Side.of_results("x", [Result("k", Cell(**(CELL | {"seed": 0})), judged, None, curves, Verdict())]))  # type: ignore[arg-type]
+    (one,) = compare(*sides).numbers
+    assert math.isnan(one.p)
+    assert (one.change, one.moved) == (0, False)
 
 
 def test_other_seeds_samples_or_sizes() -> None:
@@ -351,6 +391,15 @@ def test_chance_moves_few() -> None:
 # how it reads
 
 
+HEADS = ["eps", "one", "two", "change", "interval", "beyond noise"]
+
+
+def heads(found: Sequence[Row]) -> list[str]:
+    comparison = compare(side(found), side(found, "two"))
+    _, table = tables(comparison, comparison.numbers)
+    return [str(column.header) for column in table.columns]
+
+
 def test_what_varies_is_named() -> None:
     both = [row(network="dtn"), row(network="wrn"), row(strategy="common_init", common="svhn"), row(target_images=50)]
     _, numbers = shown(compare(side(both), side(both)))
@@ -360,7 +409,9 @@ def test_what_varies_is_named() -> None:
         ("mnist → usps (dtn, 100 target images), fgsm linf", "common_init (svhn)"),
         ("mnist → usps (dtn, 50 target images), fgsm linf", "finetune"),
     ]
+    assert heads(both) == ["pair, attack", "view", "strategy", *HEADS]
     several = [row(), row(eps=None, metric="half_eps")]
+    assert heads(several) == ["attack", "view", "strategy", "metric", *HEADS]
     _, numbers = shown(compare(side(several), side(several)))
     assert [line[3:6] for line in numbers] == [["robust_accuracy", "2/255", "50.0"], ["half_eps", "-", "0.5000"]]
 

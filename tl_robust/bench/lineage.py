@@ -161,6 +161,7 @@ class Training:
             "domain": self.data.domain,
             "space": str(self.data.space),
             "images": len(self.data.images("train")),
+            "share": self.data.share,
             "epochs": self.recipe.epochs,
             "by": str(self.by),
             "seed": self.seed,

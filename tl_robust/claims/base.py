@@ -5,9 +5,11 @@ Axes: K eps, S seeds.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
+
+import torch
 
 from tl_robust.metrics.estimate import Draws, Estimate, estimate, pooled
 from tl_robust.registry import Registry
@@ -15,7 +17,8 @@ from tl_robust.registry import Registry
 if TYPE_CHECKING:
     from tl_robust.claims.record import Place, Record
 
-Decision = Literal["supported", "refuted", "undecided"]
+Decision = Literal["supported", "refuted", "undecided", "not judged"]
+Family = Literal["primary", "secondary"]
 
 
 @dataclass(frozen=True)
@@ -23,21 +26,24 @@ class Finding:
     """What the numbers say about one claim, at one place of the grid or over all of them.
 
     Attributes:
-        claim: ``H1`` to ``H11``, or the name of a plugin's file in capitals.
+        claim: ``H1`` to ``H13``, or the name of a plugin's file in capitals.
         says: The claim in one sentence.
         source: Where it was made.
         pair: Source, target and what else tells places apart (``mnist → usps``); empty for the finding over all pairs.
         attack: Attack and norm, as tables show them.
-        decision: ``supported``, ``refuted`` or ``undecided``.
+        decision: ``supported``, ``refuted``, ``undecided``, or ``not judged`` where the bench cannot tell.
         effect: Size of what the claim speaks of, above 0 where the claim holds; NaN where it could not be measured. Of
             a claim with several parts, the part that supports it least.
         low: Lower end of its 95 % interval.
         high: Upper end.
         unit: ``share`` (differences of accuracies; 0.01 is a point) or ``ratio``.
-        p: Two-sided p-value, after Holm's correction over the claims at the same place.
+        p: Two-sided p-value, after Holm's correction over the claims of its family at the same place.
         seeds: Seeds it rests on.
         n: Test samples it rests on, of one seed.
         reason: One sentence: what the decision rests on, or what was missing.
+        family: ``primary`` (H1 and H2, the paper's two sides) or ``secondary``: each is corrected for itself.
+        labels: Numbers of labeled target images it speaks of (``50 labels``, ``all labels``); empty for the finding
+            over all of them, and where a bench has one.
     """
 
     claim: str
@@ -54,6 +60,8 @@ class Finding:
     seeds: int
     n: int
     reason: str
+    family: Family = "secondary"
+    labels: str = ""
 
 
 class MissingError(Exception):
@@ -74,7 +82,8 @@ class Effect:
         each: The same at each eps, ``[K]``; None where it has no such parts.
         eps: The K eps.
         unit: ``share`` or ``ratio``.
-        draws: What it was estimated from, ``[S,K]``; None of a mean over places.
+        draws: What it was estimated from, ``[S,K]``.
+        by: How ``mean`` is estimated from draws ``[S,1]``.
     """
 
     name: str
@@ -82,26 +91,48 @@ class Effect:
     each: Estimate | None
     eps: tuple[float, ...]
     unit: str
-    draws: Draws | None = None
+    draws: tuple[Draws, ...]
+    by: Callable[[Draws], Estimate] = estimate
 
     @classmethod
     def of(cls, name: str, draws: Draws, eps: Sequence[float], unit: str) -> Effect:
         """The effect whose draws ``[S,K]`` these are."""
-        return cls(name, estimate(draws.mean()), estimate(draws), tuple(eps), unit, draws)
+        return cls(name, estimate(draws.mean()), estimate(draws), tuple(eps), unit, (draws,))
 
     @classmethod
     def over(cls, effects: Sequence[Effect]) -> Effect:
-        """The mean of the same effect at several places, with the eps that all have."""
-        shared = [size for size in effects[0].eps if all(size in one.eps for one in effects)]
-        each = [one.each.at([one.eps.index(size) for size in shared]) for one in effects if one.each and shared]
-        return cls(
-            effects[0].name, pooled([one.mean for one in effects]),
-            pooled(each) if len(each) == len(effects) else None, tuple(shared), effects[0].unit,
-        )  # fmt: skip
+        """The mean of the same effect at several places, each with the same weight, with the eps that all have.
+
+        Places that share test samples and seeds (several numbers of labels, several networks) are paired: their draws
+        are averaged first. Others are independent.
+        """
+        first = effects[0]
+        if len(effects) == 1:
+            return first
+        groups: dict[Hashable, list[tuple[Draws, tuple[float, ...]]]] = {}
+        for place, one in enumerate(effects):
+            for draws in one.draws:
+                met = place if draws.met is None else draws.met
+                groups.setdefault(met, []).append((draws, one.eps))
+        weights = [len(group) for group in groups.values()]
+        means = [Draws.average([draws.mean() for draws, _ in group]) for group in groups.values()]
+        mean = pooled([first.by(one) for one in means], weights)
+        shared = tuple(size for size in first.eps if all(size in one.eps for one in effects))
+        all_draws = tuple(draws for one in effects for draws in one.draws)
+        each = None
+        if shared and all(one.each for one in effects):
+            alike = [
+                Draws.average([draws.at(torch.tensor([eps.index(size) for size in shared])) for draws, eps in group])
+                for group in groups.values()
+            ]
+            each = pooled([estimate(one) for one in alike], weights)
+        return cls(first.name, mean, each, shared, first.unit, all_draws, first.by)
 
     def reversed(self) -> Effect:
         """The effect of the opposite claim."""
-        return Effect(self.name, -self.mean, -self.each if self.each else None, self.eps, self.unit)
+        return replace(
+            self, mean=-self.mean, each=-self.each if self.each else None, draws=tuple(-one for one in self.draws)
+        )
 
 
 AtPlace = Callable[["Record", "Place"], list[Effect]]
@@ -118,26 +149,39 @@ class Claim:
         place: Effects at one place; None for a claim about a whole bench.
         bench: Effects over all places of one attack; None for a claim that is made of every place.
         every: Each effect must be above 0 at every eps, not only on the mean over eps.
+        primary: It is of the first family.
+        across_labels: It compares numbers of labels, so it is judged over all of them only.
     """
 
     says: str
     source: str
     place: AtPlace | None
     bench: OverBench | None
-    every: bool
+    every: bool = False
+    primary: bool = False
+    across_labels: bool = False
+
+    @property
+    def family(self) -> Family:
+        """Which claims it is corrected with."""
+        return "primary" if self.primary else "secondary"
 
 
 CLAIMS: Registry[Claim] = Registry("claim", "tl_robust.claims")
 
 
-def claim(says: str, source: str, *, every: bool = False) -> Callable[[AtPlace], Claim]:
+def claim(
+    says: str, source: str, *, every: bool = False, primary: bool = False, across_labels: bool = False
+) -> Callable[[AtPlace], Claim]:
     """Register a claim about every place, a pair with a network and an attack; a decorator.
 
-    The function raises :class:`MissingError` where the claim cannot be judged.
+    The function raises :class:`MissingError` where the claim cannot be judged. See :class:`Claim`.
     """
-    return lambda function: CLAIMS.register(Claim(says, source, function, None, every), function.__module__)
+    return lambda function: CLAIMS.register(
+        Claim(says, source, function, None, every, primary, across_labels), function.__module__
+    )
 
 
 def bench_claim(says: str, source: str) -> Callable[[OverBench], Claim]:
     """Register a claim about all places of an attack together; a decorator."""
-    return lambda function: CLAIMS.register(Claim(says, source, None, function, False), function.__module__)
+    return lambda function: CLAIMS.register(Claim(says, source, None, function), function.__module__)

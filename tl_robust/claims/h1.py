@@ -6,7 +6,11 @@ from tl_robust.claims.base import Effect, claim
 from tl_robust.claims.record import Place, Record
 
 
-@claim("White-box accuracy under attack is higher with FineTune than with Scratch at equal eps.", "KDD 2020, abstract")
+@claim(
+    "White-box accuracy under attack is higher with FineTune than with Scratch at equal eps.",
+    "KDD 2020, abstract",
+    primary=True,
+)
 def h1(record: Record, place: Place) -> list[Effect]:
     """Mean over eps of the difference."""
     return [white_gain(record, place)]

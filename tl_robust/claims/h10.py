@@ -9,7 +9,7 @@ from tl_robust.claims.h1 import white_gain
 from tl_robust.claims.h2 import black_loss
 from tl_robust.claims.h3 import ratio_gain
 from tl_robust.claims.record import Place, Record
-from tl_robust.metrics.estimate import Estimate
+from tl_robust.metrics.estimate import Draws, Estimate, least_luck
 
 
 @claim("H1 to H3 hold from seed to seed.", "ours")
@@ -19,10 +19,16 @@ def h10(record: Record, place: Place) -> list[Effect]:
 
 
 def _over_seeds(effect: Effect) -> Effect:
-    assert effect.draws is not None  # of one place
-    values = effect.draws.value.mean(1)
-    if len(values) < 3:
-        raise MissingError("it needs at least three seeds (axes.seed=[0,1,2]).")
-    error, freedom = values.std() / len(values) ** 0.5, torch.tensor([len(values) - 1.0], dtype=torch.float64)
-    mean = Estimate(values.mean()[None], error[None], freedom, len(values), effect.draws.samples)
-    return Effect(effect.name, mean, None, (), effect.unit)
+    (draws,) = (one.mean() for one in effect.draws)
+    if len(draws.value) < 3:
+        raise MissingError("it needs at least three seeds (axes.seed=[0,1,2,3,4]).")
+    return Effect(effect.name, by_seeds(draws), None, (), effect.unit, (draws,), by_seeds)
+
+
+def by_seeds(draws: Draws) -> Estimate:
+    """The mean of one value a seed ``[S,1]``, by the t distribution; seeds spread by the least luck at least."""
+    seeds = len(draws.value)
+    least = least_luck(draws.unseen.mean(0).amax(0), draws.samples)
+    error = torch.maximum(draws.value.std(0), least) / seeds**0.5
+    freedom = torch.full_like(error, seeds - 1.0)
+    return Estimate(draws.value.mean(0), error, freedom, seeds, draws.samples)

@@ -8,7 +8,9 @@ from tl_robust.claims.base import Effect, ElsewhereError, MissingError, claim
 from tl_robust.claims.record import Place, Record
 
 
-@claim("With fewer target labels FineTune's clean gain and its black-box weakness both grow.", "ours")
+@claim(
+    "With fewer target labels FineTune's clean gain and its black-box weakness both grow.", "ours", across_labels=True
+)
 def h11(record: Record, place: Place) -> list[Effect]:
     """Both with the fewest target images less those with the most, on the same samples and seeds."""
     same = [other for other in record.places if replace(other, target_images=place.target_images) == place]

@@ -6,7 +6,7 @@ from tl_robust.claims.base import Effect, claim
 from tl_robust.claims.record import Place, Record
 
 
-@claim("Black-box accuracy under attack is lower with FineTune than with Scratch.", "KDD 2020, abstract")
+@claim("Black-box accuracy under attack is lower with FineTune than with Scratch.", "KDD 2020, abstract", primary=True)
 def h2(record: Record, place: Place) -> list[Effect]:
     """Mean over eps of the difference."""
     return [black_loss(record, place)]

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 
@@ -12,6 +13,7 @@ from tl_robust.metrics import METRICS
 from tl_robust.metrics.estimate import Draws, estimate
 from tl_robust.types import Cell, Result, View
 
+_Basis = tuple[tuple[int, ...], tuple[int, ...], tuple[float, ...]]  # seeds, samples, eps
 KNOWN = 0.1  # standard error of a ratio up to which an eps counts
 
 
@@ -46,6 +48,7 @@ class Record:
 
     def __init__(self, results: Sequence[Result]) -> None:
         self._cells: dict[tuple[Place, str, View], dict[str, dict[int, Result]]] = {}
+        self._drawn: dict[tuple[Place, str, View, str], tuple[Draws, _Basis]] = {}
         for result in results:
             cell = result.cell
             if cell.defense in ("", "none"):
@@ -58,19 +61,36 @@ class Record:
         return tuple(dict.fromkeys(place for place, _, _ in self._cells))
 
     def title(self, place: Place) -> str:
-        """Source and target, with network and target images where a pair has several."""
+        """Source and target, with the network where a pair has several."""
         same = [other for other in self.places if (other.source, other.target) == (place.source, place.target)]
-        more = [place.network] if len({other.network for other in same}) > 1 else []
-        more += [f"{place.target_images} target images"] if len({other.target_images for other in same}) > 1 else []
-        return f"{place.source} → {place.target}" + (f" ({', '.join(more)})" if more else "")
+        more = f" ({place.network})" if len({other.network for other in same}) > 1 else ""
+        return f"{place.source} → {place.target}{more}"
+
+    def labels(self, place: Place) -> str:
+        """How many labeled target images: ``50 labels``, ``all labels``; empty where no pair has two numbers of them.
+
+        What was asked for names it, since all labels are another number on another target.
+        """
+        counts: dict[tuple[str, str, str], set[int]] = {}
+        for other in self.places:
+            counts.setdefault((other.source, other.target, other.network), set()).add(other.target_images)
+        if max(map(len, counts.values())) < 2:
+            return ""
+        share = self._victim(place).get("share")
+        if not isinstance(share, float | int) or not 0 < share <= 1:
+            return f"{place.target_images} labels"
+        return "all labels" if share == 1 else f"{100 * share:.3g} % of the labels"
 
     def space(self, place: Place) -> str:
         """Name of the space of the place's victims; empty where it was not recorded."""
-        for (where, _, _), commons in self._cells.items():
-            if where == place:
-                result = next(iter(next(iter(commons.values())).values()))
-                return str(result.provenance.get("victim", {}).get("space", ""))
-        return ""
+        return str(self._victim(place).get("space", ""))
+
+    def _victim(self, place: Place) -> Mapping[str, Any]:
+        """Where a victim of the place comes from; empty where it was not recorded."""
+        commons = next(commons for (where, _, _), commons in self._cells.items() if where == place)
+        result = next(iter(next(iter(commons.values())).values()))
+        victim: Mapping[str, Any] = result.provenance.get("victim", {})
+        return victim
 
     def compare(
         self,
@@ -106,7 +126,7 @@ class Record:
         if not bool(counts.any()):
             raise MissingError(f"{metric} is known well enough at no eps.")
         places = counts.nonzero().squeeze(1)
-        return (first - second).at(places), tuple(sizes[2][place] for place in places.tolist())
+        return (first - second).at(places), tuple(sizes[2][index] for index in places.tolist())
 
     def clean(self, place: Place, more: str, less: str) -> Draws:
         """How much higher the accuracy on clean images is, ``[S,1]``."""
@@ -117,20 +137,26 @@ class Record:
             raise MissingError("it needs eps 0, and the same samples and seeds for both strategies.")
         return (first - second).at(torch.tensor([sizes[2].index(0)]))
 
-    def _strategy(
-        self, place: Place, strategy: str, view: View, metric: str
-    ) -> tuple[Draws, tuple[tuple[int, ...], tuple[int, ...], tuple[float, ...]]]:
-        """Draws of a strategy, the mean over its common domains; seeds, samples and eps they are of."""
+    def _strategy(self, place: Place, strategy: str, view: View, metric: str) -> tuple[Draws, _Basis]:
+        """Draws of a strategy, the mean over its common domains, and what they are of; kept for the other claims."""
+        key = place, strategy, view, metric
+        if key not in self._drawn:
+            self._drawn[key] = self._draw(place, strategy, view, metric)
+        return self._drawn[key]
+
+    def _draw(self, place: Place, strategy: str, view: View, metric: str) -> tuple[Draws, _Basis]:
         commons = self._cells.get((place, strategy, view))
         if not commons:
             raise MissingError(f"it needs strategy {strategy} in the {view} box.")
         red = [result for seeds in commons.values() for result in seeds.values() if result.verdict.level == "red"]
         if red:
             raise MissingError(f"{len(red)} of its cells are red, the first: {red[0].cell}.")
-        found, known = list[Draws](), set[tuple[tuple[int, ...], tuple[int, ...], tuple[float, ...]]]()
+        found, known = list[Draws](), set[_Basis]()
         for seeds in commons.values():
             if len(seeds) < 2:
-                raise MissingError("one seed says nothing of others: it needs at least two (axes.seed=[0,1,2]).")
+                raise MissingError(
+                    "one seed decides nothing: it needs at least two, better five (axes.seed=[0,1,2,3,4])."
+                )
             if METRICS[metric].needs_white and any(result.white is None for result in seeds.values()):
                 raise MissingError(f"{metric} needs the white box beside the black one.")
             results = [seeds[seed] for seed in sorted(seeds)]
@@ -142,4 +168,5 @@ class Record:
             known.add((tuple(sorted(seeds)), ids.pop(), grids.pop()))
         if len(known) > 1:
             raise MissingError("its common domains were judged on other samples, seeds or eps.")
-        return Draws.average(found), known.pop()
+        basis = known.pop()
+        return replace(Draws.average(found), met=(place.target, *basis[:2])), basis

@@ -10,13 +10,15 @@ Axes: K eps, N samples, M columns, S seeds, R bootstrap replicates.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import product
 
 import torch
 from torch import Tensor
 
-from tl_robust.metrics.estimate import Draws, clopper_pearson, estimate, korn_graubard, percentiles, resamples
+from tl_robust.metrics.estimate import Draws, clopper_pearson, estimate, korn_graubard, percentiles
 from tl_robust.registry import Registry
 from tl_robust.types import Curve, Outcome, View
 
@@ -51,6 +53,7 @@ class Metric:
     Attributes:
         columns: ``(outcome, white) -> [M,N]`` indicators, float64.
         formula: ``(means [...,M], eps [K]) -> [...,K]``, or ``[...,1]`` for a summary.
+        kinds: ``K -> [P,M]``, what the columns of one sample may be at the extremes: the same at all eps.
         base: ``outcome -> [K,N] or [N]`` bool, the samples in the denominator.
         doc: First sentence of the author's docstring.
         unit: ``share``, ``ratio``, ``eps``.
@@ -63,6 +66,7 @@ class Metric:
 
     columns: Callable[[Outcome, Outcome | None], Tensor]
     formula: Callable[[Tensor, Tensor], Tensor]
+    kinds: Callable[[int], Tensor]
     base: Callable[[Outcome], Tensor]
     doc: str
     unit: str
@@ -107,12 +111,14 @@ class Metric:
             low, high = clopper_pearson((value * base[0]).round(), base[0])
         else:
             draws = self.draws(seeds)
-            found = estimate(draws)
+            found = estimate(draws, floors=not self.exact)  # a share's interval knows of 0 of N by itself
             value, base = found.value, self._base(seeds, found.value)
             if self.exact:
                 low, high = korn_graubard(found, base.double().mean(dim=0))
             else:
                 low, high = percentiles(draws) if len(seeds) == 1 else found.interval()
+            least, most = self._bounds(eps)
+            low, high = torch.minimum(low.clamp(min=least), value), torch.maximum(high.clamp(max=most), value)
         low, high = (end.masked_fill(value.isnan(), torch.nan) for end in (low, high))
         return Curve(eps if not self.summary else eps[:0], value, low, high, base.sum(dim=0))
 
@@ -128,9 +134,11 @@ class Metric:
         """
         eps = seeds[0][0].eps
         columns_SMN = torch.stack([self._columns(outcome, white) for outcome, white in seeds])
-        samples = columns_SMN.shape[2]
-        again_SRM = (columns_SMN.float() @ resamples(samples).T).transpose(1, 2).double() / samples  # whole numbers
-        return Draws(self.formula(columns_SMN.mean(dim=2), eps), self.formula(again_SRM, eps), samples)
+        return Draws.of(columns_SMN, lambda means: self.formula(means, eps), self.kinds(len(eps)))
+
+    def _bounds(self, eps: Tensor) -> tuple[float, float]:
+        """Ends of what the value can be."""
+        return {"share": (0.0, 1.0), "eps": (float(eps.min()), float(eps.max()))}.get(self.unit, (-math.inf, math.inf))
 
     def _columns(self, outcome: Outcome, white: Outcome | None) -> Tensor:
         if self.needs_white and white is None:
@@ -160,16 +168,13 @@ def rate(
             hits, base = means.split(len(eps), dim=-1)
             return hits / base
 
-        return _register(
-            function,
-            columns,
-            formula,
-            lambda outcome: function(outcome)[1],
-            "share",
-            views,
-            higher_is_better,
-            exact=True,
-        )
+        def kinds(k: int) -> Tensor:
+            return torch.tensor([[1.0] * 2 * k, [0.0] * k + [1.0] * k], dtype=torch.float64)  # in the base
+
+        def base(outcome: Outcome) -> Tensor:
+            return function(outcome)[1]
+
+        return _register(function, columns, formula, kinds, base, "share", views, higher_is_better, exact=True)
 
     return register
 
@@ -203,10 +208,19 @@ def statistic(
             order = eps.argsort() if summary else torch.arange(len(eps))  # a whole curve is read from left to right
             return function(Rates(eps[order], clean_a, clean_b, *(curve[..., order] for curve in curves)))
 
+        def kinds(k: int) -> Tensor:
+            of_a = ((0, 0), (1, 0), (1, 1))  # right before and after the attack
+            of_b = ((0, 0, 0), (1, 0, 0), (1, 0, 1), (1, 1, 0), (1, 1, 1))  # and after B's own
+            rows = [
+                [a, b] + [adv_a] * k + [adv_b] * k + [white_b] * k
+                for (a, adv_a), (b, adv_b, white_b) in product(of_a, of_b)
+            ]
+            return torch.tensor(rows, dtype=torch.float64)
+
         def base(outcome: Outcome) -> Tensor:
             return torch.ones_like(outcome.label, dtype=torch.bool)
 
-        return _register(function, columns, formula, base, unit, views, higher_is_better, needs_white, summary)
+        return _register(function, columns, formula, kinds, base, unit, views, higher_is_better, needs_white, summary)
 
     return register
 
@@ -215,6 +229,7 @@ def _register(
     function: Callable[..., object],
     columns: Callable[[Outcome, Outcome | None], Tensor],
     formula: Callable[[Tensor, Tensor], Tensor],
+    kinds: Callable[[int], Tensor],
     base: Callable[[Outcome], Tensor],
     unit: str,
     views: tuple[View, ...],
@@ -224,5 +239,5 @@ def _register(
     exact: bool = False,
 ) -> Metric:
     doc = (function.__doc__ or "").strip().split("\n\n")[0].replace("\n", " ")
-    metric = Metric(columns, formula, base, doc, unit, views, higher_is_better, needs_white, summary, exact)
+    metric = Metric(columns, formula, kinds, base, doc, unit, views, higher_is_better, needs_white, summary, exact)
     return METRICS.register(metric, function.__module__)

@@ -24,7 +24,7 @@ from scipy.stats import chi2, norm
 from scipy.stats import t as student
 
 from tl_robust.errors import ConfigError
-from tl_robust.metrics.estimate import TAIL, clopper_pearson
+from tl_robust.metrics.estimate import TAIL, clopper_pearson, crossed, least_luck, unseen_share
 
 POWER = 0.8
 
@@ -99,18 +99,20 @@ def forecast(images: int, seeds: int, share: float, assumed: Assumed) -> Forecas
     low, high = clopper_pearson(hits, n)
     single = share * (1 - share) / images
     mean = single * (1 + (seeds - 1) * assumed.correlation) / seeds
-    apart = 2 * single * (1 - assumed.correlation)
+    apart, unseen = 2 * single * (1 - assumed.correlation), unseen_share(images)
     return Forecast(
         images,
         seeds,
         share,
         cell=float(high - low) / 2,
-        mean=_width(single, mean, assumed.seed_sd**2, images, seeds) if seeds > 1 else None,
-        difference=_width(apart, apart / seeds, 2 * assumed.seed_sd**2, images, seeds),
+        mean=_width(single, mean, assumed.seed_sd**2, images, seeds, unseen * max(share, 1 - share))
+        if seeds > 1
+        else None,
+        difference=_width(apart, apart / seeds, 2 * assumed.seed_sd**2, images, seeds, unseen),
     )
 
 
-def _width(single: float, shared: float, spread: float, images: int, seeds: int) -> Width:
+def _width(single: float, shared: float, spread: float, images: int, seeds: int, reach: float) -> Width:
     """What :func:`tl_robust.metrics.estimate.estimate` will say on average, and how often it excludes 0.
 
     Args:
@@ -119,19 +121,23 @@ def _width(single: float, shared: float, spread: float, images: int, seeds: int)
         spread: Variance over seeds, apart from samples.
         images: N.
         seeds: S.
+        reach: How far samples of a kind that none of N shows could move the value.
     """
     luck, more = spread / seeds if seeds > 1 else 0.0, max(seeds - 1, 1)
-    noise = (single - shared) / more
+    least = (reach / float(student.isf(TAIL, max(images - 1, 1)))) ** 2
+    shared, single = max(shared, least), max(single, least)
+    noise = max(single - shared, 0) / more
     likely = (np.arange(1000) + 0.5) / 1000
     between = (luck + noise) * chi2.ppf(likely, more) / more if seeds > 1 else np.zeros(1)
-    error = shared + np.maximum(between - noise, 0)
-    parts = between**2 / more + shared**2 / (images - 1)
-    freedom = error**2 / np.maximum(parts, 1e-300)
-    half = np.sqrt(error) * student.isf(TAIL, np.maximum(freedom, 1))
+    one = torch.ones(len(between), dtype=torch.float64)
+    of_seeds = least_luck(torch.tensor(reach), images) ** 2
+    error, freedom = crossed(
+        shared * one, single * one, torch.from_numpy(between), of_seeds * one, (seeds * one).long(), images
+    )
+    half = error.sqrt().numpy() * student.isf(TAIL, freedom.numpy())
     true = math.sqrt(shared + luck)
 
     def missed(value: float) -> float:
         return float(norm.cdf((value - half) / true).mean()) - POWER
 
-    found = brentq(missed, 0, 1000 * true) if true else 0.0
-    return Width(true, float(half.mean()), float(found))
+    return Width(true, float(half.mean()), float(brentq(missed, 0, 1000 * true)))

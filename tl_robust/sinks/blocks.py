@@ -20,7 +20,12 @@ VIEWS: dict[View, str] = {
     "white": "White box: crafted on the victim itself",
 }
 MARKS = {"green": "✔ green", "amber": "▲ amber", "red": "✖ red"}
-DECISIONS = {"supported": "✔ supported", "refuted": "✖ refuted", "undecided": "◇ undecided"}
+DECISIONS = {
+    "supported": "✔ supported",
+    "refuted": "✖ refuted",
+    "undecided": "◇ undecided",
+    "not judged": "○ not judged",
+}
 
 
 def grouped(items: Iterable[T], key: Callable[[T], K]) -> dict[K, list[T]]:

@@ -128,9 +128,9 @@ class Number:
         first: Mean over seeds of the first side.
         second: Of the second.
         change: Second minus first; NaN where one is undefined.
-        low: Lower end of its 95 % interval.
+        low: Lower end of its 95 % interval; NaN where the sides show no spread to tell it from.
         high: Upper end.
-        p: Two-sided p-value, after Holm's correction over all compared numbers; NaN where undefined.
+        p: Two-sided p-value, after Holm's correction over all compared numbers; NaN where it cannot be told.
         paired: On the same samples and seeds.
     """
 
@@ -238,11 +238,11 @@ def _same_samples(first: Sequence[Result], second: Sequence[Result]) -> bool:
 
 
 def _paired(rows: Sequence[tuple[Row, Row]], found: Estimate) -> Iterator[Number]:
-    above = found.above()
-    both = 2 * torch.minimum(above, 1 - above)
+    both = 2 * torch.minimum(found.above(), (-found).above())
     low, high = found.interval()
     for place, (first, second) in enumerate(rows):
-        change, *ends = (float(part[place]) for part in (found.value, low, high, both))
+        change, *rest, error = (float(part[place]) for part in (found.value, low, high, both, found.error))
+        ends = rest if error > 0 else [math.nan] * 3
         yield Number(first, second, change, ends[0], ends[1], ends[2], paired=True)
 
 
@@ -251,19 +251,17 @@ def _independent(first: Row, second: Row, freedom: float) -> Number:
 
     The interval of a difference by the square-and-add rule (Newcombe, Statistics in Medicine 1998, method 10; Zou and
     Donner 2008), which is the normal approximation where intervals are symmetric. The p-value is that of the t
-    distribution whose 95 % interval this is.
+    distribution whose 95 % interval this is. An interval of no width is none: nothing can be told from it.
     """
     same = math.isclose(first.value, second.value, rel_tol=1e-5)  # tables have six digits
     change = 0.0 if same else second.value - first.value
     low = change - math.hypot(second.value - second.low, first.high - first.value)
     high = change + math.hypot(second.high - second.value, first.value - first.low)
     reach = change - low if change > 0 else high - change
-    if math.isnan(change):
+    if math.isnan(change) or first.low == first.high or second.low == second.high or not reach > 0:
         p = low = high = math.nan
-    elif reach > 0:
-        p = float(2 * student.sf(abs(change) / reach * student.isf(TAIL, freedom), freedom))
     else:
-        p = float(change == 0)
+        p = float(2 * student.sf(abs(change) / reach * student.isf(TAIL, freedom), freedom))
     return Number(first, second, change, low, high, p, paired=False)
 
 
@@ -307,7 +305,7 @@ def tables(found: Comparison, numbers: Sequence[Number]) -> Iterator[Table]:
         cell, kind = one.first.cell, unit(one.first.metric)
         attack = f"{cell.attack} {cell.norm}" if len(pairs) == 1 else names.group(cell)
         place = [attack, cell.view, names.strategy(cell), *[one.first.metric] * (len(metrics) > 1), _eps(one.first)]
-        known = not math.isnan(one.change)
+        known = not math.isnan(one.p)
         ends = f"[{signed(one.low, kind)}, {signed(one.high, kind)}]" if known else "n/a"
         beyond = ("yes" if one.moved else "no") if known else "n/a"
         values = number(one.first.value, kind), number(one.second.value, kind), signed(one.change, kind)
