@@ -248,6 +248,7 @@ class Evidence:
         surrogate: The examination of A; None where none was made.
         victim: The same of B.
         iterates: The attack refines its images in many steps or queries.
+        twins: Cells of other settings whose outcome is bit for bit the same, in words that name both.
     """
 
     outcome: Outcome
@@ -255,6 +256,7 @@ class Evidence:
     surrogate: Examination | None = None
     victim: Examination | None = None
     iterates: bool = True
+    twins: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

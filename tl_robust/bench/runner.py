@@ -15,6 +15,7 @@ from tl_robust.bench.store import Kind, Store
 from tl_robust.errors import StoreError
 from tl_robust.metrics import METRICS
 from tl_robust.trust import judge, worst
+from tl_robust.trust.distinct_outcomes import Placed, twins
 from tl_robust.types import Evidence, Examination, Outcome, Pictures, Result, Verdict
 
 
@@ -65,9 +66,10 @@ def gather(plan: Plan, store: Store, failures: tuple[Failure, ...] = ()) -> Fini
         except StoreError:
             missing.append(planned)
             continue
-        white = outcomes[planned.white.key] if planned.white else None
-        found.append(_result(planned, outcomes[planned.judgment.key], white, store))
-    return Finished(tuple(found), failures, tuple(missing), _seconds(plan, store), _pictures(plan, store))
+        found.append(planned)
+    same = twins([_placed(planned, outcomes[planned.judgment.key]) for planned in found])
+    results = tuple(_result(planned, outcomes, others, store) for planned, others in zip(found, same, strict=True))
+    return Finished(results, failures, tuple(missing), _seconds(plan, store), _pictures(plan, store))
 
 
 def _seconds(plan: Plan, store: Store) -> dict[str, float]:
@@ -106,7 +108,15 @@ def _examinations(planned: PlannedCell, store: Store) -> tuple[Examination | Non
     return first, first if a == b else read(b)
 
 
-def _result(planned: PlannedCell, outcome: Outcome, white: Outcome | None, store: Store) -> Result:
+def _placed(planned: PlannedCell, outcome: Outcome) -> Placed:
+    group = planned.judgment.group
+    attack = str(group.attack), group.eps, group.fast, group.test.images("test").fingerprint
+    at = {name: value for name, value in vars(planned.cell).items() if name != "bench"}
+    return Placed(at, planned.judgment.key, group.surrogate.key, attack, planned.victim.key, group.early, outcome)
+
+
+def _result(planned: PlannedCell, outcomes: Mapping[str, Outcome], others: tuple[str, ...], store: Store) -> Result:
+    outcome, white = outcomes[planned.judgment.key], outcomes[planned.white.key] if planned.white else None
     metrics = {name: METRICS[name] for name in METRICS.names()}
     curves = {
         name: metric.curve(outcome, white)
@@ -120,7 +130,7 @@ def _result(planned: PlannedCell, outcome: Outcome, white: Outcome | None, store
         "victim": planned.victim.origin(),
     }
     a, b = _examinations(planned, store)
-    verdict = judge(Evidence(outcome, white, a, b, planned.judgment.group.built.ITERATES))
+    verdict = judge(Evidence(outcome, white, a, b, planned.judgment.group.built.ITERATES, others))
     if a is None or b is None:
         verdict = worst([verdict, Verdict("amber", ("The trust checks could not examine both models.",))])
     return Result(planned.key, planned.cell, outcome, white, curves, verdict, provenance)

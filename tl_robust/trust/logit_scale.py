@@ -27,14 +27,13 @@ def logit_scale(evidence: Evidence) -> Verdict:
     """Amber where float32 loses the cross entropy of over 3 % of the surrogate's samples, red of over 10 %.
 
     Logits that differ by less than 1e-5, or by less than that share of the largest, change nothing that a loss could
-    show; beyond a gap of 80 between the first two the gradient of cross entropy underflows. Red too where a logit is
-    not finite. Croce and Hein, ICML 2020, section 4 (why their loss is free of scale); Carlini and Wagner, S&P 2017.
+    show; beyond a gap of 80 between the first two the gradient of cross entropy underflows. Croce and Hein, ICML 2020,
+    section 4 (why their loss is free of scale); Carlini and Wagner, S&P 2017.
     """
     verdicts = []
     for one in measured(evidence, "logit_scale"):
         small = SMALLEST * one["largest"].clamp(min=1)
         for what, which, amber, red in (
-            ("are not finite", ~one["largest"].isfinite(), 0.0, 0.0),
             (f"differ by less than {SMALLEST:g}, which float32 loses", one["spread"] < small, 0.03, 0.1),
             (f"are over {LARGEST:g} apart, where cross entropy has no gradient", one["gap"] > LARGEST, 0.03, 0.1),
         ):

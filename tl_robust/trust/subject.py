@@ -49,6 +49,10 @@ class Subject:
         """Logits ``[N,L]``, without gradients."""
         return Oracle.of(self.model)(images)
 
+    def classes(self, images: Tensor) -> Tensor:
+        """Predicted classes, int64 ``[N]``; -1, no prediction, where a logit is not finite."""
+        return predicted(self.ask(images))
+
     @cached_property
     def logits(self) -> Tensor:
         """Of the clean images, ``[S,L]``."""
@@ -77,9 +81,11 @@ class Subject:
     def steady(self) -> bool:
         """The model answers the same when asked again, and whatever else is in the batch; else no attack is to be made.
 
-        Sums in another order change answers too: a thousandth and a hundredth of the spread of logits are no change.
+        Nor is one where logits of clean images are not finite. Sums in another order change answers too: a thousandth
+        and a hundredth of the spread of logits are no change.
         """
-        return float(self.repeated.max()) <= REPEATED and float(self.rebatched.max()) <= REBATCHED
+        same = float(self.repeated.max()) <= REPEATED and float(self.rebatched.max()) <= REBATCHED
+        return same and bool(self.logits.isfinite().all())
 
     def change(self, logits: Tensor) -> Tensor:
         """Largest change of other logits of the clean images, as a share of their own spread, float64 ``[S]``."""
@@ -104,14 +110,31 @@ class Subject:
         part = self.right if part is None else self.right & part
         fooled = self.right.new_zeros(len(eps), len(part))
         if eps and bool(part.any()):
-            crafted = self.craft(attack, eps, part)
-            fooled[:, part] = torch.stack([self.ask(images).argmax(1) != self.label[part] for images in crafted.images])
+            fooled[:, part] = self.wrong(self.craft(attack, eps, part).images, part)
         return fooled
+
+    def wrong(self, images: Tensor, part: Tensor) -> Tensor:
+        """Bool ``[K,M]``: of images ``[K,M,C,H,W]`` of the samples at ``part``, which get another class than theirs."""
+        return torch.stack([self.classes(some) != self.label[part] for some in images])
 
     @cached_property
     def pgd(self) -> Tensor:
         """Bool ``[E,S]``: fooled by ten steps of PGD within each eps."""
-        return self.fooled(attacks.get("pgd", norm=self.norm), self.eps)
+        return self._pgd[0]
+
+    @cached_property
+    def rounded(self) -> Tensor:
+        """Bool ``[E,S]``: right on the clean image and fooled by these images of PGD after rounding to 8 bits."""
+        return self._pgd[1]
+
+    @cached_property
+    def _pgd(self) -> tuple[Tensor, Tensor]:
+        before, after = (self.right.new_zeros(len(self.eps), len(self.right)) for _ in range(2))
+        if self.eps and bool(self.right.any()):
+            crafted = self.craft(attacks.get("pgd", norm=self.norm), self.eps, self.right).images
+            for found, images in ((before, crafted), (after, crafted.mul(255).round_().div_(255))):
+                found[:, self.right] = self.wrong(images, self.right)
+        return before, after
 
 
 def choose(images: Tensor, labels: Tensor | None, sample_id: Tensor, seed: int, samples: int) -> Tensor:
