@@ -15,7 +15,8 @@ from tl_robust.registry import Registry
 if TYPE_CHECKING:
     from tl_robust.claims.record import Place, Record
 
-Decision = Literal["supported", "refuted", "undecided"]
+Decision = Literal["supported", "refuted", "undecided", "not judged"]
+Family = Literal["primary", "secondary"]
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,7 @@ class Finding:
         source: Where it was made.
         pair: Source, target and what else tells places apart (``mnist → usps``); empty for the finding over all pairs.
         attack: Attack and norm, as tables show them.
-        decision: ``supported``, ``refuted`` or ``undecided``.
+        decision: ``supported``, ``refuted``, ``undecided``, or ``not judged`` where the bench cannot tell.
         effect: Size of what the claim speaks of, above 0 where the claim holds; NaN where it could not be measured. Of
             a claim with several parts, the part that supports it least.
         low: Lower end of its 95 % interval.
@@ -38,6 +39,9 @@ class Finding:
         seeds: Seeds it rests on.
         n: Test samples it rests on, of one seed.
         reason: One sentence: what the decision rests on, or what was missing.
+        family: ``primary`` (H1 and H2, the paper's two sides) or ``secondary``: each is corrected for itself.
+        labels: Numbers of labeled target images it speaks of (``50 labels``, ``all labels``); empty for the finding
+            over all of them, and where a bench has one.
     """
 
     claim: str
@@ -54,6 +58,8 @@ class Finding:
     seeds: int
     n: int
     reason: str
+    family: Family = "secondary"
+    labels: str = ""
 
 
 class MissingError(Exception):
