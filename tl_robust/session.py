@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
@@ -24,7 +25,7 @@ from tl_robust.config import Config
 from tl_robust.errors import BenchFailedError, ConfigError
 from tl_robust.files import write_atomically
 from tl_robust.seeding import digest
-from tl_robust.sinks import report, table, wandb_overview, wandb_sink
+from tl_robust.sinks import answer, earlier, report, table, wandb_overview, wandb_sink
 from tl_robust.sinks.grids import grids
 from tl_robust.sinks.table import Row
 from tl_robust.terminal import accuracy_tables, claim_line, observer
@@ -47,7 +48,6 @@ def run(config: Config, console: Console, plain: bool, arguments: Sequence[str])
         soft_wrap=True,
     )
     wandb_sink.resolve_mode(config.wandb)  # says now, not after an hour, that a key is missing
-    write_atomically(config.results / config.bench.name / "config.yaml", config.text.encode())
     count = min(config.workers, len(plan.groups)) - 1 if counts["done"] < counts["cells"] else 0
     with _helpers(arguments, count), observer(console, plain) as watch:
         return runner.run(plan, config.bench, store, watch)
@@ -103,6 +103,8 @@ def write(config: Config, finished: Finished, console: Console, publish: bool) -
     """
     folder = config.results / config.bench.name
     summary, findings = table.summary(finished.results), claims.judge(finished.results)
+    if moved := earlier.keep(folder, config.text):
+        console.print(moved, style="yellow", soft_wrap=True)
     failures = [asdict(failure) for failure in finished.failures]
     table.write(folder / "table.csv", (row for result in finished.results for row in table.rows(result)), table.COLUMNS)
     table.write(folder / "summary.csv", summary, table.SUMMARY_COLUMNS)
@@ -117,6 +119,8 @@ def write(config: Config, finished: Finished, console: Console, publish: bool) -
     for part in accuracy_tables(summary):
         console.print(part)
     console.print(claim_line(findings), soft_wrap=True)
+    for line in answer.lines(summary, findings, len(config.bench.axes.seed)):
+        console.print(line, soft_wrap=True, markup=False)
     console.print(f"Report: {folder / 'report.html'}\nTables: {folder / 'table.csv'}, summary.csv", soft_wrap=True)
     if failures or finished.missing:
         for failure in finished.failures:
@@ -140,9 +144,18 @@ def _pages(config: Config, finished: Finished, summary: list[Row], findings: Seq
     if again or not (known.is_file() and known.read_bytes() == stamp and all(page.is_file() for page in pages)):
         report.write(
             folder, config.bench.name, finished.results, summary, config.text, failures, findings,
-            finished.pictures, finished.seconds,
+            finished.pictures, finished.seconds, when=_date(config, finished),
         )  # fmt: skip
         write_atomically(known, stamp)
+
+
+def _date(config: Config, finished: Finished) -> str:
+    """The day on which the last of the shown attacks was computed; a report that is made again has the same."""
+    keys = {str(result.provenance["outcome"]) for result in finished.results if "outcome" in result.provenance}
+    store = Store(config.results / "store")
+    paths = [path for path in (store.file("outcomes", key) for key in keys) if path.is_file()]
+    times = [path.stat().st_mtime for path in paths]
+    return time.strftime("%Y-%m-%d", time.localtime(max(times))) if times else ""
 
 
 def _publish(

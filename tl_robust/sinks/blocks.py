@@ -96,7 +96,8 @@ def interval(row: Row) -> str:
     """A value and its interval: ``58.3 % [55.1, 61.4]``."""
     kind = unit(row.metric)
     value, low, high = (number(item, kind) for item in (row.value, row.low, row.high))
-    return value if value == "n/a" else f"{value}{' %' if kind == 'share' else ''} [{low}, {high}]"
+    ends = "n/a" if low == high == "n/a" else f"{low}, {high}"
+    return value if value == "n/a" else f"{value}{' %' if kind == 'share' else ''} [{ends}]"
 
 
 def grid(rows: Iterable[Row]) -> list[float]:
@@ -123,6 +124,21 @@ class Text:
 
 
 @dataclass(frozen=True)
+class Points:
+    """Sentences, one below the other."""
+
+    items: Sequence[str]
+
+
+@dataclass(frozen=True)
+class Why:
+    """A cell whose reasons the page folds away."""
+
+    text: str
+    more: str
+
+
+@dataclass(frozen=True)
 class Table:
     """A table; the first ``names`` columns are headings of their row.
 
@@ -132,13 +148,15 @@ class Table:
         body: Cells as they read.
         names: How many leading columns are names.
         brief: Also in ``report.md``.
+        cards: On a phone each row is a card, so that what it says in words is read without scrolling sideways.
     """
 
     title: str
     head: Sequence[str]
-    body: Sequence[Sequence[str]]
+    body: Sequence[Sequence[str | Why]]
     names: int = 1
     brief: bool = False
+    cards: bool = False
 
 
 @dataclass(frozen=True)
@@ -167,7 +185,7 @@ class Fold:
     """Blocks that the page folds away under a title."""
 
     title: str
-    blocks: Sequence[Text | Table | Code | Markup]
+    blocks: Sequence[Text | Points | Table | Code | Markup]
 
 
-Block = Text | Table | Panels | Code | Markup | Fold
+Block = Text | Points | Table | Panels | Code | Markup | Fold

@@ -137,10 +137,11 @@ def lines(
     return alt.LayerChart(layer=layers)
 
 
-def figure(summary: Sequence[Row], path: Path) -> None:
+def figure(summary: Sequence[Row], path: Path, names: Names | None = None) -> None:
     """Write the accuracy curves of a summary as a picture on white: SVG, PNG or PDF by the suffix of ``path``.
 
-    The same rows give the same bytes; a PDF of them may have its parts in another order.
+    The same rows give the same bytes; a PDF of them may have its parts in another order. ``names`` are by default by
+    what differs among the rows.
 
     Raises:
         ConfigError: The suffix is none of these.
@@ -152,7 +153,7 @@ def figure(summary: Sequence[Row], path: Path) -> None:
     if kind not in FIGURES:
         raise ConfigError(f"a figure must be a file {', '.join(f'.{one}' for one in FIGURES)}; got {path.name!r}.")
     rows = [row for row in summary if row.metric == "robust_accuracy" and row.eps is not None]
-    names = Names.of(row.cell for row in rows)
+    names = names or Names.of(row.cell for row in rows)
     strategies = list(dict.fromkeys(names.strategy(row.cell) for row in rows))
     lanes = []
     for group, members in grouped(rows, lambda row: names.group(row.cell)).items():

@@ -14,10 +14,10 @@ from tl_robust.types import Result
 STAGES = {"weights": "trainings", "outcomes": "attacks", "examinations": "trust checks", "pictures": "pictures"}
 
 
-def records(title: str, items: Sequence[Mapping[str, Any]], brief: bool = False) -> Table:
+def records(title: str, items: Sequence[Mapping[str, Any]], brief: bool = False, cards: bool = False) -> Table:
     """A table of mappings; their keys are the columns."""
     head = list(dict.fromkeys(name for item in items for name in item))
-    return Table(title, head, [[_text(item.get(name)) for name in head] for item in items], brief=brief)
+    return Table(title, head, [[_text(item.get(name)) for name in head] for item in items], brief=brief, cards=cards)
 
 
 def failed(failures: Sequence[Mapping[str, str]]) -> list[Block]:
@@ -26,7 +26,7 @@ def failed(failures: Sequence[Mapping[str, str]]) -> list[Block]:
         return []
     brief = [{name: value for name, value in item.items() if name != "trace"} for item in failures]
     traces = [Code(item["trace"]) for item in failures if item.get("trace")]
-    return [records("What failed", brief, brief=True), *([Fold("Traces", traces)] if traces else [])]
+    return [records("What failed", brief, brief=True, cards=True), *([Fold("Traces", traces)] if traces else [])]
 
 
 def trust(results: Sequence[Result], names: Names) -> list[Block]:
@@ -44,7 +44,7 @@ def trust(results: Sequence[Result], names: Names) -> list[Block]:
         place = names.group(cell), f"{cell.view} box", names.strategy(cell)
         body.append((*place, seeds, MARKS[verdict.level], " ".join(verdict.reasons)))
     head = ("pair, attack", "view", "strategy", "seeds", "trust", "reasons")
-    return [*blocks, Table("Cells that are not green", head, body, names=3, brief=True)] if body else blocks
+    return [*blocks, Table("Cells that are not green", head, body, names=3, brief=True, cards=True)] if body else blocks
 
 
 def made(results: Sequence[Result], config_yaml: str) -> list[Block]:
@@ -57,7 +57,13 @@ def made(results: Sequence[Result], config_yaml: str) -> list[Block]:
     shared = {name: flat[0].get(name) for name in fields if len({item.get(name) for item in flat}) == 1}
     if shared:
         blocks.append(
-            Table("The same for all cells", ("what", "value"), [(k, v or "-") for k, v in shared.items()], brief=True)
+            Table(
+                "The same for all cells",
+                ("what", "value"),
+                [(k, v or "-") for k, v in shared.items()],
+                brief=True,
+                cards=True,
+            )
         )
     models: dict[str, dict[str, Any]] = {}
     roles: dict[str, list[str]] = {}

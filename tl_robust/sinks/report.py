@@ -16,9 +16,24 @@ from pathlib import Path
 from string import Template
 
 from tl_robust.claims.base import Finding
+from tl_robust.errors import TLRobustError
 from tl_robust.files import write_atomically
 from tl_robust.sinks import origins, sections
-from tl_robust.sinks.blocks import DECISIONS, MARKS, Block, Code, Fold, Markup, Names, Panels, Table, Text, grid
+from tl_robust.sinks.blocks import (
+    DECISIONS,
+    MARKS,
+    Block,
+    Code,
+    Fold,
+    Markup,
+    Names,
+    Panels,
+    Points,
+    Table,
+    Text,
+    Why,
+    grid,
+)
 from tl_robust.sinks.charts import COLORS, DASHES, SHAPES, figure, limits, lines, packed, strips
 from tl_robust.sinks.ledger import ledger
 from tl_robust.sinks.matrix import matrices
@@ -29,6 +44,8 @@ from tl_robust.types import Pictures, Result
 __all__ = ["figure", "write"]
 NUMBER = r"(\d+\.\d %)( \[[^\]]*\])"  # a percentage with its interval, never broken over lines
 LONG = 40  # characters of a field that may break over lines
+FIGURE = "curves.svg"
+WIDE = 8  # columns that a printed page takes upright
 SHORT = 8  # a heading of a row that stays in sight while its table scrolls
 Section = tuple[str, list[Block]]
 
@@ -43,6 +60,9 @@ def write(
     findings: Sequence[Finding] = (),
     pictures: Mapping[str, Pictures] | None = None,
     seconds: Mapping[str, float] | None = None,
+    *,
+    notes: Sequence[str] = (),
+    when: str = "",
 ) -> list[Path]:
     """Write ``report.html`` and ``report.md``; the same arguments give the same bytes.
 
@@ -56,20 +76,23 @@ def write(
         findings: What was found of the claims.
         pictures: Images by key of an outcome, as :class:`tl_robust.bench.runner.Finished` has them.
         seconds: What the computing took, by kind of the store's entries.
+        notes: What a reader must know of the data, a sentence each.
+        when: Date of the run, as it reads.
 
     Returns:
-        The paths of both files.
+        The paths of both files; ``curves.svg``, the figure of ``report.md``, is beside them.
 
     Raises:
         ResultsError: The folder cannot be written.
     """
     names = Names.of(row.cell for row in summary)
+    answers, charted = sections.answers(results, summary, findings, names, len(failures), notes)
     found: list[Section] = [
+        ("The answer", answers),
         ("Failures", origins.failed(failures)),
-        ("Claims", ledger(findings)),
-        ("The answer", sections.answers(summary, names)),
-        ("Accuracy under attack", sections.curves(summary, names, ["robust_accuracy"])),
+        ("Accuracy under attack", sections.curves(summary, names, ["robust_accuracy"], charted)),
         ("Transferability", sections.curves(summary, names, sections.TRANSFER)),
+        ("Claims", ledger(findings)),
         ("Lineage: who helps the attacker", matrices(results, summary, names)),
         ("Pictures", gallery(results, summary, pictures or {}, names)),
         ("Clean accuracy and whole curves", [*sections.clean(results, names), *sections.whole_curves(summary, names)]),
@@ -79,15 +102,29 @@ def write(
         ("How each number was made", origins.made(results, config_yaml)),
     ]
     found = [(title, blocks) for title, blocks in found if blocks]
-    ran = sections.ran(results, summary, names)
+    facts = [sections.facts(bench, results, when), *notes * (not answers), sections.ran(results, summary, names)]
     page, text = folder / "report.html", folder / "report.md"
-    write_atomically(page, _page(bench, ran, found, summary, names).encode())
-    write_atomically(text, _markdown(bench, ran, found).encode())
+    write_atomically(page, _page(bench, facts, found, summary, names).encode())
+    drawn = _figure(folder / FIGURE, [row for row in summary if names.group(row.cell) in charted], names)
+    write_atomically(text, _markdown(bench, facts, found, drawn).encode())
     return [page, text]
 
 
-def _page(bench: str, ran: str, found: Sequence[Section], summary: Sequence[Row], names: Names) -> str:
+def _figure(path: Path, rows: Sequence[Row], names: Names) -> str:
+    """Draw the curves of the answer; returns what ``report.md`` shows of them, or why it shows none."""
+    if not rows:
+        return ""
+    try:
+        figure(rows, path, names)
+    except TLRobustError as error:
+        path.unlink(missing_ok=True)  # that of an earlier report
+        return _escaped(f"The figure is missing: {error}")
+    return f"![Accuracy under attack over eps]({path.name})"
+
+
+def _page(bench: str, facts: Sequence[str], found: Sequence[Section], summary: Sequence[Row], names: Names) -> str:
     strategies = list(dict.fromkeys(names.strategy(row.cell) for row in summary))
+    keys = _keys(strategies)
     specs: dict[tuple[object, ...], dict[str, object]] = {}
     panels: list[dict[str, object]] = []
 
@@ -104,18 +141,18 @@ def _page(bench: str, ran: str, found: Sequence[Section], summary: Sequence[Row]
                 f'<div class="chart" data-panel="{len(panels)}"></div></figure>'
             )
             panels.append({"spec": list(specs).index(key), "label": label, "lines": packed(rows, names, strategies)})
-        return f'<div class="panels">{"".join(boxes)}</div>'
+        return f'<ul class="legend again" aria-hidden="true">{keys}</ul><div class="panels">{"".join(boxes)}</div>'
 
     parts, nav = [], []
     for place, (title, blocks) in enumerate(found):
         charted = any(isinstance(block, Panels) for block in blocks)
         inside = "".join(chart(block) if isinstance(block, Panels) else _html(block) for block in blocks)
-        legend = _legend(strategies) if charted else ""
+        legend = f'<ul class="legend" aria-label="Strategies">{keys}</ul>' if charted else ""
         parts.append(f'<section id="s{place}"><h2>{html.escape(title)}</h2>{legend}{inside}</section>')
         nav.append(f'<li><a href="#s{place}">{html.escape(title)}</a></li>')
     return Template(files(__package__).joinpath("report.html").read_text("utf-8")).substitute(
         title=html.escape(bench),
-        ran=html.escape(ran),
+        facts="".join(f"<p>{html.escape(line)}</p>" for line in facts),
         nav="".join(nav),
         sections="\n".join(parts),
         charts=json.dumps({"specs": list(specs.values()), "panels": panels}, separators=(",", ":")).replace(
@@ -133,7 +170,8 @@ def _bundle() -> str:
     return script.replace("</script", "<\\/script")
 
 
-def _legend(strategies: Iterable[str]) -> str:
+def _keys(strategies: Iterable[str]) -> str:
+    """The items of a legend."""
     items = []
     for place, name in enumerate(strategies):
         color, dash, shape = (kind[place % len(kind)] for kind in (COLORS, DASHES, SHAPES))
@@ -141,57 +179,79 @@ def _legend(strategies: Iterable[str]) -> str:
         line = f'<line x2="40" y1="8" y2="8" stroke="{color}" stroke-width="2" stroke-dasharray="{dashes}"/>'
         mark = f'<path d="{shape}" fill="{color}" transform="translate(20 8) scale(4.5)"/>'
         items.append(f'<li><svg width="40" height="16" aria-hidden="true">{line}{mark}</svg>{html.escape(name)}</li>')
-    return f'<ul class="legend" aria-label="Strategies">{"".join(items)}</ul>'
+    return "".join(items)
 
 
-def _html(block: Text | Table | Code | Markup | Fold) -> str:
+def _html(block: Text | Points | Table | Code | Markup | Fold) -> str:
     if isinstance(block, Markup):
         return block.html
     if isinstance(block, Fold):
         inside = "".join(map(_html, block.blocks))
         return f"<details><summary>{html.escape(block.title)}</summary>{inside}</details>"
+    if isinstance(block, Points):
+        return f'<ul class="points">{"".join(f"<li>{_prose(item)}</li>" for item in block.items)}</ul>'
     if isinstance(block, Text):
         heading = f"<h3>{html.escape(block.heading)}</h3>" if block.heading else ""
-        text = re.sub(NUMBER, r'<span class="number"><strong>\1</strong>\2</span>', html.escape(block.text))
-        return heading + (f"<p>{text}</p>" if text else "")
+        return heading + (f"<p>{_prose(block.text)}</p>" if block.text else "")
     if isinstance(block, Code):
         return f'<pre tabindex="0"><code>{html.escape(block.text)}</code></pre>'
     title = html.escape(block.title)
+    kinds = ["cards"] * block.cards + ["wide"] * (len(block.head) > WIDE)
+    kind = f' class="{" ".join(kinds)}"' if kinds else ""
     head = "".join(f'<th scope="col">{html.escape(name)}</th>' for name in block.head)
+    labels = block.head if block.cards else [""] * len(block.head)
     body = "".join(
-        f"<tr>{''.join(_cell(text, place < block.names) for place, text in enumerate(row))}</tr>" for row in block.body
+        f"<tr>{''.join(_cell(item, labels[place], place < block.names) for place, item in enumerate(row))}</tr>"
+        for row in block.body
     )
     return (
-        f'<div class="scroll" tabindex="0" role="region" aria-label="{title}">'
-        f"<table><caption><span>{title}</span></caption><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
+        f'<div class="scroll" tabindex="0" role="region" aria-label="{title}"><table{kind}>'
+        f"<caption><span>{title}</span></caption><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
     )
 
 
-def _cell(text: str, name: bool) -> str:
+def _prose(text: str) -> str:
+    return re.sub(NUMBER, r'<span class="number"><strong>\1</strong>\2</span>', html.escape(text))
+
+
+def _cell(item: str | Why, label: str, name: bool) -> str:
+    """A cell; ``label`` is the heading that a card shows before it."""
+    text = item if isinstance(item, str) else item.text
     level = next((level for level, mark in (MARKS | DECISIONS).items() if mark == text), "")
     inside = f'<span class="{level}">{text}</span>' if level else html.escape(text)
+    if isinstance(item, Why):
+        inside += f"<details><summary>Why</summary><p>{html.escape(item.more)}</p></details>"
+    shown = f' data-label="{html.escape(label)}"' if label else ""
     if name:
         short = ' class="short"' * (len(text) <= SHORT)
-        return f'<th scope="row"{short}>{inside}</th>'
-    return f'<td class="long">{inside}</td>' if len(text) > LONG else f"<td>{inside}</td>"
+        return f'<th scope="row"{short}{shown}>{inside}</th>'
+    long = ' class="long"' * (len(text) > LONG or isinstance(item, Why))
+    return f"<td{long}{shown}>{inside}</td>"
 
 
-def _markdown(bench: str, ran: str, found: Sequence[Section]) -> str:
-    parts = [f"# {_escaped(bench)}", _escaped(ran)]
+def _markdown(bench: str, facts: Sequence[str], found: Sequence[Section], drawn: str) -> str:
+    parts = [f"# {_escaped(bench)}", *map(_escaped, facts)]
     for title, blocks in found:
-        texts = [text for block in blocks for text in _markdown_block(block)]
+        shown = [_markdown_block(block) for block in blocks]
+        if title == found[0][0] and drawn:  # after the words of the answer
+            words = sum(isinstance(block, Points) for block in blocks) + 1
+            shown.insert(words, [drawn])
+        texts = [text for block in shown for text in block]
         parts += [f"## {title}", *texts] if texts else []
     return "\n\n".join(parts) + "\n"
 
 
 def _markdown_block(block: Block) -> list[str]:
+    if isinstance(block, Points):
+        return ["\n".join(f"- {_escaped(item)}" for item in block.items)]
     if isinstance(block, Text):
         return [text for text in (f"### {_escaped(block.heading)}" * bool(block.heading), _escaped(block.text)) if text]
     if isinstance(block, Fold):
         return [text for inside in block.blocks for text in _markdown_block(inside)]
     if not isinstance(block, Table) or not block.brief:
         return []
-    lines = [block.head, ["---"] * len(block.head), *block.body]
+    texts = ([item if isinstance(item, str) else f"{item.text} {item.more}" for item in row] for row in block.body)
+    lines = [block.head, ["---"] * len(block.head), *texts]
     return [_escaped(block.title), "\n".join(f"| {' | '.join(map(_escaped, line))} |" for line in lines)]
 
 

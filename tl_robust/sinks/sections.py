@@ -5,11 +5,13 @@ Each function returns the blocks of one section.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import replace
-from itertools import combinations
 
+from tl_robust.claims.base import Finding
 from tl_robust.metrics import METRICS
+from tl_robust.sinks import answer
+from tl_robust.sinks.answer import Said
 from tl_robust.sinks.blocks import (
     MARKS,
     VIEWS,
@@ -17,6 +19,7 @@ from tl_robust.sinks.blocks import (
     Fold,
     Names,
     Panels,
+    Points,
     Table,
     Text,
     eps_text,
@@ -24,7 +27,6 @@ from tl_robust.sinks.blocks import (
     grouped,
     interval,
     number,
-    telling_eps,
 )
 from tl_robust.sinks.table import Row
 from tl_robust.types import Outcome, Result
@@ -39,103 +41,106 @@ NOTES = {
 }
 
 
+def facts(bench: str, results: Sequence[Result], when: str) -> str:
+    """One line: the bench, the date of its run, seeds and devices; as far as they are known."""
+    seeds = sorted({result.cell.seed for result in results})
+    devices = sorted({str(result.provenance["device"]) for result in results if "device" in result.provenance})
+    parts = [f"Bench {bench}", *[f"run of {when}"] * bool(when), *[_several("seed", seeds)] * bool(seeds)]
+    return ", ".join([*parts, *[f"on {' and '.join(devices)}"] * bool(devices)]) + "."
+
+
 def ran(results: Sequence[Result], summary: Sequence[Row], names: Names) -> str:
     """One sentence: what was run; as far as a summary alone tells where results came without samples."""
-
-    def several(word: str, items: Sequence[object]) -> str:
-        found = list(dict.fromkeys(map(str, items)))
-        return f"{len(found)} {word}{'s'[: len(found) != 1]} ({', '.join(found)})"
-
     cells = [result.cell for result in results] or [row.cell for row in summary]
     if not cells:
         return "Nothing has run yet."
     images = sorted({len(result.outcome.label) for result in results})
-    eps = grid(summary)
     parts = [
-        several("pair", [names.pair(cell) for cell in cells]),
-        several("strategy", [names.strategy(cell) for cell in cells]).replace("strategys", "strategies"),
-        several("attack", [f"{cell.attack} {cell.norm}" for cell in cells]),
-        f"eps {', '.join(map(eps_text, eps))}",
+        _several("pair", [names.pair(cell) for cell in cells]),
+        _several("strategy", [names.strategy(cell) for cell in cells]).replace("strategys", "strategies"),
+        _several("attack", [f"{cell.attack} {cell.norm}" for cell in cells]),
+        f"eps {', '.join(map(eps_text, grid(summary)))}",
     ]
-    if results:
-        parts.append(several("seed", sorted({cell.seed for cell in cells})))
-        parts.append(f"{' or '.join(map(str, images))} test images")
-    device = {str(result.provenance["device"]) for result in results if "device" in result.provenance}
-    return "; ".join(parts + [f"on {', '.join(sorted(device))}"] * bool(device)) + "."
+    return "; ".join(parts + [f"{' or '.join(map(str, images))} test images"] * bool(images)) + "."
 
 
-def answers(summary: Sequence[Row], names: Names) -> list[Block]:
-    """The accuracies at the eps where the strategies lose most unequally, in words and as one table."""
-    rows = [row for row in summary if row.metric == "robust_accuracy" and row.eps is not None]
-    blocks: list[Block] = []
+def _several(word: str, items: Sequence[object]) -> str:
+    found = list(dict.fromkeys(map(str, items)))
+    return f"{len(found)} {word}{'s'[: len(found) != 1]} ({', '.join(found)})"
+
+
+def answers(
+    results: Sequence[Result],
+    summary: Sequence[Row],
+    findings: Sequence[Finding],
+    names: Names,
+    failed: int = 0,
+    notes: Sequence[str] = (),
+) -> tuple[list[Block], set[str]]:
+    """The answer in words, then charts of the first pairs and attacks, then a table of all.
+
+    Returns:
+        The blocks, and the names of what was charted.
+    """
+    found = answer.said(summary, findings, names, quoted=True)
+    if not found:
+        return [], set()
+    lead, left = found[: answer.LEAD], len(found) - answer.LEAD
+    seeds = len({result.cell.seed for result in results})
+    warned = [*notes, *answer.caveats(summary, findings, seeds)]
+    if failed:
+        warned.insert(0, "Some cells are missing here, since they failed: see Failures.")
+    points = [*answer.overall(findings), *(line for one in lead for line in one.lines)]
+    if left > 0:
+        points.append(f"{left} more in the table below: another pair, attack or number of labels each.")
+    blocks: list[Block] = [Points(points), *[Points(warned)] * bool(warned), Text(answer.WORDS)]
+    for one in lead:
+        blocks += _curve(one.group, one.rows, names, ["robust_accuracy"], True)
+    return [*blocks, _at_telling_eps(found, names)], {one.group for one in lead}
+
+
+def _at_telling_eps(found: Sequence[Said], names: Names) -> Table:
     body = []
-    for group, members in grouped(rows, lambda row: names.group(row.cell)).items():
-        views = grouped(members, lambda row: row.cell.view)
-        first = next(view for view in VIEWS if view in views)
-        eps = telling_eps(views[first])
-        if eps is None:
-            continue
-        clean = {names.strategy(row.cell): row.value for row in views[first] if row.eps == 0 and row.value == row.value}
-        here = {
-            view: {names.strategy(row.cell): row for row in views.get(view, ()) if row.eps == eps} for view in VIEWS
-        }
-        blocks.append(Text(" ".join(_sentences(eps_text(eps), here["black"], here["white"], clean)), group))
-        for label in {**here["black"], **here["white"]}:
-            found = [here[view].get(label) for view in VIEWS]
-            trust = max((row.trust for row in found if row), key=list(MARKS).index)
-            texts = [interval(row) if row else "-" for row in found]
-            body.append((group, eps_text(eps), label, *texts, MARKS[trust]))
-    if not body:
-        return []
-    head = ("pair, attack", "eps", "strategy", "black box", "white box", "trust")
-    note = "Accuracy under attack at the eps where the strategies lose most unequally in the black box, mean over seeds"
-    return [*blocks, Table(f"{note}, [95 % interval]", head, body, names=3, brief=True)]
+    for one in found:
+        at: dict[str, dict[str, Row]] = {}
+        for view, rows in grouped(one.rows, lambda row: row.cell.view).items():
+            eps = answer.telling(rows)
+            for row in rows:
+                at.setdefault(names.strategy(row.cell), {}).update({view: row} if row.eps == eps else {})
+                if row.eps == 0:
+                    at[names.strategy(row.cell)].setdefault("clean", row)
+        for strategy, here in at.items():
+            trust = max((row.trust for row in here.values()), key=list(MARKS).index)
+            texts = [
+                f"{interval(row)} at {eps_text(row.eps or 0)}" if (row := here.get(view)) else "-" for view in VIEWS
+            ]
+            clean = interval(here["clean"]) if "clean" in here else "-"
+            body.append((one.group, strategy, clean, *texts, MARKS[trust]))
+    head = ("pair, attack", "strategy", "no attack", "black box", "white box", "trust")
+    title = "Accuracy of the victim, each view at the eps where the strategies differ most, mean over seeds"
+    return Table(f"{title}, [95 % interval]", head, body, names=2, brief=True, cards=True)
 
 
-def _sentences(
-    eps: str, black: Mapping[str, Row], white: Mapping[str, Row], clean: Mapping[str, float]
-) -> Iterator[str]:
-    def lost(item: tuple[str, Row]) -> float:
-        return clean.get(item[0], 1.0) - item[1].value
-
-    def listed(found: Sequence[tuple[str, Row]], word: str = "") -> str:
-        texts = [f"{label} {word}{interval(row)}" for label, row in found]
-        return " and ".join([", ".join(texts[:-1]), texts[-1]] if len(texts) > 1 else texts)
-
-    ranked = sorted(black.items(), key=lost, reverse=True)
-    if len(ranked) > 1:
-        fallen = [f"{label}{_from(label, clean)} to {interval(row)}" for label, row in ranked]
-        yield f"At eps {eps} the public source model lets an attacker push {', '.join(fallen[:-1])}, and {fallen[-1]}."
-        pairs = [f"{a} and {b}" for (a, low), (b, high) in combinations(ranked, 2) if low.high >= high.low]
-        yield f"These intervals overlap for {', '.join(pairs)}." if pairs else "These intervals do not overlap."
-    elif ranked:
-        yield f"At eps {eps} an attacker with the public source model leaves {listed(ranked)}."
-    levels = {row.trust for row in [*black.values(), *white.values()]} - {"green"}
-    if white:
-        own = sorted(white.items(), key=lost, reverse=True)
-        yield f"An attacker with the victim itself leaves {listed(own)}{'' if black else f' at eps {eps}'}."
-    if levels:
-        yield f"Some of these numbers are {' or '.join(sorted(levels))}: see Trust."
-
-
-def _from(label: str, clean: Mapping[str, float]) -> str:
-    return f" from {100 * clean[label]:.1f} %" if label in clean else ""
-
-
-def curves(summary: Sequence[Row], names: Names, metrics: Sequence[str]) -> list[Block]:
-    """Charts of some metrics over eps, for each pair and attack, with their tables."""
+def curves(
+    summary: Sequence[Row], names: Names, metrics: Sequence[str], charted: Container[str] = frozenset()
+) -> list[Block]:
+    """Charts of some metrics over eps, for each pair and attack that is not charted already, with their tables."""
     rows = [row for row in summary if row.metric in metrics and row.eps is not None]
     blocks: list[Block] = []
     for group, members in grouped(rows, lambda row: names.group(row.cell)).items():
-        found = grouped(members, lambda row: (row.metric, row.cell.view))
-        wanted = [(metric, view) for metric in metrics for view in VIEWS if (metric, view) in found]
-        title = {key: VIEWS[key[1]] if len(metrics) == 1 else key[0] for key in wanted}
-        blocks.append(Text("", group))
-        blocks.append(Panels([(title[key], key[0], found[key]) for key in wanted]))
-        tables = [_by_eps(f"{key[0]}, {key[1]} box", found[key], names, key[0] == metrics[0]) for key in wanted]
-        blocks.append(Fold(f"Numbers of {group}", tables))
+        if group not in charted:
+            blocks += _curve(group, members, names, metrics, len(metrics) == 1)
     there = {row.metric for row in rows}
-    return [*_meanings(metric for metric in metrics if metric in there), *blocks]
+    return [*_meanings(metric for metric in metrics if metric in there), *blocks] if blocks else []
+
+
+def _curve(group: str, rows: Sequence[Row], names: Names, metrics: Sequence[str], by_view: bool) -> list[Block]:
+    found = grouped(rows, lambda row: (row.metric, row.cell.view))
+    wanted = [(metric, view) for metric in metrics for view in VIEWS if (metric, view) in found]
+    title = {key: VIEWS[key[1]] if by_view else key[0] for key in wanted}
+    tables = [_by_eps(f"{key[0]}, {key[1]} box", found[key], names, key[0] == metrics[0]) for key in wanted]
+    panels = Panels([(title[key], key[0], found[key]) for key in wanted])
+    return [Text("", group), panels, Fold(f"Numbers of {group}", tables)]
 
 
 def _meanings(metrics: Iterable[str]) -> list[Block]:

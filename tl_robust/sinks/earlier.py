@@ -1,0 +1,103 @@
+"""Results of other settings are kept: a report never replaces another one silently."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from tl_robust.errors import ResultsError
+from tl_robust.files import write_atomically
+
+CONFIG = "config.yaml"
+VIEWS = (  # the configuration last: while it is there, a move that was interrupted goes on at the next report
+    "report.html", "report.md", "curves.svg", ".report", "table.csv", "summary.csv", "failures.json", CONFIG,
+)  # fmt: skip
+HOW = {"results", "workers", "wandb", "plugins", "attack_batch", "data.root", "data.cache", "data.download"}
+HOW |= {"trainer.accelerator", "trainer.devices"}  # where and how it is computed, not what is asked
+SHOWN = 4  # settings that the sentence names
+
+
+def keep(folder: Path, text: str) -> str:
+    """Move a report and tables of other settings away, and remember the settings of those that will be written.
+
+    Settings that only add values to an axis, as more seeds do, ask for all that was there and more: nothing is moved.
+
+    Args:
+        folder: Of the bench.
+        text: The whole configuration as YAML.
+
+    Returns:
+        A sentence about what was moved where; empty where nothing was.
+
+    Raises:
+        ResultsError: The folder cannot be read or written.
+    """
+    known, said = folder / CONFIG, ""
+    try:
+        changed = _changed(_read(known), yaml.safe_load(text)) if known.is_file() else []
+        there = [folder / name for name in VIEWS if (folder / name).is_file()]
+        if changed and any(path.name in ("report.html", "table.csv") for path in there):
+            home = _new_folder(folder, there[0])
+            for path in there:
+                path.rename(home / path.name)
+            more = ", ..." * (len(changed) > SHOWN)
+            said = (
+                f"{folder} held a report of other settings ({', '.join(changed[:SHOWN])}{more}): moved to {home}. "
+                "name=NAME keeps both beside each other."
+            )
+    except OSError as error:
+        raise ResultsError(
+            f"cannot keep the earlier report in {folder} ({error.strerror or error}): free the disk, or set name=NAME."
+        ) from error
+    write_atomically(known, text.encode())
+    return said
+
+
+def _new_folder(folder: Path, report: Path) -> Path:
+    """``earlier/DATE`` of the report, with a number where that is taken."""
+    day = time.strftime("%Y-%m-%d", time.localtime(report.stat().st_mtime))
+    count = 1
+    while (home := folder / "earlier" / f"{day}-{count}").exists():
+        count += 1
+    home.mkdir(parents=True)
+    return home
+
+
+def _read(path: Path) -> Mapping[str, Any]:
+    """An earlier configuration; what cannot be read is another one."""
+    try:
+        found = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _changed(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+    """Names of settings that ask for something else, or for less."""
+    before, after = dict(_flat(old)), dict(_flat(new))
+    names = [name for name in dict.fromkeys([*before, *after]) if not _how(name)]
+    return [name for name in names if not _covers(name, before.get(name), after.get(name))]
+
+
+def _how(name: str) -> bool:
+    return any(name == one or name.startswith(f"{one}.") for one in HOW)
+
+
+def _covers(name: str, before: Any, after: Any) -> bool:
+    """Whether the report of the new value holds what that of the old one held."""
+    if name.startswith("axes.") and isinstance(before, list) and isinstance(after, list):
+        return all(item in after for item in before)
+    return bool(before == after)
+
+
+def _flat(item: Mapping[Any, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Names with dots and values; an empty mapping is none."""
+    for name, value in item.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value
