@@ -26,9 +26,9 @@ COMMANDS = sorted(
     for path in (Path(__file__).parent.parent / "tl_robust" / "commands").glob("*.py")
     if path.stem not in ("__init__", "base")
 )
-HEAVY = set(
-    ["torch", "lightning", "torchmetrics", "torchvision", "wandb", "scipy", "sklearn", "altair", "numpy", "omegaconf"]
-)
+HEAVY = {
+    "torch", "lightning", "torchmetrics", "torchvision", "wandb", "scipy", "sklearn", "altair", "numpy", "omegaconf",
+}  # fmt: skip
 
 
 def help_of(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
