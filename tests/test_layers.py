@@ -26,7 +26,8 @@ MAY_IMPORT = {  # a layer may import itself, and of tl_robust only this
     "terminal": VOCABULARY | BENCH | {"bench", "sinks", "claims"},
     "session": VOCABULARY | BENCH | {"bench", "sinks", "config", "terminal", "claims"},
     "commands": VOCABULARY | BENCH | {"bench", "sinks", "config", "terminal", "session", "claims"},
-    "cli": {"commands", "errors"},
+    "parser": {"__doc__", "__version__", "commands", "errors"},
+    "cli": {"commands", "errors", "parser"},
     "": {"attacks", "metrics"},  # tl_robust/__init__.py
 }
 ONLY_IN = {  # of all modules, only these may import the library

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
-import torch
 import yaml
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -52,7 +50,7 @@ class Config:
         bench: What runs.
         wandb: Weights & Biases.
         results: Folder of results.
-        workers: Processes that share the work.
+        workers: Processes that share the work; 0: as many as fit, see :mod:`tl_robust.bench.workers`.
         text: The whole configuration as YAML.
         settings: The same as plain values.
     """
@@ -231,12 +229,5 @@ def _resolve(file: BenchFile) -> Bench:
 
 def _workers(file: BenchFile) -> int:
     if file.workers < 0:
-        raise ConfigError(f"workers must be 0 (one a CPU core) or more, got {file.workers}.")
-    if file.workers:
-        return file.workers
-    on_cpu = file.trainer.get("accelerator") == "cpu" or not torch.cuda.is_available()
-    return (
-        min(4, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
-        if on_cpu
-        else 1
-    )
+        raise ConfigError(f"workers must be 0 (as many as fit the machine) or more, got {file.workers}.")
+    return file.workers

@@ -69,7 +69,8 @@ class BenchFile:
         attack_batch: Images an attack works on at a time; 0 measures which size is fastest.
         fast: Fast modes of attacks, of ``fold``, ``subpixel``, ``bf16``, ``channels_last``, ``compile``; each craft
             group is checked against full precision, and falls back to it.
-        workers: Processes that share the work; 0 is one a CPU core (at most 4), and 1 with a CUDA device.
+        workers: Processes that share the work; 0 is one a CPU core, and with a CUDA device as many as its free memory
+            holds where networks are small (both at most 4).
         trainer: Options of the Lightning Trainer (accelerator, devices, precision, strategy, ...).
         wandb: Weights & Biases.
         plugins: Folders of plugin files, relative to the bench file.

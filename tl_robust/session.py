@@ -20,6 +20,7 @@ from tl_robust.bench.plan import make_plan
 from tl_robust.bench.provenance import commit, versions
 from tl_robust.bench.runner import Finished
 from tl_robust.bench.store import Store
+from tl_robust.bench.workers import Workers, default_workers
 from tl_robust.claims import Finding
 from tl_robust.config import Config
 from tl_robust.errors import BenchFailedError, ConfigError
@@ -48,7 +49,11 @@ def run(config: Config, console: Console, plain: bool, arguments: Sequence[str])
         soft_wrap=True,
     )
     wandb_sink.resolve_mode(config.wandb)  # says now, not after an hour, that a key is missing
-    count = min(config.workers, len(plan.groups)) - 1 if counts["done"] < counts["cells"] else 0
+    count = 0
+    if counts["done"] < counts["cells"]:
+        workers = Workers(config.workers) if config.workers else default_workers(config.bench, len(plan.groups))
+        if workers.why:
+            console.print(workers.why, soft_wrap=True)
     with _helpers(arguments, count), observer(console, plain) as watch:
         return runner.run(plan, config.bench, store, watch)
 

@@ -1,4 +1,7 @@
-"""Check the data of a pair."""
+"""Check the data of a pair.
+
+example: tl-robust check-pair rendered_syn-optdigits
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Judge the claims of the literature on a bench's results."""
+"""Judge the claims of the literature on a bench's results.
+
+example: tl-robust claims embedded --pairs
+"""
 
 from __future__ import annotations
 

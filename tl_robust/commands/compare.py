@@ -1,4 +1,7 @@
-"""Show what moved between two benches, beyond noise or not."""
+"""Show what moved between two benches, beyond noise or not.
+
+example: tl-robust compare embedded results/other
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Show the Weights & Biases dashboard of a bench as JSON, or save it in the project."""
+"""Show the Weights & Biases dashboard of a bench as JSON, or save it in the project.
+
+example: tl-robust dashboard spec embedded
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Show versions, devices, data and the state of the store."""
+"""Show versions, devices, data and the state of the store.
+
+example: tl-robust doctor --results results
+"""
 
 from __future__ import annotations
 

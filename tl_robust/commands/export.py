@@ -1,4 +1,7 @@
-"""Write a bench's cells as files that others can read: a leaderboard folder of one JSON a cell."""
+"""Write a bench's cells as files that others can read: a leaderboard folder of one JSON a cell.
+
+example: tl-robust export embedded --samples
+"""
 
 from __future__ import annotations
 

@@ -1,13 +1,32 @@
-"""Show every registered name."""
+"""Show every registered name.
+
+example: tl-robust list --json
+"""
 
 from __future__ import annotations
 
 import argparse
 import json
-from typing import Any
 
 from rich.console import Console
 from rich.table import Table
+
+from tl_robust.registry import names_in
+
+KINDS = {  # kind and package of every registry: names are read without importing what they name
+    "attack": "attacks",
+    "objective": "attacks.objectives",
+    "step rule": "attacks.rules",
+    "gradient trick": "attacks.tricks",
+    "claim": "claims",
+    "domain": "data.domains",
+    "metric": "metrics",
+    "network": "models",
+    "pair": "data.pairs",
+    "space": "data.spaces",
+    "strategy": "strategies",
+    "trust check": "trust",
+}
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -17,24 +36,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(parsed: argparse.Namespace, console: Console) -> int:
     """Run the command; returns the exit code."""
-    from tl_robust.attacks import ATTACKS
-    from tl_robust.attacks.objectives import OBJECTIVES
-    from tl_robust.attacks.rules import RULES
-    from tl_robust.attacks.tricks import TRICKS
-    from tl_robust.claims import CLAIMS
-    from tl_robust.data.domain import DOMAINS
-    from tl_robust.data.pair import PAIRS
-    from tl_robust.data.space import SPACES
-    from tl_robust.metrics import METRICS
-    from tl_robust.models import NETWORKS
-    from tl_robust.registry import Registry
-    from tl_robust.strategies import STRATEGIES
-    from tl_robust.trust import CHECKS
-
-    registries: list[Registry[Any]] = [
-        ATTACKS, OBJECTIVES, RULES, TRICKS, CLAIMS, DOMAINS, METRICS, NETWORKS, PAIRS, SPACES, STRATEGIES, CHECKS
-    ]  # fmt: skip
-    names = {registry.kind: registry.names() for registry in registries}
+    names = {kind: names_in(package) for kind, package in KINDS.items()}
     if parsed.json:
         print(json.dumps(names))  # noqa: T201
         return 0

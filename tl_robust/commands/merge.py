@@ -1,4 +1,7 @@
-"""Read leaderboard files of one or several folders and write tables and a report of them."""
+"""Read leaderboard files of one or several folders and write tables and a report of them.
+
+example: tl-robust merge results/embedded/leaderboard results/other/leaderboard --out results/all
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Show what would run and what is done."""
+"""Show what would run and what is done.
+
+example: tl-robust plan embedded axes.seed=[0]
+"""
 
 from __future__ import annotations
 

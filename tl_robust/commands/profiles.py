@@ -1,4 +1,7 @@
-"""Run a bench under the profiles kdd20 and default and show the differences."""
+"""Run a bench under the profiles kdd20 and default and show the differences.
+
+example: tl-robust profiles embedded axes.seed=[0]
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,7 @@ import argparse
 
 from rich.console import Console
 
-from tl_robust.commands.base import bench_arguments, load
+from tl_robust.commands.base import bench_arguments, load, name_bench
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -20,6 +23,7 @@ def run(parsed: argparse.Namespace, console: Console) -> int:
     from tl_robust import session
     from tl_robust.sinks.difference import Side, compare, tables
 
+    name_bench(parsed)
     given, sides = parsed.overrides, []
     for profile in ("kdd20", "default"):
         parsed.overrides = [*given, f"profile={profile}"]

@@ -1,4 +1,7 @@
-"""Write tables and report again from the store."""
+"""Write tables and report again from the store.
+
+example: tl-robust report embedded --figure embedded.svg
+"""
 
 from __future__ import annotations
 

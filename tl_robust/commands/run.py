@@ -1,4 +1,7 @@
-"""Run a bench: train, attack, judge, write tables and report."""
+"""Run a bench: train, attack, judge, write tables and report.
+
+example: tl-robust run embedded axes.seed=[0,1,2,3,4]
+"""
 
 from __future__ import annotations
 

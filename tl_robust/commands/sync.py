@@ -1,4 +1,7 @@
-"""Check the offline Weights & Biases runs of a bench and upload them."""
+"""Check the offline Weights & Biases runs of a bench and upload them.
+
+example: tl-robust sync embedded --check
+"""
 
 from __future__ import annotations
 
