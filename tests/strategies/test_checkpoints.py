@@ -13,6 +13,7 @@ from tl_robust import models, strategies
 from tl_robust.data.batches import Batches
 from tl_robust.errors import ConfigError, UnknownNameError
 from tl_robust.models.base import NETWORKS, described
+from tl_robust.models.checkpoint import load_checkpoint
 from tl_robust.seeding import generator
 from tl_robust.strategies import STRATEGIES, TransferTask
 from tl_robust.strategies.finetune import FineTune
@@ -178,6 +179,12 @@ def test_a_file_of_weights_alone_loads(tmp_path: Path) -> None:
     task = child()
     fit(task, epochs=1).save_checkpoint(tmp_path / "task.ckpt", weights_only=True)
     assert torch.equal(logits(FineTune.load_from_checkpoint(tmp_path / "task.ckpt")), logits(task))
+
+
+def test_a_bench_reads_the_file_as_a_public_checkpoint(tmp_path: Path) -> None:
+    task = child()
+    fit(task, epochs=1).save_checkpoint(tmp_path / "task.ckpt")
+    assert_same(load_checkpoint("task.ckpt", tmp_path, network(5)), dict(task.network.state_dict()))
 
 
 def plain() -> nn.Module:

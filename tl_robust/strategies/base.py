@@ -240,7 +240,9 @@ class TransferTask(NetworkModule):
         draws = {"cpu": torch.get_rng_state()}
         if self.device.type == "cuda":
             draws["cuda"] = torch.cuda.get_rng_state(self.device)
+        # the state dict then has the network alone, so that a bench reads the file as a public checkpoint
         checkpoint[OWN] = {
+            "kept_accuracy": checkpoint["state_dict"].pop("kept_accuracy"),
             "history": self.history,
             "best": self.best,
             "last": self._last,
@@ -254,6 +256,7 @@ class TransferTask(NetworkModule):
         kept = checkpoint.get(OWN, {})
         self.history, self.best = list(kept.get("history", [])), kept.get("best")
         self._sums, self._trained = kept.get("sums"), kept.get("trained", 0)
+        checkpoint["state_dict"].setdefault("kept_accuracy", kept.get("kept_accuracy", torch.tensor(torch.nan)))
         self._note_data(checkpoint.get(self.CHECKPOINT_HYPER_PARAMS_KEY, {}))
         if self._stage == "fit":
             self._draws = kept.get("draws", {})
