@@ -1,20 +1,54 @@
-"""How robust is a model made by transfer learning, and how much does its public origin help an attacker?"""
+"""How robust is a model made by transfer learning, and how much does its public origin help an attacker?
+
+Names are imported when they are first asked for, so that ``import tl_robust`` costs nothing.
+"""
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from tl_robust import attacks, metrics
+    from tl_robust import attacks, metrics, models, strategies, trust
     from tl_robust.attacks import evaluate
+    from tl_robust.callbacks import TransferAttack
+    from tl_robust.data.pair import pair
+    from tl_robust.strategies.common_init import CommonInit
+    from tl_robust.strategies.finetune import FineTune
+    from tl_robust.strategies.scratch import Scratch
+    from tl_robust.types import Recipe
 
 __version__ = "0.1.0"  # the only place: pyproject.toml reads it
-__all__ = ["attacks", "evaluate", "metrics"]
+__all__ = [
+    "CommonInit",
+    "FineTune",
+    "Recipe",
+    "Scratch",
+    "TransferAttack",
+    "attacks",
+    "evaluate",
+    "metrics",
+    "models",
+    "pair",
+    "strategies",
+    "trust",
+]
+_HOMES = {
+    "CommonInit": "strategies.common_init",
+    "FineTune": "strategies.finetune",
+    "Recipe": "types",
+    "Scratch": "strategies.scratch",
+    "TransferAttack": "callbacks",
+    "evaluate": "attacks",
+    "pair": "data.pair",
+}
 
 
 def __getattr__(name: str) -> Any:
-    """What is exported, imported on first use: the command line shows its help without torch."""
-    if name == "evaluate":
-        return import_module("tl_robust.attacks").evaluate
+    if name in _HOMES:
+        return getattr(import_module(f"tl_robust.{_HOMES[name]}"), name)
     if name in __all__:
         return import_module(f"tl_robust.{name}")
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    raise AttributeError(f"module 'tl_robust' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -52,6 +52,7 @@ def run(config: Config, console: Console, plain: bool, arguments: Sequence[str])
     count = 0
     if counts["done"] < counts["cells"]:
         workers = Workers(config.workers) if config.workers else default_workers(config.bench, len(plan.groups))
+        count = min(workers.count, len(plan.groups)) - 1
         if workers.why:
             console.print(workers.why, soft_wrap=True)
     with _helpers(arguments, count), observer(console, plain) as watch:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 import os
 from collections import deque
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from functools import cache
 from itertools import islice
 from pathlib import Path
+from typing import ClassVar
 from weakref import WeakValueDictionary
 
 import torch
@@ -30,7 +31,9 @@ AHEAD = 2  # windows that are gathered before they are needed
 class Batches:
     """Batches ``(images float32 [N,C,H,W] in [0,1], labels int64 [N], sample ids int64 [N])`` of an image set.
 
-    Batches are the same, resident or streamed. Each may be changed: it shares no memory with the image set.
+    Batches are the same, resident or streamed. Each may be changed: it shares no memory with the image set. A Trainer
+    sets the epoch through :attr:`sampler` and goes on within one by :meth:`state_dict`, so that a resumed fit sees the
+    batches that it would have seen.
 
     Args:
         images: All images.
@@ -75,7 +78,31 @@ class Batches:
         self._seed = seed
         self._rank, self._world = rank, world
         self._augment = augment
-        self._epoch = 0
+        self._epoch = 0  # the one that begins next
+        self._skip = 0  # batches of it that are left out
+        self._given = 0  # batches that the one before has given, while it has more
+
+    batch_sampler: ClassVar[None] = None  # Lightning asks for one of whatever has a sampler
+
+    @property
+    def sampler(self) -> Batches:
+        """Itself, where Lightning looks for :meth:`set_epoch`."""
+        return self
+
+    def set_epoch(self, epoch: int) -> None:
+        """Shuffle and augment next as in this epoch, from 0."""
+        if epoch != self._epoch:
+            self._epoch, self._skip = epoch, 0
+
+    def state_dict(self) -> dict[str, int]:
+        """Where it stands: an epoch, and how many of its batches have been given."""
+        if self._given:
+            return {"epoch": self._epoch - 1, "batch": self._given}
+        return {"epoch": self._epoch, "batch": self._skip}
+
+    def load_state_dict(self, state: Mapping[str, int]) -> None:
+        """Go on there with the next iterator."""
+        self._epoch, self._skip, self._given = state["epoch"], state["batch"], 0
 
     @property
     def streamed(self) -> bool:
@@ -89,17 +116,20 @@ class Batches:
 
     def __iter__(self) -> Iterator[Batch]:
         order, epoch, seed = self._index, self._epoch, self._seed
+        skip = self._skip
+        self._epoch, self._skip, self._given = epoch + 1, 0, 0
         if seed is not None:
             order = order[torch.randperm(len(order), generator=generator("epoch", seed, epoch))]
-            self._epoch += 1
         share = len(order) // self._world
-        order = order[self._rank : share * self._world : self._world][: len(self) * self._batch_size].clone()
+        order = order[self._rank : share * self._world : self._world][: len(self) * self._batch_size]
+        order = order[skip * self._batch_size :].clone()
         if len(order) == 0:
             return
         _keep_freed_memory()
         ids_on_device = order.to(self._device).split(self._batch_size)
         with closing(self._stream(order) if self.streamed else self._gather(order, ids_on_device)) as parts:
-            for pixels, ids in zip(parts, ids_on_device, strict=True):
+            for place, (pixels, ids) in enumerate(zip(parts, ids_on_device, strict=True), skip + 1):
+                self._given = place % len(self)
                 if seed is not None:
                     pixels = augmented(self._augment, pixels, ids, seed, epoch)
                 yield pixels.to(torch.float32).div_(255), self._labels.index_select(0, ids), ids

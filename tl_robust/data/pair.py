@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from typing import ClassVar, Literal
+from dataclasses import asdict, replace
+from typing import Any, ClassVar, Literal
 
 import torch
 from lightning import LightningDataModule
@@ -14,14 +15,18 @@ from tl_robust.data.domain import DOMAINS, DataSettings, get_domain
 from tl_robust.data.mapped import DomainInSpace, split_validation
 from tl_robust.data.space import SPACES, Names, get_space
 from tl_robust.errors import ConfigError, UnknownNameError
-from tl_robust.registry import Component, Registry
+from tl_robust.registry import Component, Registry, Scalar, check_settings
 from tl_robust.types import ImageSet, Recipe
 
 Role = Literal["source", "target"]
+LOADING = ("batch_size", "augment", "val_share", "select")  # what a recipe says of loaders
 
 
 class DomainModule(LightningDataModule):
     """One domain in a space, ready for a Trainer: a training and a validation part, and the test split.
+
+    Batches are ``(images float32 [N,C,H,W] in [0,1], labels int64 [N], sample ids int64 [N])``. Hyperparameters say
+    what the data are: domain, space, limits, seed and what the recipe says of loaders.
 
     Args:
         data: The domain.
@@ -34,6 +39,21 @@ class DomainModule(LightningDataModule):
         self.data = data
         self.recipe = recipe
         self.seed = seed
+        self.save_hyperparameters(
+            {"domain": data.domain, "space": str(data.space), "seed": seed, "target_images": data.share}
+            | asdict(data.settings)
+            | {name: getattr(recipe, name) for name in LOADING}
+        )
+
+    @property
+    def labels(self) -> Names:
+        """Names of the classes in label order."""
+        return self.data.labels
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """``(C, H, W)``."""
+        return get_space(self.data.space).image_shape
 
     def train_dataloader(self) -> Batches:
         """Shuffled, augmented batches of the training part; of the whole training split where ``select`` is test."""
@@ -51,6 +71,18 @@ class DomainModule(LightningDataModule):
     def test_dataloader(self) -> Batches:
         """The official test split, in order."""
         return self._batches(self.data.images("test"))
+
+    def predict_dataloader(self) -> Batches:
+        """The official test split, in order."""
+        return self.test_dataloader()
+
+    @classmethod
+    def load_from_checkpoint(cls, *arguments: Any, **named: Any) -> Any:
+        """Refused, since a checkpoint holds no data: its ``datamodule_hyper_parameters`` say what to make it of."""
+        raise ConfigError(
+            "data are not in a checkpoint: make them by tl_robust.pair(name, space, ...), with the values that its "
+            "entry 'datamodule_hyper_parameters' shows."
+        )
 
     def _batches(
         self, images: ImageSet, index: Tensor | None = None, seed: int | None = None, augment: str = "none"
@@ -71,15 +103,23 @@ class DomainPair(DomainModule):
         settings: Where data lie and how much is used.
         recipe: Batch size and share of the validation part.
         seed: Seed of the shuffling.
+        target_images: Labeled target images that are used: up to 1 a share, above 1 a number.
     """
 
     source: ClassVar[str]
     target: ClassVar[str]
     space: ClassVar[str | Component]
 
-    def __init__(self, settings: DataSettings | None = None, recipe: Recipe | None = None, seed: int = 0) -> None:
+    def __init__(
+        self,
+        settings: DataSettings | None = None,
+        recipe: Recipe | None = None,
+        seed: int = 0,
+        target_images: float = 1.0,
+    ) -> None:
         self.settings = settings or DataSettings()
-        super().__init__(self.side("target"), recipe or Recipe(), seed)
+        super().__init__(replace(self.side("target"), share=target_images), recipe or Recipe(), seed)
+        self.save_hyperparameters({"source": self.source, "target": self.target})
 
     def side(self, role: Role) -> DomainInSpace:
         """The data of one role."""
@@ -102,7 +142,9 @@ class DomainPair(DomainModule):
 
     def module(self, role: Role) -> DomainModule:
         """A LightningDataModule of one role alone."""
-        return DomainModule(self.side(role), self.recipe, self.seed)
+        module = DomainModule(self.data if role == "target" else self.side(role), self.recipe, self.seed)
+        module.save_hyperparameters({"source": self.source, "target": self.target})
+        return module
 
 
 PAIRS: Registry[type[DomainPair]] = Registry("pair", "tl_robust.data.pairs")
@@ -127,6 +169,33 @@ def get_pair(name: str, space: str | Component, settings: DataSettings | None = 
     for domain in (first, second):
         get_domain(domain, settings)
     return type(name, (DomainPair,), {"source": first, "target": second, "space": space})
+
+
+def pair(
+    name: str,
+    space: str | Component = "digits",
+    recipe: Recipe | None = None,
+    seed: int = 0,
+    target_images: float = 1.0,
+    **settings: Scalar,
+) -> DomainPair:
+    """A pair of a name as a LightningDataModule; its loaders are the target's, ``module("source")`` has the source's.
+
+    Args:
+        name: For example ``mnist-usps``, or ``npz:photos-npz:sketches``.
+        space: The space of a pair that is not registered: ``digits``, ``objects``, ``square``, or a component.
+        recipe: Batch size, augmentation, and share of the validation part.
+        seed: Seed of the shuffling.
+        target_images: Labeled target images that are used: up to 1 a share, above 1 a number.
+        settings: Fields of :class:`DataSettings`: ``root``, ``download``, ``train_limit``, ...; nothing is cached on
+            disk unless ``cache`` names a folder.
+
+    Raises:
+        UnknownNameError: No such pair, domain, space or setting; the message shows the closest.
+        ConfigError: Source and target are the same, or a setting of the wrong type or outside its range.
+    """
+    data = DataSettings(**({"cache": ""} | check_settings(f"pair {name!r}", DataSettings, settings)))  # type: ignore[arg-type]
+    return get_pair(name, space, data)(data, recipe, seed, target_images)
 
 
 def split_pair(name: str, known: list[str]) -> tuple[str, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -21,7 +22,44 @@ def build(network: Component, image_shape: tuple[int, int, int], classes: int) -
         image_shape: ``(C, H, W)``.
         classes: Number of logits.
     """
-    return NETWORKS[network.name](image_shape, classes, **dict(network.settings))
+    module = NETWORKS[network.name](image_shape, classes, **dict(network.settings))
+    vars(module)["_built"] = {
+        "name": network.name,
+        "version": network.version,
+        "settings": dict(network.settings),
+        "image_shape": list(image_shape),
+        "classes": classes,
+    }
+    return module
+
+
+def described(network: nn.Module) -> dict[str, Any] | None:
+    """How :func:`build` made a network, in plain values; None if something else made it."""
+    return getattr(network, "_built", None)
+
+
+def rebuilt(description: Mapping[str, Any]) -> nn.Module:
+    """The network of a description, with fresh weights; torch's global generator is left as it was.
+
+    Args:
+        description: What :func:`described` gave.
+
+    Raises:
+        UnknownNameError: No such network or setting; a plugin's must be loaded first.
+        ConfigError: Not a description, or the network has another version now.
+    """
+    lacking = [name for name in ("name", "version", "settings", "image_shape", "classes") if name not in description]
+    if lacking:
+        raise ConfigError(f"a description of a network needs {', '.join(lacking)}: make it by tl_robust.models.get.")
+    network = NETWORKS.component(description["name"], description["settings"])
+    if network.version != description["version"]:
+        raise ConfigError(
+            f"network {network.name!r} has version {network.version}, this checkpoint's has {description['version']}: "
+            "give the network, or train again."
+        )
+    channels, height, width = description["image_shape"]
+    with torch.random.fork_rng(devices=[]):
+        return build(network, (channels, height, width), description["classes"])
 
 
 class Normalize(nn.Module):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from lightning import LightningModule
 from torch import Tensor, nn
 
@@ -27,5 +29,10 @@ class NetworkModule(LightningModule):
         logits: Tensor = self.network(images)
         return logits
 
-    def test_step(self, batch: tuple[Tensor, Tensor, Tensor], index: int) -> None:
+    def test_step(self, batch: Sequence[Tensor], index: int) -> None:
         """Nothing: a callback may attack and judge."""
+
+    def predict_step(self, batch: Tensor | Sequence[Tensor], index: int) -> Tensor:
+        """Logits ``[N,classes]`` of a batch: images ``[N,C,H,W]`` in [0,1], or these first and more after them."""
+        logits: Tensor = self(batch if isinstance(batch, Tensor) else batch[0])
+        return logits

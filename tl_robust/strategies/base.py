@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterable, Mapping
-from typing import ClassVar, Protocol, TypeVar
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, fields
+from typing import Any, ClassVar, Protocol, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -12,7 +13,8 @@ from torch.nn.functional import cross_entropy
 from torchmetrics import MeanMetric
 from torchmetrics.classification import MulticlassAccuracy
 
-from tl_robust.errors import ConfigError
+from tl_robust.errors import ConfigError, UnknownNameError
+from tl_robust.models.base import described, rebuilt
 from tl_robust.models.module import NetworkModule
 from tl_robust.registry import Registry
 from tl_robust.types import Recipe
@@ -20,6 +22,9 @@ from tl_robust.types import Recipe
 D_contra = TypeVar("D_contra", contravariant=True)
 D = TypeVar("D")
 M = TypeVar("M")
+State = dict[str, Tensor]
+OWN = "tl_robust"  # what a checkpoint holds of a training beside what Lightning keeps, under this key
+FITTED_ON = ("source", "target", "domain", "seed")  # hyperparameters of a data module that its training names too
 
 
 class Train(Protocol[D_contra, M]):
@@ -36,24 +41,44 @@ class Train(Protocol[D_contra, M]):
 class TransferTask(NetworkModule):
     """A classifier in training. A strategy overrides :meth:`lineage` and, where needed, the two hooks.
 
+    It serves any Trainer. Batches are ``(images, labels, ...)``. Logged once an epoch: ``train/loss`` and
+    ``train/accuracy`` (of the batches as they were trained on), ``val/loss``, ``val/accuracy``; in a test
+    ``test/accuracy``. Losses are mean cross entropies, accuracies are in [0, 1].
+
+    Settings are hyperparameters of a checkpoint, so that ``load_from_checkpoint(path)`` needs no more where the network
+    was built by its name. ``fit(..., ckpt_path=path)`` goes on as if it had not stopped: earlier epochs and the best
+    weights are remembered, and on one device order and dropout too. After a fit the weights are the chosen epoch's.
+
     Args:
-        network: Images in [0,1] to logits; its fresh weights are the random start.
-        recipe: Optimizer, schedule and choice of the epoch.
+        network: Images in [0,1] to logits; its fresh weights are the random start. Or what a checkpoint says of it.
+        recipe: Optimizer, schedule and choice of the epoch. Or its fields by name.
         classes: Number of logits.
+
+    Raises:
+        ConfigError: No network, or a description that builds none.
     """
 
     VERSION: ClassVar[int] = 1
     needs_common: ClassVar[bool] = False
     kept_accuracy: Tensor
 
-    def __init__(self, network: nn.Module, recipe: Recipe, classes: int) -> None:
-        super().__init__(network)
-        self.recipe = recipe
+    def __init__(
+        self, network: nn.Module | Mapping[str, Any], recipe: Recipe | Mapping[str, Any], classes: int
+    ) -> None:
+        super().__init__(_network(network))
+        self.recipe = _recipe(recipe)
+        self.save_hyperparameters(ignore=["network", "recipe"])  # those of subclasses too
+        self.save_hyperparameters({"network": described(self.network), "recipe": asdict(self.recipe)})
         self.accuracy = MulticlassAccuracy(num_classes=classes, average="micro")
         self.loss = MeanMetric()
-        self.best: dict[str, Tensor] | None = None
+        self.best: State | None = None
         self.history: list[dict[str, float]] = []
         self.register_buffer("kept_accuracy", torch.tensor(torch.nan))  # of the kept epoch; a buffer survives ddp_spawn
+        self._stage = ""
+        self._last: State | None = None  # weights of the last epoch, once a fit is over
+        self._sums: Tensor | None = None  # loss and right images of this epoch, on the device
+        self._trained = 0  # images of this epoch
+        self._draws: State = {}  # states of the global generators that a resumed fit goes on with
 
     @staticmethod
     @abstractmethod
@@ -86,10 +111,19 @@ class TransferTask(NetworkModule):
         return ()
 
     def setup(self, stage: str) -> None:
-        """Say what needs a gradient before DDP wraps the network; see also :meth:`check_processes`."""
+        """Begin anew, and say what needs a gradient before DDP wraps the network; see also :meth:`check_processes`."""
+        self._stage = stage
         if stage == "fit":
             self.check_processes(self.trainer.world_size)
             self._require_gradients(self._fixed(0))
+            # An earlier fit, perhaps on other data, has no say in the choice. A checkpoint is read after this.
+            self.history, self.best, self._last, self._draws = [], None, None, {}
+            self.kept_accuracy.fill_(torch.nan)
+            data = getattr(self.trainer, "datamodule", None)
+            self._note_data(data.hparams if data is not None else {})
+
+    def _note_data(self, hparams: Mapping[str, Any]) -> None:
+        self.hparams.update({name: hparams[name] for name in FITTED_ON if name in hparams})
 
     def check_processes(self, processes: int) -> None:
         """Check that so many processes can train the network.
@@ -120,8 +154,22 @@ class TransferTask(NetworkModule):
             schedule = torch.optim.lr_scheduler.StepLR(optimizer, recipe.lr_every, recipe.lr_factor)
         return [optimizer], [schedule]
 
+    def on_train_start(self) -> None:
+        """Go on where a checkpoint stands; within an epoch no hook says that it starts."""
+        self._freeze()
+        self._sums = None if self._sums is None else self._sums.to(self.device)
+        draws, self._draws = self._draws, {}
+        if draws and self.trainer.world_size == 1:
+            torch.set_rng_state(draws["cpu"])
+            if "cuda" in draws and self.device.type == "cuda":
+                torch.cuda.set_rng_state(draws["cuda"], self.device)
+
     def on_train_epoch_start(self) -> None:
         """Freeze what is frozen in this epoch, and train the rest, whatever mode the network came in."""
+        self._freeze()
+        self._sums, self._trained = None, 0
+
+    def _freeze(self) -> None:
         frozen = self._fixed(self.current_epoch)
         self._require_gradients(frozen)
         for module in self.network.modules():
@@ -139,14 +187,27 @@ class TransferTask(NetworkModule):
                 parameter.requires_grad_(False)
                 parameter.grad = None
 
-    def training_step(self, batch: tuple[Tensor, Tensor, Tensor], index: int) -> Tensor:
+    def training_step(self, batch: Sequence[Tensor], index: int) -> Tensor:
         """Cross entropy of one batch."""
-        images, labels, _ = batch
-        return cross_entropy(self(images), labels)
+        images, labels = batch[:2]
+        logits = self(images)
+        loss = cross_entropy(logits, labels)
+        with torch.no_grad():  # summed on the device and read once an epoch: no step waits for a number
+            sums = torch.stack([loss.float() * len(labels), (logits.argmax(1) == labels).sum()])
+            self._sums = sums if self._sums is None else self._sums + sums
+        self._trained += len(labels)
+        return loss
 
-    def validation_step(self, batch: tuple[Tensor, Tensor, Tensor], index: int) -> None:
+    def on_train_epoch_end(self) -> None:
+        """Log loss and accuracy of the epoch."""
+        if self._sums is not None:
+            loss, right = self._sums / self._trained
+            self.log("train/loss", loss, sync_dist=True)
+            self.log("train/accuracy", right, sync_dist=True)
+
+    def validation_step(self, batch: Sequence[Tensor], index: int) -> None:
         """Accuracy and loss on the held-out part of the training split."""
-        images, labels, _ = batch
+        images, labels = batch[:2]
         logits = self(images)
         self.accuracy.update(logits, labels)
         self.loss.update(cross_entropy(logits, labels), len(labels))
@@ -160,27 +221,83 @@ class TransferTask(NetworkModule):
         accuracy, loss = float(self.accuracy.compute()), float(self.loss.compute())
         self.accuracy.reset()
         self.loss.reset()
-        self.log("val/accuracy", accuracy, sync_dist=False)
+        self.log("val/accuracy", accuracy, sync_dist=False)  # torchmetrics has summed over the processes
+        self.log("val/loss", loss, sync_dist=False)
         better = self.recipe.select == "last" or all(accuracy > seen["val_accuracy"] for seen in self.history)
         self.history.append({"val_accuracy": accuracy, "val_loss": loss})
         if better:
             self.kept_accuracy.fill_(accuracy)
-            self.best = {name: value.detach().clone() for name, value in self.network.state_dict().items()}
+            self.best = _copied(self.network)
 
     def on_fit_end(self) -> None:
         """Go back to the best epoch."""
         if self.best is not None:
+            self._last = _copied(self.network)
             self.network.load_state_dict(self.best)
 
-    def test_step(self, batch: tuple[Tensor, Tensor, Tensor], index: int) -> None:
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keep what a resumed fit must remember: the epochs so far, the best weights, and the random draws to come."""
+        draws = {"cpu": torch.get_rng_state()}
+        if self.device.type == "cuda":
+            draws["cuda"] = torch.cuda.get_rng_state(self.device)
+        # the state dict then has the network alone, so that a bench reads the file as a public checkpoint
+        checkpoint[OWN] = {
+            "kept_accuracy": checkpoint["state_dict"].pop("kept_accuracy"),
+            "history": self.history,
+            "best": self.best,
+            "last": self._last,
+            "sums": self._sums,
+            "trained": self._trained,
+            "draws": draws,
+        }
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Remember it. A fit goes on from the weights of the last epoch, also where the file has the best epoch's."""
+        kept = checkpoint.get(OWN, {})
+        self.history, self.best = list(kept.get("history", [])), kept.get("best")
+        self._sums, self._trained = kept.get("sums"), kept.get("trained", 0)
+        checkpoint["state_dict"].setdefault("kept_accuracy", kept.get("kept_accuracy", torch.tensor(torch.nan)))
+        self._note_data(checkpoint.get(self.CHECKPOINT_HYPER_PARAMS_KEY, {}))
+        if self._stage == "fit":
+            self._draws = kept.get("draws", {})
+            for name, value in (kept.get("last") or {}).items():
+                checkpoint["state_dict"][f"network.{name}"] = value
+            self._require_gradients(self._fixed(0))  # a parent may have become known
+
+    def test_step(self, batch: Sequence[Tensor], index: int) -> None:
         """Clean accuracy on the test split; attacks are a callback's."""
-        images, labels, _ = batch
+        images, labels = batch[:2]
         self.accuracy.update(self(images), labels)
 
     def on_test_epoch_end(self) -> None:
         """Log the clean accuracy."""
         self.log("test/accuracy", self.accuracy.compute())
         self.accuracy.reset()
+
+
+def _copied(network: nn.Module) -> State:
+    return {name: value.detach().clone() for name, value in network.state_dict().items()}
+
+
+def _network(network: nn.Module | Mapping[str, Any] | None) -> nn.Module:
+    if isinstance(network, nn.Module):
+        return network
+    if network is None:
+        raise ConfigError(
+            "this checkpoint does not say how its network is built, since that was not made by "
+            "tl_robust.models.get: give it, as in load_from_checkpoint(path, network=...)."
+        )
+    return rebuilt(network)
+
+
+def _recipe(recipe: Recipe | Mapping[str, Any]) -> Recipe:
+    if isinstance(recipe, Recipe):
+        return recipe
+    known = [item.name for item in fields(Recipe)]
+    for name in recipe:
+        if name not in known:
+            raise UnknownNameError("setting of recipe", name, known)
+    return Recipe(**recipe)
 
 
 STRATEGIES: Registry[type[TransferTask]] = Registry("strategy", "tl_robust.strategies")

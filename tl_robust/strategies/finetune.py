@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
@@ -11,7 +12,7 @@ from tl_robust.errors import ConfigError, UnknownNameError
 from tl_robust.models import copy_fitting
 from tl_robust.models.base import blocks as blocks_of
 from tl_robust.models.base import classifier_names
-from tl_robust.strategies.base import STRATEGIES, D, M, Train, TransferTask
+from tl_robust.strategies.base import OWN, STRATEGIES, D, M, Train, TransferTask
 from tl_robust.types import Recipe
 
 MODES = ("full", "frozen_bn", "probe", "probe_full")
@@ -38,8 +39,8 @@ class FineTune(TransferTask):
     frozen. ``recipe.select`` chooses among all epochs, those of the probe included.
 
     Args:
-        network: Images in [0,1] to logits.
-        recipe: Optimizer, schedule and choice of the epoch.
+        network: See :class:`TransferTask`.
+        recipe: The same.
         classes: Number of logits.
         mode: One of the table.
         blocks: Freeze the first so many blocks of the network (see :func:`tl_robust.models.base.blocks`).
@@ -52,8 +53,8 @@ class FineTune(TransferTask):
 
     def __init__(
         self,
-        network: nn.Module,
-        recipe: Recipe,
+        network: nn.Module | Mapping[str, Any],
+        recipe: Recipe | Mapping[str, Any],
         classes: int,
         mode: str = "full",
         blocks: int = 0,
@@ -65,13 +66,13 @@ class FineTune(TransferTask):
                 raise UnknownNameError(f"{setting} of fine-tuning", value, known)
         if blocks and mode.startswith("probe"):
             raise ConfigError(f"setting 'blocks' of fine-tuning must be 0 with mode {mode!r}, got {blocks}.")
-        found = blocks_of(network) if blocks else []
+        found = blocks_of(self.network) if blocks else []
         if not 0 <= blocks <= len(found):
             raise ConfigError(
                 f"setting 'blocks' of fine-tuning must be 0 to {len(found)}, the blocks of this network, got {blocks}."
             )
         if classifier == "fresh" or mode.startswith("probe"):
-            classifier_names(network)  # an error where the network does not say what its last layer is
+            classifier_names(self.network)  # an error where the network does not say what its last layer is
         self.mode = mode
         self.blocks = blocks
         self.start = classifier
@@ -89,6 +90,16 @@ class FineTune(TransferTask):
         if parent is not None:
             fresh = classifier_names(self.network) if self.start == "fresh" else ()
             copy_fitting({name: value for name, value in parent.items() if name not in fresh}, self.network)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keep whether there is a parent: without one nothing is frozen."""
+        super().on_save_checkpoint(checkpoint)
+        checkpoint[OWN]["has_parent"] = self.has_parent
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Remember it."""
+        self.has_parent = checkpoint.get(OWN, {}).get("has_parent", self.has_parent)
+        super().on_load_checkpoint(checkpoint)
 
     def frozen(self, epoch: int) -> Iterable[nn.Module]:
         """See the table of the class."""
