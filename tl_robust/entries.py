@@ -10,8 +10,9 @@ from typing import Any, TypeVar
 import torch
 
 from tl_robust.bench.spec import Checkpoint, PairSpec
-from tl_robust.data.domain import DOMAINS, DataSettings, Declared, class_file, get_domain
-from tl_robust.data.space import SPACES, Names, get_space
+from tl_robust.data.domain import DOMAINS, DataSettings, Declared, get_domain
+from tl_robust.data.names import Names, class_file
+from tl_robust.data.space import SPACES, get_space
 from tl_robust.errors import ConfigError, UnknownNameError
 from tl_robust.models import NETWORKS, build
 from tl_robust.registry import Component, Registry

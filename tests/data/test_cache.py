@@ -60,15 +60,37 @@ def test_all_parts_are_one_set_made_once(tmp_path: Path) -> None:
     assert same(cached(folder, "key", never), WHOLE)
 
 
-def test_the_fingerprint_is_read_not_computed(tmp_path: Path) -> None:
+def test_what_does_not_fit_its_fingerprint_is_made_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """One bit of the pixels or labels, or another fingerprint: a bad disk, or a copy of another set."""
     cached(tmp_path, "key", lambda: PARTS)
     path = tmp_path / "key" / "manifest.json"
     manifest = json.loads(path.read_text())
-    assert manifest == {"schema": 1, "count": 2008, "shape": [3, 5, 4], "fingerprint": WHOLE.fingerprint}
+    fingerprint = WHOLE.fingerprint
+    assert manifest == {"schema": 2, "count": 2008, "shape": [3, 5, 4], "fingerprint": fingerprint, "notes": {}}
+    capsys.readouterr()
+    for name in ("pixels.u8", "labels.i64"):
+        content = bytearray((path.parent / name).read_bytes())
+        content[-3] ^= 4
+        (path.parent / name).write_bytes(content)
+        assert same(cached(tmp_path, "key", lambda: PARTS), WHOLE)
+        assert capsys.readouterr().err == f"{tmp_path / 'key'} is damaged and is made again from the data.\n"
+        assert same(cached(tmp_path, "key", never), WHOLE)
     path.write_text(json.dumps(manifest | {"fingerprint": "as it is written"}))
-    found = cached(tmp_path, "key", never)
-    assert found.fingerprint == "as it is written"
-    assert found.take(torch.arange(2008)).fingerprint == WHOLE.fingerprint
+    assert cached(tmp_path, "key", lambda: PARTS).fingerprint == WHOLE.fingerprint
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_notes_are_kept_beside_the_pixels(tmp_path: Path) -> None:
+    notes: dict[str, list[int]] = {}
+
+    def make() -> Iterator[ImageSet]:
+        yield PARTS[0]
+        notes["own"] = [3, 4]  # known at the end alone
+
+    cached(tmp_path, "key", make, notes)
+    again: dict[str, list[int]] = {}
+    cached(tmp_path, "key", never, again)
+    assert again == {"own": [3, 4]}
 
 
 def test_the_images_are_mapped_and_a_change_does_not_reach_the_file(tmp_path: Path) -> None:
@@ -164,7 +186,8 @@ def replace(**change: object) -> Callable[[Path], None]:
         ("manifest.json", lambda path: path.write_bytes(b"\xff\x00")),
         ("manifest.json", lambda path: path.write_text("[]")),
         ("manifest.json", lambda path: path.write_text("{}")),
-        ("manifest.json", replace(schema=0)),
+        ("manifest.json", replace(schema=1)),
+        ("manifest.json", replace(notes=3)),
         ("manifest.json", replace(count=2007)),
         ("manifest.json", replace(count=-1)),
         ("manifest.json", replace(shape=[3, 5])),

@@ -14,6 +14,7 @@ from PIL import Image
 from torchvision.datasets import ImageFolder
 from torchvision.datasets.folder import IMG_EXTENSIONS
 
+from tl_robust.data import image_files
 from tl_robust.data.domain import DOMAINS, DataSettings, Declared, Domain, Split, get_domain
 from tl_robust.data.domains import folder, npz
 from tl_robust.data.domains.folder import Folder
@@ -348,7 +349,7 @@ def test_folders_are_read_as_torchvision_reads_them(tmp_path: Path) -> None:
     }
     assert ours == expected
     assert len(ours) == 7
-    assert folder.EXTENSIONS == IMG_EXTENSIONS
+    assert image_files.EXTENSIONS == IMG_EXTENSIONS
 
 
 def test_the_test_split_may_lack_classes(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from tl_robust.data import mapped as module
 from tl_robust.data.domain import DOMAINS, DataSettings, Declared, Split
 from tl_robust.data.mapped import (
     DomainInSpace,
@@ -334,14 +335,24 @@ def grow(path: Path) -> None:
     os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
 
 
+def exchange(path: Path) -> None:
+    """Another file of the same size and time of writing."""
+    stat, other = path.stat(), path.with_name("other")
+    other.write_bytes(path.read_bytes()[::-1])
+    os.utime(other, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    other.replace(path)
+    assert (path.stat().st_size, path.stat().st_mtime_ns) == (stat.st_size, stat.st_mtime_ns)
+
+
 @pytest.mark.parametrize(
     "change",
     [
+        lambda source: exchange(Path("data/counted_train.bin")),
         lambda source: touch(Path("data/counted_train.bin")),
         lambda source: grow(Path("data/counted_train.bin")),
         lambda source: source.write_text(COUNTED + "# another reader\n"),
     ],
-    ids=["time", "size", "source code"],
+    ids=["another file", "time", "size", "source code"],
 )
 def test_what_changed_is_read_again(counted: Path, change: Callable[[Path], object]) -> None:
     load_mapped(kept(), "train")
@@ -351,6 +362,22 @@ def test_what_changed_is_read_again(counted: Path, change: Callable[[Path], obje
     assert reads() == ["train"]
     load_mapped(kept(), "train")
     assert reads() == []
+
+
+@pytest.mark.parametrize("place", [0, 700, -1])
+def test_a_stamp_sees_content_where_times_stand_still(place: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on a file system that keeps no time of change; of a large file its first and last bytes."""
+    monkeypatch.setattr(module, "ENDS", 500)
+    path, content = Path("some.bin"), bytearray(1200)
+    path.write_bytes(content)
+    before = module.stamps([path])[0]
+    content[place] = 1
+    path.write_bytes(content)
+    after = module.stamps([path])[0]
+    assert before[:2] == after[:2]
+    assert before[3] != after[3], "the time of change"
+    assert before[4] != after[4], "the content"
+    assert [one[4] for one in module.stamps([path] * 65)] == [""] * 65, "not of many files"
 
 
 def test_the_other_split_does_not_matter(counted: Path) -> None:

@@ -13,7 +13,8 @@ from typing import Any
 
 from tl_robust.bench.spec import Checkpoint
 from tl_robust.data.mapped import DomainInSpace
-from tl_robust.data.space import Names, get_space
+from tl_robust.data.names import Names
+from tl_robust.data.space import get_space
 from tl_robust.errors import ConfigError
 from tl_robust.models.checkpoint import checkpoint_digest
 from tl_robust.registry import Component, Scalar

@@ -11,7 +11,7 @@ from tl_robust.attacks import get as get_attack
 from tl_robust.attacks.base import Attack
 from tl_robust.attacks.norms import check_eps
 from tl_robust.data.domain import DataSettings
-from tl_robust.data.space import Names
+from tl_robust.data.names import Names
 from tl_robust.registry import Component, Scalar
 from tl_robust.types import Recipe, View
 

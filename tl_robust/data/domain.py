@@ -12,7 +12,7 @@ from urllib.error import URLError
 
 import torch
 
-from tl_robust.data.space import Names
+from tl_robust.data.names import Names, checked_names, class_file
 from tl_robust.errors import ConfigError, DataError, UnknownNameError
 from tl_robust.registry import Registry
 from tl_robust.types import ImageSet
@@ -64,6 +64,10 @@ class Domain(ABC):
         """Names of the classes in label order, where they stand in files; see :attr:`classes`."""
         return self.classes
 
+    def passed_over(self, split: Split, root: Path) -> Iterator[str]:
+        """What of the files of a split is not read, each a part of a sentence; most domains read all."""
+        return iter(())
+
     def load(self, split: Split, root: Path, download: bool = False) -> ImageSet:
         """One official split, checked, in memory.
 
@@ -82,7 +86,7 @@ class Domain(ABC):
         try:
             classes = None
             for part in self.parts(split, root, download):
-                classes = self.names(root) if classes is None else classes
+                classes = checked_names(self.names(root), self.name) if classes is None else classes
                 low, high = int(part.labels.min()), int(part.labels.max())
                 if low < 0 or high >= len(classes):
                     raise DataError(f"label {low if low < 0 else high}, expected 0 to {len(classes) - 1}")
@@ -93,9 +97,9 @@ class Domain(ABC):
             raise DataError(self._sentence(error, root)) from error
 
     def class_names(self, root: Path, download: bool = False) -> Names:
-        """:meth:`names`, with the errors of :meth:`load`."""
+        """:meth:`names`, cleaned and each of its own, with the errors of :meth:`load`."""
         try:
-            return self.names(root)
+            return checked_names(self.names(root), self.name)
         except FileNotFoundError:
             next(self.checked("train", root, download))  # says what is missing, or fetches it
             return self.class_names(root)
@@ -144,20 +148,6 @@ class GenericDomain(Domain):
     @abstractmethod
     def found_names(self, root: Path) -> Names:
         """Class names as the files have them."""
-
-
-def class_file(path: Path) -> Names:
-    """Class names, one a line.
-
-    Raises:
-        DataError: The file is missing, or not UTF-8.
-    """
-    if not path.is_file():
-        raise DataError(f"the file of class names {path} is not there.")
-    try:
-        return tuple(line.strip() for line in path.read_text(encoding="utf-8").splitlines())
-    except UnicodeDecodeError as error:
-        raise DataError(f"the file of class names {path} is not UTF-8.") from error
 
 
 def check_md5(path: Path, md5: str) -> None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import inspect
 from abc import ABC
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
@@ -14,11 +15,14 @@ from torch import Tensor
 
 from tl_robust.data.cache import cached
 from tl_robust.data.domain import DataSettings, Split, get_domain, joined
-from tl_robust.data.space import Names, get_space, labels_of
+from tl_robust.data.names import Names
+from tl_robust.data.space import get_space, labels_of
 from tl_robust.errors import DataError
 from tl_robust.registry import Component
 from tl_robust.seeding import digest, generator
 from tl_robust.types import ImageSet
+
+FEW, ENDS = 64, 1 << 20  # up to so many files, so many bytes at their start and their end are part of a stamp
 
 
 @dataclass(frozen=True)
@@ -84,9 +88,13 @@ def load_mapped(data: DomainInSpace, split: Split) -> ImageSet:
     root = data.settings.folder
     classes = domain.class_names(root, data.settings.download)
 
+    own, notes = torch.zeros(len(classes), dtype=torch.int64), dict[str, list[int]]()
+
     def mapped() -> Iterator[ImageSet]:
         some = False
+        own.zero_()
         for part in domain.checked(split, root, data.settings.download):
+            own.add_(torch.bincount(part.labels, minlength=len(classes)))
             found = space.map(part, classes, labels)
             some = some or found is not None
             if found is not None:
@@ -94,17 +102,58 @@ def load_mapped(data: DomainInSpace, split: Split) -> ImageSet:
         if not some:
             names = f"{', '.join(labels[:7])}{', ...' if len(labels) > 7 else ''}" or "that have a name: it has none"
             raise DataError(f"{data.domain} has no {split} image of the classes {names}.")
+        notes["own"] = own.tolist()
 
     paths = domain.paths(split, root)
     if paths and data.settings.download and not all(path.is_file() for path in paths):
         next(domain.checked(split, root, True))  # fetches them
         paths = domain.paths(split, root)
     if not data.settings.cache or not paths or not all(path.exists() for path in paths):
-        return joined(list(mapped()))
-    stats = [(str(path.resolve()), path.stat().st_size, path.stat().st_mtime_ns) for path in paths]
-    code = [_code(domain), domain.VERSION, _code(space)]
-    key = digest([data.domain, split, stats, asdict(data.space), classes, labels, code])
-    return cached(Path(data.settings.cache).expanduser(), key, mapped)
+        images = joined(list(mapped()))
+    else:
+        code = [_code(domain), domain.VERSION, _code(space)]
+        key = digest([data.domain, split, stamps(paths), asdict(data.space), classes, labels, code])
+        images = cached(Path(data.settings.cache).expanduser(), key, mapped, notes)
+    _own_counts[_unlimited(data), split] = tuple(notes.get("own", ()))
+    return images
+
+
+_own_counts: dict[tuple[DomainInSpace, Split], tuple[int, ...]] = {}
+
+
+def _unlimited(data: DomainInSpace) -> DomainInSpace:
+    return replace(data, share=1.0, settings=replace(data.settings, train_limit=0, test_limit=0))
+
+
+def own_counts(data: DomainInSpace, split: Split) -> tuple[int, ...]:
+    """Images of each of the domain's own classes in one split, those that the space leaves out too; loads it once."""
+    data.images(split)
+    if (_unlimited(data), split) not in _own_counts:
+        load_mapped(data, split)
+    return _own_counts[_unlimited(data), split]
+
+
+def stamps(paths: Sequence[Path]) -> list[tuple[object, ...]]:
+    """What tells that a file is another one: place, size, times of writing and of change, and for few files content.
+
+    The time of change (``st_ctime``) cannot be set back as the time of writing can. Not all systems keep one, so the
+    first and the last bytes are hashed too, where there are few files.
+    """
+    found: list[tuple[object, ...]] = []
+    for path in paths:
+        stat = path.stat()
+        content = _ends(path, stat.st_size) if len(paths) <= FEW else ""
+        found.append((str(path.resolve()), stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, content))
+    return found
+
+
+def _ends(path: Path, size: int) -> str:
+    with path.open("rb") as file:
+        content = hashlib.sha256(file.read(ENDS))
+        if size > ENDS:
+            file.seek(max(ENDS, size - ENDS))
+            content.update(file.read(ENDS))
+    return content.hexdigest()
 
 
 def _code(made: object) -> str:

@@ -13,7 +13,8 @@ from torch import Tensor
 from tl_robust.data.batches import Batches
 from tl_robust.data.domain import DOMAINS, DataSettings, get_domain
 from tl_robust.data.mapped import DomainInSpace, split_validation
-from tl_robust.data.space import SPACES, Names, get_space
+from tl_robust.data.names import Names
+from tl_robust.data.space import SPACES, get_space
 from tl_robust.errors import ConfigError, UnknownNameError
 from tl_robust.registry import Component, Registry, Scalar, check_settings
 from tl_robust.types import ImageSet, Recipe

@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate, pad
 
+from tl_robust.data.names import Names
 from tl_robust.registry import Component, Registry
 from tl_robust.types import ImageSet
 
-Names = tuple[str, ...]
 CHUNK = 4096  # images resized at a time, as floats
 
 

@@ -1,6 +1,6 @@
 """Image sets of your own, as folders of image files."""
 
-import os
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -11,13 +11,15 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from tl_robust.data.domain import DOMAINS, GenericDomain, Split
-from tl_robust.data.space import Names
+from tl_robust.data.image_files import class_folders, is_hidden, loose_files, walk
+from tl_robust.data.names import Names, checked_names
 from tl_robust.errors import DataError
 from tl_robust.types import ImageSet
 
 CHUNK = 1 << 25  # bytes of pixels decoded at a time: 170 images of 256x256
-EXTENSIONS = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")  # as in torchvision
 SIDE = 256
+SPLITS: tuple[Split, Split] = ("train", "test")
+LARGEST = 1 << 26  # pixels of an image: 8192x8192
 
 
 @DOMAINS.register
@@ -26,13 +28,15 @@ class Folder(GenericDomain):
 
     Format: the layout of torchvision's ImageFolder in ``data.root``, or deeper: ``folder:A/NAME``. It has files that
     end in jpg, jpeg, png, ppm, bmp, pgm, tif, tiff or webp, at any depth below a folder that is named for its class;
-    others are passed over. Classes are the folders of ``train`` in alphabetical order; ``test`` may have fewer, and no
-    other. Names that a bench file gives under ``domains:`` stand for the folders in that order; an empty one is no
-    class. Every image is decoded to 8-bit RGB, without transparency and as it is stored (an EXIF orientation is not
-    applied). Sizes: where all images of both splits have one size they stay as they are. Where any two differ, every
-    image is cropped in its middle to a square and resized to 256x256 (bilinear, antialiased); the space makes its own
-    size of that. Splits: the two folders. Images are read in parts and need not fit into memory. License: that of your
-    files. Paper: none, this is a layout and not a data set.
+    others are passed over, and so is what is hidden or made by a system (``.ipynb_checkpoints``, ``__MACOSX``,
+    ``@eaDir``, ``._cat.png``). Links are followed; each real file counts once in its class. Classes are the folders of
+    ``train`` in alphabetical order; ``test`` may have fewer, and no other. Names that a bench file gives under
+    ``domains:`` stand for the folders in that order; an empty one is no class. Every image is decoded to 8-bit RGB,
+    without transparency and as it is stored (an EXIF orientation is not applied). Sizes: where all images of both
+    splits have one size they stay as they are. Where any two differ, every image is cropped in its middle to a square
+    and resized to 256x256 (bilinear, antialiased); the space makes its own size of that. Splits: the two folders.
+    Images are read in parts and need not fit into memory. License: that of your files. Paper: none, this is a layout
+    and not a data set.
     """
 
     by_hand = "their source"
@@ -60,36 +64,64 @@ class Folder(GenericDomain):
 
     def found_names(self, root: Path) -> Names:
         """See :meth:`GenericDomain.found_names`."""
-        return _classes(root / self.argument / "train", root)
+        return tuple(self._classes("train", root))
+
+    def passed_over(self, split: Split, root: Path) -> Iterator[str]:
+        """See :meth:`Domain.passed_over`."""
+        folder, of_class = root / self.argument / split, dict[str, str]()
+        if loose := loose_files(folder):
+            yield f"{loose:,} {split} images that lie in no folder of a class"
+        hidden, others, repeated, doubled = Counter[str](), Counter[str](), 0, list[tuple[str, str, str]]()
+        hidden.update(path.name for path in folder.iterdir() if path.is_dir() and is_hidden(path.name))
+        for name, place in self._classes(split, root).items():
+            walked = walk(place)
+            hidden, others, repeated = hidden + walked.hidden, others + walked.others, repeated + walked.repeated
+            for path, real in zip(walked.images, walked.real, strict=True):
+                other = of_class.setdefault(real, name)
+                if other != name:
+                    doubled.append((path.name, other, name))
+        if hidden:
+            names = ", ".join(sorted(hidden)[:4]) + (", ..." if len(hidden) > 4 else "")
+            yield f"{hidden.total():,} hidden or system files and folders of the {split} part ({names})"
+        if others:
+            kinds = ", ".join(f"{count:,} {kind}" for kind, count in sorted(others.items()))
+            yield f"{split} files of a kind that is not read ({kinds})"
+        if repeated:
+            yield f"{repeated:,} links of the {split} part to what is there already, or to nothing"
+        if doubled:
+            file, one, other = doubled[0]
+            yield (
+                f"nothing of {len(doubled):,} {split} files that links put into two classes at once ({file} into {one} "
+                f"and {other}): they count in both"
+            )
 
     def _all(self, root: Path) -> list[Path]:
-        return [path for split in ("train", "test") for path in _images(root / self.argument / split)]
+        top = root / self.argument
+        there = [split for split in SPLITS if (top / split).is_dir() and class_folders(top / split)]
+        return [path for split in there for place in self._classes(split, root).values() for path in walk(place).images]
+
+    def _classes(self, split: Split, root: Path) -> dict[str, Path]:
+        """The folders of a split by class."""
+        top = root / self.argument / split
+        folders = class_folders(top)
+        where = top.relative_to(root).as_posix()
+        if not folders:
+            raise DataError(f"{where} has no folder of a class")
+        names = checked_names([folder.name for folder in folders], where)
+        return dict(sorted(zip(names, folders, strict=True)))
 
     def _samples(self, split: Split, root: Path) -> list[tuple[Path, int]]:
         """Files and labels."""
-        folder, known = root / self.argument / split, self.found_names(root)
-        place = {name: label for label, name in enumerate(known)}
+        place = {name: label for label, name in enumerate(self.found_names(root))}
         samples = []
-        for name in _classes(folder, root):
+        for name, folder in self._classes(split, root).items():
             if name not in place:
                 raise DataError(f"{self.argument}/{split} has the class {name}, which {self.argument}/train has not")
-            files = _images(folder / name)
+            files = walk(folder).images
             if not files and split == "train":
                 raise DataError(f"{self.argument}/{split}/{name} has no image")
             samples += [(path, place[name]) for path in files]
         return samples
-
-
-def _classes(folder: Path, root: Path) -> Names:
-    names = sorted(path.name for path in folder.iterdir() if path.is_dir())
-    if not names:
-        raise DataError(f"{folder.relative_to(root).as_posix()} has no folder of a class")
-    return tuple(names)
-
-
-def _images(folder: Path) -> list[Path]:
-    walk = os.walk(folder, followlinks=True)
-    return sorted(Path(top, name) for top, _, names in walk for name in names if name.lower().endswith(EXTENSIONS))
 
 
 def _common_size(paths: Iterable[Path], root: Path) -> tuple[int, int] | None:
@@ -99,6 +131,8 @@ def _common_size(paths: Iterable[Path], root: Path) -> tuple[int, int] | None:
         try:
             with Image.open(path) as image:
                 found = image.size
+                if found[0] * found[1] > LARGEST:
+                    raise ValueError(f"it says that it has {found[0]:,}x{found[1]:,} pixels, more than {LARGEST:,}")
         except Exception as error:  # Pillow's readers raise anything on a damaged file
             raise _damaged(path, root, error) from error
         if size not in (None, found):

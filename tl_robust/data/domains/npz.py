@@ -12,8 +12,8 @@ import torch
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
-from tl_robust.data.domain import DOMAINS, GenericDomain, Split, class_file
-from tl_robust.data.space import Names
+from tl_robust.data.domain import DOMAINS, GenericDomain, Split
+from tl_robust.data.names import Names, class_file
 from tl_robust.errors import DataError
 from tl_robust.types import ImageSet
 

@@ -1,6 +1,7 @@
 """Color squares of any side, with the classes that two domains share, their own, or those you list."""
 
-from tl_robust.data.space import SPACES, Names, Space
+from tl_robust.data.names import Names, clean_name
+from tl_robust.data.space import SPACES, Space
 from tl_robust.errors import ConfigError
 
 
@@ -19,7 +20,7 @@ class Square(Space):
         if not 8 <= side <= 1024:
             raise ConfigError(f"setting 'side' of space 'square' must be 8 to 1024 pixels, got {side}.")
         self.image_shape, self.inner = (3, side, side), side
-        names = tuple(name.strip() for name in classes.split(","))
+        names = tuple(clean_name(name) for name in classes.split(","))
         self.rule = names[0] if names in (("shared",), ("own",), ("auto",)) else ""
         self.classes = () if self.rule else names
         if "" in names or len(set(names)) < len(names):
