@@ -9,7 +9,7 @@ import pytest
 import tl_robust
 
 PACKAGE = Path(tl_robust.__file__).parent
-VOCABULARY = {"types", "errors", "seeding", "registry", "files", "text"}
+VOCABULARY = {"types", "errors", "seeding", "registry", "files", "text", "stopping"}
 BENCH = {"attacks", "metrics", "models", "data", "trust", "strategies", "callbacks"}
 MAY_IMPORT = {  # a layer may import itself, and of tl_robust only this
     **dict.fromkeys(VOCABULARY, VOCABULARY),
@@ -26,8 +26,9 @@ MAY_IMPORT = {  # a layer may import itself, and of tl_robust only this
     "terminal": VOCABULARY | BENCH | {"bench", "sinks", "claims"},
     "session": VOCABULARY | BENCH | {"bench", "sinks", "config", "terminal", "claims"},
     "commands": VOCABULARY | BENCH | {"bench", "sinks", "config", "terminal", "session", "claims"},
+    "screen": {"text"},
     "parser": {"__doc__", "__version__", "commands", "errors"},
-    "cli": {"commands", "errors", "parser"},
+    "cli": {"commands", "errors", "parser", "screen", "stopping", "text"},
     "": BENCH | {"types"},  # tl_robust/__init__.py, which names them for readers and imports them when asked
 }
 ONLY_IN = {  # of all modules, only these may import the library

@@ -3,36 +3,50 @@
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 
 from tl_robust.errors import TLRobustError
 from tl_robust.parser import parse
+from tl_robust.stopping import EXIT_CODE, Stopped, stoppable
+from tl_robust.text import plain
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command.
 
     Returns:
-        0: done; 1: some cells failed or a check did not pass; 2: bad input; 130: stopped by Ctrl-C.
+        0: done; 1: some cells failed or a check did not pass; 2: bad input; 130: stopped by Ctrl-C; 143: by SIGTERM.
     """
+    given = sys.argv[1:] if arguments is None else arguments
+    words = plain(f"stopped: what was finished is kept; go on with: {shlex.join(['tl-robust', *given])}")
     try:
-        command, parsed = parse(sys.argv[1:] if arguments is None else arguments)
+        with stoppable(words, program=arguments is None):
+            return _run(given)
+    except (KeyboardInterrupt, Stopped) as stop:
+        with suppress(OSError):  # the terminal may be gone
+            print(f"\n{words}", file=sys.stderr)  # noqa: T201
+        return EXIT_CODE if isinstance(stop, Stopped) else 130
+
+
+def _run(arguments: Sequence[str]) -> int:
+    """Parse, call the command, and say in one sentence what it could not do."""
+    try:
+        command, parsed = parse(arguments)
         for name in list(os.environ):  # Lightning would take these for its own cluster and log nothing
             if name.startswith("SLURM_") or name in ("RANK", "LOCAL_RANK", "WORLD_SIZE"):
                 del os.environ[name]
-        from rich.console import Console  # help, which should come at once, does without
+        from tl_robust.screen import Screen  # help, which should come at once, does without rich
 
-        # no markup: names and messages may hold brackets
-        console = Console(width=None if sys.stdout.isatty() else 120, markup=False, emoji=False, highlight=False)
-        return int(command.run(parsed, console))
+        return int(command.run(parsed, Screen()))
     except TLRobustError as error:
-        print(f"error: {error}", file=sys.stderr)  # noqa: T201
+        print(plain(f"error: {error}"), file=sys.stderr)  # noqa: T201
         return error.exit_code
-    except KeyboardInterrupt:
-        again = " ".join(["tl-robust", *(arguments if arguments is not None else sys.argv[1:])])
-        print(f"\nstopped: what was finished is kept; go on with: {again}", file=sys.stderr)  # noqa: T201
-        return 130
+    except MemoryError:
+        print("error: there is not enough memory: free some, or raise its limit (ulimit -v).", file=sys.stderr)  # noqa: T201
+        return 1
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ import tempfile
 from pathlib import Path
 
 from tl_robust.errors import ResultsError
+from tl_robust.stopping import undone
 
 
 def write_atomically(path: Path, content: bytes) -> None:
@@ -17,17 +18,18 @@ def write_atomically(path: Path, content: bytes) -> None:
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            Path(name).chmod(0o644)
-            Path(name).replace(path)
-        except BaseException:
-            Path(name).unlink(missing_ok=True)
-            raise
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:100]}.")
+        with undone(lambda: Path(name).unlink(missing_ok=True)):
+            try:
+                with os.fdopen(handle, "wb") as file:
+                    file.write(content)
+                    file.flush()
+                    os.fsync(file.fileno())
+                Path(name).chmod(0o644)
+                Path(name).replace(path)
+            except BaseException:
+                Path(name).unlink(missing_ok=True)
+                raise
     except OSError as error:
         raise ResultsError(
             f"cannot write {path} ({error.strerror or error}): free the disk, or set results= to a writable folder."

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict
+from functools import partial
 
 from rich.console import Console
 
@@ -29,6 +31,7 @@ from tl_robust.seeding import digest
 from tl_robust.sinks import answer, earlier, report, table, wandb_overview, wandb_sink
 from tl_robust.sinks.grids import grids
 from tl_robust.sinks.table import Row
+from tl_robust.stopping import undone
 from tl_robust.terminal import accuracy_tables, claim_line, observer
 
 
@@ -83,15 +86,27 @@ def _helpers(arguments: Sequence[str], count: int) -> Iterator[None]:
     with ExitStack() as stack:
         for _ in range(count):
             quiet = subprocess.DEVNULL
-            process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=quiet, stderr=quiet)
+            # a group of its own, so that what a helper starts ends with it
+            process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=quiet, stderr=quiet, process_group=0)
+            end = partial(_kill_group, process)
             stack.enter_context(process)  # closes the pipe and waits
-            stack.callback(process.kill)
+            stack.enter_context(undone(end))
+            stack.callback(end)
         yield
 
 
+def _kill_group(process: subprocess.Popen[bytes]) -> None:
+    """Kill a process that leads a group, and the group; nothing where it has ended and was waited for."""
+    if process.poll() is None:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+
+
 def end_with_parent() -> None:
-    """End this process when the pipe from its parent closes, however the parent ended."""
+    """End this process, and those it started, when the pipe from its parent closes, however the parent ended."""
     sys.stdin.read()
+    if os.getpgrp() == os.getpid():
+        os.killpg(os.getpid(), signal.SIGKILL)
     os._exit(1)
 
 

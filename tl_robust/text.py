@@ -1,8 +1,29 @@
-"""How numbers read, wherever they are shown."""
+"""How numbers and names of strangers read, wherever they are shown."""
 
 from __future__ import annotations
 
 import math
+import re
+
+# Terminals obey control characters, a lone half of a surrogate pair cannot be encoded, and marks of writing direction
+# and of lines make a text read as another one. Newline and tab stay: texts of this package have them.
+UNSEEN = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff]"
+)
+
+
+def plain(text: str) -> str:
+    r"""A text without what acts instead of being seen: such characters are shown as escapes.
+
+    >>> print(plain("a\x1b[2Jb \u202etxt"))
+    a\x1b[2Jb \u202etxt
+    """
+    return UNSEEN.sub(_escape, text)
+
+
+def _escape(found: re.Match[str]) -> str:
+    code = ord(found[0])
+    return f"\\x{code:02x}" if code < 256 else f"\\u{code:04x}"
 
 
 def eps_text(eps: float) -> str:

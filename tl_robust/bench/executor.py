@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from tl_robust.bench.craft import CraftGroup, Examinee, Judgment, PictureGroup
 from tl_robust.bench.lineage import Model, Training
 from tl_robust.bench.observer import Observer, Stage
+from tl_robust.bench.payload import pack_examination, pack_outcome, pack_pictures, pack_weights
 from tl_robust.bench.plan import Plan
 from tl_robust.bench.spec import Bench
-from tl_robust.bench.store import Kind, Store, pack_examination, pack_outcome, pack_pictures, pack_weights
+from tl_robust.bench.store import Kind, Store
 from tl_robust.bench.work import Made, Worker
 from tl_robust.errors import InputError, StoreError
 

@@ -7,19 +7,17 @@ leaves an entry that counts as absent.
 from __future__ import annotations
 
 import hashlib
-import io
 import json
+import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
-import torch
 from filelock import FileLock, Timeout
-from safetensors.torch import load, save
 from torch import Tensor
 
+from tl_robust.bench import payload
 from tl_robust.errors import ResultsError, StoreError
 from tl_robust.files import write_atomically
 from tl_robust.seeding import digest
@@ -33,6 +31,9 @@ FILES: dict[Kind, str] = {
     "pictures": "pictures.npz",
 }
 SCHEMA = 1
+MANIFEST_LIMIT = 10_000_000  # bytes; real ones have a few thousand
+OPTIONAL = {"val_accuracy": float, "attack_batch": float, "fast": list, "refused": str, "gate": dict}
+GATE = ("samples", "accuracy", "predictions", "tolerance")
 
 
 class Store:
@@ -57,14 +58,18 @@ class Store:
         """What is known of an entry.
 
         Raises:
-            StoreError: It is absent, or cannot be read.
+            StoreError: It is absent, cannot be read, or is none that :meth:`write` made.
         """
         path = self.root / kind / key / "manifest.json"
         try:
-            manifest: dict[str, Any] = json.loads(path.read_bytes())
-        except (OSError, ValueError) as error:
+            if path.stat().st_size > MANIFEST_LIMIT:
+                raise StoreError(f"{path} is damaged: more than {MANIFEST_LIMIT} bytes")
+            manifest = json.loads(path.read_bytes())
+        except (OSError, ValueError, RecursionError) as error:
             raise StoreError(f"{path} cannot be read ({error})") from error
-        return manifest
+        if misfit := _misfit(manifest, kind):
+            raise StoreError(f"{path} is damaged: {misfit}")
+        return dict(manifest)
 
     def read(self, kind: Kind, key: str) -> bytes:
         """The content of an entry.
@@ -94,7 +99,7 @@ class Store:
         """
         if not self.has(kind, key):
             return False
-        self.read(kind, key)
+        self._load(kind, key)
         return True
 
     def check(self) -> Iterator[str]:
@@ -158,25 +163,35 @@ class Store:
 
     def read_weights(self, key: str) -> dict[str, Tensor]:
         """A network's state dict."""
-        return load(self.read("weights", key))
+        weights: dict[str, Tensor] = self._load("weights", key)
+        return weights
 
     def read_outcome(self, key: str) -> Outcome:
         """An outcome."""
-        return Outcome(**self._read_arrays("outcomes", key))
+        outcome: Outcome = self._load("outcomes", key)
+        return outcome
 
     def read_examination(self, key: str) -> Examination:
         """What the trust checks measured of a model."""
-        arrays = self._read_arrays("examinations", key)
-        return Examination(arrays.pop("sample_id"), arrays.pop("eps"), arrays)
+        examination: Examination = self._load("examinations", key)
+        return examination
 
     def read_pictures(self, key: str) -> Pictures:
         """Pictures of a craft group."""
-        arrays = self._read_arrays("pictures", key)
-        return Pictures(classes=tuple(json.loads(bytes(arrays.pop("classes").tolist()))), **arrays)
+        pictures: Pictures = self._load("pictures", key)
+        return pictures
 
-    def _read_arrays(self, kind: Kind, key: str) -> dict[str, Tensor]:
-        with np.load(io.BytesIO(self.read(kind, key)), allow_pickle=False) as arrays:
-            return {name: torch.from_numpy(arrays[name]) for name in arrays.files}
+    def _load(self, kind: Kind, key: str) -> Any:
+        """What an entry holds.
+
+        Raises:
+            StoreError: As :meth:`read`, and where the content is not of its kind.
+        """
+        content = self.read(kind, key)
+        try:
+            return payload.UNPACK[kind](content)
+        except ValueError as error:
+            raise StoreError(f"{self.file(kind, key)} is damaged: {error}") from error
 
     @staticmethod
     def _clear(folder: Path) -> None:
@@ -190,29 +205,27 @@ class Store:
             raise ResultsError(f"cannot write {folder} ({error.strerror or error}): set results= elsewhere.") from error
 
 
-def pack_weights(state: Mapping[str, Tensor]) -> bytes:
-    """A state dict as safetensors."""
-    return save({name: value.detach().cpu().contiguous() for name, value in state.items()})
+def _misfit(manifest: object, kind: Kind) -> str:
+    """What a manifest lacks, empty if nothing: whatever reads one later may rely on these parts."""
+    if not isinstance(manifest, dict):
+        return f"expected a mapping, found {type(manifest).__name__}"
+    if manifest.get("schema") != SCHEMA or type(manifest["schema"]) is not int:
+        return f"expected schema {SCHEMA}, found {str(manifest.get('schema'))[:40]!r}"
+    made = manifest.get("made")
+    if not isinstance(manifest.get("spec"), dict) or not isinstance(made, dict):
+        return "expected mappings 'spec' and 'made'"
+    wanted = {"seconds": float, "device": str, "versions": dict, "commit": str}
+    wanted |= {name: type_ for name, type_ in OPTIONAL.items() if name in made}
+    wrong = [name for name, type_ in wanted.items() if not _is(made.get(name), type_)]
+    if not wrong and not all(isinstance(text, str) for text in (*made["versions"].values(), *made.get("fast", ()))):
+        wrong = ["versions"]
+    if not wrong and "gate" in made and not all(_is(made["gate"].get(name), float) for name in GATE):
+        wrong = ["gate"]
+    return f"'made' lacks {', '.join(wrong)}, or has it of another type" if wrong else ""
 
 
-def pack_outcome(outcome: Outcome) -> bytes:
-    """An outcome as a compressed npz."""
-    return _pack_arrays(outcome.tensors())
-
-
-def pack_examination(examination: Examination) -> bytes:
-    """An examination as a compressed npz."""
-    return _pack_arrays({"sample_id": examination.sample_id, "eps": examination.eps, **examination.seen})
-
-
-def pack_pictures(pictures: Pictures) -> bytes:
-    """Pictures as a compressed npz."""
-    classes = torch.tensor(list(json.dumps(pictures.classes).encode()), dtype=torch.uint8)
-    return _pack_arrays(vars(pictures) | {"classes": classes})
-
-
-def _pack_arrays(tensors: Mapping[str, Tensor]) -> bytes:
-    file = io.BytesIO()
-    arrays: dict[str, Any] = {name: value.numpy() for name, value in tensors.items()}
-    np.savez_compressed(file, **arrays)
-    return file.getvalue()
+def _is(value: object, wanted: type) -> bool:
+    """Whether a value of JSON is of a type; a number is finite and at least 0."""
+    if wanted is float:
+        return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < math.inf
+    return isinstance(value, wanted)

@@ -1,0 +1,215 @@
+"""An entry that is not what was written is damaged, whatever it is instead."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from tl_robust.bench.payload import pack_examination, pack_outcome, pack_pictures, pack_weights
+from tl_robust.bench.store import FILES, MANIFEST_LIMIT, Kind, Store
+from tl_robust.errors import StoreError
+from tl_robust.seeding import digest
+from tl_robust.types import Examination, Outcome, Pictures
+
+MADE = {"seconds": 1.5, "device": "cpu", "versions": {"torch": "2.9"}, "commit": ""}
+SPEC = {"what": "a test"}
+KEY = digest(SPEC)
+
+
+def outcome() -> Outcome:
+    label, flags = torch.arange(6) % 3, torch.ones(2, 6, dtype=torch.bool)
+    eps = torch.tensor([0.0, 0.1], dtype=torch.float64)
+    return Outcome(
+        torch.arange(6), label, label, label, label.repeat(2, 1), label.repeat(2, 1), torch.zeros(2, 6), eps,
+        ~flags[0], flags, flags[0],
+    )  # fmt: skip
+
+
+def contents() -> dict[Kind, bytes]:
+    eps, byte = torch.tensor([0.1], dtype=torch.float64), torch.uint8
+    pictures = Pictures(
+        torch.arange(2), eps, torch.zeros(2, 1, 4, 4, dtype=byte), torch.zeros(1, 2, 1, 4, 4, dtype=byte), ("a", "é")
+    )
+    return {
+        "weights": pack_weights({"a": torch.ones(2)}),
+        "outcomes": pack_outcome(outcome()),
+        "examinations": pack_examination(Examination(torch.arange(3), eps, {"loss": torch.ones(3)})),
+        "pictures": pack_pictures(pictures),
+    }
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    """A store with an entry of each kind."""
+    store = Store(tmp_path)
+    for kind, content in contents().items():
+        store.write(kind, KEY, content, SPEC, MADE)
+    return store
+
+
+def read(store: Store, kind: Kind) -> Any:
+    readers: dict[Kind, Callable[[str], Any]] = {
+        "weights": store.read_weights,
+        "outcomes": store.read_outcome,
+        "examinations": store.read_examination,
+        "pictures": store.read_pictures,
+    }
+    return readers[kind](KEY)
+
+
+@pytest.mark.parametrize("kind", FILES)
+def test_what_was_written_is_whole(store: Store, kind: Kind) -> None:
+    assert store.whole(kind, KEY)
+    read(store, kind)
+    assert list(store.check()) == [""] * 4
+
+
+def test_everything_comes_back(store: Store) -> None:
+    for name, tensor in outcome().tensors().items():
+        assert torch.equal(store.read_outcome(KEY).tensors()[name], tensor)
+    assert store.read_weights(KEY)["a"].tolist() == [1, 1]
+    assert store.read_pictures(KEY).classes == ("a", "é")
+    assert store.read_examination(KEY).seen["loss"].tolist() == [1, 1, 1]
+
+
+def changed(**parts: object) -> Callable[[dict[str, Any]], object]:
+    return lambda manifest: manifest | parts
+
+
+def made(**parts: object) -> Callable[[dict[str, Any]], object]:
+    return lambda manifest: manifest | {"made": MADE | parts}
+
+
+DEEP = "[" * 100_000
+MANIFESTS: list[Callable[[dict[str, Any]], object]] = [
+    lambda manifest: [],
+    lambda manifest: None,
+    lambda manifest: 7,
+    lambda manifest: "text",
+    lambda manifest: {},
+    lambda manifest: {name: value for name, value in manifest.items() if name != "made"},
+    changed(schema=2),
+    changed(schema=True),
+    changed(schema=[1]),
+    changed(sha256=None),
+    changed(sha256=7),
+    changed(spec=[]),
+    changed(spec=None),
+    changed(spec={"what": "another"}),
+    changed(made={}),
+    changed(made=[]),
+    *(made(**{name: None}) for name in MADE),
+    made(seconds="1.5"),
+    made(seconds=True),
+    made(seconds=-1),
+    made(seconds=1e999),
+    made(seconds=float("nan")),
+    made(device=1),
+    made(versions=["2.9"]),
+    made(versions={"torch": 2.9}),
+    made(val_accuracy="0.9"),
+    made(fast="bf16"),
+    made(fast=[1]),
+    made(refused=None),
+    made(gate="passed"),
+    made(gate={"accuracy": 0.1}),
+    made(gate=dict.fromkeys(("samples", "accuracy", "predictions", "tolerance"), "x")),
+]
+
+
+@pytest.mark.parametrize("kind", FILES)
+@pytest.mark.parametrize("change", MANIFESTS, ids=range(len(MANIFESTS)))
+def test_a_manifest_that_is_none_is_damage(
+    store: Store, kind: Kind, change: Callable[[dict[str, Any]], object]
+) -> None:
+    path = store.root / kind / KEY / "manifest.json"
+    path.write_text(json.dumps(change(json.loads(path.read_bytes()))))
+    for use in (lambda: store.whole(kind, KEY), lambda: read(store, kind)):
+        with pytest.raises(StoreError, match=KEY) as caught:
+            use()
+        assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"{", b"\xff\xfe", DEEP.encode(), b" " * (MANIFEST_LIMIT + 1), b'{"a": 1}{'], ids=range(6)
+)
+def test_a_manifest_that_is_no_json_is_damage(store: Store, content: bytes) -> None:
+    (store.root / "outcomes" / KEY / "manifest.json").write_bytes(content)
+    with pytest.raises(StoreError, match="manifest"):
+        store.whole("outcomes", KEY)
+
+
+def npz(**arrays: Any) -> bytes:
+    file = io.BytesIO()
+    np.savez_compressed(file, **arrays)
+    return file.getvalue()
+
+
+def outcome_with(**arrays: Any) -> bytes:
+    return npz(**{name: tensor.numpy() for name, tensor in outcome().tensors().items()} | arrays)
+
+
+def pictures_with(**arrays: Any) -> bytes:
+    with np.load(io.BytesIO(contents()["pictures"])) as found:
+        return npz(**{name: found[name] for name in found.files} | arrays)
+
+
+def bomb() -> bytes:
+    """A header that declares 80 TB."""
+    head, file = io.BytesIO(), io.BytesIO()
+    np.lib.format.write_array_header_1_0(head, {"descr": "<i8", "fortran_order": False, "shape": (10**13,)})
+    with zipfile.ZipFile(file, "w") as archive:
+        archive.writestr("label.npy", head.getvalue())
+    return file.getvalue()
+
+
+PAYLOADS: list[tuple[Kind, bytes]] = [
+    ("weights", b""),
+    ("weights", b"not safetensors"),
+    ("weights", (10**15).to_bytes(8, "little") + b"{}"),
+    ("outcomes", b""),
+    ("outcomes", b"no zip"),
+    ("outcomes", npz()),
+    ("outcomes", npz(other=np.arange(3))),
+    ("outcomes", outcome_with(other=np.arange(6))),
+    ("outcomes", outcome_with(label=np.arange(6.0))),
+    ("outcomes", outcome_with(label=np.arange(5))),
+    ("outcomes", outcome_with(label=np.array(["a"] * 6))),
+    ("outcomes", outcome_with(label=np.array([None] * 6, dtype=object))),
+    ("outcomes", outcome_with(eps=np.zeros(3))),
+    ("outcomes", outcome_with(valid=np.zeros((2, 6)))),
+    ("outcomes", bomb()),
+    ("examinations", npz(eps=np.zeros(1))),
+    ("examinations", npz(eps=np.zeros((1, 1)), sample_id=np.arange(3))),
+    ("examinations", npz(eps=np.zeros(1), sample_id=np.zeros(3))),
+    ("pictures", npz(classes=np.zeros(1, np.uint8))),
+    ("pictures", pictures_with(classes=np.frombuffer(b"{", np.uint8))),
+    ("pictures", pictures_with(classes=np.frombuffer(b"[1]", np.uint8))),
+    ("pictures", pictures_with(clean=np.zeros((2, 1, 4, 5), np.uint8))),
+    ("pictures", pictures_with(adversarial=np.zeros((1, 2, 1, 4, 4)))),
+    ("pictures", pictures_with(sample_id=np.arange(3))),
+    ("pictures", pictures_with(more=np.arange(3))),
+]
+
+
+@pytest.mark.parametrize(("kind", "content"), PAYLOADS, ids=range(len(PAYLOADS)))
+def test_a_file_of_another_content_is_damage_even_where_its_manifest_agrees(
+    store: Store, kind: Kind, content: bytes
+) -> None:
+    store.file(kind, KEY).write_bytes(content)
+    path = store.root / kind / KEY / "manifest.json"
+    manifest = json.loads(path.read_bytes()) | {"sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content)}
+    path.write_text(json.dumps(manifest))
+    for use in (lambda: store.whole(kind, KEY), lambda: read(store, kind)):
+        with pytest.raises(StoreError, match="damaged") as caught:
+            use()
+        assert "\n" not in str(caught.value)
