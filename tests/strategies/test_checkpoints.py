@@ -162,6 +162,34 @@ def test_settings_of_a_subclass_are_kept_too(tmp_path: Path) -> None:
     assert torch.equal(logits(loaded), logits(task))
 
 
+class Seeded(FineTune):
+    """A setting that a data module has too, with another meaning."""
+
+    def __init__(self, network: nn.Module, recipe: Recipe, classes: int, seed: int = 0) -> None:
+        super().__init__(network, recipe, classes)
+
+
+class Two(LightningModule):
+    """A user's module that makes one of ours."""
+
+    def __init__(self, depth: int, teacher: nn.Module) -> None:
+        super().__init__()
+        self.inner = Seeded(network(), RECIPE, 10, seed=4)
+
+
+def test_settings_are_not_those_of_others(tmp_path: Path) -> None:
+    task = Two(3, network()).inner
+    assert task.hparams.keys() == {"network", "recipe", "classes", "seed"}
+    data = Data()
+    data.save_hyperparameters({"seed": 9, "source": "s"}, logger=False)
+    runner = trainer(1)
+    runner.fit(task, datamodule=data)
+    runner.save_checkpoint(tmp_path / "task.ckpt")
+    loaded = Seeded.load_from_checkpoint(tmp_path / "task.ckpt")
+    assert loaded.hparams == task.hparams
+    assert (loaded.hparams["seed"], loaded.hparams["source"]) == (4, "s")
+
+
 @pytest.mark.parametrize("name", NETWORKS.names())
 def test_every_network_is_built_again_from_its_description(name: str) -> None:
     settings: dict[str, Any] = {"arch": "squeezenet1_1", "resize": 32} if name == "torchvision_backbone" else {}
