@@ -162,6 +162,34 @@ def test_settings_of_a_subclass_are_kept_too(tmp_path: Path) -> None:
     assert torch.equal(logits(loaded), logits(task))
 
 
+class Seeded(FineTune):
+    """A setting that a data module has too, with another meaning."""
+
+    def __init__(self, network: nn.Module, recipe: Recipe, classes: int, seed: int = 0) -> None:
+        super().__init__(network, recipe, classes)
+
+
+class Two(LightningModule):
+    """A user's module that makes one of ours."""
+
+    def __init__(self, depth: int, teacher: nn.Module) -> None:
+        super().__init__()
+        self.inner = Seeded(network(), RECIPE, 10, seed=4)
+
+
+def test_settings_are_not_those_of_others(tmp_path: Path) -> None:
+    task = Two(3, network()).inner
+    assert task.hparams.keys() == {"network", "recipe", "classes", "seed"}
+    data = Data()
+    data.save_hyperparameters({"seed": 9, "source": "s"}, logger=False)
+    runner = trainer(1)
+    runner.fit(task, datamodule=data)
+    runner.save_checkpoint(tmp_path / "task.ckpt")
+    loaded = Seeded.load_from_checkpoint(tmp_path / "task.ckpt")
+    assert loaded.hparams == task.hparams
+    assert (loaded.hparams["seed"], loaded.hparams["source"]) == (4, "s")
+
+
 @pytest.mark.parametrize("name", NETWORKS.names())
 def test_every_network_is_built_again_from_its_description(name: str) -> None:
     settings: dict[str, Any] = {"arch": "squeezenet1_1", "resize": 32} if name == "torchvision_backbone" else {}
@@ -365,3 +393,36 @@ def test_a_trainer_may_ask_for_loaders_anew_in_each_epoch() -> None:
     fit(tasks[0])
     fit(tasks[1], reload_dataloaders_every_n_epochs=1)
     assert_same(state(tasks[1]), state(tasks[0]))
+
+
+@pytest.mark.parametrize("how", ["after the epoch", "within an epoch"])
+def test_what_is_logged_of_an_epoch_is_of_all_of_it(how: str, tmp_path: Path) -> None:
+    path = saved(how, child(), tmp_path)
+    straight, resumed = fit(child(), epochs=3).callback_metrics, fit(child(), epochs=3, path=path).callback_metrics
+    assert resumed == straight
+    within = fit(child(), epochs=2, path=path).callback_metrics  # the rest of the epoch that it stopped in
+    whole = fit(child(), epochs=2).callback_metrics
+    assert {"train/loss", "train/accuracy", "val/loss", "val/accuracy"} == whole.keys()
+    assert within == (whole if how == "within an epoch" else {})
+
+
+def test_what_needs_a_gradient_is_known_before_ddp_wraps_the_network(tmp_path: Path) -> None:
+    """Lightning reads a checkpoint after the setup and before it wraps."""
+    path = saved("after the fit", child(mode="probe"), tmp_path)
+    task = FineTune(network(), RECIPE, 10, mode="probe")
+    task.trainer = trainer()
+    task.setup("fit")
+    assert all(parameter.requires_grad for parameter in task.network.parameters()), "a root"
+    task.on_load_checkpoint(torch.load(path, weights_only=True))
+    assert {key for key, value in task.network.named_parameters() if value.requires_grad} == {
+        *("classifier.weight", "classifier.bias")
+    }
+
+
+def test_draws_are_restored_for_a_fit_alone(tmp_path: Path) -> None:
+    path, task = saved("after the fit", child(), tmp_path), child()
+    torch.manual_seed(11)
+    before = torch.get_rng_state()
+    trainer().validate(task, datamodule=Data(), ckpt_path=path, verbose=False)
+    FineTune.load_from_checkpoint(path)
+    assert torch.equal(torch.get_rng_state(), before)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from abc import abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, fields
@@ -67,8 +68,11 @@ class TransferTask(NetworkModule):
     ) -> None:
         super().__init__(_network(network))
         self.recipe = _recipe(recipe)
-        self.save_hyperparameters(ignore=["network", "recipe"])  # those of subclasses too
-        self.save_hyperparameters({"network": described(self.network), "recipe": asdict(self.recipe)})
+        settings = {"classes": classes} | _arguments(self)
+        self._settings = settings.keys() | {"network", "recipe"}
+        self.save_hyperparameters(
+            settings | {"network": described(self.network), "recipe": asdict(self.recipe)},
+        )
         self.accuracy = MulticlassAccuracy(num_classes=classes, average="micro")
         self.loss = MeanMetric()
         self.best: State | None = None
@@ -123,7 +127,8 @@ class TransferTask(NetworkModule):
             self._note_data(data.hparams if data is not None else {})
 
     def _note_data(self, hparams: Mapping[str, Any]) -> None:
-        self.hparams.update({name: hparams[name] for name in FITTED_ON if name in hparams})
+        names = [name for name in FITTED_ON if name in hparams and name not in self._settings]
+        self.hparams.update({name: hparams[name] for name in names})
 
     def check_processes(self, processes: int) -> None:
         """Check that so many processes can train the network.
@@ -242,7 +247,7 @@ class TransferTask(NetworkModule):
             draws["cuda"] = torch.cuda.get_rng_state(self.device)
         # the state dict then has the network alone, so that a bench reads the file as a public checkpoint
         checkpoint[OWN] = {
-            "kept_accuracy": checkpoint["state_dict"].pop("kept_accuracy"),
+            "kept_accuracy": checkpoint["state_dict"].pop("kept_accuracy", self.kept_accuracy),
             "history": self.history,
             "best": self.best,
             "last": self._last,
@@ -273,6 +278,19 @@ class TransferTask(NetworkModule):
         """Log the clean accuracy."""
         self.log("test/accuracy", self.accuracy.compute())
         self.accuracy.reset()
+
+
+def _arguments(module: TransferTask) -> dict[str, Any]:
+    """What the class of a module was called with, settings of subclasses included, by name.
+
+    Lightning's own search for them takes those of any module that makes this one for its settings too.
+    """
+    code = type(module).__init__.__code__
+    names = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
+    frame = inspect.currentframe()
+    while frame is not None and not (frame.f_code is code and frame.f_locals[names[0]] is module):
+        frame = frame.f_back
+    return {name: frame.f_locals[name] for name in names[1:]} if frame is not None else {}
 
 
 def _copied(network: nn.Module) -> State:
