@@ -85,17 +85,19 @@ def answers(
     found = answer.said(summary, findings, names, quoted=True)
     if not found:
         return [], set()
-    lead, left = found[: answer.LEAD], len(found) - answer.LEAD
+    lead = found[: answer.LEAD]
     seeds = len({result.cell.seed for result in results})
     warned = [*notes, *answer.caveats(summary, findings, seeds)]
     if failed:
         warned.insert(0, "Some cells are missing here, since they failed: see Failures.")
-    points = [*answer.overall(findings), *(line for one in lead for line in one.lines)]
-    if left > 0:
-        points.append(f"{left} more in the table below: another pair, attack or number of labels each.")
-    blocks: list[Block] = [Points(points), *[Points(warned)] * bool(warned), Text(answer.WORDS)]
+    overall = answer.overall(findings)
+    blocks: list[Block] = [Points(overall)] if overall else []
     for one in lead:
-        blocks += _curve(one.group, one.rows, names, ["robust_accuracy"], True)
+        heading, chart, numbers = _curve(one.group, one.rows, names, ["robust_accuracy"], True)
+        first = [Text(answer.WORDS), *[Points(warned)] * bool(warned)] if one is lead[0] else []
+        blocks += [heading, Points(one.lines), *first, chart, numbers]
+    if len(found) > len(lead):
+        blocks.append(Text(f"{len(found) - len(lead)} more: their charts are in the next section."))
     return [*blocks, _at_telling_eps(found, names)], {one.group for one in lead}
 
 
