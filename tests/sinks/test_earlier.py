@@ -13,7 +13,8 @@ from tl_robust.sinks import earlier
 ASKED = {
     "name": "bench", "eps": [0, "8/255"],
     "axes": {"seed": [0, 1], "attack": ["fgsm", {"name": "pgd", "steps": 5}]},
-    "data": {"root": "data", "train_limit": 0}, "recipe": {"epochs": 3}, "workers": 0, "trainer": {"accelerator": "cpu"},
+    "data": {"root": "data", "train_limit": 0}, "recipe": {"epochs": 3}, "workers": 0,
+    "trainer": {"accelerator": "cpu"},
 }  # fmt: skip
 
 

@@ -102,7 +102,7 @@ def write(
         ("How each number was made", origins.made(results, config_yaml)),
     ]
     found = [(title, blocks) for title, blocks in found if blocks]
-    facts = [sections.facts(bench, results, when), *notes * (not answers), sections.ran(results, summary, names)]
+    facts = [sections.facts(bench, results, when), *([] if answers else notes), sections.ran(results, summary, names)]
     page, text = folder / "report.html", folder / "report.md"
     write_atomically(page, _page(bench, facts, found, summary, names).encode())
     drawn = _figure(folder / FIGURE, [row for row in summary if names.group(row.cell) in charted], names)
