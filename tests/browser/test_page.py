@@ -6,6 +6,7 @@ import base64
 import io
 import json
 import shutil
+import subprocess
 from collections.abc import Callable, Iterator
 from importlib.resources import files
 from itertools import pairwise
@@ -26,7 +27,7 @@ from tl_robust.sinks.table import Row, summary
 
 pytestmark = pytest.mark.browser
 Visit = Callable[..., Any]
-LOOKS = [("light", 1200), ("dark", 1200), ("light", 360), ("dark", 360)]
+LOOKS = [("light", 1280), ("dark", 1280), ("light", 390), ("dark", 390)]
 SMALL = [
     "axes.seed=[0]", "axes.attack=[fgsm]", "eps=[0,8/255,64/255]", "data.train_limit=400", "data.test_limit=150",
     "recipe.epochs=1", "recipes={}", "fast=[fold]", "data.cache=", "workers=1", "trainer={accelerator: cpu}",
@@ -203,6 +204,100 @@ def test_axe_finds_no_barrier(visit: Visit, scheme: str, width: int) -> None:
     assert serious == []
 
 
+def test_the_answer_stands_in_words_above_its_charts(visit: Visit) -> None:
+    browser = visit()
+    places = """return ['h1', '#s0 .points', '#s0 .chart', '#s0 .scroll'].map((one) =>
+        document.querySelector(one).getBoundingClientRect().top)"""
+    found = browser.execute_script(places)
+    assert found == sorted(found)
+    assert found[2] < 900  # the first chart is in sight without scrolling
+    words = browser.find_element("css selector", "#s0").text
+    assert "Black box at eps" in words
+    assert "A is the public source model" in words
+
+
+IN_SIGHT = """return [...document.querySelectorAll('.cards th, .cards td, .cards details p')].filter((one) => {
+    const box = one.getBoundingClientRect(); return box.width > 0 && (box.left < 0 || box.right > innerWidth);
+}).map((one) => one.outerHTML.slice(0, 200))"""
+
+
+@pytest.mark.parametrize("width", [320, 390])
+def test_a_phone_shows_verdicts_and_reasons_without_scrolling_sideways(visit: Visit, width: int) -> None:
+    browser = visit(width, unfolded=True)
+    assert browser.execute_script("return document.scrollingElement.scrollWidth") <= width
+    shown = browser.execute_script("return [...document.querySelectorAll('.cards')].map((one) => one.innerText)")
+    assert any("supported" in text and FINDINGS[0].reason in text for text in shown)
+    assert any("amber" in text or "green" in text for text in shown)
+    assert browser.execute_script(IN_SIGHT) == []
+    held = (
+        "return [...document.querySelectorAll('.cards')].every((one) => one.scrollWidth <= one.parentNode.clientWidth)"
+    )
+    assert browser.execute_script(held)
+
+
+BLANK = "return [...document.querySelectorAll('.chart')].filter((one) => !one.querySelector('svg.marks path')).length"
+
+
+def test_all_charts_are_there_when_the_page_is_loaded(visit: Visit, made: tuple[Path, list[Row]], browser: Any) -> None:
+    browser.get(made[0].as_uri())  # returns at the event "load", at which a browser without a screen prints
+    assert browser.execute_script(BLANK) == 0
+    assert browser.execute_script("return document.querySelectorAll('.chart').length") > 3
+
+
+def test_a_print_draws_what_was_not_drawn_and_unfolds(visit: Visit) -> None:
+    browser = visit()
+    browser.execute_script("for (const one of document.querySelectorAll('.chart')) one.replaceChildren()")
+    assert browser.execute_script(BLANK) > 3
+    folds = "return [...document.querySelectorAll('main details')].filter((one) => !one.closest('.chart') && !one.open)"
+    folded = len(browser.execute_script(folds))
+    assert folded > 3
+    browser.execute_script("dispatchEvent(new Event('beforeprint'))")
+    assert browser.execute_script(BLANK) == 0
+    assert browser.execute_script(folds) == []
+    browser.execute_script("dispatchEvent(new Event('afterprint'))")
+    assert len(browser.execute_script(folds)) == folded
+
+
+CUT = """const wide = arguments[0];
+return [...document.querySelectorAll('main *')].filter((one) => !one.closest('svg, .chart')).filter((one) => {
+    const style = getComputedStyle(one), box = one.getBoundingClientRect();
+    const scrolls = /auto|scroll|hidden/.test(style.overflowX) && one.scrollWidth > one.clientWidth + 1;
+    return scrolls || (box.width > 0 && box.right > wide + 1);
+}).map((one) => one.outerHTML.slice(0, 200))"""
+
+
+def test_on_paper_nothing_is_cut_or_scrolls(visit: Visit) -> None:
+    browser = visit(703)  # the width of A4 between its margins
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print"})
+    browser.execute_script("dispatchEvent(new Event('beforeprint'))")
+    assert browser.execute_script(CUT, 703) == []
+    assert not browser.find_element("css selector", "nav").is_displayed()
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": ""})
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_pdf_shows_every_chart_on_white(visit: Visit, tmp_path: Path, scheme: str) -> None:
+    printed = visit(scheme=scheme).execute_cdp_cmd("Page.printToPDF", {"preferCSSPageSize": True})["data"]
+    path = tmp_path / "report.pdf"
+    path.write_bytes(base64.b64decode(printed))
+    if not shutil.which("pdftoppm"):
+        pytest.skip("pdftoppm (poppler-utils) is not installed")
+    subprocess.run(["pdftoppm", "-r", "40", "-png", str(path), str(tmp_path / "page")], check=True)
+    pages = sorted(tmp_path.glob("page*.png"))
+    assert len(pages) > 3
+    lines = 0
+    for page in pages:
+        with Image.open(page) as picture:
+            assert picture.convert("L").getpixel((2, 2)) > 250
+            reds = [
+                count
+                for count, (r, g, b) in picture.convert("RGB").getcolors(1 << 20) or []
+                if r > 180 > 120 > b and g < 140
+            ]
+            lines += sum(reds) > 20  # the line of the second strategy
+    assert lines >= 2
+
+
 @pytest.mark.parametrize("unfolded", [False, True])
 def test_a_phone_scrolls_tables_and_not_the_page(visit: Visit, unfolded: bool) -> None:
     browser = visit(360, unfolded=unfolded)
@@ -221,7 +316,7 @@ def test_headings_are_in_order_and_name_their_sections(visit: Visit) -> None:
     assert levels.count(1) == 1
     assert all(below - above <= 1 for above, below in pairwise(levels))
     titles = [one.text for one in browser.find_elements("css selector", "h2")]
-    assert titles[:3] == ["Failures", "Claims", "The answer"]
+    assert titles[:4] == ["The answer", "Failures", "Transferability", "Claims"]
     assert {"Lineage: who helps the attacker", "Pictures", "Cost", "How each number was made"} <= set(titles)
 
 

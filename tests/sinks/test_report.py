@@ -93,25 +93,53 @@ def test_answer_has_the_numbers_of_the_rows_at_the_eps_of_the_largest_spread(mad
         if row.metric == "robust_accuracy" and row.eps == EPS[2]
     }
     assert rows["finetune", "black"].startswith("58.0 % [")
-    expected = (
-        "At eps 16/255 the public source model lets an attacker push finetune from 96.0 % to "
-        f"{rows['finetune', 'black']}, and scratch from 95.0 % to {rows['scratch', 'black']}. These intervals do not "
-        f"overlap. An attacker with the victim itself leaves scratch {rows['scratch', 'white']} and finetune "
-        f"{rows['finetune', 'white']}."
-    )
+    expected = [
+        f"Black box at eps 16/255: finetune falls from 96.0 % to {rows['finetune', 'black']} and scratch from 95.0 % "
+        f"to {rows['scratch', 'black']}.",
+        f"White box at eps 16/255: scratch falls from 95.0 % to {rows['scratch', 'white']} and finetune from 96.0 % to "
+        f"{rows['finetune', 'white']}.",
+    ]
     page, text = made
-    assert expected in Page(page).text
-    assert expected in text
+    for line in expected:
+        assert line in Page(page).text
+        assert f"- {line}" in text
+    clean = next(
+        interval(row)
+        for row in summary(grid())
+        if (row.cell.strategy, row.cell.view, row.eps, row.metric) == ("finetune", "black", 0, "robust_accuracy")
+    )
     assert (
-        f"| src → tgt, fgsm linf | 16/255 | finetune | {rows['finetune', 'black']} | {rows['finetune', 'white']} "
-        "| ✔ green |"
+        f"| src → tgt, fgsm linf | finetune | {clean} | {rows['finetune', 'black']} at 16/255 | "
+        f"{rows['finetune', 'white']} at 16/255 | ✔ green |"
     ) in text
 
 
-def test_overlapping_intervals_are_named(tmp_path):
-    rows = [replace(row, low=0.0, high=1.0) if row.metric == "robust_accuracy" else row for row in summary(grid())]
-    _, text = report.write(tmp_path, "bench", grid(), rows, "")
-    assert "These intervals overlap for finetune and scratch." in text.read_text("utf-8")
+def test_a_figure_that_cannot_be_drawn_leaves_the_text_whole(tmp_path, monkeypatch):
+    def fails(*_):
+        raise ConfigError("no memory <for> it.")
+
+    report.write(tmp_path, "bench", grid(), summary(grid()), "")
+    assert "](curves.svg)" in (tmp_path / "report.md").read_text("utf-8")
+    assert (tmp_path / "curves.svg").read_bytes().startswith(b"<svg")
+    monkeypatch.setattr(report, "figure", fails)
+    report.write(tmp_path, "bench", grid(), summary(grid()), "")
+    text = (tmp_path / "report.md").read_text("utf-8")
+    assert "The figure is missing: no memory \\<for> it." in text
+    assert "](curves.svg)" not in text
+    assert not (tmp_path / "curves.svg").exists()
+    assert "## Transferability" in text
+
+
+def test_more_pairs_than_the_answer_charts_have_theirs_below(tmp_path):
+    cells = [cell for source in "abcdef" for cell in grid(source=source)]
+    page, text = (path.read_text("utf-8") for path in report.write(tmp_path, "bench", cells, summary(cells), ""))
+    assert page.index(">The answer</h2>") < page.index("<h3>d → tgt") < page.index(">Accuracy under attack</h2>")
+    assert page.index(">Accuracy under attack</h2>") < page.index("<h3>e → tgt") < page.index(">Transferability</h2>")
+    assert "2 more: their charts are in the next section." in text
+    assert all(f"| {source} → tgt, fgsm linf | finetune |" in text for source in "abcdef")
+    figure = (tmp_path / "curves.svg").read_text("utf-8")
+    assert "d → tgt, fgsm linf" in figure
+    assert "e → tgt, fgsm linf" not in figure
 
 
 def test_every_row_stands_in_a_table(made):
@@ -203,7 +231,7 @@ def test_lineage_trust_and_versions_are_shown(tmp_path):
     assert "key: 1\n" in shown
 
 
-def test_failures_come_first_and_need_no_result(tmp_path):
+def test_failures_follow_the_answer_and_need_no_result(tmp_path):
     failures = [{"cell": "src to tgt, finetune", "error": "out of | memory"}]
     page, text = (path.read_text("utf-8") for path in report.write(tmp_path, "bench", [], [], "", failures))
     assert "src to tgt, finetuneout of | memory" in Page(page).text
@@ -211,14 +239,14 @@ def test_failures_come_first_and_need_no_result(tmp_path):
     page, text = (
         path.read_text("utf-8") for path in report.write(tmp_path, "bench", grid(), summary(grid()), "", failures)
     )
-    assert page.index(">Failures</h2>") < page.index(">The answer</h2>")
-    assert text.index("## Failures") < text.index("## The answer")
+    assert page.index(">The answer</h2>") < page.index(">Failures</h2>") < page.index(">Transferability</h2>")
+    assert text.index("## The answer") < text.index("since they failed: see Failures") < text.index("## Failures")
 
 
 def test_nothing_has_run(tmp_path):
     page, text = (path.read_text("utf-8") for path in report.write(tmp_path, "bench", [], [], ""))
     assert "Nothing has run yet." in page
-    assert text == "# bench\n\nNothing has run yet.\n"
+    assert text == "# bench\n\nBench bench.\n\nNothing has run yet.\n"
 
 
 def test_only_what_differs_is_named():

@@ -31,11 +31,13 @@ class Said:
 
     Attributes:
         group: Its name, as charts have it.
+        where: Its name in the terminal: what tells it from the others.
         lines: A sentence or two for each view, the black box first.
         rows: Accuracy under attack of all its curves.
     """
 
     group: str
+    where: str
     lines: Sequence[str]
     rows: Sequence[Row]
 
@@ -49,12 +51,12 @@ def said(
         summary: Means over seeds.
         findings: What was found of the claims; only those that could be judged are named.
         names: How cells are named; by default by what differs among the rows.
-        quoted: Say what a claim says, not its number alone.
+        quoted: Say what a claim says where it is first named, not its number alone.
     """
     rows = [row for row in summary if row.metric == "robust_accuracy" and row.eps is not None]
     names = names or Names.of(row.cell for row in rows)
     several = len({_edge(row.cell) for row in rows}) > 1
-    labels = _labels(rows, findings)
+    labels, known = _labels(rows, findings), set[str]()
     found = []
     for group, members in grouped(rows, lambda row: names.group(row.cell)).items():
         cell = members[0].cell
@@ -64,10 +66,12 @@ def said(
         lines = []
         for view in VIEWS:
             if sentence := _sentence([row for row in members if row.cell.view == view], names):
-                judged = _judged(findings, cell, more, SIDES[view], quoted)
-                lines.append(f"{where}, {view} box {' '.join([sentence, *judged])}")
+                judged = _judged(findings, cell, more, SIDES[view])
+                verdicts = [_verdict(one, quoted and one.claim not in known) for one in judged]
+                known |= {one.claim for one in judged}
+                lines.append(f"{view.capitalize()} box {' '.join([sentence, *verdicts])}")
         if lines:
-            found.append(Said(group, lines, members))
+            found.append(Said(group, where, lines, members))
     return found
 
 
@@ -81,7 +85,7 @@ def lines(summary: Sequence[Row], findings: Sequence[Finding] = (), seeds: int =
     """
     found = said(summary, findings)
     first = [one for one in found if one.rows[0].cell.attack == found[0].rows[0].cell.attack][:PRINTED]
-    shown = [line for one in first for line in one.lines]
+    shown = [f"{one.where}, {line[:1].lower()}{line[1:]}" for one in first for line in one.lines]
     left = len(found) - len(first)
     more = f"{left} more pairs, attacks or numbers of labels: see the report." if left > 1 else ""
     more = "One more pair, attack or number of labels: see the report." if left == 1 else more
@@ -157,12 +161,12 @@ def _fall(row: Row, clean: float | None) -> tuple[str, str]:
     return "stays", f"at {interval(row)}{doubt}"
 
 
-def _judged(findings: Sequence[Finding], cell: Cell, labels: str, claims: Sequence[str], quoted: bool) -> list[str]:
+def _judged(findings: Sequence[Finding], cell: Cell, labels: str, claims: Sequence[str]) -> list[Finding]:
     """What was found of some claims at the place of a cell, or over more of its bench where nothing is nearer."""
     attack = f"{cell.attack} {cell.norm}"
     pair = f"{cell.source} → {cell.target}"
     pairs = (f"{pair} ({cell.network})", pair)
-    texts = []
+    judged = list[Finding]()
     for claim in claims:
         same = [one for one in findings if one.claim == claim and one.attack == attack and _known(one)]
         near = [
@@ -172,8 +176,8 @@ def _judged(findings: Sequence[Finding], cell: Cell, labels: str, claims: Sequen
         if len({one.pair for one in findings if one.pair}) < 2:
             near.insert(1, [one for one in same if not one.pair and one.labels == labels])
             near.append([one for one in same if not one.pair and not one.labels])
-        texts += [_verdict(found[0], quoted) for found in near if found][:1]
-    return texts
+        judged += [found[0] for found in near if found][:1]
+    return judged
 
 
 def _known(finding: Finding) -> bool:

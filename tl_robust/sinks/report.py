@@ -102,7 +102,7 @@ def write(
         ("How each number was made", origins.made(results, config_yaml)),
     ]
     found = [(title, blocks) for title, blocks in found if blocks]
-    facts = [sections.facts(bench, results, when), *notes * (not answers), sections.ran(results, summary, names)]
+    facts = [sections.facts(bench, results, when), *([] if answers else notes), sections.ran(results, summary, names)]
     page, text = folder / "report.html", folder / "report.md"
     write_atomically(page, _page(bench, facts, found, summary, names).encode())
     drawn = _figure(folder / FIGURE, [row for row in summary if names.group(row.cell) in charted], names)
@@ -145,10 +145,15 @@ def _page(bench: str, facts: Sequence[str], found: Sequence[Section], summary: S
 
     parts, nav = [], []
     for place, (title, blocks) in enumerate(found):
-        charted = any(isinstance(block, Panels) for block in blocks)
-        inside = "".join(chart(block) if isinstance(block, Panels) else _html(block) for block in blocks)
-        legend = f'<ul class="legend" aria-label="Strategies">{keys}</ul>' if charted else ""
-        parts.append(f'<section id="s{place}"><h2>{html.escape(title)}</h2>{legend}{inside}</section>')
+        legend = f'<ul class="legend" aria-label="Strategies">{keys}</ul>'
+        inside, charted = "", False
+        for block in blocks:
+            if isinstance(block, Panels):
+                inside += chart(block) if charted else legend + chart(block)
+                charted = True
+            else:
+                inside += _html(block)
+        parts.append(f'<section id="s{place}"><h2>{html.escape(title)}</h2>{inside}</section>')
         nav.append(f'<li><a href="#s{place}">{html.escape(title)}</a></li>')
     return Template(files(__package__).joinpath("report.html").read_text("utf-8")).substitute(
         title=html.escape(bench),
@@ -233,9 +238,9 @@ def _markdown(bench: str, facts: Sequence[str], found: Sequence[Section], drawn:
     parts = [f"# {_escaped(bench)}", *map(_escaped, facts)]
     for title, blocks in found:
         shown = [_markdown_block(block) for block in blocks]
-        if title == found[0][0] and drawn:  # after the words of the answer
-            words = sum(isinstance(block, Points) for block in blocks) + 1
-            shown.insert(words, [drawn])
+        if drawn and title == found[0][0]:
+            first = next(place for place, block in enumerate(blocks) if isinstance(block, Panels))
+            shown[first] = [drawn]  # one figure for all charts of the answer
         texts = [text for block in shown for text in block]
         parts += [f"## {title}", *texts] if texts else []
     return "\n\n".join(parts) + "\n"

@@ -85,37 +85,32 @@ def answers(
     found = answer.said(summary, findings, names, quoted=True)
     if not found:
         return [], set()
-    lead, left = found[: answer.LEAD], len(found) - answer.LEAD
+    lead = found[: answer.LEAD]
     seeds = len({result.cell.seed for result in results})
     warned = [*notes, *answer.caveats(summary, findings, seeds)]
     if failed:
         warned.insert(0, "Some cells are missing here, since they failed: see Failures.")
-    points = [*answer.overall(findings), *(line for one in lead for line in one.lines)]
-    if left > 0:
-        points.append(f"{left} more in the table below: another pair, attack or number of labels each.")
-    blocks: list[Block] = [Points(points), *[Points(warned)] * bool(warned), Text(answer.WORDS)]
+    overall = answer.overall(findings)
+    blocks: list[Block] = [Points(overall)] if overall else []
     for one in lead:
-        blocks += _curve(one.group, one.rows, names, ["robust_accuracy"], True)
+        heading, chart, numbers = _curve(one.group, one.rows, names, ["robust_accuracy"], True)
+        first: list[Block] = [Text(answer.WORDS), *[Points(warned)] * bool(warned)] if one is lead[0] else []
+        blocks += [heading, Points(one.lines), *first, chart, numbers]
+    if len(found) > len(lead):
+        blocks.append(Text(f"{len(found) - len(lead)} more: their charts are in the next section."))
     return [*blocks, _at_telling_eps(found, names)], {one.group for one in lead}
 
 
 def _at_telling_eps(found: Sequence[Said], names: Names) -> Table:
     body = []
     for one in found:
-        at: dict[str, dict[str, Row]] = {}
-        for view, rows in grouped(one.rows, lambda row: row.cell.view).items():
-            eps = answer.telling(rows)
-            for row in rows:
-                at.setdefault(names.strategy(row.cell), {}).update({view: row} if row.eps == eps else {})
-                if row.eps == 0:
-                    at[names.strategy(row.cell)].setdefault("clean", row)
-        for strategy, here in at.items():
-            trust = max((row.trust for row in here.values()), key=list(MARKS).index)
-            texts = [
-                f"{interval(row)} at {eps_text(row.eps or 0)}" if (row := here.get(view)) else "-" for view in VIEWS
-            ]
-            clean = interval(here["clean"]) if "clean" in here else "-"
-            body.append((one.group, strategy, clean, *texts, MARKS[trust]))
+        telling = {view: answer.telling([row for row in one.rows if row.cell.view == view]) for view in VIEWS}
+        for strategy, rows in grouped(one.rows, lambda row: names.strategy(row.cell)).items():
+            trust = max((row.trust for row in rows), key=list(MARKS).index)
+            clean = [interval(row) for row in rows if row.eps == 0][:1] or ["-"]
+            at = {row.cell.view: f"{interval(row)} at {eps_text(row.eps or 0.0)}" for row in rows
+                  if row.eps == telling[row.cell.view]}  # fmt: skip
+            body.append((one.group, strategy, *clean, *(at.get(view, "-") for view in VIEWS), MARKS[trust]))
     head = ("pair, attack", "strategy", "no attack", "black box", "white box", "trust")
     title = "Accuracy of the victim, each view at the eps where the strategies differ most, mean over seeds"
     return Table(f"{title}, [95 % interval]", head, body, names=2, brief=True, cards=True)
