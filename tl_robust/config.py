@@ -68,11 +68,11 @@ def load(path: Path, overrides: Sequence[str] = ()) -> Config:
     merged = _merge(path.name, _text(path), overrides, written, problems)
     file = _object(merged, problems)
     for place, folder in enumerate(file.plugins):
-        problems.tried(("plugins", place), lambda folder=folder: load_plugins(path.parent / folder), None)
+        problems.tried(("plugins", place), None, load_plugins, path.parent / folder)
     if problems.at("plugins"):  # names that a plugin would bring are not unknown
         problems.end(written.places)
-    workers = problems.tried(("workers",), lambda: _workers(file), 1)
-    results = problems.tried(("results",), lambda: Path(folder_text("results", file.results)), Path())
+    workers = problems.tried(("workers",), 1, _workers, file)
+    results = Path(problems.tried(("results",), "", folder_text, "results", file.results))
     bench = resolve(file, problems)
     problems.end(written.places)
     settings = cast(dict[str, Any], OmegaConf.to_container(merged))
@@ -127,7 +127,7 @@ def _merge(source: str, text: str, overrides: Sequence[str], written: Written, p
         chosen = cast(DictConfig, OmegaConf.merge(schema, file))  # checks the file before the profile hides a typo
         name = chosen.space.get("name") if isinstance(chosen.space, DictConfig) else chosen.space
         usual = _profile("default", str(name))
-        profile = problems.tried(("profile",), lambda: _profile(chosen.profile, str(name)), usual)
+        profile = problems.tried(("profile",), usual, _profile, chosen.profile, str(name))
         return cast(DictConfig, OmegaConf.merge(schema, *profile, file))
     except OmegaConfBaseException as error:
         raise ConfigError(f"{source}: {_sentence(error)}") from error
@@ -154,8 +154,8 @@ def _fitting(source: str, file: DictConfig, problems: Problems) -> DictConfig:
                 OmegaConf.merge(schema, nested)
                 good = cast(DictConfig, OmegaConf.merge(good, nested))
             except (OmegaConfBaseException, TypeError, AssertionError) as error:
-                said = isinstance(error, OmegaConfBaseException)
-                problems.add(path, ConfigError(f"{source}: {_sentence(error) if said else MISPLACED}"))
+                said = _sentence(error) if isinstance(error, OmegaConfBaseException) else MISPLACED
+                problems.add(path, ConfigError(f"{source}: {said}"))
         if not problems:  # values that are wrong only beside each other
             raise
         return good

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from tl_robust.errors import ConfigError, InputError
 from tl_robust.written import KeyPath
@@ -30,10 +30,10 @@ class Problems:
         if str(error) not in (str(other) for _, other in self._found):
             self._found.append((path, error))
 
-    def tried(self, path: KeyPath, make: Callable[[], T], instead: T) -> T:
-        """What ``make`` gives, or ``instead`` where it cannot, so that others can be tried."""
+    def tried(self, path: KeyPath, instead: T, make: Callable[..., T], *arguments: Any) -> T:
+        """What ``make`` gives of the arguments, or ``instead`` where it cannot, so that others can be tried."""
         try:
-            return make()
+            return make(*arguments)
         except InputError as error:
             self.add(path, error)
             return instead

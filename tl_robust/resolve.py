@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import replace
-from typing import Any, TypeVar
+from functools import partial
+from typing import Any, TypeVar, cast, get_args
 
 from tl_robust.attacks import ATTACKS
 from tl_robust.attacks.fast import check_modes
@@ -31,9 +32,9 @@ from tl_robust.entries import (
 )
 from tl_robust.errors import ConfigError, InputError, UnknownNameError
 from tl_robust.problems import Problems
-from tl_robust.registry import Component, check_settings
+from tl_robust.registry import Component, Scalar, check_settings
 from tl_robust.schema import BenchFile
-from tl_robust.types import Recipe
+from tl_robust.types import Recipe, View
 
 T = TypeVar("T")
 EPS_SCALES = {"pixel": (0.0, 1.0), "kdd20": (-1.0, 1.0)}
@@ -42,8 +43,8 @@ EPS_SCALES = {"pixel": (0.0, 1.0), "kdd20": (-1.0, 1.0)}
 def resolve(file: BenchFile, problems: Problems) -> Bench | None:
     """The bench; None where anything is wrong. Each part is tried alone, so that all errors are found at once."""
     axes, tried = file.axes, problems.tried
-    name = tried(("name",), lambda: bench_name(file.name), "")
-    scale = tried(("eps_scale",), lambda: _known("eps_scale", file.eps_scale, EPS_SCALES), "pixel")
+    name = tried(("name",), "", bench_name, file.name)
+    scale = tried(("eps_scale",), "pixel", _known, "eps_scale", file.eps_scale, EPS_SCALES)
     if file.attack_batch < 0:
         problems.add(
             ("attack_batch",),
@@ -51,60 +52,44 @@ def resolve(file: BenchFile, problems: Problems) -> Bench | None:
         )
     data = _data(file, problems)
     nothing = Component("", 0)  # stands for what is wrong
-    space = tried(("space",), lambda: component_of(SPACES, file.space, "space"), nothing)
-
-    def each(axis: str, make: Callable[[Any], T]) -> list[T]:
-        """What the entries of an axis make, those that are wrong left out."""
-        made = []
-        for place, entry in enumerate(getattr(axes, axis)):
-            try:
-                made.append(make(entry))
-            except InputError as whole:
-                before, path = len(problems), ("axes", axis, place)
-                for key in entry if isinstance(entry, dict) and len(entry) > 2 else ():  # each setting alone
-                    alone = {name: value for name, value in entry.items() if name in ("name", key)}
-                    if key != "name":
-                        tried((*path, key), lambda alone=alone: make(alone), None)
-                if len(problems) == before:  # what is wrong only beside another setting
-                    problems.add(path, whole)
-        return made
+    space = tried(("space",), nothing, component_of, SPACES, file.space, "space")
 
     def full(axis: str, values: list[T], shown: Callable[[T], str] = str) -> tuple[T, ...]:
         whole = values or not problems.at("axes", axis)
-        return tried(("axes", axis), lambda: filled(values, f"axes.{axis}", shown), ()) if whole else ()
+        return tried(("axes", axis), (), filled, values, f"axes.{axis}", shown) if whole else ()
 
-    pairs = each("pair", lambda entry: pair_spec(entry, space))
+    pairs = _each(problems, "pair", axes.pair, pair_spec, space)
     for place, pair in enumerate(pairs):
         if not pair.name.startswith(CHECKPOINT):
-            tried(("axes", "pair", place), lambda pair=pair: get_pair(pair.name, pair.space, data), None)
-    spaces = {pair.space for pair in pairs} - {nothing}
-    networks = full("network", each("network", lambda entry: network_of(entry, spaces)))
+            tried(("axes", "pair", place), None, get_pair, pair.name, pair.space, data)
+    spaces = {pair.space: None for pair in pairs if pair.space != nothing}
+    networks = full("network", _each(problems, "network", axes.network, network_of, spaces))
     checkpoints: dict[str, Checkpoint] = {}
-    for name_, entry in file.checkpoints.items():
-        theirs = [pair.space for pair in pairs if pair.name.startswith(f"{CHECKPOINT}{name_}-")]
-
-        def declared(name_: str = name_, entry: Any = entry, theirs: list[Component] = theirs) -> None:
-            checkpoints[name_] = checkpoint_of(name_, entry, data, [one for one in theirs if one != nothing])
-
-        tried(("checkpoints", name_), declared, None)
-    first = next(iter(spaces), None)
-    strategies = each("strategy", lambda entry: strategy_of(entry, networks if first else (), first or nothing))
-    sizes = tried(("eps",), lambda: _sizes(file.eps, "eps", scale), (0.0,))
-    attacks = each("attack", lambda entry: _attack(entry, sizes, scale))
-    common = each("common", lambda entry: _common(entry, data))
-    each("seed", lambda entry: _plain(entry, "seed"))  # OmegaConf lets lists in lists pass
-    view = each("view", lambda entry: _known("view", _plain(entry, "view"), ("white", "black")))
-    each("target_images", _share)
+    for title, entry in file.checkpoints.items():
+        theirs = [pair.space for pair in pairs if pair.name.startswith(f"{CHECKPOINT}{title}-")]
+        theirs = [one for one in theirs if one != nothing]
+        if found := tried(("checkpoints", title), None, checkpoint_of, title, entry, data, theirs):
+            checkpoints[title] = found
+    first = next(iter(spaces), nothing)
+    strategies = _each(problems, "strategy", axes.strategy, strategy_of, networks if spaces else (), first)
+    usual: tuple[float, ...] = (0.0,)
+    sizes = tried(("eps",), usual, _sizes, file.eps, "eps", scale)
+    attacks = _each(problems, "attack", axes.attack, _attack, sizes, scale)
+    common = _each(problems, "common", axes.common, _common, data)
+    view = _each(problems, "view", axes.view, _view)
+    _each(problems, "seed", axes.seed, _plain, "seed")
+    _each(problems, "target_images", axes.target_images, _share)
     recipes = _recipes(file, data, problems)
-    trainer = tried(("trainer",), lambda: trainer_options(file.trainer), {})
-    fast = tried(("fast",), lambda: check_modes(file.fast), ())
-    found = Axes(
+    no_options, no_modes = dict[str, Scalar](), tuple[str, ...]()
+    trainer = tried(("trainer",), no_options, trainer_options, file.trainer)
+    fast = tried(("fast",), no_modes, check_modes, file.fast)
+    grid = Axes(
         pair=full("pair", pairs, lambda pair: pair.name),  # tables do not show its space
         network=networks,
         strategy=full("strategy", strategies),
         common=full("common", common) if axes.common else (),
         attack=full("attack", attacks, lambda spec: str(spec.component)),
-        view=full("view", view),  # type: ignore[arg-type]
+        view=full("view", view),
         seed=full("seed", axes.seed),
         target_images=full("target_images", axes.target_images),
     )
@@ -112,7 +97,7 @@ def resolve(file: BenchFile, problems: Problems) -> Bench | None:
         return None
     return Bench(
         name=name,
-        axes=found,
+        axes=grid,
         data=data,
         checkpoints=checkpoints,
         recipe=file.recipe,
@@ -123,21 +108,37 @@ def resolve(file: BenchFile, problems: Problems) -> Bench | None:
     )
 
 
+def _each(problems: Problems, axis: str, entries: list[Any], make: Callable[..., T], *arguments: Any) -> list[T]:
+    """What ``make`` makes of each entry of an axis, those that are wrong left out."""
+    made = []
+    for place, entry in enumerate(entries):
+        try:
+            made.append(make(entry, *arguments))
+        except InputError as whole:
+            before, path = len(problems), ("axes", axis, place)
+            for key in entry if isinstance(entry, dict) and len(entry) > 2 else ():  # each setting alone
+                alone = {name: value for name, value in entry.items() if name in ("name", key)}
+                if key != "name":
+                    problems.tried((*path, key), None, make, alone, *arguments)
+            if len(problems) == before:  # what is wrong only beside another setting
+                problems.add(path, whole)
+    return made
+
+
 def _data(file: BenchFile, problems: Problems) -> DataSettings:
     """``data:`` and ``domains:``; a domain that is wrong stays known, so that its pairs are not wrong too."""
     declared = []
     for name, entry in file.domains.items():
-        instead = Declared(name, "npz:none")
-        path = ("domains", name)
-        item = problems.tried(path, lambda name=name, entry=entry: declared_domain(name, entry), instead)
-        alone = DataSettings(domains=(item,))
-        problems.tried(path, lambda item=item, alone=alone: get_domain(item.name, alone), None)
+        path, instead = ("domains", name), Declared(name, "npz:none")
+        item = problems.tried(path, instead, declared_domain, name, entry)
+        problems.tried(path, None, get_domain, name, DataSettings(domains=(item,)))
         declared.append(instead if problems.at(*path) else item)
     for key in ("root", "cache"):
-        where = f"data.{key}"
-        problems.tried(("data", key), lambda where=where, key=key: folder_text(where, getattr(file.data, key)), "")
-    instead = DataSettings(domains=tuple(declared))
-    return problems.tried(("data",), lambda: DataSettings(**vars(file.data), domains=tuple(declared)), instead)
+        problems.tried(("data", key), "", folder_text, f"data.{key}", getattr(file.data, key))
+    domains = tuple(declared)
+    return problems.tried(
+        ("data",), DataSettings(domains=domains), lambda: DataSettings(**vars(file.data), domains=domains)
+    )
 
 
 def _sizes(values: Any, where: str, scale: str) -> tuple[float, ...]:
@@ -177,20 +178,21 @@ def _share(part: Any) -> float:
     return number
 
 
+def _view(entry: Any) -> View:
+    return cast(View, _known("view", _plain(entry, "view"), get_args(View)))
+
+
 def _recipes(file: BenchFile, data: DataSettings, problems: Problems) -> dict[str, dict[str, Any]]:
     """``recipes:``, each tried as a whole recipe."""
-    problems.tried(("recipe", "augment"), lambda: augmentation(file.recipe.augment), None)
+    tried = problems.tried
+    tried(("recipe", "augment"), None, augmentation, file.recipe.augment)
     found: dict[str, dict[str, Any]] = {}
     for domain, more in file.recipes.items():
-        path = ("recipes", domain)
-        problems.tried(path, lambda domain=domain: get_domain(domain, data), None)
+        path, what = ("recipes", domain), f"recipes.{domain}"
+        tried(path, None, get_domain, domain, data)
+        found[domain] = {}
         for key, value in more.items():
-            what = f"recipes.{domain}"
-            checked = problems.tried(
-                (*path, key), lambda what=what, key=key, value=value: check_settings(what, Recipe, {key: value}), {}
-            )
-            found.setdefault(domain, {}).update(checked)
-        fields = found.setdefault(domain, {})
-        recipe = problems.tried(path, lambda fields=fields: replace(file.recipe, **fields), file.recipe)
-        problems.tried((*path, "augment"), lambda recipe=recipe: augmentation(recipe.augment), None)
+            found[domain].update(tried((*path, key), dict[str, Any](), check_settings, what, Recipe, {key: value}))
+        recipe = tried(path, file.recipe, partial(replace, file.recipe, **found[domain]))
+        tried((*path, "augment"), None, augmentation, recipe.augment)
     return found

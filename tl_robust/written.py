@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
-from typing import Any, cast, get_args, get_origin, get_type_hints
+from typing import Any, get_args, get_origin, get_type_hints
 
 import yaml
 
@@ -79,7 +79,7 @@ class Written:
 
     def _compose(self, text: str) -> yaml.Node | None:
         try:
-            return cast("yaml.Node | None", yaml.compose(text, _Loader))
+            return yaml.compose(text, _Loader)
         except RecursionError as error:
             raise ConfigError("values stand too deep inside each other.") from error
 

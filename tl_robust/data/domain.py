@@ -65,7 +65,7 @@ class Domain(ABC):
         return self.classes
 
     def passed_over(self, split: Split, root: Path) -> Iterator[str]:
-        """What of the files of a split is not read, each a part of a sentence; most domains read all."""
+        """What of the files of a split is not read, in sentences without an end; most domains read all."""
         return iter(())
 
     def load(self, split: Split, root: Path, download: bool = False) -> ImageSet:

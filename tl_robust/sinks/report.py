@@ -43,6 +43,7 @@ def write(
     findings: Sequence[Finding] = (),
     pictures: Mapping[str, Pictures] | None = None,
     seconds: Mapping[str, float] | None = None,
+    notes: Sequence[str] = (),
 ) -> list[Path]:
     """Write ``report.html`` and ``report.md``; the same arguments give the same bytes.
 
@@ -56,6 +57,7 @@ def write(
         findings: What was found of the claims.
         pictures: Images by key of an outcome, as :class:`tl_robust.bench.runner.Finished` has them.
         seconds: What the computing took, by kind of the store's entries.
+        notes: What a reader must know of the data, a sentence each.
 
     Returns:
         The paths of both files.
