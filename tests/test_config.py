@@ -149,7 +149,7 @@ def test_the_profiles_are_in_the_package() -> None:
 # what OmegaConf does not say in one sentence
 
 
-@pytest.mark.parametrize("text", ["- name: a", "3", "domains: [a]\n" + SMALL, "axes: [a]"])
+@pytest.mark.parametrize("text", ["- name: a", "3", "domains: [a]\n" + SMALL, "name: a\naxes: [a]"])
 def test_a_list_in_the_place_of_a_mapping(text: str) -> None:
     Path("list.yaml").write_text(text)
     with pytest.raises(ConfigError, match=r"^list\.yaml: [^\n]+\.$"):
@@ -182,7 +182,7 @@ def test_a_space_may_be_a_mapping() -> None:
         ("{name: sqare}", "unknown space 'sqare'; did you mean 'square'?"),
         ("{side: 32}", "an entry of space must be a name or a mapping with a name, got {'side': 32}"),
         ("{name: [square]}", "an entry of space must be a name or a mapping with a name"),
-        ("{name: square, 1: 2}", "unknown setting of space 'square' 1"),
+        ("{name: square, 1: 2}", "unknown setting of space 'square' '1'"),
         ("[square]", "an entry of space must be a name or a mapping with a name, got ['square']"),
         ("3", "an entry of space must be a name or a mapping with a name, got 3"),
         ("null", "an entry of space must be a name or a mapping with a name, got None"),
@@ -209,7 +209,7 @@ def test_a_pair_may_have_its_own_space() -> None:
     ("pairs", "says"),
     [
         ("[{name: mnist-usps, spce: digits}]", "unknown setting of pair mnist-usps 'spce'; did you mean 'space'?"),
-        ("[{name: mnist-usps, 1: 2, a: 3}]", "unknown setting of pair mnist-usps 1. Known: space."),
+        ("[{name: mnist-usps, 1: 2}]", "unknown setting of pair mnist-usps '1'. Known: space."),
         ("[{space: digits}]", "an entry of axes.pair must be a name or a mapping with a name"),
         ("[3]", "an entry of axes.pair must be a name or a mapping with a name, got 3"),
         ("[mnist-usps, mnist-usps]", "axes.pair has mnist-usps twice."),
@@ -264,7 +264,7 @@ def test_nothing_is_there_twice(override: str, twice: str) -> None:
         ("{name: finetune, mode: 1}", "setting 'mode' of strategy 'finetune' must be str, got 1 (int)"),
         ("{name: finetune, blocks: two}", "setting 'blocks' of strategy 'finetune' must be int, got 'two'"),
         ("{name: finetune, mod: probe}", "unknown setting of strategy 'finetune' 'mod'; did you mean 'mode'?"),
-        ("{name: finetune, 1: 2}", "unknown setting of strategy 'finetune' 1"),
+        ("{name: finetune, 1: 2}", "unknown setting of strategy 'finetune' '1'"),
         ("{name: finetun}", "unknown strategy 'finetun'; did you mean 'finetune'?"),
         ("{mode: probe}", "an entry of axes.strategy must be a name or a mapping with a name"),
     ],
@@ -292,9 +292,14 @@ def test_what_is_no_number_is_refused(axis: str, part: str) -> None:
 
 
 @pytest.mark.parametrize("axis", ["common", "view"])
-@pytest.mark.parametrize("entry", ["[white]", "{name: white}", "null"])
+@pytest.mark.parametrize("entry", ["[white]", "{name: white}"])
 def test_what_is_no_name_is_refused(axis: str, entry: str) -> None:
     assert f"axes.{axis}" in refused(f"axes.{axis}=[{entry}]")
+
+
+def test_null_is_a_name_where_a_name_is_expected() -> None:
+    assert "unknown view 'null'" in refused("axes.view=[null]")
+    assert "unknown domain 'null'" in refused("axes.common=[null]")
 
 
 @pytest.mark.parametrize("size", ["'1/0'", "'1e400'", "true", "null", "[1]", "{a: 1}", "x"])
@@ -348,23 +353,25 @@ domains:
     ("domain", "says"),
     [
         ("p: {classes: [a]}", "domains.p must say where it comes from, for example {from: npz:FILES}"),
-        ("p: {from: 3}", "domains.p must say where it comes from"),
+        ("p: {from: [3]}", "domains.p must say where it comes from"),
+        ("p: {from: 3}", "unknown domain '3'"),
         ("p: 3", "domains.p must say where it comes from, for example {from: npz:FILES}, got 3."),
         ("p: ", "domains.p must say where it comes from"),
         ("p: {from: npz:x, clases: [a]}", "unknown key of domains.p 'clases'; did you mean 'classes'?"),
-        ("p: {from: npz:x, 1: [a]}", "unknown key of domains.p 1. Known: classes, from."),
+        ("p: {from: npz:x, 1: [a]}", "unknown key of domains.p '1'. Known: classes, from."),
         ("p: {from: npz:x, network: dtn}", "unknown key of domains.p 'network'"),
-        ("mnist: {from: npz:x}", "domains.mnist needs a name of its own, without dash, colon and comma."),
+        ("mnist: {from: npz:x}", "domains.mnist needs a name of its own, without dash, colon, comma and slash."),
         ("npz: {from: npz:x}", "domains.npz needs a name of its own"),
         ("a-b: {from: npz:x}", "domains.a-b needs a name of its own"),
         ('"a:b": {from: npz:x}', "domains.a:b needs a name of its own"),
         ('"a,b": {from: npz:x}', "domains.a,b needs a name of its own"),
         ('"": {from: npz:x}', "domains. needs a name of its own"),
-        ("1: {from: npz:x}", "domains.1: Key 1 (int) is incompatible with (str)."),
+        ("a/b: {from: npz:x}", "domains.a/b needs a name of its own"),
         ("p: {from: npz:x, classes: 10}", "domains.p.classes must be a list of names"),
         ("p: {from: npz:x, classes: {a: 1}}", "domains.p.classes must be a list of names"),
         ("p: {from: npz:x, classes: [[a]]}", "domains.p.classes must be a list of names"),
-        ("p: {from: npz:x, classes: [yes, no]}", "yes, no, on, off in quotes"),
+        ("p: {from: npz:x, classes: [a, null]}", "domains.p.classes has null, which could be a name or none"),
+        ("p: {from: npz:x, classes: [a, b, a]}", "domains.p.classes has 'a' for the labels 0 and 2"),
         ("p: {from: npz:x, classes: ''}", "domains.p.classes must be a list of names"),
         ("p: {from: npy:x}", "unknown domain 'npy'; did you mean 'npz'?"),
         ("p: {from: 'npz:'}", "domain 'npz' needs a name of files: write npz:NAME."),
@@ -503,3 +510,200 @@ def test_no_bench_names_a_recipe_for_a_domain_that_it_does_not_use() -> None:
 
 def test_unknown_names_may_be_numbers() -> None:
     assert str(UnknownNameError("key", 1, ["a"])) == "unknown key 1. Known: a."  # type: ignore[arg-type]
+
+
+# texts stay as they were written
+
+TEXTS = ["2026_11_26", "12:30", "010", "0x10", "1e3", "1.50", "no", "on", "true", "~", "null", "2026-11-26", "a b", "-"]
+
+
+@pytest.mark.parametrize("text", TEXTS)
+def test_a_text_that_yaml_takes_for_something_else(text: str) -> None:
+    keys = ("results", "data.root", "data.cache", "name")
+
+    def values(config: Config) -> tuple[str, ...]:
+        bench = config.bench
+        return str(config.results), bench.data.root, bench.data.cache, bench.name
+
+    assert values(read(*(f"{key}={text}" for key in keys))) == (text,) * 4
+    if text != "-":  # in a file this starts a list
+        more = f"results: {text}\ndata: {{root: {text}, cache: {text}}}\n"
+        Path("small.yaml").write_text(SMALL.replace("name: small", f"name: {text}") + more)
+        config = load(Path("small.yaml"))
+        assert values(config) == (text,) * 4
+        Path("again.yaml").write_text(config.text)
+        assert values(load(Path("again.yaml"))) == (text,) * 4, "as the results keep it"
+
+
+def test_quotes_around_an_override_are_no_part_of_it() -> None:
+    assert str(read("results='a b'").results) == "a b"
+    assert str(read('results="010"').results) == "010"
+    assert read("wandb.project=010").wandb.project == "010"
+    assert str(read("results=a #1").results) == "a #1", "nothing is a comment there"
+
+
+def test_a_forgotten_text_is_refused() -> None:
+    assert "results" in refused(more="results:")
+    assert refused("results=") == "results must be a folder, got ''."
+    assert refused("data.root=") == "data.root must be a folder, got ''."
+
+
+@pytest.mark.parametrize("where", ["domains: {{p: {{from: npz:x, classes: [{}]}}}}", "{}"])
+def test_names_of_classes_are_texts(where: str) -> None:
+    names = "00, 07, 08, 1_000, 12:30, 2026-11-26, yes, no, on, off, true, 1e3, 1.50, 0x10, -1, ' a ', \"null\", ~, ''"
+    expected = ("00", "07", "08", "1_000", "12:30", "2026-11-26", "yes", "no", "on", "off", "true", "1e3", "1.50")
+    expected += ("0x10", "-1", "a", "null", "", "")
+    if where == "{}":
+        found = checkpoint(f"{{from: n.npz, network: cnn6, classes: [{names}]}}").classes
+    else:
+        (domain,) = read(more=where.format(names)).bench.data.domains
+        found = domain.classes
+    assert found == expected
+
+
+def test_keys_are_texts() -> None:
+    bench = read("axes.pair=[on-010]", more="domains: {on: npz:x, 010: npz:y}\nrecipes: {010: {epochs: 3}}").bench
+    assert [domain.name for domain in bench.data.domains] == ["on", "010"]
+    assert bench.recipe_of("010").epochs == 3
+
+
+def test_numbers_are_decimal() -> None:
+    assert read("axes.seed=[010, 1_000, 0]").bench.axes.seed == (10, 1000, 0)
+    assert read(more="attack_batch: 010").bench.attack_batch == 10
+    assert read("recipe.lr=1e-3").bench.recipe.lr == 0.001
+    assert read("data.download=yes").bench.data.download is True
+    assert eps(read("eps=[0, 02/255, 010/255]"))[0][1] == [0, 4, 20]
+    for wrong in ("12:30", "2026-11-26"):
+        assert f"eps must hold numbers such as 0.03 or 8/255, got '{wrong}'" in refused(f"eps=[{wrong}]")
+        assert "axes.seed" in refused(f"axes.seed=[{wrong}]")
+
+
+def test_a_byte_order_mark_is_no_part_of_the_first_key() -> None:
+    Path("small.yaml").write_text(SMALL.lstrip(), encoding="utf-8-sig")
+    assert load(Path("small.yaml")).bench.name == "small"
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("name: a\nname: b", "the key 'name' stands there twice"),
+        ("a: &a [*a]", "more than 50 inside each other"),
+        ("a: " + 3000 * "[", "stand too deep inside each other"),
+        ("name: !!python/name:os.system x", "cannot have the tag"),
+        ("? [a]\n: b", "a key must be a text"),
+        ("a: &a {<<: *a}", "merged by <<"),
+        (
+            "a0: &a0 [x, x]\n" + "".join(f"a{k}: &a{k} [{', '.join(9 * [f'*a{k - 1}'])}]\n" for k in range(1, 9)),
+            "more than 100,000 values",
+        ),
+        (
+            "a0: &a0 {x: 1}\n"
+            + "".join(f"a{k}: &a{k} {{<<: [{', '.join(9 * [f'*a{k - 1}'])}]}}\n" for k in range(1, 9)),
+            "more than 100,000 values",
+        ),
+    ],
+)
+def test_files_that_are_no_bench_end_in_one_sentence(text: str, says: str) -> None:
+    Path("odd.yaml").write_text(text)
+    with pytest.raises(ConfigError) as caught:
+        load(Path("odd.yaml"))
+    assert str(caught.value).startswith("odd.yaml: ")
+    assert says in str(caught.value)
+
+
+# names that leave their folder
+
+
+@pytest.mark.parametrize(
+    "name", ["..", ".", "", "a/b", "/a", "a\\b", "store", "Store", "cache", '"a\\0b"', '"a\\nb"', '"a\\eb"', "x" * 300]
+)
+def test_a_bench_has_a_folder_of_its_own(name: str) -> None:
+    text = name if name.startswith('"') else f"'{name}'"
+    Path("small.yaml").write_text(SMALL.replace("name: small", f"name: {text}"))
+    with pytest.raises(ConfigError, match=r"^name "):
+        load(Path("small.yaml"))
+
+
+@pytest.mark.parametrize("key", ["results", "data.root", "data.cache"])
+def test_a_folder_has_no_control_characters(key: str) -> None:
+    assert f"{key} must be a folder" in refused(f'{key}="a\\0b"')
+
+
+@pytest.mark.parametrize("name", ["../x", "a/../../x", "/etc/x", "..", "a/..", '"a\\0b"'])
+@pytest.mark.parametrize("kind", ["npz", "folder"])
+def test_a_layout_lies_in_the_folder_of_the_data(kind: str, name: str) -> None:
+    origin = name.replace('"', f'"{kind}:', 1) if name.startswith('"') else f"{kind}:{name}"
+    assert "data.root" in refused(more=f"domains: {{p: {{from: {origin}}}}}")
+
+
+def test_a_file_of_names_lies_in_the_folder_of_the_data() -> None:
+    for name in ("../names.txt", "/etc/passwd"):
+        assert "data.root" in refused(more=f"domains: {{p: {{from: npz:x, classes: {name}}}}}")
+        assert "data.root" in refused(more=f"checkpoints: {{c: {{from: n.npz, network: cnn6, classes: {name}}}}}")
+
+
+# all errors at once
+
+WRONG = """
+name: a/b
+profile: defalt
+atack_batch: 3
+domains:
+  photos: {from: npz:x, clases: [a]}
+  scans: {from: npz:x, classes: [a, a]}
+checkpoints: {net: {from: n.npz, network: cnn7, classes: 10}}
+recipe: {epochs: 0, lr_evry: 2, momentum: 2}
+recipes: {photos: {epoch: 3}, mnist: {lr: fast, augment: flip}}
+axes:
+  pair: [photos-mnist, mnist-upsp]
+  strategy: [scratch, finetun, {name: finetune, mod: probe, block: 2}]
+  attack: [fgms, {name: pgd, steps: x}]
+  view: [white, grey]
+  seed: [0, x]
+  common: [svnh]
+fast: [fold, bf61]
+"""
+
+
+def test_settings_that_are_right_together_are_not_tried_alone() -> None:
+    """An eps of 3 needs the norm l2."""
+    config = read("axes.attack=[{name: pgd, norm: l2, eps: [3]}]")
+    assert config.bench.axes.attack[0].eps == (3.0,)
+
+
+def test_all_errors_are_told_at_once_in_the_order_of_the_file() -> None:
+    Path("wrong.yaml").write_text(WRONG)
+    with pytest.raises(ConfigError) as caught:
+        load(Path("wrong.yaml"), ["workers=-1", "data.train_limit=x"])
+    title, *lines = str(caught.value).splitlines()
+    expected = [
+        "name must be usable as a folder name, got 'a/b'.",
+        "unknown profile 'defalt'; did you mean 'default'?",
+        "Key 'atack_batch' not in 'BenchFile'. Did you mean: 'attack_batch'?",
+        "unknown key of domains.photos 'clases'; did you mean 'classes'?",
+        "domains.scans.classes has 'a' for the labels 0 and 1",
+        "unknown network 'cnn7'; did you mean 'cnn6'?",
+        "recipe.epochs must be at least 1, got 0.",
+        "recipe.lr_evry: Key 'lr_evry' not in 'Recipe'. Did you mean: 'lr_every'?",
+        "recipe.momentum must be in [0, 1), got 2.0.",
+        "unknown setting of recipes.photos 'epoch'; did you mean 'epochs'?",
+        "setting 'lr' of recipes.mnist must be float, got 'fast'",
+        "unknown augmentation 'flip'; did you mean",
+        "unknown domain 'upsp'; did you mean 'usps'?",
+        "unknown strategy 'finetun'; did you mean 'finetune'?",
+        "unknown setting of strategy 'finetune' 'mod'; did you mean 'mode'?",
+        "unknown setting of strategy 'finetune' 'block'; did you mean 'blocks'?",
+        "unknown attack 'fgms'; did you mean 'fgsm'?",
+        "setting 'steps' of attack 'pgd' must be int, got 'x'",
+        "unknown view 'grey'",
+        "axes.seed[1]: Value 'x' of type 'str' could not be converted to Integer",
+        "unknown domain 'svnh'; did you mean 'svhn'?",
+        "bf61",
+        "workers must be 0 (one a CPU core) or more, got -1.",
+        "data.train_limit: Value 'x' of type 'str' could not be converted to Integer",
+    ]
+    assert title == f"{len(lines)} errors in wrong.yaml:"
+    for line, says in zip(lines, expected, strict=False):
+        assert line.startswith("- ")
+        assert says in line
+    assert len(lines) == len(expected), lines

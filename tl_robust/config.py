@@ -2,44 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, is_dataclass
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any, cast, get_type_hints
 
 import yaml
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
-from tl_robust.attacks import ATTACKS
-from tl_robust.attacks.fast import check_modes
-from tl_robust.attacks.norms import pixel_eps
-from tl_robust.bench.options import trainer_options
-from tl_robust.bench.plan import CHECKPOINT
-from tl_robust.bench.spec import AttackSpec, Axes, Bench
-from tl_robust.data.augment import augmentation
-from tl_robust.data.domain import DataSettings, get_domain
-from tl_robust.data.pair import get_pair
+from tl_robust.bench.spec import Bench
+from tl_robust.data.domain import DataSettings
 from tl_robust.data.space import SPACES
 from tl_robust.entries import (
-    checkpoint_of,
     component_of,
     data_settings,
-    filled,
-    name_and_settings,
-    network_of,
+    folder_text,
     pair_spec,
-    parse_number,
-    strategy_of,
 )
-from tl_robust.errors import ConfigError, UnknownNameError
-from tl_robust.registry import Component, check_settings, load_plugins
+from tl_robust.errors import ConfigError, InputError, UnknownNameError
+from tl_robust.problems import Problems
+from tl_robust.registry import Component, load_plugins
+from tl_robust.resolve import resolve
 from tl_robust.schema import BenchFile
 from tl_robust.sinks.wandb_sink import WandbSettings
-from tl_robust.types import Recipe
+from tl_robust.written import Written
 
-T = TypeVar("T")
-EPS_SCALES = {"pixel": (0.0, 1.0), "kdd20": (-1.0, 1.0)}
+MISPLACED = "a list or a value stands where keys with values are expected."
 
 
 @dataclass(frozen=True)
@@ -73,12 +62,20 @@ def load(path: Path, overrides: Sequence[str] = ()) -> Config:
     Raises:
         ConfigError: Says what is wrong, where, and what to write instead.
     """
-    merged = _merge(path.name, _text(path), overrides)
-    file = _object(path.name, merged)
-    for folder in file.plugins:
-        load_plugins(path.parent / folder)
+    written, problems = Written(BenchFile), Problems(path.name)
+    merged = _merge(path.name, _text(path), overrides, written, problems)
+    file = _object(merged, problems)
+    for place, folder in enumerate(file.plugins):
+        problems.tried(("plugins", place), None, load_plugins, path.parent / folder)
+    if problems.at("plugins"):  # names that a plugin would bring are not unknown
+        problems.end(written.places)
+    workers = problems.tried(("workers",), 1, _workers, file)
+    results = Path(problems.tried(("results",), "", folder_text, "results", file.results))
+    bench = resolve(file, problems)
+    problems.end(written.places)
     settings = cast(dict[str, Any], OmegaConf.to_container(merged))
-    return Config(_resolve(file), file.wandb, Path(file.results), _workers(file), OmegaConf.to_yaml(merged), settings)
+    assert bench is not None
+    return Config(bench, file.wandb, results, workers, OmegaConf.to_yaml(merged), settings)
 
 
 def load_settings(overrides: Sequence[str], path: Path | None, pair: str) -> tuple[DataSettings, Component]:
@@ -94,7 +91,9 @@ def load_settings(overrides: Sequence[str], path: Path | None, pair: str) -> tup
     """
     blank = "name: none\naxes: {pair: [], strategy: []}"
     text = blank if path is None else _text(path)
-    file = _object("overrides", _merge("overrides" if path is None else path.name, text, overrides))
+    written, problems = Written(BenchFile), Problems("overrides" if path is None else path.name)
+    file = _object(_merge(problems.source, text, overrides, written, problems), problems)
+    problems.end(written.places)
     for folder in file.plugins if path else ():
         load_plugins(path.parent / folder)  # type: ignore[union-attr]
     space = component_of(SPACES, file.space, "space")
@@ -104,31 +103,71 @@ def load_settings(overrides: Sequence[str], path: Path | None, pair: str) -> tup
 
 def _text(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"cannot read the bench file {path} ({getattr(error, 'strerror', 'not UTF-8')}).") from error
 
 
-def _merge(source: str, text: str, overrides: Sequence[str]) -> DictConfig:
+def _merge(source: str, text: str, overrides: Sequence[str], written: Written, problems: Problems) -> DictConfig:
     """Schema, then profile, then the file, then overrides: what comes later replaces what came before."""
     for item in overrides:
         if "=" not in item.lstrip("="):
             raise ConfigError(f"override {item!r} must be key=value, for example data.root=../data or axes.seed=[0,1].")
     try:
-        file = OmegaConf.create(text)
+        file = OmegaConf.create({} if (plain := written.read(text)) is None else plain)
         for item in overrides:
             key, _, value = item.partition("=")
-            OmegaConf.update(file, key, OmegaConf.from_dotlist([f"value={value}"]).value if value else "")
+            OmegaConf.update(file, key, written.override(key, value))
+        if not isinstance(file, DictConfig):
+            raise TypeError
+        file = _fitting(source, file, problems)
         schema = OmegaConf.structured(BenchFile)
         chosen = cast(DictConfig, OmegaConf.merge(schema, file))  # checks the file before the profile hides a typo
         name = chosen.space.get("name") if isinstance(chosen.space, DictConfig) else chosen.space
-        return cast(DictConfig, OmegaConf.merge(schema, *_profile(chosen.profile, str(name)), file))
+        usual = _profile("default", str(name))
+        profile = problems.tried(("profile",), usual, _profile, chosen.profile, str(name))
+        return cast(DictConfig, OmegaConf.merge(schema, *profile, file))
     except OmegaConfBaseException as error:
         raise ConfigError(f"{source}: {_sentence(error)}") from error
     except yaml.YAMLError as error:
         raise ConfigError(f"{source} is not valid YAML: {' '.join(str(error).split())}.") from error
+    except ConfigError as error:
+        raise type(error)(f"{source}: {error}") from error
     except (TypeError, AssertionError) as error:  # all that OmegaConf says of these
-        raise ConfigError(f"{source}: a list or a value stands where keys with values are expected.") from error
+        raise ConfigError(f"{source}: {MISPLACED}") from error
+
+
+def _fitting(source: str, file: DictConfig, problems: Problems) -> DictConfig:
+    """The file without the keys and values that the schema does not have; they are added to the problems."""
+    schema = OmegaConf.structured(BenchFile)
+    try:
+        OmegaConf.merge(schema, file)
+    except (OmegaConfBaseException, TypeError, AssertionError):
+        good = OmegaConf.create({})
+        for path, value in _leaves(OmegaConf.to_container(file), BenchFile):
+            nested = value
+            for key in reversed(path):
+                nested = {key: nested}
+            try:
+                OmegaConf.merge(schema, nested)
+                good = cast(DictConfig, OmegaConf.merge(good, nested))
+            except (OmegaConfBaseException, TypeError, AssertionError) as error:
+                said = _sentence(error) if isinstance(error, OmegaConfBaseException) else MISPLACED
+                problems.add(path, ConfigError(f"{source}: {said}"))
+        if not problems:  # values that are wrong only beside each other
+            raise
+        return good
+    return file
+
+
+def _leaves(value: Any, schema: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """Values by path, as deep as the schema has keys of its own."""
+    hints = get_type_hints(schema) if is_dataclass(schema) else {}
+    if not hints or not isinstance(value, dict):
+        yield path, value
+        return
+    for key, inner in value.items():
+        yield from _leaves(inner, hints.get(key), (*path, key))
 
 
 def _profile(name: str, space: str) -> list[DictConfig]:
@@ -142,11 +181,38 @@ def _profile(name: str, space: str) -> list[DictConfig]:
     return [profile, spaces.get(space, spaces.other)]
 
 
-def _object(source: str, merged: DictConfig) -> BenchFile:
+def _object(merged: DictConfig, problems: Problems) -> BenchFile:
+    """The merged layers as objects; what is wrong or missing is added to the problems, a default stands for it."""
+    for section in ("recipe", "wandb"):
+        _section(merged, section, problems)
+    while True:
+        try:
+            return cast(BenchFile, OmegaConf.to_object(merged))
+        except MissingMandatoryValue as error:
+            path = tuple(str(error.full_key).split("."))
+            if not problems.at(*path):
+                problems.add(path, ConfigError(f"{problems.source}: {_sentence(error)}"))
+            OmegaConf.update(merged, str(error.full_key), "none" if path == ("name",) else [])
+        except OmegaConfBaseException as error:
+            raise ConfigError(f"{problems.source}: {_sentence(error)}") from error
+
+
+def _section(merged: DictConfig, section: str, problems: Problems) -> None:
+    """Check a part of the file that is one object: as a whole, and each of its values alone where that fails."""
     try:
-        return cast(BenchFile, OmegaConf.to_object(merged))
-    except OmegaConfBaseException as error:
-        raise ConfigError(f"{source}: {_sentence(error)}") from error
+        OmegaConf.to_object(merged[section])
+    except OmegaConfBaseException:
+        return
+    except InputError as whole:
+        plain = OmegaConf.structured(OmegaConf.get_type(merged[section]))
+        for key, value in merged[section].items():
+            try:
+                OmegaConf.to_object(OmegaConf.merge(plain, {key: value}))
+            except InputError as error:
+                problems.add((section, str(key)), error)
+        if not problems.at(section):
+            problems.add((section,), whole)
+        merged[section] = plain
 
 
 def _sentence(error: OmegaConfBaseException) -> str:
@@ -155,76 +221,6 @@ def _sentence(error: OmegaConfBaseException) -> str:
     if key and key not in first:
         first = f"{key}: {first}"
     return first + ("?" if "Did you mean" in first else ".")
-
-
-def _resolve(file: BenchFile) -> Bench:
-    axes = file.axes
-    if file.eps_scale not in EPS_SCALES:
-        raise UnknownNameError("eps_scale", file.eps_scale, EPS_SCALES)
-    if file.attack_batch < 0:
-        raise ConfigError(f"attack_batch must be at least 1, or 0 to measure, got {file.attack_batch}.")
-    if not file.name or Path(file.name).name != file.name:
-        raise ConfigError(f"name must be usable as a folder name, got {file.name!r}.")
-    scale, data, space = EPS_SCALES[file.eps_scale], data_settings(file), component_of(SPACES, file.space, "space")
-
-    def sizes(values: Any, where: str) -> tuple[float, ...]:
-        if not isinstance(values, list):
-            raise ConfigError(f"{where} must be a list such as [0, 8/255], got {values!r}.")
-        return tuple(sorted(pixel_eps(parse_number(value, where), *scale) for value in values))
-
-    def attack(entry: Any) -> AttackSpec:
-        name, settings = name_and_settings(entry, "axes.attack")
-        eps = sizes(settings.pop("eps"), "eps in axes.attack") if "eps" in settings else sizes(file.eps, "eps")
-        return AttackSpec(ATTACKS.component(name, settings), eps)
-
-    for name in ("common", "view", "seed", "target_images"):  # OmegaConf lets lists in lists pass
-        for item in getattr(axes, name):
-            if isinstance(item, list | dict):
-                raise ConfigError(f"axes.{name} must hold names or numbers, got {item!r}.")
-    pairs = [pair_spec(entry, space) for entry in axes.pair]
-    spaces = {pair.space for pair in pairs}
-    networks = filled([network_of(entry, spaces) for entry in axes.network], "axes.network")
-    checkpoints = {
-        name: checkpoint_of(name, entry, data, [p.space for p in pairs if p.name.startswith(f"{CHECKPOINT}{name}-")])
-        for name, entry in file.checkpoints.items()
-    }
-    for pair in pairs:
-        if not pair.name.startswith(CHECKPOINT):
-            get_pair(pair.name, pair.space, data)
-    for view in axes.view:
-        if view not in ("white", "black"):
-            raise UnknownNameError("view", view, ("white", "black"))
-    recipes = {domain: check_settings(f"recipes.{domain}", Recipe, more) for domain, more in file.recipes.items()}
-    for domain in recipes:
-        get_domain(domain, data)
-    for recipe in (file.recipe, *(replace(file.recipe, **more) for more in recipes.values())):  # type: ignore[arg-type]
-        augmentation(recipe.augment)
-    for domain in axes.common:
-        if not domain.startswith(CHECKPOINT):
-            get_domain(domain, data)
-    for part in axes.target_images:
-        if not (0 < part <= 1 or (part > 1 and part.is_integer())):
-            raise ConfigError(f"axes.target_images must hold shares in (0, 1] or whole numbers, got {part:g}.")
-    return Bench(
-        name=file.name,
-        axes=Axes(
-            pair=filled(pairs, "axes.pair", lambda pair: pair.name),  # tables do not show its space
-            network=networks,
-            strategy=filled([strategy_of(entry, networks, pairs[0].space) for entry in axes.strategy], "axes.strategy"),
-            common=filled(axes.common, "axes.common") if axes.common else (),
-            attack=filled([attack(entry) for entry in axes.attack], "axes.attack", lambda spec: str(spec.component)),
-            view=filled(axes.view, "axes.view"),  # type: ignore[arg-type]
-            seed=filled(axes.seed, "axes.seed"),
-            target_images=filled(axes.target_images, "axes.target_images"),
-        ),
-        data=data,
-        checkpoints=checkpoints,
-        recipe=file.recipe,
-        recipes=recipes,
-        trainer=trainer_options(file.trainer),
-        attack_batch=file.attack_batch,
-        fast=check_modes(file.fast),
-    )
 
 
 def _workers(file: BenchFile) -> int:

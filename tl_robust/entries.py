@@ -10,8 +10,8 @@ from typing import Any, TypeVar
 import torch
 
 from tl_robust.bench.spec import Checkpoint, PairSpec
-from tl_robust.data.domain import DOMAINS, DataSettings, Declared, get_domain
-from tl_robust.data.names import Names, class_file
+from tl_robust.data.domain import DOMAINS, DataSettings, Declared, below_root, get_domain
+from tl_robust.data.names import Names, checked_names, class_file
 from tl_robust.data.space import SPACES, get_space
 from tl_robust.errors import ConfigError, UnknownNameError
 from tl_robust.models import NETWORKS, build
@@ -21,6 +21,8 @@ from tl_robust.strategies import STRATEGIES
 from tl_robust.types import Recipe
 
 T = TypeVar("T")
+RESERVED = ("store", "cache")  # folders that results have beside those of benches
+LONGEST = 200  # bytes of a folder's name; file systems have 255, and temporary files get longer ones
 
 
 def parse_number(value: Any, where: str) -> float:
@@ -92,18 +94,41 @@ def strategy_of(entry: Any, networks: Iterable[Component], space: Component) -> 
     return component
 
 
+def declared_domain(name: str, entry: Any) -> Declared:
+    """An entry of ``domains:``."""
+    origin, more = _declaration(f"domains.{name}", entry, "npz:FILES", {"classes"})
+    if name in DOMAINS or re.search(r"[-:,/\\\x00-\x1f\x7f]|^$", name):
+        raise ConfigError(f"domains.{name} needs a name of its own, without dash, colon, comma and slash.")
+    return Declared(name, origin, _classes(more.get("classes", ()), f"domains.{name}.classes"))
+
+
 def data_settings(file: BenchFile) -> DataSettings:
     """``data:`` and ``domains:``."""
-    declared = []
-    for name, entry in file.domains.items():
-        origin, more = _declaration(f"domains.{name}", entry, "npz:FILES", {"classes"})
-        if name in DOMAINS or re.search(r"[-:,]|^$", name):
-            raise ConfigError(f"domains.{name} needs a name of its own, without dash, colon and comma.")
-        declared.append(Declared(name, origin, _classes(more.get("classes", ()), f"domains.{name}.classes")))
-    settings = DataSettings(**vars(file.data), domains=tuple(declared))
+    declared = tuple(declared_domain(name, entry) for name, entry in file.domains.items())
+    settings = DataSettings(**vars(file.data), domains=declared)
     for item in declared:
         get_domain(item.name, settings)
     return settings
+
+
+def bench_name(name: str) -> str:
+    """The name of a bench: that of a folder, beside the folders that results have already.
+
+    Raises:
+        ConfigError: It cannot be one.
+    """
+    if name in ("", ".", "..") or re.search(r"[/\\\x00-\x1f\x7f]", name) or len(name.encode()) > LONGEST:
+        raise ConfigError(f"name must be usable as a folder name, got {name!r}.")
+    if name.casefold() in RESERVED:
+        raise ConfigError(f"name cannot be {name!r}: results= has a folder of this name already; choose another one.")
+    return name
+
+
+def folder_text(where: str, text: str) -> str:
+    """A folder; ConfigError where it cannot be one."""
+    if (not text and where != "data.cache") or re.search(r"[\x00-\x1f\x7f]", text):
+        raise ConfigError(f"{where} must be a folder, got {text!r}.")
+    return text
 
 
 def checkpoint_of(name: str, entry: Any, data: DataSettings, spaces: Iterable[Component]) -> Checkpoint:
@@ -121,7 +146,8 @@ def checkpoint_of(name: str, entry: Any, data: DataSettings, spaces: Iterable[Co
         classes = tuple(f"{name} {place}" for place in range(given))
     else:
         listed = _classes(given, f"{where}.classes")
-        classes = class_file(data.folder / listed) if isinstance(listed, str) else listed
+        here = data.folder / below_root(listed, f"{where}.classes") if isinstance(listed, str) else None
+        classes = class_file(here) if here else tuple(listed)
     if len(classes) < 2:
         raise ConfigError(f"{where}.classes must be 2 or more names, or their number, got {given!r}.")
     network = network_of(more["network"], spaces, len(classes), f"{where}.network")
@@ -159,8 +185,6 @@ def _declaration(where: str, entry: Any, example: str, known: set[str]) -> tuple
 def _classes(given: Any, where: str) -> Names | str:
     if isinstance(given, str) and given:
         return given
-    if not isinstance(given, list | tuple) or any(isinstance(item, dict | list | bool) for item in given):
-        raise ConfigError(
-            f"{where} must be a list of names (yes, no, on, off in quotes) or a text file (one a line), got {given!r}."
-        )
-    return tuple("" if item is None else str(item) for item in given)
+    if not isinstance(given, list | tuple) or any(isinstance(item, dict | list) for item in given):
+        raise ConfigError(f"{where} must be a list of names, or a text file (one a line), got {given!r}.")
+    return checked_names(("" if item is None else str(item) for item in given), where)

@@ -7,8 +7,10 @@ from typing import Any
 
 from tl_robust.sinks.wandb_sink import WandbSettings
 from tl_robust.types import Recipe
+from tl_robust.written import Label
 
 MISSING: Any = "???"  # OmegaConf's mark of a key that must be given
+ORIGIN = {"from": str, "classes": list[Label]}  # texts of an entry of domains: or checkpoints:
 
 
 @dataclass
@@ -82,8 +84,8 @@ class BenchFile:
     space: Any = "digits"
     eps: list[Any] = MISSING
     axes: AxesFile = field(default_factory=AxesFile)
-    domains: dict[str, Any] = field(default_factory=dict)
-    checkpoints: dict[str, Any] = field(default_factory=dict)
+    domains: dict[str, Any] = field(default_factory=dict, metadata={"entries": ORIGIN})
+    checkpoints: dict[str, Any] = field(default_factory=dict, metadata={"entries": ORIGIN})
     eps_scale: str = "pixel"
     data: DataFile = field(default_factory=DataFile)
     recipe: Recipe = field(default_factory=Recipe)

@@ -25,6 +25,7 @@ from tl_robust.bench.store import Store
 from tl_robust.bench.workers import Workers, default_workers
 from tl_robust.claims import Finding
 from tl_robust.config import Config
+from tl_robust.data.left_out import left_out
 from tl_robust.errors import BenchFailedError, ConfigError
 from tl_robust.files import write_atomically
 from tl_robust.seeding import digest
@@ -51,6 +52,8 @@ def run(config: Config, console: Console, plain: bool, arguments: Sequence[str])
         f"trainings and {counts['craft_groups']} attacks; results in {config.results / config.bench.name}",
         soft_wrap=True,
     )
+    for sentence in left_out(plan.sides):
+        console.print(f"Left out: {sentence}", soft_wrap=True)
     wandb_sink.resolve_mode(config.wandb)  # says now, not after an hour, that a key is missing
     count = 0
     if counts["done"] < counts["cells"]:
@@ -158,14 +161,15 @@ def _pages(config: Config, finished: Finished, summary: list[Row], findings: Seq
     failures = [asdict(failure) for failure in finished.failures]
     made = [item.provenance for item in finished.results]
     shown: list[object] = [config.text, failures, commit(), versions()["tl_robust"], made, sorted(finished.pictures)]
-    shown += [dict(finished.seconds), [str(one) for one in findings]]
+    notes = [f"Left out: {sentence}" for sentence in left_out(make_plan(config.bench).sides)]
+    shown += [dict(finished.seconds), [str(one) for one in findings], notes]
     stamp = digest([shown, *((folder / name).read_text() for name in ("table.csv", "summary.csv"))]).encode()
     known = folder / ".report"  # what the pages were made of: a second run need not make them again
     pages = folder / "report.html", folder / "report.md"
     if again or not (known.is_file() and known.read_bytes() == stamp and all(page.is_file() for page in pages)):
         report.write(
             folder, config.bench.name, finished.results, summary, config.text, failures, findings,
-            finished.pictures, finished.seconds, when=_date(config, finished),
+            finished.pictures, finished.seconds, notes=notes, when=_date(config, finished),
         )  # fmt: skip
         write_atomically(known, stamp)
 

@@ -469,6 +469,22 @@ def test_a_missing_file_is_one_sentence_or_is_fetched_once(counted: Path) -> Non
     assert (reads(), reads("fetched")) == ([], [])
 
 
+def test_one_missing_file_of_two_is_fetched(counted: Path) -> None:
+    text = COUNTED.replace(
+        'return [root / f"counted_{split}.bin"]',
+        'return [root / "counted_notes.txt", root / f"counted_{split}.bin"]',
+    )
+    assert text != COUNTED
+    counted.with_name("double.py").write_text(text)
+    load_plugins(counted.parent)
+    Path("data/counted_notes.txt").write_text("there")
+    Path("data/counted_train.bin").unlink()
+    found = DomainInSpace("double", SQUARE, DataSettings(cache="cache", download=True), PETS)
+    assert len(found.images("train")) == 6
+    assert reads("fetched") == ["train"]
+    assert entries() == 1, "kept, since all files are there now"
+
+
 def test_names_that_stand_in_files_are_fetched_too(counted: Path) -> None:
     text = COUNTED.replace(
         '    classes = ("cat", "dog", "fox")\n',

@@ -68,6 +68,31 @@ def test_larger_images_are_resized_to_the_full_side() -> None:
     assert mapped[..., 17:].unique().tolist() == [0]
 
 
+def triangles(before: int, after: int) -> Tensor:
+    """The matrix ``[after, before]`` of linear interpolation in shrinking: triangles as wide as two new pixels."""
+    scale = before / after
+    center = (torch.arange(after, dtype=torch.float64)[:, None] + 0.5) * scale
+    weight = (1 - (torch.arange(before) + 0.5 - center).abs() / scale).clamp(min=0)
+    return weight / weight.sum(1, keepdim=True)
+
+
+@pytest.mark.parametrize("sides", [(64, 64), (96, 96), (48, 33), (100, 40), (33, 64)])
+def test_shrinking_is_antialiased(sides: tuple[int, int]) -> None:
+    """Every pixel of a set that is shrunk counts, as in the slow computation."""
+    pixels = torch.randint(0, 256, (3, 3, *sides), generator=generator(*sides)).to(torch.uint8)
+    mapped = Digits().map(ImageSet(pixels, torch.arange(3)), TEN, TEN).images
+    expected = triangles(sides[0], 32) @ pixels.double() @ triangles(sides[1], 32).T
+    assert (mapped - expected).abs().max() <= 0.51, "rounded to the nearest"
+
+
+@pytest.mark.parametrize("sides", [(40, 20), (20, 40), (28, 29), (32, 8)])
+def test_the_longer_side_decides_whether_an_image_is_padded(sides: tuple[int, int]) -> None:
+    white = ImageSet(torch.full((1, 1, *sides), 255, dtype=torch.uint8), torch.tensor([3]))
+    assert Digits().map(white, TEN, TEN).images.unique().tolist() == [255], "resized to all of 32x32"
+    small = ImageSet(torch.full((1, 1, 28, 20), 255, dtype=torch.uint8), torch.tensor([3]))
+    assert not frame(Digits().map(small, TEN, TEN).images).any()
+
+
 @pytest.mark.parametrize("side", [8, 16, 28, 32, 64])
 def test_gray_gets_three_equal_channels_that_share_no_memory(side: int) -> None:
     mapped = Digits().map(made(side), TEN, TEN).images

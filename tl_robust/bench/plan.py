@@ -12,7 +12,7 @@ from tl_robust.bench.lineage import Forest, Model, Public, Training
 from tl_robust.bench.spec import AttackSpec, Bench, Checkpoint, PairSpec
 from tl_robust.bench.store import Store
 from tl_robust.data.domain import DOMAINS, get_domain
-from tl_robust.data.mapped import DomainInSpace, split_validation
+from tl_robust.data.mapped import DomainInSpace, check_classes, split_validation
 from tl_robust.data.pair import get_pair, split_pair
 from tl_robust.data.space import get_space
 from tl_robust.errors import ConfigError, UnknownNameError
@@ -78,6 +78,12 @@ class Plan:
             add(cell.surrogate)
             add(cell.victim)
         return tuple(sorted(found.values(), key=lambda model: isinstance(model, Training)))
+
+    @cached_property
+    def sides(self) -> tuple[DomainInSpace, ...]:
+        """The domains in their spaces that are trained and tested on, without the shares of labeled images."""
+        used = [model.data for model in self.trainings if isinstance(model, Training)]
+        return tuple(dict.fromkeys(replace(data, share=1.0) for data in used))
 
     @cached_property
     def groups(self) -> tuple[tuple[CraftGroup, tuple[Judgment, ...]], ...]:
@@ -163,6 +169,8 @@ def make_plan(bench: Bench) -> Plan:
                 judged = _judgment(a if view == "black" else b, b, attack, bench.fast)
                 cells.append(PlannedCell(cell, a, b, judged, white))
     plan = Plan(_unique(cells))
+    for data in plan.sides:
+        check_classes(data)  # says before anything runs that a set has one class alone
     trained = [model for model in plan.trainings if isinstance(model, Training) and model.recipe.select != "test"]
     for data, share in {(training.data, training.recipe.val_share) for training in trained}:
         split_validation(data.images("train"), share)  # says before anything runs that a set is too small

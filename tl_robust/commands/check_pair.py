@@ -24,6 +24,7 @@ def run(parsed: argparse.Namespace, console: Console) -> int:
     """Run the command; returns the exit code."""
     from tl_robust.config import load_settings
     from tl_robust.data.check import check_pair
+    from tl_robust.data.left_out import left_out
     from tl_robust.data.pair import get_pair
 
     settings, space = load_settings(parsed.overrides, path(parsed.bench) if parsed.bench else None, parsed.pair)
@@ -33,4 +34,6 @@ def run(parsed: argparse.Namespace, console: Console) -> int:
     for line in sheet:
         table.add_row("ok" if line.passed else "FAILED", line.check, line.found)
     console.print(table)
+    for sentence in left_out((pair.side("source"), pair.side("target"))):
+        console.print(f"Left out: {sentence}", soft_wrap=True)
     return 0 if all(line.passed for line in sheet) else 1

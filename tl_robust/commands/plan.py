@@ -35,6 +35,7 @@ def run(parsed: argparse.Namespace, console: Console) -> int:
     """Run the command; returns the exit code."""
     from tl_robust.bench.plan import make_plan
     from tl_robust.bench.store import Store
+    from tl_robust.data.left_out import left_out
     from tl_robust.metrics.precision import Assumed
 
     assumed = Assumed(parsed.seed_sd, parsed.correlation)
@@ -45,7 +46,7 @@ def run(parsed: argparse.Namespace, console: Console) -> int:
     seeds = len(config.bench.axes.seed)
     if parsed.json:
         more = {"precision": _facts(tests, seeds, assumed)} if parsed.precision else {}
-        print(json.dumps(counts | more))  # noqa: T201
+        print(json.dumps(counts | {"left_out": left_out(plan.sides)} | more))  # noqa: T201
         return 0
     if parsed.precision:
         for part in _precision(tests, seeds, assumed):
@@ -63,6 +64,8 @@ def run(parsed: argparse.Namespace, console: Console) -> int:
         f"{counts['cells']} cells, {counts['done']} done; {counts['trainings']} unique trainings; "
         f"{counts['craft_groups']} unique craft groups.",
     )
+    for sentence in left_out(plan.sides):
+        console.print(f"Left out: {sentence}", soft_wrap=True)
     return 0
 
 

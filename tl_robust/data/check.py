@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 
 from tl_robust.data.domain import Split, get_domain
-from tl_robust.data.mapped import DomainInSpace, load_mapped, split_validation
+from tl_robust.data.mapped import DomainInSpace, check_classes, load_mapped, split_validation
 from tl_robust.data.pair import DomainModule, DomainPair
 from tl_robust.data.space import get_space
 from tl_robust.types import ImageSet, Recipe
@@ -32,9 +32,11 @@ def check_pair(pair: DomainPair) -> list[Line]:
     """The sheet of a pair.
 
     Raises:
-        DataError: A domain cannot be read at all.
+        DataError: A domain cannot be read at all, or has one class alone.
     """
     source, target = pair.side("source"), pair.side("target")
+    for data in (source, target):
+        check_classes(data)
     sheet = [
         Line(f"{role} {data.domain}: {check}", passed, found)
         for role, data in (("source", source), ("target", target))

@@ -65,7 +65,7 @@ class Domain(ABC):
         return self.classes
 
     def passed_over(self, split: Split, root: Path) -> Iterator[str]:
-        """What of the files of a split is not read, each a part of a sentence; most domains read all."""
+        """What of the files of a split is not read, in sentences without an end; most domains read all."""
         return iter(())
 
     def load(self, split: Split, root: Path, download: bool = False) -> ImageSet:
@@ -135,6 +135,9 @@ class GenericDomain(Domain):
         super().__init__()
         if not argument:
             raise ConfigError(f"domain {self.name!r} needs a name of files: write {self.name}:NAME.")
+        below_root(argument, f"domain {self.name}:{argument}")
+        if isinstance(classes, str) and classes:
+            below_root(classes, f"the file of class names of domain {self.name}:{argument}")
         self.argument = argument
         self.given = classes
         self.name = f"{self.name}:{argument}"
@@ -148,6 +151,18 @@ class GenericDomain(Domain):
     @abstractmethod
     def found_names(self, root: Path) -> Names:
         """Class names as the files have them."""
+
+
+def below_root(name: str, what: str) -> str:
+    """A name of files under the root.
+
+    Raises:
+        ConfigError: It leads out of the root.
+    """
+    parts = Path(name).parts
+    if Path(name).is_absolute() or ".." in parts or not parts or any(ord(letter) < 32 for letter in name):
+        raise ConfigError(f"{what} must lie in data.root: write a name without '..' and leading slash, got {name!r}.")
+    return name
 
 
 def check_md5(path: Path, md5: str) -> None:

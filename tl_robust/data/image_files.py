@@ -12,10 +12,11 @@ from tl_robust.errors import DataError
 
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")  # as in torchvision
 OTHERS = (".gif", ".heic", ".heif", ".avif", ".jp2", ".jfif", ".jxl", ".tga", ".exr", ".dng", ".svg", ".ico", ".npy")
-SYSTEM = frozenset(
-    name.strip()
-    for name in ["\n    __macosx", " @eadir", " @tmp", " @recycle", " @recently-snapshot", " thumbs.db", " ehthumbs.db", " desktop.ini", " lost+found", " lost.dir", "\n    #recycle", " #snapshot", " $recycle.bin", " recycler", " system volume information", " __pycache__", " network trash folder", "\n    temporary items\n    "]
-)  # what systems and programs leave in folders, in small letters
+SYSTEM = {
+    *("__macosx", "@eadir", "@tmp", "@recycle", "@recently-snapshot", "thumbs.db", "ehthumbs.db", "desktop.ini"),
+    *("lost+found", "lost.dir", "#recycle", "#snapshot", "$recycle.bin", "recycler", "system volume information"),
+    *("__pycache__", "network trash folder", "temporary items"),
+}  # what systems and programs leave in folders, in small letters
 
 
 def is_hidden(name: str) -> bool:

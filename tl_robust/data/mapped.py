@@ -78,6 +78,23 @@ def _taken(data: DomainInSpace, split: Split, count: int) -> ImageSet:
     return stratified(_limited(replace(data, share=1.0), split), count, data.domain, split)
 
 
+def check_classes(data: DomainInSpace) -> None:
+    """Whether the images that are used have two classes at least: one is no task, and nothing could be told of it.
+
+    Raises:
+        DataError: A split has images of one class alone.
+    """
+    splits: tuple[Split, Split] = ("train", "test")
+    for split in splits:
+        there = data.images(split).labels.unique().tolist()
+        if len(there) < 2:
+            part = " that are used" if len(data.images(split)) < sum(own_counts(data, split)) else ""
+            raise DataError(
+                f"{data.domain}: all {len(data.images(split)):,} {split} images{part} are of one class "
+                f"({data.labels[there[0]]!r}): at least two classes are needed to learn or to attack anything."
+            )
+
+
 def load_mapped(data: DomainInSpace, split: Split) -> ImageSet:
     """All images of one split in the space, from the cache where the domain names its files.
 

@@ -70,7 +70,7 @@ class Folder(GenericDomain):
         """See :meth:`Domain.passed_over`."""
         folder, of_class = root / self.argument / split, dict[str, str]()
         if loose := loose_files(folder):
-            yield f"{loose:,} {split} images that lie in no folder of a class"
+            yield f"{loose:,} {split} images lie in no folder of a class and are passed over"
         hidden, others, repeated, doubled = Counter[str](), Counter[str](), 0, list[tuple[str, str, str]]()
         hidden.update(path.name for path in folder.iterdir() if path.is_dir() and is_hidden(path.name))
         for name, place in self._classes(split, root).items():
@@ -82,18 +82,15 @@ class Folder(GenericDomain):
                     doubled.append((path.name, other, name))
         if hidden:
             names = ", ".join(sorted(hidden)[:4]) + (", ..." if len(hidden) > 4 else "")
-            yield f"{hidden.total():,} hidden or system files and folders of the {split} part ({names})"
+            yield f"hidden or system folders and files of {split} are passed over ({hidden.total():,}: {names})"
         if others:
             kinds = ", ".join(f"{count:,} {kind}" for kind, count in sorted(others.items()))
-            yield f"{split} files of a kind that is not read ({kinds})"
+            yield f"{split} files of kinds that are not read are passed over ({kinds})"
         if repeated:
-            yield f"{repeated:,} links of the {split} part to what is there already, or to nothing"
+            yield f"links of {split} to what is there already, or to nothing, are passed over ({repeated:,})"
         if doubled:
             file, one, other = doubled[0]
-            yield (
-                f"nothing of {len(doubled):,} {split} files that links put into two classes at once ({file} into {one} "
-                f"and {other}): they count in both"
-            )
+            yield f"{len(doubled):,} {split} images count in two classes, by links (first {file} in {one} and {other})"
 
     def _all(self, root: Path) -> list[Path]:
         top = root / self.argument

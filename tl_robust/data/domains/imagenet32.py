@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from tl_robust.data.declared_size import check_declared
 from tl_robust.data.domain import DOMAINS, Domain, Split
 from tl_robust.types import ImageSet
 
@@ -87,6 +88,10 @@ def _read(path: Path) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
 def _read_npz(path: Path) -> dict[str, Any]:
     if not zipfile.is_zipfile(path):  # numpy's own message would speak of pickles
         raise ValueError(f"{path.name} is no npz file, or is cut off")
+    with zipfile.ZipFile(path) as archive:
+        for item in archive.infolist():
+            if item.filename in ("data.npy", "labels.npy"):
+                check_declared(f"{path.name}: {item.filename}", item.file_size, item.compress_size)
     with np.load(path, allow_pickle=False) as arrays:
         return {name: arrays[name] for name in ("data", "labels") if name in arrays}
 

@@ -1,7 +1,9 @@
 """MNIST."""
 
+import math
 from pathlib import Path
 
+from tl_robust.data.declared_size import check_declared
 from tl_robust.data.domain import DOMAINS, Domain, Split
 from tl_robust.errors import DataError
 from tl_robust.types import ImageSet
@@ -23,6 +25,9 @@ class Mnist(Domain):
         """See :meth:`Domain.read`."""
         from torchvision.datasets import MNIST  # slow to import, and most benches do without
 
+        for path in self.paths(split, root):
+            if path.is_file():
+                _check_header(path)
         data = MNIST(str(root), train=split == "train", download=download)
         if len(data.data) != len(data.targets):
             raise DataError(f"{len(data.data)} images and {len(data.targets)} labels")
@@ -32,3 +37,14 @@ class Mnist(Domain):
         """See :meth:`Domain.paths`."""
         prefix = "train" if split == "train" else "t10k"
         return [root / "MNIST" / "raw" / f"{prefix}-{which}-ubyte" for which in ("images-idx3", "labels-idx1")]
+
+
+def _check_header(path: Path) -> None:
+    """Whether an idx file is as long as its header says; torchvision reads it as a whole."""
+    with path.open("rb") as file:
+        magic = file.read(4)
+        sizes = [int.from_bytes(file.read(4), "big") for _ in range(magic[3] if len(magic) == 4 else 0)][:4]
+    declared = math.prod(sizes) + 4 + 4 * len(sizes)
+    check_declared(path.name, path.stat().st_size, path.stat().st_size)
+    if declared != path.stat().st_size:
+        raise DataError(f"{path.name} has {path.stat().st_size:,} bytes, and says that it has {declared:,}")

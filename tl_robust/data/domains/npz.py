@@ -12,13 +12,15 @@ import torch
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
+from tl_robust.data.declared_size import LARGEST, check_declared
 from tl_robust.data.domain import DOMAINS, GenericDomain, Split
 from tl_robust.data.names import Names, class_file
 from tl_robust.errors import DataError
 from tl_robust.types import ImageSet
 
 CHUNK = 1 << 25  # bytes of pixels read at a time: 10,922 images of 32x32, 222 of 224x224
-MOST = 100_000  # classes without names
+MOST = 100_000  # classes
+LONGEST = 4096  # bytes of a name
 
 
 @DOMAINS.register
@@ -52,6 +54,8 @@ class Npz(GenericDomain):
             if shape[0] != len(labels):
                 raise DataError(f"{path.name} has {shape[0]} images and {len(labels)} labels")
             bytes_each = prod(shape[1:])
+            if bytes_each > LARGEST:
+                raise DataError(f"{path.name} says that an image has {bytes_each:,} bytes, more than {LARGEST:,}")
             for some in labels.split(max(1, CHUNK // bytes_each)):
                 pixels = np.frombuffer(_exactly(stream, len(some) * bytes_each), np.uint8).reshape(-1, *axes[1:])
                 planes = pixels.transpose(0, 3, 1, 2) if last else pixels
@@ -89,12 +93,32 @@ def _labels(path: Path) -> NDArray[np.int64]:
     with _opened(path, "labels") as (stream, shape, kind):
         if kind.kind not in "iu" or len(shape) != 1:
             raise DataError(f"{path.name} has labels {kind} {list(shape)}, not integers [N]")
+        count = _count(path)
+        if count not in (None, shape[0]):  # told before the labels take memory
+            raise DataError(f"{path.name} has {count} images and {shape[0]} labels")
         labels = np.frombuffer(_exactly(stream, shape[0] * kind.itemsize), kind).astype(np.int64)
     if len(labels) == 0:
         raise DataError(f"{path.name} has no image")
     if labels.min() < 0:
         raise DataError(f"{path.name} has the label {labels.min()}, expected 0 or more")
     return labels
+
+
+def _count(path: Path) -> int | None:
+    """Images, from the header alone; None where there are none."""
+    with _archive(path) as archive:
+        if "images.npy" not in archive.namelist():
+            return None
+        with archive.open("images.npy") as stream:
+            shape = _header(stream)[0]
+    return shape[0] if shape else None
+
+
+def _header(stream: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+    """Shape, whether it is in Fortran order, and type of an array."""
+    read = npy.read_array_header_1_0 if npy.read_magic(stream) == (1, 0) else npy.read_array_header_2_0
+    shape, fortran, kind = read(stream)
+    return shape, fortran, kind
 
 
 def _names(path: Path) -> Names:
@@ -105,6 +129,8 @@ def _names(path: Path) -> Names:
     with _opened(path, "classes") as (stream, shape, kind):
         if kind.kind not in "US" or len(shape) != 1 or not shape[0]:
             raise DataError(f"{path.name} has classes {kind} {list(shape)}, not texts [K]")
+        if shape[0] > MOST or kind.itemsize > LONGEST:
+            raise DataError(f"{path.name} has {shape[0]:,} names of classes of {kind.itemsize:,} bytes each")
         names = np.frombuffer(_exactly(stream, shape[0] * kind.itemsize), kind).tolist()
     return tuple(name.decode() if isinstance(name, bytes) else name for name in names)
 
@@ -128,12 +154,15 @@ def _opened(path: Path, name: str) -> Iterator[tuple[IO[bytes], tuple[int, ...],
         if f"{name}.npy" not in archive.namelist():
             raise DataError(f"{path.name} does not have the array {name}")
         with archive.open(f"{name}.npy") as stream:
-            header = npy.read_array_header_1_0 if npy.read_magic(stream) == (1, 0) else npy.read_array_header_2_0
-            shape, fortran, kind = header(stream)
+            shape, fortran, kind = _header(stream)
             if kind.hasobject:
                 raise DataError(f"{path.name} has {name} of Python objects, which are not unpickled")
             if fortran:
                 raise DataError(f"{path.name} has {name} in Fortran order: save np.ascontiguousarray({name})")
+            packed = archive.getinfo(f"{name}.npy").compress_size
+            large = CHUNK if name == "images" else None  # these are read in parts
+            stored = min(packed, path.stat().st_size)
+            check_declared(f"{path.name}: the array {name}", prod(shape) * kind.itemsize, stored, large)
             yield stream, shape, kind
             if stream.read(1):  # at the end the checksum is compared
                 raise DataError(f"{path.name} has more {name} than their header says")

@@ -1,5 +1,6 @@
 """SVHN, street view house numbers."""
 
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import ClassVar
@@ -7,6 +8,7 @@ from typing import ClassVar
 import numpy as np
 import torch
 
+from tl_robust.data.declared_size import check_declared
 from tl_robust.data.domain import DOMAINS, Domain, Split, check_md5
 from tl_robust.types import ImageSet
 
@@ -56,8 +58,12 @@ def read_mat(path: Path) -> Iterator[ImageSet]:
     Raises:
         ValueError: The content is not that.
     """
-    from scipy.io import loadmat  # slow to import
+    from scipy.io import loadmat, whosmat  # slow to import
 
+    for name, shape, kind in whosmat(str(path)):  # reads the headers alone
+        if name in ("X", "y"):
+            width = np.dtype(kind).itemsize if kind in np.sctypeDict else 8
+            check_declared(f"{path.name}: {name}", math.prod(map(int, shape)) * width, path.stat().st_size)
     content = loadmat(str(path), variable_names=["X", "y"])
     if not {"X", "y"} <= content.keys():
         raise ValueError(f"{path.name} does not have the variables X and y")
