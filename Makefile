@@ -5,7 +5,7 @@ ARGS ?=
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup bench plan report claims profiles perf perf-attacks perf-memory statistics \
+.PHONY: help setup bench plan report claims profiles gpu perf perf-attacks perf-memory statistics \
 	test test-slow test-gpu test-parity test-browser check format
 
 help: ## this list
@@ -13,7 +13,7 @@ help: ## this list
 
 setup: .venv/.run ## make .venv with what a bench needs (every target below does it by itself)
 
-bench: .venv/.run ## run a bench: BENCH=name (digits on a CUDA device, else embedded), ARGS="key=value ..."
+bench: .venv/.run ## run a bench: BENCH=name (by itself: digits on a CUDA device, else embedded), ARGS="key=value ..."
 	@$(BIN)/tl-robust run $(BENCH) $(ARGS)
 
 plan: .venv/.run ## show what would run and what is done: BENCH, ARGS as above
@@ -27,6 +27,9 @@ claims: .venv/.run ## judge the claims of the literature on a bench's results: B
 
 profiles: .venv/.run ## run a bench under the profiles kdd20 and default and show the differences: BENCH, ARGS
 	@$(BIN)/tl-robust profiles $(BENCH) $(ARGS)
+
+gpu: .venv/.dev ## on a CUDA device: GPU tests, speed, digits with five seeds, docs/gpu.md; resumable; ARGS=--one: one step
+	$(BIN)/python experiments/gpu.py $(ARGS)
 
 perf: .venv/.dev perf-attacks ## speed of loader and attacks beside other libraries: results/perf/perf.json
 	$(BIN)/python experiments/perf/loader.py

@@ -41,3 +41,16 @@ def test_a_bench_runs_and_repeats_on_the_device(tiny: Path, tmp_path: Path) -> N
         assert main(["run", str(tiny), "trainer.accelerator=gpu", f"results={tmp_path / results}"]) == 0
         tables.append((tmp_path / results / "tiny" / "table.csv").read_bytes())
     assert tables[0] == tables[1]
+
+
+def test_several_processes_on_one_card_give_the_same_numbers(
+    tiny: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tables = []
+    for workers in (1, 0):
+        results = tmp_path / f"workers{workers}"
+        arguments = ["trainer.accelerator=gpu", f"workers={workers}", f"results={results}"]
+        assert main(["run", str(tiny), *arguments]) == 0
+        tables.append((results / "tiny" / "table.csv").read_bytes())
+    assert tables[0] == tables[1]
+    assert torch.cuda.get_device_name() in capsys.readouterr().out
