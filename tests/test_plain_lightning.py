@@ -1,6 +1,7 @@
 """The suite's pairs, strategies and callback in a user's own Trainer; and what ``import tl_robust`` costs."""
 
 import csv
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -12,38 +13,8 @@ from lightning import Trainer
 
 import tl_robust
 
-EXAMPLE = """
-from lightning import Trainer, seed_everything
-from lightning.pytorch.loggers import CSVLogger
-
-from tl_robust import FineTune, Recipe, Scratch, TransferAttack, attacks, models, pair
-
-seed_everything(0)
-recipe = Recipe(epochs=2, batch_size=32, lr=0.02, momentum=0.9)
-data = pair("rendered_syn-optdigits", recipe=recipe, train_limit=600, test_limit=200)  # a LightningDataModule
-
-
-def network():
-    return models.get("dtn", data.image_shape, len(data.labels), width=0.1)
-
-
-def trained(task, module, path):
-    trainer = Trainer(max_epochs=recipe.epochs, logger=CSVLogger("logs"))
-    trainer.fit(task, datamodule=module)  # with ckpt_path="b.ckpt" and more epochs it would go on
-    trainer.save_checkpoint(path)
-    return task
-
-
-a = trained(Scratch(network(), recipe, len(data.labels)), data.module("source"), "a.ckpt")
-b = FineTune(network(), recipe, len(data.labels), mode="full")
-b.initialize(a.network.state_dict())  # B starts from A
-victims = {"finetune": trained(b, data, "b.ckpt")}  # data loads the target
-
-attack = TransferAttack(attacks.get("pgd", steps=5), victims, eps=[0, 8 / 255, 16 / 255])
-tester = Trainer(inference_mode=False, devices=1, logger=CSVLogger("logs"), callbacks=[attack])
-tester.test(a, datamodule=data)  # crafts on A, judges B: one row an eps, with eps and robust/finetune
-logits = tester.predict(FineTune.load_from_checkpoint("b.ckpt"), datamodule=data)  # a list of [N, classes]
-"""
+README = Path(__file__).parent.parent / "README.md"
+(EXAMPLE,) = (code for code in re.findall(r"```python\n(.*?)```", README.read_text(), re.DOTALL) if "Trainer" in code)
 NAMES = set(tl_robust.__all__)
 
 
