@@ -283,7 +283,23 @@ def test_nothing_to_judge_is_refused() -> None:
         ({"eps": [0.1, 0.1]}, "eps has a value twice"),
         ({"eps": [8]}, r"got 8; write 8/255, not 8"),
         ({"labels": labels.float()}, "labels must be int64"),
+        ({"labels": labels[:-1]}, r"a label for each image and batch_size of at least 1, got labels \[22\] for 23 ima"),
+        ({"labels": labels[0]}, r"a label for each image and batch_size of at least 1, got labels \[\] for 23 images"),
+        ({"batch_size": 0}, r"a label for each image and batch_size of at least 1, got .* batch_size 0"),
+        ({"batch_size": -3}, r"batch_size of at least 1, got .* batch_size -3"),
         ({"images": images.float()}, r"images must be in \[0, 1\]"),
     ):
         with pytest.raises(ConfigError, match=message):
             evaluate(attacks.get("fgsm"), **(good | change))
+
+
+def test_labels_are_looked_at_where_the_surrogate_has_others() -> None:
+    images, labels = data()
+    named = {"surrogate": net(1), "victims": {"b": net(2)}, "images": images, "eps": EPS, "same_labels": False}
+    with pytest.raises(ConfigError, match=r"labels must be int64 \[23\], got torch\.float32"):
+        evaluate(attacks.get("fgsm"), labels=labels.float(), **named)
+
+
+def test_a_judge_without_a_batch_has_no_outcomes() -> None:
+    with pytest.raises(ConfigError, match=r"^no batch was judged: expected a test set with at least one image\.$"):
+        Judge(attacks.get("fgsm"), net(1), {"b": net(2)}, EPS).outcomes()

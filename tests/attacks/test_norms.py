@@ -186,3 +186,13 @@ def test_the_grid_is_given_back_as_it_came() -> None:
         check_eps([-1.0], "l2")
     with pytest.raises(UnknownNameError, match=r"unknown norm 'linff'; did you mean 'linf'"):
         get_norm("linff")
+
+
+def test_a_value_beyond_the_range_has_no_room_in_an_l1_step() -> None:
+    """A trick may look at images beyond [0,1]; their room is 0, not less, and the budget goes to the others."""
+    images, gradient = (
+        torch.tensor([[1.2, 0.5, 0.5], [0.4, -0.3, 0.4]]),
+        torch.tensor([[3.0, 2.0, 1.0], [1.0, -3.0, 2.0]]),
+    )
+    step = get_norm("l1").step(images, gradient, 0.3)
+    assert torch.allclose(step, torch.tensor([[0.0, 0.3, 0.0], [0.0, 0.0, 0.3]]))

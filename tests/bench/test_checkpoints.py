@@ -392,3 +392,37 @@ def test_no_classifier_of_the_file_is_kept_where_classes_differ(net: Path) -> No
             assert torch.allclose(child[name], value, atol=1e-5), name
     assert child["classifier.weight"].shape[0] == 10
     assert not torch.allclose(child["classifier.weight"], state["classifier.weight"][:10], atol=1e-2)
+
+
+# rename
+
+
+def test_a_renaming_is_reached_from_the_bench_file_and_is_part_of_the_key(net: Path) -> None:
+    key = public(planned(net)).key
+    assert "rename" not in public(planned(net)).spec
+    state = network().state_dict()
+    save(net.parent / "net.npz", {f"module.{name.replace('features', 'body')}": value for name, value in state.items()})
+    text = net.read_text()
+    net.write_text(text.replace("classes: digits}", "classes: digits, rename: {body: features, 'head.0': classifier}}"))
+    training = public(planned(net))
+    assert training.spec["rename"] == {"body": "features", "head.0": "classifier"}
+    assert training.key != key
+    weights, _ = Worker({}, 16).train(training, None, lambda count: None)
+    assert all(torch.equal(weights[name], value) for name, value in state.items())
+    net.write_text(text)
+    with pytest.raises(DataError, match=r"missing in the file: features\.0\.weight"):
+        Worker({}, 16).train(public(planned(net)), None, lambda count: None)
+
+
+@pytest.mark.parametrize("given", ["[a, b]", "body", "{body: [features]}", "{body: null}", "{body: {a: b}}", "3"])
+def test_a_renaming_maps_names_to_names(net: Path, given: str) -> None:
+    net.write_text(net.read_text().replace("classes: digits}", f"classes: digits, rename: {given}}}"))
+    with pytest.raises(
+        ConfigError, match=r"^checkpoints\.net\.rename must map prefixes of the file's names to the net"
+    ):
+        planned(net)
+
+
+def test_numbers_are_names_in_a_renaming(net: Path) -> None:
+    net.write_text(net.read_text().replace("classes: digits}", "classes: digits, rename: {0: features, 1: 2}}"))
+    assert public(planned(net)).checkpoint.rename == (("0", "features"), ("1", "2"))

@@ -633,3 +633,79 @@ def test_weights_that_expect_another_normalization_are_refused(tmp_path: Path) -
         DataError, match=r"expect images normalized with mean \[0\.5, 0\.5, 0\.5\], but the network has"
     ):
         load_checkpoint("EfficientNet_V2_L_Weights.IMAGENET1K_V1", tmp_path, network)
+
+
+# Wrappers' prefixes, however they are nested
+
+
+PARTS = ("module", "_orig_mod", "model", "net", "network", "backbone", "encoder")
+CHAINS = [(one,) for one in PARTS] + [
+    ("module", "_orig_mod"),
+    ("_orig_mod", "module"),
+    ("model", "_orig_mod", "module", "net"),
+    ("encoder", "backbone", "_orig_mod"),
+    ("module",) * 8,
+]
+
+
+@pytest.mark.parametrize("chain", CHAINS, ids=".".join)
+@pytest.mark.parametrize("name", ["dtn", "torchvision_backbone", "resnet18"])
+def test_any_chain_of_wrappers_is_removed(name: str, chain: tuple[str, ...], tmp_path: Path) -> None:
+    network = made(name, **{"dtn": {"width": 0.02}, "torchvision_backbone": {"arch": "squeezenet1_1"}}.get(name, {}))
+    state = state_of(network)
+    given = {".".join((*chain, key)): value for key, value in state.items()}
+    same(load_checkpoint(write(tmp_path / "w.pt", given), tmp_path, network), state)
+    if name == "torchvision_backbone":  # torchvision's own names, wrapped
+        given = {".".join((*chain, key.removeprefix("model."))): value for key, value in state.items()}
+        same(load_checkpoint(write(tmp_path / "w.pt", given), tmp_path, network), state)
+
+
+@pytest.mark.parametrize("part", ["_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module"])
+def test_a_compiled_part_in_the_middle(part: str, tmp_path: Path) -> None:
+    network = dtn()
+    state = state_of(network)
+    for start in ("", "module.model."):
+        given = {f"{start}{key.replace('features.', f'features.{part}.')}": value for key, value in state.items()}
+        same(load_checkpoint(write(tmp_path / "w.pt", given), tmp_path, network), state)
+
+
+def test_a_really_compiled_network(tmp_path: Path) -> None:
+    network = dtn()
+    state = state_of(network)
+    network.load_state_dict(state)
+    compiled = torch.compile(nn.Sequential(OrderedDict(model=network)))  # nothing is compiled before it is called
+    where = write(tmp_path / "w.pt", compiled.state_dict())  # type: ignore[attr-defined]
+    same(load_checkpoint(where, tmp_path, network), state)
+    same(load_checkpoint(where, tmp_path, compiled), compiled.state_dict())  # type: ignore[arg-type,attr-defined]
+
+
+def test_a_renaming_meets_names_without_wrappers(tmp_path: Path) -> None:
+    network = dtn()
+    state = state_of(network)
+    given = {f"module._orig_mod.{key.replace('features', 'body')}": value for key, value in state.items()}
+    same(load_checkpoint(write(tmp_path / "w.pt", given), tmp_path, network, {"body": "features"}), state)
+
+
+def test_names_of_many_wrappers_end(tmp_path: Path) -> None:
+    names = {".".join(PARTS[place // 7**step % 7] for step in range(4)): torch.ones(1) for place in range(500)}
+    with pytest.raises(DataError, match="does not fit network"):
+        load_checkpoint(write(tmp_path / "w.pt", names), tmp_path, dtn())
+
+
+@pytest.mark.parametrize("path", [("state_dict", "model"), ("model", "state_dict", "net"), ("network", "module")])
+def test_weights_of_a_training_however_deep(path: tuple[str, ...], tmp_path: Path) -> None:
+    network = dtn()
+    content: dict[str, Any] = state_of(network)
+    expected = dict(content)
+    for name in path:
+        content = {"epoch": 1, name: content}
+    torch.save(content, tmp_path / "w.ckpt")
+    same(load_checkpoint("w.ckpt", tmp_path, network), expected)
+
+
+def test_what_holds_itself_ends(tmp_path: Path) -> None:
+    content: dict[str, Any] = {}
+    content["model"] = {"net": content}
+    torch.save(content, tmp_path / "w.pt")
+    with pytest.raises(DataError, match="cannot be read"):
+        load_checkpoint("w.pt", tmp_path, dtn())

@@ -249,7 +249,7 @@ def _checked(images: Tensor, labels: Tensor | None) -> Tensor:
         slack = max(1e-6, torch.finfo(images.dtype).eps)  # a resize may end so far beyond 1
         if not (low >= -slack and high <= 1 + slack and math.isfinite(high)):
             raise ConfigError(
-                f"images must be in [0, 1], got {low:.9g} to {high:.9g}; put normalization into the model's first "
+                f"images must be in [0, 1], got {low:.7g} to {high:.7g}; put normalization into the model's first "
                 "layer, or write images.clamp(0, 1) where only rounding led out."
             )
         if low < 0 or high > 1:

@@ -30,8 +30,8 @@ def cascade(problem: Problem, eps: list[float], attempts: list[Attempt], enough:
     """
     best = problem.clean.clone()
     margin = torch.full((len(best),), -torch.inf, dtype=torch.float64, device=best.device)  # of any model's precision
-    if problem.early or problem.strict:
-        margin = problem.clean_margin().to(margin)
+    if problem.early:
+        margin = problem.margin(best).to(margin)
     for size in eps:
         if not problem.early:
             best, margin = problem.clean.clone(), torch.full_like(margin, -torch.inf)

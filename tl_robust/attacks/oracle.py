@@ -208,7 +208,7 @@ def _shape(logits: Tensor, count: int, least: int) -> str:
             f"{join}([torch.zeros_like(z), z], 1)"
         )
     if logits.ndim != 2:
-        todo = "write .flatten(1) behind it" if logits[:1].numel() == sum(shape[1:2]) else "reduce it to one row"
+        todo = "write .flatten(1) behind it" if set(shape[2:]) == {1} else "reduce it to one row an image"
         return f"got {shape}: {todo}"
     if shape[0] != count:
         return f"got {shape}: return one row for each of the {count} images"

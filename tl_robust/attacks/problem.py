@@ -110,7 +110,7 @@ class Problem:
         early: The model is the only victim: the first images that fool it are enough, and what fools it within a small
             eps does so within every larger one.
         fitted: What :meth:`Attack.fit` returned.
-        strict: Logits that are not finite at a sample's first evaluation are refused; else they give no gradient.
+        strict: Logits that are not finite at the first question are refused; else, and later, they give no gradient.
         restart: Number of the restart, from 0.
     """
 
@@ -131,6 +131,7 @@ class Problem:
         self.model.least = max(2, int(label.max()) + 1) if len(label) else 2
         self.sample_id, self.seed, self.norm, self.early, self.fitted = sample_id, seed, norm, early, fitted
         self.strict = strict
+        self._begun: list[bool] = []  # one list for all copies
         self.restart = 0
         self.notes = Notes.blank(len(clean), clean.device)
         self._place = torch.arange(len(clean), device=clean.device)
@@ -170,10 +171,8 @@ class Problem:
             gradient = torch.autograd.grad(loss.sum(), images, allow_unused=True)[0] if loss.requires_grad else None
         if gradient is None:
             raise no_gradient(self.model.name)
-        finite = finite_rows(logits.detach())
+        finite = self._finite(logits.detach())
         if not bool(finite.all()):
-            if self.strict and bool((fresh := self.notes.first_loss[self._place].isnan()).any()):
-                self.model.refuse_unless(finite[fresh])
             gradient = torch.where(per_sample(finite, gradient), gradient, 0.0)  # it would be NaN, and the images after
         return Seen(loss.detach(), gradient, predicted(logits.detach()) != self.label)
 
@@ -193,14 +192,15 @@ class Problem:
         Infinite where the logits are not finite: the model then gives no prediction, so not the label either.
         """
         logits = self.model(images)
-        return margin(logits, self.label).masked_fill(~finite_rows(logits), torch.inf)
+        return margin(logits, self.label).masked_fill(~self._finite(logits), torch.inf)
 
-    def clean_margin(self) -> Tensor:
-        """The margin at the clean images, which must have a prediction where the problem is strict."""
-        margin = self.margin(self.clean)
-        if self.strict:
-            self.model.refuse_unless(margin != torch.inf)
-        return margin
+    def _finite(self, logits: Tensor) -> Tensor:
+        """Which samples have a prediction, bool ``[N]``; at the first question all must where the problem is strict."""
+        finite = finite_rows(logits)
+        if self.strict and not self._begun:
+            self._begun.append(True)
+            self.model.refuse_unless(finite)
+        return finite
 
     def clip(self, images: Tensor, eps: float) -> Tensor:
         """The images brought back into the eps ball around the clean ones and into [0,1]."""

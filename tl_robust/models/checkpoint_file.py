@@ -32,6 +32,7 @@ NESTED = (  # entries of a training's checkpoint that hold the weights
     "network",
     "module",
 )
+DEEP = 8  # entries within entries
 HEADER = 10_000  # bytes of an array's header that are read, as numpy itself does
 OBJECTS = "it holds no plain tensors, and Python objects are never loaded"
 
@@ -74,11 +75,9 @@ def of_tensors(content: Any) -> dict[str, Entry]:
     Raises:
         DataError: It is no state dict.
     """
-    while isinstance(content, Mapping):
-        inner = next((content[key] for key in NESTED if isinstance(content.get(key), Mapping)), None)
-        if inner is None or inner is content:
-            break
-        content = inner
+    for _ in range(DEEP):  # a file may hold itself
+        if isinstance(content, Mapping):
+            content = next((content[key] for key in NESTED if isinstance(content.get(key), Mapping)), content)
     if not isinstance(content, Mapping) or not content:
         raise DataError(f"{type(content).__name__} in place of a state dict")
     found = {}
