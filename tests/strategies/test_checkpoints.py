@@ -376,6 +376,8 @@ def test_another_fit_begins_anew() -> None:
     fit(task)
     assert [seen["val_accuracy"] for seen in task.history] == pytest.approx(task.script)
     assert float(task.kept_accuracy) == pytest.approx(0.3)
+    fit(task, limit_val_batches=0)
+    assert task.kept_accuracy.isnan(), "no epoch was chosen"
 
 
 def test_the_same_module_goes_on_from_an_earlier_checkpoint(tmp_path: Path) -> None:
