@@ -201,7 +201,7 @@ def test_the_report_gives_no_accuracy_of_a_model_that_has_other_classes(
 ) -> None:
     monkeypatch.setenv("WANDB_MODE", "disabled")
     pairs = ["axes.pair=[made_a-made_b,made_a-made_ten]", "axes.strategy=[finetune]", "axes.attack=[fgsm]"]
-    overrides = [*pairs, *QUICK, "axes.seed=[0,1]", f"results={tmp_path / 'r'}"]
+    overrides = [*pairs, *QUICK, *LEARNS, "axes.seed=[0,1]", f"results={tmp_path / 'r'}"]
     assert main(["run", str(named), *overrides]) == 0
     report = (tmp_path / "r" / "tiny" / "report.md").read_text()
     table = clean_table(report)

@@ -20,7 +20,7 @@ def fooled(count: int, n: int, by_rounding: bool) -> Outcome:
     adv = torch.stack([label, torch.where(first, (label + 1) % 10, label)])
     size = EPS[:, None].float().repeat(1, n)
     size[1, first] = 0.0 if by_rounding else 1 / 255
-    return made(label, label, adv, size=size)
+    return made(label, label, adv, size=size, clean_a=(label + 3) % 10)
 
 
 @pytest.mark.parametrize(

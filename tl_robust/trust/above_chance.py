@@ -38,7 +38,7 @@ def _verdict(who: str, given: Tensor, label: Tensor) -> Verdict:
     count, right = len(label), int((given == label).sum())
     classes = label.bincount()
     chance = float(classes.max()) / count
-    if chance == 1 or chance**count > LEVEL:
+    if chance**count > LEVEL:  # also where there is one class
         return Verdict()
     says = f"{who} is right on {right / count:.1%} of {count} clean images, and"
     if at_least(right, count, chance) > LEVEL:
