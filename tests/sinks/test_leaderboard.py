@@ -187,7 +187,12 @@ def test_means_of_rows() -> None:
 
     assert (mean(0.5).low, mean(0.5).high) == pytest.approx((0.45, 0.55)), "one seed: its own interval"
     same = mean(0.5, 0.5, 0.5)
-    assert (same.value, same.low, same.high, same.n) == pytest.approx((0.5, 0.45, 0.55, 180)), "one test set"
+    assert (same.value, same.low, same.high, same.n) == pytest.approx((0.5, 0.45, 0.55, 180), abs=1e-3), "one test set"
+    assert same.low < 0.45, "seeds that agree are no endless freedom"
+    nothing = mean(0.5, 0.5, 0.5, half=0.0)
+    assert nothing.value == 0.5
+    assert math.isnan(nothing.low)
+    assert math.isnan(nothing.high)
     apart = mean(0.4, 0.5, 0.6, half=0.0)
     assert (apart.low, apart.high) == pytest.approx((0.5 - 4.303 * 0.1 / 3**0.5, 0.5 + 4.303 * 0.1 / 3**0.5), abs=1e-3)
     assert mean(0.0, 1.0, 1.0).high == 1

@@ -15,8 +15,7 @@ from functools import lru_cache
 
 import numpy as np
 import torch
-from scipy.special import betaincinv
-from scipy.stats import t as student
+from scipy.special import betaincinv, stdtr, stdtrit
 from torch import Tensor
 
 from tl_robust.seeding import generator
@@ -120,7 +119,7 @@ class Estimate:
 
     def interval(self) -> tuple[Tensor, Tensor]:
         """Ends of the 95 % interval, ``[K]`` each, by Student's t."""
-        reach = self.error * torch.from_numpy(np.asarray(student.isf(TAIL, self.freedom.numpy())))
+        reach = self.error * torch.from_numpy(np.asarray(-stdtrit(self.freedom.numpy(), TAIL)))
         return self.value - reach, self.value + reach
 
     def above(self) -> Tensor:
@@ -129,7 +128,7 @@ class Estimate:
         0.5 where there is no error, since then nothing is known of it.
         """
         ratio = torch.where(self.error > 0, self.value / self.error, 0.0)
-        return torch.from_numpy(np.asarray(student.sf(ratio.numpy(), self.freedom.numpy())))
+        return torch.from_numpy(np.asarray(stdtr(self.freedom.numpy(), -ratio.numpy())))
 
 
 def estimate(draws: Draws, *, floors: bool = True) -> Estimate:
@@ -149,7 +148,7 @@ def estimate(draws: Draws, *, floors: bool = True) -> Estimate:
     value, again, more = draws.value, draws.again, max(draws.samples - 1, 1)
     seeds = (~value.isnan()).sum(0)
     reach = float(floors) * draws.unseen.mean(0).amax(0)
-    least = (reach / float(student.isf(TAIL, more))) ** 2
+    least = (reach / float(-stdtrit(more, TAIL))) ** 2
     shared, single = _variance(again.nanmean(0), 0), _variance(again, 1).nanmean(0)
     between = _variance(value, 0) / seeds.clamp(min=1)
     luck = least_luck(reach, draws.samples) ** 2
@@ -284,7 +283,7 @@ def korn_graubard(found: Estimate, n: Tensor) -> tuple[Tensor, Tensor]:
         n: Samples in the denominator ``[K]`` of a typical seed: the effective number where all seeds say 0 or 1.
     """
     share = found.value
-    few, many = (student.isf(TAIL, np.maximum(degrees, 1)) for degrees in (found.freedom.numpy(), n.numpy() - 1))
+    few, many = (stdtrit(np.maximum(degrees, 1), TAIL) for degrees in (found.freedom.numpy(), n.numpy() - 1))
     cut = torch.from_numpy(np.asarray(many / few)) ** 2
     effective = cut * share * (1 - share) / found.error.square().clamp(min=1e-300)
     effective = torch.where((share > 0) & (share < 1), torch.minimum(effective, n * found.seeds), n.double())
