@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Sequence
 
+from tl_robust.commands.base import prepare
 from tl_robust.errors import TLRobustError
 from tl_robust.parser import parse
 
@@ -25,6 +26,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
         # no markup: names and messages may hold brackets
         console = Console(width=None if sys.stdout.isatty() else 120, markup=False, emoji=False, highlight=False)
+        prepare(parsed)
         return int(command.run(parsed, console))
     except TLRobustError as error:
         print(f"error: {error}", file=sys.stderr)  # noqa: T201

@@ -11,9 +11,9 @@ from functools import lru_cache
 import numpy as np
 import torch
 from scipy.special import betaincinv
-from scipy.stats import t as student
 from torch import Tensor
 
+from tl_robust.metrics import student
 from tl_robust.seeding import generator
 
 CONFIDENCE = 0.95
