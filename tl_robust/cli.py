@@ -8,6 +8,7 @@ import sys
 from collections.abc import Sequence
 from contextlib import suppress
 
+from tl_robust.commands.base import prepare
 from tl_robust.errors import TLRobustError
 from tl_robust.parser import parse
 from tl_robust.stopping import EXIT_CODE, Stopped, stoppable
@@ -40,6 +41,7 @@ def _run(arguments: Sequence[str]) -> int:
                 del os.environ[name]
         from tl_robust.screen import Screen  # help, which should come at once, does without rich
 
+        prepare(parsed)
         return int(command.run(parsed, Screen()))
     except TLRobustError as error:
         print(plain(f"error: {error}"), file=sys.stderr)  # noqa: T201

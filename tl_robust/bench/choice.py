@@ -59,6 +59,6 @@ def missing_domains(bench: Bench) -> list[str]:
 
     def complete(name: str) -> bool:
         domain = get_domain(name, bench.data)
-        return all(path.is_file() for split in ("train", "test") for path in domain.paths(split, root))  # type: ignore[arg-type]
+        return all(path.is_file() for split in ("train", "test") for path in domain.paths(split, root))
 
     return [name for name in names if not complete(name)]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import gc
+import importlib
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,6 +26,22 @@ def bench_arguments(parser: argparse.ArgumentParser) -> None:
 def overrides(parser: argparse.ArgumentParser) -> None:
     """Add ``key=value`` overrides."""
     parser.add_argument("overrides", nargs="*", default=[], metavar="key=value", help="for example data.root=../data")
+
+
+def prepare(parsed: argparse.Namespace) -> None:
+    """Import what a command with a bench needs, a quarter faster than it would come by itself.
+
+    torch and Lightning make a million objects and hardly any garbage, which Python's collector would look through again
+    and again, now and later.
+    """
+    if not hasattr(parsed, "overrides"):
+        return
+    gc.disable()
+    try:
+        importlib.import_module("tl_robust.config")
+        gc.freeze()
+    finally:
+        gc.enable()
 
 
 def load(parsed: argparse.Namespace) -> Config:
