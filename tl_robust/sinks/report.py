@@ -24,6 +24,7 @@ from tl_robust.sinks.ledger import ledger
 from tl_robust.sinks.matrix import matrices
 from tl_robust.sinks.pictures import gallery
 from tl_robust.sinks.table import Row
+from tl_robust.text import plain
 from tl_robust.types import Pictures, Result
 
 __all__ = ["figure", "write"]
@@ -82,7 +83,7 @@ def write(
     ran = sections.ran(results, summary, names)
     page, text = folder / "report.html", folder / "report.md"
     write_atomically(page, _page(bench, ran, found, summary, names).encode())
-    write_atomically(text, _markdown(bench, ran, found).encode())
+    write_atomically(text, plain(_markdown(bench, ran, found)).encode())
     return [page, text]
 
 
@@ -114,10 +115,10 @@ def _page(bench: str, ran: str, found: Sequence[Section], summary: Sequence[Row]
         parts.append(f'<section id="s{place}"><h2>{html.escape(title)}</h2>{legend}{inside}</section>')
         nav.append(f'<li><a href="#s{place}">{html.escape(title)}</a></li>')
     return Template(files(__package__).joinpath("report.html").read_text("utf-8")).substitute(
-        title=html.escape(bench),
-        ran=html.escape(ran),
-        nav="".join(nav),
-        sections="\n".join(parts),
+        title=plain(html.escape(bench)),
+        ran=plain(html.escape(ran)),
+        nav=plain("".join(nav)),
+        sections=plain("\n".join(parts)),
         charts=json.dumps({"specs": list(specs.values()), "panels": panels}, separators=(",", ":")).replace(
             "<", "\\u003c"
         ),
