@@ -243,7 +243,7 @@ WRONG: list[tuple[str, Sequence[str | int], object]] = [
     ("must have 1 values", ["metrics", "curve_area", "low"], [0.1, 0.1]),
     ("must be in [0, 1]", [*ACCURACY, "value", 0], 1.5),
     ("another metric here", [*ACCURACY, "unit"], "ratio"),
-    ("value 2 of metrics.robust_accuracy is stated as 0.62", [*ACCURACY, "value", 1], 0.62),
+    ("value 1 of metrics.curve_area is stated as 0.99", ["metrics", "curve_area", "value", 0], 0.99),
     ("value 1 of metrics.transfer_ratio is stated as nan", ["metrics", "transfer_ratio", "value", 0], None),
     ("n 1 of metrics.error_rate is stated as 59", ["metrics", "error_rate", "n", 0], 59),
     ("low 3 of metrics.robust_accuracy", [*ACCURACY, "low", 2], 0.0),
