@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import signal
@@ -12,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict
 from functools import partial
+from pathlib import Path
 
 from rich.console import Console
 
@@ -163,15 +165,28 @@ def _pages(config: Config, finished: Finished, summary: list[Row], findings: Seq
     shown: list[object] = [config.text, failures, commit(), versions()["tl_robust"], made, sorted(finished.pictures)]
     notes = [f"Left out: {sentence}" for sentence in left_out(make_plan(config.bench).sides)]
     shown += [dict(finished.seconds), [str(one) for one in findings], notes]
-    stamp = digest([shown, *((folder / name).read_text() for name in ("table.csv", "summary.csv"))]).encode()
-    known = folder / ".report"  # what the pages were made of: a second run need not make them again
-    pages = folder / "report.html", folder / "report.md"
-    if again or not (known.is_file() and known.read_bytes() == stamp and all(page.is_file() for page in pages)):
+    source = digest([shown, *((folder / name).read_text() for name in ("table.csv", "summary.csv"))])
+    known = folder / ".report"  # what the pages were made of, and what they were: a second run need not make them again
+    pages = folder / "report.html", folder / "report.md", folder / "curves.svg"
+    if again or _content(known) != _stamp(source, pages):
         report.write(
             folder, config.bench.name, finished.results, summary, config.text, failures, findings,
             finished.pictures, finished.seconds, notes=notes, when=_date(config, finished),
         )  # fmt: skip
-        write_atomically(known, stamp)
+        write_atomically(known, _stamp(source, pages))
+
+
+def _stamp(source: str, pages: Sequence[Path]) -> bytes:
+    """Changes with what pages are made of, and with any damage to them."""
+    hashes = [hashlib.sha256(content).hexdigest() for content in map(_content, pages) if content is not None]
+    return digest([source, hashes]).encode()
+
+
+def _content(path: Path) -> bytes | None:
+    try:
+        return path.read_bytes()
+    except OSError:
+        return None
 
 
 def _date(config: Config, finished: Finished) -> str:

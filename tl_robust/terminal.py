@@ -15,7 +15,7 @@ from tl_robust.bench.observer import Stage
 from tl_robust.claims import Decision, Finding
 from tl_robust.sinks.blocks import Names
 from tl_robust.sinks.table import Row
-from tl_robust.text import effect_text, eps_text, p_text
+from tl_robust.text import effect_text, eps_text, p_text, plain
 from tl_robust.types import Cell
 
 ROWS = 40
@@ -83,7 +83,7 @@ class Bars(Lines):
             BarColumn(bar_width=24),
             TextColumn("{task.fields[done]}"),
             TimeRemainingColumn(compact=True),
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             console=console,
             transient=True,
         )
@@ -109,7 +109,7 @@ class Bars(Lines):
     def begin(self, stage: Stage, label: str) -> None:
         """See :class:`Observer`."""
         self._progress.start_task(self._tasks[stage])
-        self._progress.update(self._tasks[stage], description=label)
+        self._progress.update(self._tasks[stage], description=plain(label))
 
     def advance(self, stage: Stage, work: int) -> None:
         """See :class:`Observer`."""

@@ -1,6 +1,7 @@
 """Files for sharing: they fit the schema, what is read back is what was written, and the rest is refused."""
 
 import base64
+import csv
 import json
 import math
 import zlib
@@ -247,10 +248,33 @@ WRONG: list[tuple[str, Sequence[str | int], object]] = [
     ("must have 1 values", ["metrics", "curve_area", "low"], [0.1, 0.1]),
     ("must be in [0, 1]", [*ACCURACY, "value", 0], 1.5),
     ("another metric here", [*ACCURACY, "unit"], "ratio"),
-    ("value 2 of metrics.robust_accuracy is stated as 0.99", [*ACCURACY, "value", 1], 0.99),
+    ("value 1 of metrics.curve_area is stated as 0.99", ["metrics", "curve_area", "value", 0], 0.99),
     ("value 1 of metrics.transfer_ratio is stated as nan", ["metrics", "transfer_ratio", "value", 0], None),
-    ("n 1 of metrics.error_rate is stated as 61", ["metrics", "error_rate", "n", 0], 61),
+    ("n 1 of metrics.error_rate is stated as 59", ["metrics", "error_rate", "n", 0], 59),
     ("low 3 of metrics.robust_accuracy", [*ACCURACY, "low", 2], 0.0),
+    ("whole numbers of at most the 60 test images", ["metrics", "error_rate", "n", 0], 61),
+    ("beyond 2**53", ["metrics", "error_rate", "n", 0], 10**30),
+    ("whole numbers of at most", ["metrics", "error_rate", "n", 0], 60.0),
+    ("not finite", ["metrics", "transfer_ratio", "value", 0], math.inf),
+    ("low <= value <= high", [*ACCURACY, "low", 1], 0.99),
+    ("low <= value <= high", ["metrics", "transfer_ratio", "low", 2], 1e6),
+    ("eps must rise", ["eps", 1], 0.0),
+    ("eps must rise", ["eps", 0], 0.5),
+    ("eps must be at most", ["eps", 2], 1e300),
+    ("not finite", ["eps", 2], math.inf),
+    ("control characters", ["cell", "strategy"], "a\x1b[2J"),
+    ("control characters", ["cell", "strategy"], "a\ud800b"),
+    ("control characters", ["cell", "strategy"], "a\u202eb"),
+    ("control characters", ["provenance", "note\x1b"], 1),
+    ("more than 10000 letters", ["cell", "strategy"], "a" * 10_001),
+    ("lacks 'by'", ["provenance", "victim"], {"key": "0" * 64, "epochs": 1}),
+    ("parent must be a model", ["provenance", "victim", "parent"], "x"),
+    ("domain must be a text", ["provenance", "victim", "domain"], ["x"]),
+    ("gate must have the numbers", ["provenance", "gate"], "samples accuracy"),
+    ("fast must be a list", ["provenance", "fast"], "bf16"),
+    ("deeper than", ["provenance", "note"], json.loads("[" * 30 + "]" * 30)),
+    ("must be the same", ["data", "target_images"], 81),
+    ("declares", LABEL, array(b"\x01", shape=(100_000_000,))),
     ("samples are not those of", ["data", "test_images"], 61),
     ("samples.outcome: None is not of type", ["samples", "outcome"], None),
     ("needs samples.white", ["samples", "white"], None),
@@ -278,7 +302,7 @@ def test_what_does_not_fit_is_one_sentence_with_the_file(
     else:
         part[keys[-1]] = value
     path = tmp_path / f"{content['key']}.json"
-    path.write_text(json.dumps(content))
+    path.write_text(json.dumps(content).replace("Infinity", "1e999"))
     with pytest.raises(ResultsError) as caught:
         leaderboard.read([tmp_path])
     text = str(caught.value)
@@ -326,3 +350,19 @@ def test_seeds_of_other_settings_are_not_averaged(tmp_path: Path, seed: int) -> 
     if seed == 1:
         written(tmp_path / "three", (other[0], origin))
         assert len(leaderboard.read([tmp_path / "one", tmp_path / "three"]).entries) == 2
+
+
+def test_a_cell_of_a_name_that_cannot_be_shared_is_not_written(tmp_path: Path) -> None:
+    with pytest.raises(ResultsError, match="control characters"):
+        leaderboard.write(tmp_path / "board", [cell(strategy="a\x1b[2J")], samples=False)
+    assert not (tmp_path / "board").exists()
+
+
+@pytest.mark.parametrize("name", ["=1+1", "+1", "-1", "@SUM(A1)", "\tx", "'=1", "'", "''+x", "plain", "'plain", "../x"])
+def test_a_spreadsheet_runs_no_cell_and_the_name_comes_back(tmp_path: Path, name: str) -> None:
+    result, _ = cell(strategy=name)
+    table.write(tmp_path / "table.csv", table.rows(result), table.COLUMNS)
+    with (tmp_path / "table.csv").open(newline="") as file:
+        texts = {line["strategy"] for line in csv.DictReader(file)}
+    assert not [text for text in texts if text[0] in "=+-@\t\r"]
+    assert {row.cell.strategy for row in table.read(tmp_path / "table.csv")} == {name}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -183,3 +184,25 @@ def test_disabled_writes_nothing(tmp_path: Path) -> None:
     settings = WandbSettings(mode="disabled")
     published = publish_overview(cells(), [], [], BENCH, tmp_path, settings, tmp_path / "report.html")
     assert (published.mode, list(tmp_path.iterdir())) == ("disabled", [])
+
+
+def test_names_beyond_ascii_stay_apart_and_are_taken() -> None:
+    names = [
+        "digits",
+        "größe",
+        "grösse",
+        "gr-e",
+        "数字",
+        "文字",
+        "a/b",
+        "a b",
+        "a-b",
+        "x" * 200,
+        "x" * 201,
+        "..",
+        "[bold]",
+    ]
+    safe = [wandb_overview.safe_name(name) for name in names]
+    assert len(set(safe)) == len(names)
+    assert all(re.fullmatch(r"[a-zA-Z0-9_.-]{1,120}", name) for name in safe)
+    assert safe[0] == "digits"

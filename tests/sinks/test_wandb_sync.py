@@ -8,8 +8,10 @@ import json
 import os
 import shutil
 import signal
+import struct
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,7 +22,7 @@ from tests.sinks.test_wandb_overview import offline as overview
 from tests.sinks.wandb_made import API_KEY, BENCH, EPS, Server, no_account, of_type, records, result, runs, server
 from tl_robust.commands import sync
 from tl_robust.errors import ConfigError
-from tl_robust.sinks import wandb_sink, wandb_sync
+from tl_robust.sinks import wandb_session, wandb_sink, wandb_sync
 from tl_robust.sinks.wandb_sink import WandbSettings, publish
 from tl_robust.sinks.wandb_sync import home_of, upload, verify
 
@@ -94,12 +96,43 @@ def test_a_full_disk_is_told(folder: Path, monkeypatch: pytest.MonkeyPatch) -> N
     assert f"damaged: {folder}/wandb/{file.parent.name} is cut off" in printed
 
 
+def last_record(content: bytes) -> int:
+    """Where the last record of a ``.wandb`` file begins; its exit record is longer where the run took a second.
+
+    The file is a LevelDB log: blocks of 32 KiB with parts of records, each with a header of checksum, length and place.
+    """
+    place, last = 7, 0  # behind the file's own header
+    while place + 7 <= len(content):
+        left = 32768 - place % 32768
+        if left < 7:  # no header fits: padding
+            place += left
+            continue
+        length, kind = struct.unpack_from("<HB", content, place + 4)
+        if kind in (1, 2):  # whole, or the first part
+            last = place
+        place += 7 + length
+    return last
+
+
+@pytest.mark.parametrize("seconds", [0.0, 1.2])
+def test_the_last_record_is_the_exit_however_long_the_run_took(tmp_path: Path, seconds: float) -> None:
+    with wandb_session.session() as start, start(id="timed", dir=tmp_path, mode="offline") as run:
+        run.log({"eps": 0.0})
+        time.sleep(seconds)
+    (file,) = runs(tmp_path)
+    whole = file.read_bytes()
+    assert len(of_type(records(file), "exit")) == 1
+    os.truncate(file, last_record(whole))
+    assert of_type(records(file), "exit") == []
+    assert len(of_type(records(file), "history")) == 1
+
+
 def test_a_run_without_exit_record_is_told(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     key = result().key
     file = run_of(folder, key)
     (folder / "wandb" / wandb_sink.RECORD.format(key)).unlink()  # it is written after the run's end
     whole = file.read_bytes()
-    os.truncate(file, len(whole) - 7 - 6)  # the last record: a header of 7 bytes and an exit code
+    os.truncate(file, last_record(whole))
     assert of_type(records(file), "exit") == []
     expected = "was killed while it was written: it has no exit record after 3 rows; run the bench again"
     assert problem_of(folder, key).startswith(expected)

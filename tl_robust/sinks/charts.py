@@ -5,7 +5,6 @@ Altair is imported inside the functions: it takes half a second that most comman
 
 from __future__ import annotations
 
-import io
 import json
 import math
 from collections.abc import Iterable, Sequence
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from tl_robust.errors import ConfigError
 from tl_robust.files import write_atomically
 from tl_robust.sinks.blocks import VIEWS, Names, eps_text, grid, grouped, interval, unit
+from tl_robust.sinks.drawing import draw
 from tl_robust.sinks.table import Row
 
 if TYPE_CHECKING:
@@ -145,7 +145,7 @@ def figure(summary: Sequence[Row], path: Path, names: Names | None = None) -> No
 
     Raises:
         ConfigError: The suffix is none of these.
-        ResultsError: The folder cannot be written.
+        ResultsError: The folder cannot be written, or the picture cannot be drawn.
     """
     import altair as alt
 
@@ -166,7 +166,4 @@ def figure(summary: Sequence[Row], path: Path, names: Names | None = None) -> No
         ]  # fmt: skip
         lanes.append(alt.hconcat(*panels))
     chart = alt.vconcat(*lanes).configure(background="white", font="sans-serif").configure_title(anchor="start")
-    picture = io.BytesIO() if kind != "svg" else io.StringIO()
-    chart.save(picture, format=kind, scale_factor=2 if kind == "png" else 1)
-    content = picture.getvalue()
-    write_atomically(path, content.encode() if isinstance(content, str) else content)
+    write_atomically(path, draw(chart.to_dict(), kind, 2 if kind == "png" else 1))

@@ -21,15 +21,18 @@ from tl_robust.errors import ResultsError
 from tl_robust.files import write_atomically
 from tl_robust.metrics import METRICS
 from tl_robust.seeding import digest
-from tl_robust.sinks import table
+from tl_robust.sinks import strangers, table
 from tl_robust.sinks.means import mean_rows
 from tl_robust.sinks.packing import pack, unpack
 from tl_robust.sinks.table import Row
+from tl_robust.text import plain
 from tl_robust.types import Cell, Curve, Outcome, Result, Verdict
 
 FAMILY, VERSION = "tl_robust.leaderboard", 1
 SCHEMA = f"{FAMILY}/{VERSION}"
 PARTS = ("value", "low", "high", "n")
+SLACK = 1e-9  # of rounding, between a value and the end of its interval
+LIMIT = 500_000_000  # bytes of a file; a cell with samples of 10,000 images at 10 eps has 0.2 MB
 
 
 @dataclass(frozen=True)
@@ -135,6 +138,9 @@ def write(folder: Path, found: Iterable[tuple[Result, Origin]], samples: bool) -
         ResultsError: The folder cannot be written.
     """
     contents = [_content(result, origin, samples) for result, origin in found]
+    for content in contents:
+        if fault := strangers.fault(_plain(content)):
+            raise ResultsError(f"cell {content['key']} cannot be shared: {fault}; give it another name.")
     paths = [folder / f"{content['key']}.json" for content in contents]
     for path, content in zip(paths, contents, strict=True):
         write_atomically(path, (json.dumps(_plain(content), indent=1, allow_nan=False) + "\n").encode())
@@ -262,11 +268,17 @@ def _valid(path: Path) -> dict[str, Any]:
         raise ValueError(f"{name} is no number in JSON")
 
     try:
+        if not path.is_file():
+            _refuse(path, "it cannot be read (no such file, or not a regular one)")
+        if path.stat().st_size > LIMIT:
+            _refuse(path, f"it has more than {LIMIT // 1_000_000} MB")
         content = json.loads(path.read_bytes(), parse_constant=number)
     except OSError as error:
         _refuse(path, f"it cannot be read ({error.strerror or error})")
     except (ValueError, RecursionError) as error:
         _refuse(path, f"it is damaged or no JSON ({error})")
+    if fault := strangers.fault(content):
+        _refuse(path, fault)
     named = content.get("schema") if isinstance(content, dict) else None
     family, _, version = str(named).partition("/")
     if family != FAMILY:
@@ -276,7 +288,9 @@ def _valid(path: Path) -> dict[str, Any]:
     from jsonschema.exceptions import best_match
 
     if misfit := best_match(_schema().iter_errors(content)):
-        _refuse(path, f"{misfit.json_path.removeprefix('$.')}: {misfit.message[:200]}")
+        _refuse(path, f"{plain(misfit.json_path.removeprefix('$.'))[:200]}: {plain(misfit.message)[:200]}")
+    if fault := strangers.absurd(content):
+        _refuse(path, fault)
     return dict(content)
 
 
@@ -291,6 +305,10 @@ def _curve(path: Path, name: str, item: Mapping[str, Any], eps: Tensor) -> Curve
         _refuse(path, f"metrics.{name} must have {len(size) or 1} values in each list")
     if item["unit"] == "share" and any(bool(((part < 0) | (part > 1)).any()) for part in list(parts.values())[:3]):
         _refuse(path, f"metrics.{name} is a share and must be in [0, 1]")
+    low, value, high = (parts[part] for part in ("low", "value", "high"))
+    outside = (value < low - SLACK) | (value > high + SLACK)  # the bootstrap of a ratio may leave its value outside
+    if bool((low > high).any()) or (item["unit"] == "share" and not item["whole_curve"] and bool(outside.any())):
+        _refuse(path, f"metrics.{name} must have low <= value <= high")
     return Curve(size, **(parts | {"n": parts["n"].long()}))
 
 

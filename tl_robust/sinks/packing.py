@@ -16,6 +16,8 @@ from tl_robust.types import Outcome
 
 INTEGERS = ("int8", "int16", "int32", "int64")
 FLAGS = ("zero_gradient", "valid", "same_labels")  # bool fields of an outcome
+EXPANSION = 800  # deflate makes at most 1032 bytes of one, and four letters of base64 are three bytes
+LIMIT = 64 << 20  # bytes of an array: 16 million float32, for example 1,000 eps of 10,000 images and more
 REALS = ("size", "eps", "loss_rise")  # float fields; all others are whole numbers
 
 
@@ -41,6 +43,9 @@ def unpack(packed: Mapping[str, Mapping[str, Any]]) -> Outcome:
         ValueError: An array is damaged, or is none of an outcome.
     """
     try:
+        total = sum(math.prod(item["shape"]) * np.dtype(item["dtype"]).itemsize for item in packed.values())
+        if total > 4 * LIMIT:
+            raise ValueError(f"its arrays declare {total} bytes, at most {4 * LIMIT} are read")
         return Outcome(**{name: _array(name, item) for name, item in packed.items()})
     except (TypeError, zlib.error) as error:
         raise ValueError(str(error)) from error
@@ -52,6 +57,8 @@ def _array(name: str, item: Mapping[str, Any]) -> Tensor:
     if kind.kind != wanted:
         raise ValueError(f"{name} cannot be {item['dtype']}")
     size = math.prod(item["shape"]) * kind.itemsize
+    if size > EXPANSION * (len(item["data"]) + 100) or size > LIMIT:
+        raise ValueError(f"{name} declares {size} bytes, more than its text or any test set can hold")
     stream = zlib.decompressobj()
     data = stream.decompress(base64.b64decode(item["data"], validate=True), size + 1)  # no more than was announced
     if len(data) != size or not stream.eof:

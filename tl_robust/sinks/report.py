@@ -39,6 +39,7 @@ from tl_robust.sinks.ledger import ledger
 from tl_robust.sinks.matrix import matrices
 from tl_robust.sinks.pictures import gallery
 from tl_robust.sinks.table import Row
+from tl_robust.text import plain
 from tl_robust.types import Pictures, Result
 
 __all__ = ["figure", "write"]
@@ -106,7 +107,7 @@ def write(
     page, text = folder / "report.html", folder / "report.md"
     write_atomically(page, _page(bench, facts, found, summary, names).encode())
     drawn = _figure(folder / FIGURE, [row for row in summary if names.group(row.cell) in charted], names)
-    write_atomically(text, _markdown(bench, facts, found, drawn).encode())
+    write_atomically(text, plain(_markdown(bench, facts, found, drawn)).encode())
     return [page, text]
 
 
@@ -156,10 +157,10 @@ def _page(bench: str, facts: Sequence[str], found: Sequence[Section], summary: S
         parts.append(f'<section id="s{place}"><h2>{html.escape(title)}</h2>{inside}</section>')
         nav.append(f'<li><a href="#s{place}">{html.escape(title)}</a></li>')
     return Template(files(__package__).joinpath("report.html").read_text("utf-8")).substitute(
-        title=html.escape(bench),
-        facts="".join(f"<p>{html.escape(line)}</p>" for line in facts),
-        nav="".join(nav),
-        sections="\n".join(parts),
+        title=plain(html.escape(bench)),
+        facts=plain("".join(f"<p>{html.escape(line)}</p>" for line in facts)),
+        nav=plain("".join(nav)),
+        sections=plain("\n".join(parts)),
         charts=json.dumps({"specs": list(specs.values()), "panels": panels}, separators=(",", ":")).replace(
             "<", "\\u003c"
         ),

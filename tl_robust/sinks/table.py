@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any
 from tl_robust.errors import ResultsError
 from tl_robust.files import write_atomically
 from tl_robust.metrics import METRICS
+from tl_robust.text import plain
 from tl_robust.trust.base import worst
 from tl_robust.types import Cell, Curve, Result
 
@@ -19,6 +21,8 @@ SUMMARY_COLUMNS = (
     "bench", "source", "target", "network", "strategy", "common", "defense", "attack", "norm", "view",
     "eps", "metric", "value", "n", "low", "high", "trust", "target_images",
 )  # fmt: skip
+TEXTS = {*SUMMARY_COLUMNS[:10], "metric", "trust", "cell"}  # all other columns are numbers
+FORMULA = r"'*[=+\-@\t\r]"  # the apostrophes: what begins with some keeps its own
 COLUMNS = (*SUMMARY_COLUMNS[:10], "seed", *SUMMARY_COLUMNS[10:-1], "cell", "target_images")
 
 
@@ -80,6 +84,20 @@ def summary(results: Sequence[Result]) -> list[Row]:
     return found
 
 
+def defused(text: str) -> str:
+    """A text that no spreadsheet takes for a formula: with an apostrophe before it, which :func:`restored` removes.
+
+    >>> defused("=1+1"), defused("fgsm"), restored(defused("=1+1")), restored(defused("'=1"))
+    ("'=1+1", 'fgsm', '=1+1', "'=1")
+    """
+    return f"'{text}" if re.match(FORMULA, text) else text
+
+
+def restored(text: str) -> str:
+    """The text of :func:`defused`."""
+    return text[1:] if text.startswith("'") and re.match(FORMULA, text[1:]) else text
+
+
 def write(path: Path, rows: Iterable[Row], columns: Sequence[str]) -> None:
     """Write rows as CSV: numbers with six significant digits, ``nan`` where undefined, no eps for whole curves."""
     text = io.StringIO()
@@ -90,8 +108,9 @@ def write(path: Path, rows: Iterable[Row], columns: Sequence[str]) -> None:
         values |= {"eps": "" if row.eps is None else f"{row.eps:.6g}", "metric": row.metric, "n": row.n}
         values |= {name: f"{getattr(row, name):.6g}" for name in ("value", "low", "high")}
         values |= {"trust": row.trust, "cell": row.key}
+        values = {name: defused(plain(value)) if name in TEXTS else value for name, value in values.items()}
         writer.writerow([values[column] for column in columns])
-    write_atomically(path, text.getvalue().encode())
+    write_atomically(path, text.getvalue().encode(errors="backslashreplace"))
 
 
 def read(path: Path) -> list[Row]:
@@ -110,6 +129,7 @@ def read(path: Path) -> list[Row]:
 
 
 def _row(line: dict[str, str]) -> Row:
+    line = {name: restored(value) if name in TEXTS and value else value for name, value in line.items()}
     found: dict[str, Any] = {item.name: line[item.name] for item in fields(Cell) if item.name != "seed"}
     cell = Cell(**(found | {"seed": int(line.get("seed", -1)), "target_images": int(line["target_images"])}))
     value, low, high = (float(line[name]) for name in ("value", "low", "high"))

@@ -7,27 +7,30 @@ are copied into the run's folder and named relative to the folder of runs, where
 from __future__ import annotations
 
 import hashlib
-import io
 import math
 import os
 import re
 import tempfile
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
+from tl_robust.errors import ResultsError
 from tl_robust.seeding import digest
 from tl_robust.sinks import charts
 from tl_robust.sinks.blocks import MARKS, Names, eps_text, grouped, telling_eps
+from tl_robust.sinks.drawing import draw
 from tl_robust.sinks.matrix import model_name
 from tl_robust.sinks.table import SUMMARY_COLUMNS, Row
 from tl_robust.sinks.wandb_sink import Content, Published, WandbSettings, publish_runs, resolve_mode
+from tl_robust.text import plain
 from tl_robust.types import Result
 
 LIMIT = 200_000_000  # bytes of weights: a view should not fill a disk or a quota
 UNFIT = r"[^\w .,()=-]+"  # for the name of a file
+UNSAFE = r"[^a-zA-Z0-9_.-]+"  # for the name of an artifact
 FILES = ("report.html", "report.md", "table.csv", "summary.csv", "config.yaml")
 
 
@@ -72,7 +75,7 @@ def publish_overview(
     except Exception as error:  # noqa: BLE001 - a view must not stop the bench; the user is told
         reason = f"{type(error).__name__}: {error}".splitlines()[0]
         return Published(mode, home, problems=(*notes, f"overview of {bench}: not published ({reason})."))
-    return replace(done, problems=(*notes, *done.problems))
+    return replace(done, problems=(*notes, *parts.lost, *done.problems))
 
 
 def _affordable(weights: Mapping[str, Path]) -> tuple[dict[str, Path], tuple[str, ...]]:
@@ -86,6 +89,16 @@ def _affordable(weights: Mapping[str, Path]) -> tuple[dict[str, Path], tuple[str
     return there, tuple(notes)
 
 
+def safe_name(name: str) -> str:
+    """A name that W&B takes; where something had to go, a digest tells it from other names.
+
+    >>> safe_name("digits"), safe_name("größe"), safe_name("größe") == safe_name("gr\u00f6sse")
+    ('digits', 'gr-e-b0e6dcaa', False)
+    """
+    safe = re.sub(UNSAFE, "-", name)[:100]
+    return safe if safe == name else f"{safe}-{digest(name)[:8]}"
+
+
 @dataclass(frozen=True)
 class _Overview:
     results: Sequence[Result]
@@ -94,6 +107,7 @@ class _Overview:
     report: Path
     pictures: dict[str, bytes]
     weights: dict[str, Path]
+    lost: list[str] = field(default_factory=list)
 
     def content(self, bench: str, config: Mapping[str, Any], settings: WandbSettings) -> Content:
         tables = self.tables()
@@ -108,7 +122,8 @@ class _Overview:
 
         def media(started: Any, home: Path, mode: str) -> dict[str, Any]:
             images = self.images(tables)  # drawn only where they are logged
-            return _media(started, home if mode == "offline" else None, tables, images, texts, self.weights)
+            place = home if mode == "offline" else None
+            return _media(started, place, bench, tables, images, texts, self.weights)
 
         hashes = {name: hashlib.sha256(content).hexdigest() for name, content in (texts | self.pictures).items()}
         sizes = [[name, path.parent.name, path.stat().st_size] for name, path in self.weights.items()]
@@ -130,12 +145,16 @@ class _Overview:
         } | ({"overview/claims": claims} if self.findings else {})
 
     def images(self, tables: Mapping[str, _Table]) -> dict[str, bytes]:
-        with tempfile.TemporaryDirectory() as scratch:
-            charts.figure(self.summary, path := Path(scratch) / "curves.png")
-            curves = path.read_bytes()
-        eps = telling_eps(row for row in self.summary if row.metric == "robust_accuracy")
-        matrix = _matrix(tables["overview/lineage"], eps)
         own = {f"pictures/{name}": content for name, content in self.pictures.items()}
+        try:
+            with tempfile.TemporaryDirectory() as scratch:
+                charts.figure(self.summary, path := Path(scratch) / "curves.png")
+                curves = path.read_bytes()
+            eps = telling_eps(row for row in self.summary if row.metric == "robust_accuracy")
+            matrix = _matrix(tables["overview/lineage"], eps)
+        except ResultsError as error:  # the run is worth more than its charts
+            self.lost.append(f"overview: published without its charts: {error}")
+            return own
         return {"overview/curves": curves, "overview/lineage_matrix": matrix, **own}
 
 
@@ -195,14 +214,13 @@ def _matrix(lineage: _Table, eps: float | None) -> bytes:
         text = base.mark_text(fontSize=13).encode(text=alt.Text("accuracy:Q", format=".1%"), color=ink)
         lanes.append((base.mark_rect().encode(color=color) + text).properties(title=title, width=alt.Step(110)))
     chart = alt.vconcat(*lanes).resolve_scale(x="independent", y="independent").configure(background="white")
-    picture = io.BytesIO()
-    chart.save(picture, format="png", scale_factor=2)
-    return picture.getvalue()
+    return draw(chart.to_dict(), "png", scale=2)
 
 
 def _media(
     run: Any,
     home: Path | None,
+    bench: str,
     tables: Mapping[str, _Table],
     images: Mapping[str, bytes],
     texts: Mapping[str, bytes],
@@ -213,6 +231,7 @@ def _media(
     Args:
         run: The run.
         home: Folder that the files of artifacts are named relative to; None keeps absolute paths.
+        bench: Its name, for those of the artifacts.
         tables: By key.
         images: PNG by key.
         texts: Files by name.
@@ -220,7 +239,7 @@ def _media(
     """
     import wandb
 
-    name = re.sub(r"[^\w.-]+", "-", run.group)[:100]  # all that W&B allows there
+    name = safe_name(bench)
     logged: dict[str, Any] = {key: wandb.Table(list(table.columns), table.rows) for key, table in tables.items()}
     artifacts = {kind: wandb.Artifact(f"{name}-{kind}", kind) for kind in ("tables", "report", "weights")}
     with tempfile.TemporaryDirectory() as scratch:
@@ -230,7 +249,9 @@ def _media(
             (path := Path(scratch) / file).write_bytes(content)  # as hashed: another process may write a new report
             artifacts["report"].add_file(str(path), file)
         for file, path in weights.items():
-            artifacts["weights"].add_file(str(path), f"{re.sub(UNFIT, '-', file)}{path.suffix}")
+            entry = f"{re.sub(UNFIT, '-', file)}{path.suffix}"
+            taken = entry in artifacts["weights"].manifest.entries
+            artifacts["weights"].add_file(str(path), f"{digest(file)[:8]}-{entry}" if taken else entry)
         for artifact in artifacts.values():
             for entry in artifact.manifest.entries.values():
                 if home and entry.local_path:
@@ -241,7 +262,9 @@ def _media(
             table.bind_to_run(run, key, 0)
         for key, content in images.items():
             (path := Path(scratch) / f"{digest(key)[:16]}.png").write_bytes(content)
-            key, caption = re.sub(r"[^a-zA-Z0-9/]+", "_", key), key.partition("/")[2]  # as W&B can search and sort it
+            caption = plain(key.partition("/")[2])
+            safe = re.sub(r"[^a-zA-Z0-9/]+", "_", key)  # as W&B can search and sort it
+            key = f"{safe}_{digest(key)[:8]}" if safe in logged else safe
             logged[key] = wandb.Image(str(path), caption=caption)
             logged[key].bind_to_run(run, key, 0)  # copies it into the run's folder before it goes
     for page in (name for name in texts if name.endswith(".html")):

@@ -1,0 +1,98 @@
+"""What no leaderboard file of ours can say: found in a file that others wrote, it is named in half a sentence."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from itertools import pairwise
+from typing import Any
+
+from tl_robust.text import plain
+
+DEPTH, LENGTH = 20, 10_000  # of nesting; of a text that is no array of samples
+COUNT = 2**53  # a whole number beyond it is none in most readers of JSON
+EPS = 1e6  # [0,1] pixel units: l1 sizes of large images stay below
+
+
+def fault(content: object) -> str:
+    """What is wrong with the parts of a file, whatever they mean; empty if nothing."""
+    return next(_faults(content, "", 0), "")
+
+
+def _faults(value: object, place: str, depth: int) -> Iterator[str]:
+    if depth > DEPTH:
+        yield f"it is nested deeper than {DEPTH} levels"
+    elif isinstance(value, Mapping):
+        for name, item in value.items():
+            yield from _text(str(name), f"a name in {place or 'it'}")
+            yield from _faults(item, f"{place}.{plain(str(name))[:60]}".lstrip("."), depth + 1)
+    elif isinstance(value, list):
+        for item in value:
+            yield from _faults(item, place, depth + 1)
+    elif isinstance(value, str):
+        yield from _text(value, place, long=place.startswith("samples.") and place.endswith(".data"))
+    elif isinstance(value, bool):
+        pass
+    elif isinstance(value, float) and not math.isfinite(value):
+        yield f"{place} has a number that is not finite"
+    elif isinstance(value, int) and abs(value) > COUNT:
+        yield f"{place} has a whole number beyond 2**53"
+
+
+def _text(text: str, place: str, long: bool = False) -> Iterator[str]:
+    if len(text) > LENGTH and not long:
+        yield f"{place} has a text of more than {LENGTH} letters"
+    elif plain(text) != text or "\n" in text or "\t" in text:
+        yield f"{place} has control characters, which no name has: {plain(text)[:60]!r}"
+
+
+def absurd(content: Mapping[str, Any]) -> str:
+    """What is wrong with the numbers of a file that fits the schema; empty if nothing."""
+    eps, images = content["eps"], content["data"]["test_images"]
+    if any(size > EPS for size in eps):
+        return f"eps must be at most {EPS:g}"
+    if any(after <= before for before, after in pairwise(eps)):
+        return "eps must rise, each once"
+    if content["data"]["target_images"] != content["cell"]["target_images"]:
+        return "data.target_images and cell.target_images must be the same"
+    for name, metric in content["metrics"].items():
+        if any(isinstance(count, float) or count > images for count in metric["n"]):
+            return f"metrics.{name}.n must be whole numbers of at most the {images} test images"
+    made = content["provenance"]
+    for role in ("surrogate", "victim"):
+        if problem := _model(made[role], role, 0):
+            return problem
+    return _fast(made)
+
+
+def _model(model: Mapping[str, Any], place: str, depth: int) -> str:
+    """What a reader of lineages relies on: texts where it shows names, and ``by`` where something was trained."""
+    for name in ("key", "domain", "by", "network", "checkpoint"):
+        if name in model and not isinstance(model[name], str | None):
+            return f"provenance.{place}.{name} must be a text"
+    if "epochs" in model and not ("by" in model and "domain" in model):
+        return f"provenance.{place} was trained and lacks 'by' or 'domain'"
+    parent = model.get("parent")
+    if parent is None:
+        return ""
+    if not isinstance(parent, Mapping) or not isinstance(parent.get("key"), str):
+        return f"provenance.{place}.parent must be a model with a key, or null"
+    return _model(parent, f"{place}.parent", depth + 1)
+
+
+def _fast(made: Mapping[str, Any]) -> str:
+    fast, gate = made.get("fast", []), made.get("gate")
+    if not isinstance(fast, list) or not all(isinstance(mode, str) for mode in fast):
+        return "provenance.fast must be a list of texts"
+    if not isinstance(made.get("refused", ""), str):
+        return "provenance.refused must be a text"
+    if gate is None:
+        return ""
+    parts = ("samples", "accuracy", "predictions", "tolerance")
+    if not isinstance(gate, Mapping) or (fast and not all(_number(gate.get(name)) for name in parts)):
+        return f"provenance.gate must have the numbers {', '.join(parts)}"
+    return ""
+
+
+def _number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
