@@ -121,7 +121,7 @@ def _unpack(content: bytes) -> dict[str, Tensor]:
     """Arrays by name; what a header declares is compared with what the bytes can hold before memory is taken."""
     try:
         with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
-            if not isinstance(arrays, np.lib.npyio.NpzFile):
+            if not isinstance(arrays, np.lib.npyio.NpzFile) or arrays.zip is None:
                 raise ValueError("one array instead of several by name")
             found = {}
             for item in arrays.zip.infolist():

@@ -80,12 +80,12 @@ def _seconds(plan: Plan, store: Store) -> dict[str, float]:
         "examinations": [examinee.key for examinee in plan.examinees],
         "pictures": [pictured.key for pictured in plan.pictures],
     }
-    spent = dict.fromkeys(nodes, 0.0)
+    spent: dict[str, float] = dict.fromkeys(nodes, 0.0)
     for kind, keys in nodes.items():
         for key in keys:
             with suppress(StoreError):  # absent, or damaged
                 spent[kind] += store.manifest(kind, key)["made"]["seconds"]
-    return dict(spent)
+    return spent
 
 
 def _pictures(plan: Plan, store: Store) -> dict[str, Pictures]:

@@ -82,8 +82,10 @@ class Draws:
     @classmethod
     def average(cls, draws: list[Draws]) -> Draws:
         """The mean of several quantities on the same samples and seeds."""
-        parts = [torch.stack([getattr(one, name) for one in draws]).mean(0) for name in ("value", "again", "unseen")]
-        return cls(*parts, draws[0].samples, draws[0].met)
+        value, again, unseen = (
+            torch.stack([getattr(one, name) for one in draws]).mean(0) for name in ("value", "again", "unseen")
+        )
+        return replace(draws[0], value=value, again=again, unseen=unseen)
 
     def mean(self) -> Draws:
         """The mean over the K, as one value."""

@@ -31,7 +31,7 @@ from tl_robust.types import Result
 LIMIT = 200_000_000  # bytes of weights: a view should not fill a disk or a quota
 UNFIT = r"[^\w .,()=-]+"  # for the name of a file
 UNSAFE = r"[^a-zA-Z0-9_.-]+"  # for the name of an artifact
-FILES = ("report.html", "report.md", "table.csv", "summary.csv", "config.yaml")
+FILES = ("report.html", "report.md", "curves.svg", "table.csv", "summary.csv", "config.yaml")
 
 
 def publish_overview(
@@ -249,9 +249,9 @@ def _media(
             (path := Path(scratch) / file).write_bytes(content)  # as hashed: another process may write a new report
             artifacts["report"].add_file(str(path), file)
         for file, path in weights.items():
-            entry = f"{re.sub(UNFIT, '-', file)}{path.suffix}"
-            taken = entry in artifacts["weights"].manifest.entries
-            artifacts["weights"].add_file(str(path), f"{digest(file)[:8]}-{entry}" if taken else entry)
+            name = f"{re.sub(UNFIT, '-', file)}{path.suffix}"
+            taken = name in artifacts["weights"].manifest.entries
+            artifacts["weights"].add_file(str(path), f"{digest(file)[:8]}-{name}" if taken else name)
         for artifact in artifacts.values():
             for entry in artifact.manifest.entries.values():
                 if home and entry.local_path:
