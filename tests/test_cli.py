@@ -121,7 +121,7 @@ def test_a_run_writes_what_the_design_names(tiny: Path, tmp_path: Path, capsys: 
     assert main(["claims", *arguments, "--pairs"]) == 0
     shown = capsys.readouterr().out
     assert "Claims under fgsm linf" in shown
-    assert "One seed says nothing of others" in shown
+    assert "One seed decides nothing" in shown
     assert (folder / "report.html").read_bytes() == before
     assert main(["doctor", "--results", str(tmp_path / "r")]) == 0
     assert "0 damaged" in capsys.readouterr().out

@@ -699,7 +699,7 @@ def test_all_errors_are_told_at_once_in_the_order_of_the_file() -> None:
         "axes.seed[1]: Value 'x' of type 'str' could not be converted to Integer",
         "unknown domain 'svnh'; did you mean 'svhn'?",
         "bf61",
-        "workers must be 0 (one a CPU core) or more, got -1.",
+        "workers must be 0 (as many as fit the machine) or more, got -1.",
         "data.train_limit: Value 'x' of type 'str' could not be converted to Integer",
     ]
     assert title == f"{len(lines)} errors in wrong.yaml:"

@@ -236,7 +236,8 @@ def test_a_surrogate_with_other_labels_and_no_prediction() -> None:
     )
     judge.update(X, Y, torch.arange(8))
     outcome = judge.outcomes()["b"]
-    assert outcome.label_a[1] == -1
+    assert outcome.clean_a[1] == -1
+    assert outcome.label_a[1] != -1, "where A has no prediction, having none again is not right"
     assert bool(outcome.valid.all())
 
 

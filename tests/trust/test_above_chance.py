@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from tests.trust.made import answers, labels, made
+from tests.trust.answered import answers, labels, made
 from tl_robust import attacks, trust
 from tl_robust.models.dtn import DTN
 from tl_robust.trust import CHECKS

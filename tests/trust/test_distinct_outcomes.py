@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.trust.made import answers, labels, made
+from tests.trust.answered import answers, labels, made
 from tl_robust.bench import runner
 from tl_robust.bench.plan import make_plan
 from tl_robust.bench.store import Store

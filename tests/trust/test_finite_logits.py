@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from tests.trust.made import answers, labels, made
+from tests.trust.answered import answers, labels, made
 from tl_robust import trust
 from tl_robust.trust import CHECKS
 from tl_robust.types import Evidence, Examination, Outcome, Verdict

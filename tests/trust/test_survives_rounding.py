@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from tests.trust.made import EPS, labels, made
+from tests.trust.answered import EPS, labels, made
 from tl_robust import attacks, trust
 from tl_robust.trust import CHECKS
 from tl_robust.types import Evidence, Examination, Outcome, Verdict
