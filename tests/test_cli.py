@@ -113,6 +113,14 @@ def test_a_run_writes_what_the_design_names(tiny: Path, tmp_path: Path, capsys: 
     (folder / "report.html").unlink()
     assert main(["report", *arguments, "--figure", str(tmp_path / "figures")]) == 0
     assert (tmp_path / "figures" / "tiny.svg").read_text().startswith("<svg")
+    part = tmp_path / "part.svg"
+    assert main(["report", *arguments, "--figure", str(part), "--attack", "fgsm"]) == 0
+    assert "fgsm" in part.read_text()
+    assert "pgd" not in part.read_text()
+    assert "pgd" in (tmp_path / "figures" / "tiny.svg").read_text()
+    assert main(["report", *arguments, "--figure", str(part), "--attack", "fgms"]) == 2
+    assert "did you mean 'fgsm'?" in capsys.readouterr().err
+    assert main(["report", *arguments, "--attack", "fgsm"]) == 2
     capsys.readouterr()
     assert main(["claims", *arguments, "--json"]) == 0
     ledger = json.loads(capsys.readouterr().out)
