@@ -63,7 +63,7 @@ points; the truth is the mean over all seeds and samples. Shares in %, with exac
 
 {0}
 
-With two seeds and much luck the intervals are too short: take three or more.
+With two seeds and much luck the intervals are too short, so claims are not judged with fewer than three.
 
 ## Claims that are supported where nothing is so
 

@@ -142,13 +142,13 @@ def test_red_cells_are_never_used() -> None:
     assert amber["H1"].decision == "supported"
 
 
-def test_one_seed_decides_nothing() -> None:
-    found = [result for result in TWO_SIDES if result.cell.seed == 0]
-    ledger = overall(judge(found))
+@pytest.mark.parametrize(("count", "says"), [(1, "One seed decides nothing"), (2, "2 seeds decide nothing")])
+def test_fewer_than_three_seeds_decide_nothing(count: int, says: str) -> None:
+    ledger = overall(judge([result for result in TWO_SIDES if result.cell.seed < count]))
     assert {one.decision for one in ledger.values()} == {"not judged"}
-    assert "one seed decides nothing" in ledger["H2"].reason.lower()
-    two = overall(judge([result for result in TWO_SIDES if result.cell.seed < 2]))
-    assert "at least three seeds" in two["H10"].reason
+    assert says in ledger["H2"].reason
+    assert "at least three seeds" in ledger["H2"].reason
+    assert overall(judge(TWO_SIDES))["H2"].decision == "supported", "three do"
 
 
 def test_curves_that_cross_in_the_middle_decide_nothing() -> None:
@@ -354,7 +354,7 @@ def still(samples: int, count: int) -> list[Result]:
 
 
 @pytest.mark.parametrize("samples", [1, 2, 3, 5, 200])
-@pytest.mark.parametrize("count", [2, 3, 5])
+@pytest.mark.parametrize("count", [3, 5])
 def test_no_variance_seen_is_not_no_variance(samples: int, count: int) -> None:
     ledger = judge(still(samples, count))
     judged = {one.claim: one for one in ledger if one.pair}

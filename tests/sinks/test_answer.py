@@ -99,10 +99,10 @@ def test_a_finding_over_several_pairs_does_not_speak_for_one() -> None:
 def test_what_could_not_be_judged_is_not_told_as_found(finding: Finding) -> None:
     printed = answer.lines(BLACK, [finding], 1)
     assert not any("H2" in line for line in printed)
-    assert printed[-1] == answer.ONE_SEED
-    assert "axes.seed=[0,1,2,3,4]" in answer.ONE_SEED
-    assert answer.ONE_SEED not in answer.lines(BLACK, [finding], 2)
-    assert answer.ONE_SEED not in answer.lines(BLACK, [FOUND], 1)  # judged all the same: its reason is another
+    assert printed[-1] == answer.FEW_SEEDS
+    assert "axes.seed=[0,1,2,3,4]" in answer.FEW_SEEDS
+    assert answer.FEW_SEEDS not in answer.lines(BLACK, [finding], 3)
+    assert answer.FEW_SEEDS not in answer.lines(BLACK, [FOUND], 1)  # judged all the same: its reason is another
 
 
 def test_numbers_that_are_not_green_say_so() -> None:
@@ -135,7 +135,7 @@ def test_an_interval_that_is_not_known_is_not_invented() -> None:
 def test_nothing_to_say() -> None:
     assert answer.lines([], [], 1) == []
     assert answer.said(rows("scratch", (math.nan,) * 3)) == []
-    assert answer.lines(rows("scratch", (math.nan,) * 3), [], 2) == []
+    assert answer.lines(rows("scratch", (math.nan,) * 3), [], 3) == []
 
 
 def test_a_large_bench_is_told_in_nine_lines() -> None:

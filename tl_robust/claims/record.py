@@ -14,6 +14,7 @@ from tl_robust.metrics.estimate import Draws, estimate
 from tl_robust.types import Cell, Result, View
 
 _Basis = tuple[tuple[int, ...], tuple[int, ...], tuple[float, ...]]  # seeds, samples, eps
+FEWEST = 3  # seeds: where seeds differ much, two would support 8 of 100 claims that are false
 KNOWN = 0.1  # standard error of a ratio up to which an eps counts
 
 
@@ -106,7 +107,7 @@ class Record:
         Eps above 0 count; of a ratio those at which both strategies' values are known to a standard error of 0.1.
 
         Raises:
-            MissingError: A strategy was not run, a cell is red, or there are fewer than two seeds.
+            MissingError: A strategy was not run, a cell is red, or there are fewer than three seeds.
         """
         draws, eps = self.gap(place, metric, view, more, less)
         return Effect.of(name or f"{view} box {metric}, {more} over {less}", draws, eps, METRICS[metric].unit)
@@ -153,9 +154,10 @@ class Record:
             raise MissingError(f"{len(red)} of its cells are red, the first: {red[0].cell}.")
         found, known = list[Draws](), set[_Basis]()
         for seeds in commons.values():
-            if len(seeds) < 2:
+            if len(seeds) < FEWEST:
+                count = "one seed decides" if len(seeds) == 1 else f"{len(seeds)} seeds decide"
                 raise MissingError(
-                    "one seed decides nothing: it needs at least two, better five (axes.seed=[0,1,2,3,4])."
+                    f"{count} nothing: it needs at least three seeds, better five (axes.seed=[0,1,2,3,4])."
                 )
             if METRICS[metric].needs_white and any(result.white is None for result in seeds.values()):
                 raise MissingError(f"{metric} needs the white box beside the black one.")
