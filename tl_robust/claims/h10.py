@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from tl_robust.claims.base import Effect, MissingError, claim
+from tl_robust.claims.base import Effect, claim
 from tl_robust.claims.h1 import white_gain
 from tl_robust.claims.h2 import black_loss
 from tl_robust.claims.h3 import ratio_gain
