@@ -11,6 +11,7 @@ import torch
 
 from tests.claims.made import EPS, SAMPLES, Counts, around, outcome, results
 from tl_robust.claims import CLAIMS, Effect, Finding, judge
+from tl_robust.claims.base import Claim
 from tl_robust.claims.record import Record
 from tl_robust.metrics.estimate import holm
 from tl_robust.types import Result
@@ -402,3 +403,29 @@ def test_a_claim_says_what_it_says_in_one_sentence_and_where_it_is_from(name: st
     assert claim.says.endswith(".")
     assert claim.source
     assert (claim.place is None) != (claim.bench is None)
+
+
+@pytest.mark.parametrize(
+    ("error", "cause"),
+    [(ZeroDivisionError("division by zero"), "ZeroDivisionError: division by zero"), (KeyError(), "KeyError")],
+)
+@pytest.mark.parametrize("bench", [False, True])
+def test_a_claim_that_raises_is_said_in_one_sentence_and_the_others_are_judged(
+    error: Exception, cause: str, bench: bool
+) -> None:
+    before = judge(TWO_SIDES)
+
+    def broken(*given: object) -> list[Effect]:
+        raise error
+
+    CLAIMS.register(Claim("It breaks.", "ours", None if bench else broken, broken if bench else None), "mine.broken")
+    after = judge(TWO_SIDES)
+    (found,) = (one for one in after if one.claim == "BROKEN")
+    assert found.decision == "not judged"
+    assert found.reason == f"Claim BROKEN raised {cause}: mend its file broken.py."
+    assert repr([one for one in after if one is not found]) == repr(list(before))
+
+
+def test_a_claim_without_effects_is_not_judged() -> None:
+    CLAIMS.register(Claim("It is empty.", "ours", lambda record, place: [], None), "mine.empty")
+    assert overall(judge(TWO_SIDES))["EMPTY"].decision == "not judged"
