@@ -252,6 +252,23 @@ FEW_WHITE = {"scratch": [120, 60, 20], "common_init": [150, 90, 40], "finetune":
 COUNTS = [*TWO_SIDES, *results(seeds(FEW_BLACK), seeds(FEW_WHITE), images=10)]
 
 
+def test_h11_is_a_mean_over_pairs_whose_sets_have_other_sizes() -> None:
+    black = {"scratch": [120, 115, 112], "finetune": [170, 5, 2]}
+    white = {"scratch": [120, 60, 20], "finetune": [170, 80, 30]}
+    both = [
+        one
+        for pair, images in (("mnist-usps", 1000), ("usps-mnist", 5000))
+        for one in (
+            *results(seeds(black), seeds(white), images=50, share=50.0, pair=pair),
+            *results(seeds(BLACK), seeds(WHITE), images=images, share=1.0, pair=pair),
+        )
+    ]
+    ledger = judge(both)
+    assert overall(ledger)["H11"].decision == "supported"
+    reason = overall(ledger)["H11"].reason
+    assert reason.startswith("The weakest of 2 parts, black-box weakness of FineTune, 50 labels over all labels")
+
+
 def test_claims_are_judged_at_each_number_of_labels_and_over_all() -> None:
     ledger = judge(COUNTS)
     found = {labels: overall(ledger, labels=labels) for labels in ("", "10 labels", "100 labels")}
