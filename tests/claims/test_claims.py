@@ -11,6 +11,7 @@ import torch
 
 from tests.claims.made import EPS, SAMPLES, Counts, around, outcome, results
 from tl_robust.claims import CLAIMS, Effect, Finding, judge
+from tl_robust.claims.base import Claim
 from tl_robust.claims.record import Record
 from tl_robust.metrics.estimate import holm
 from tl_robust.types import Result
@@ -251,6 +252,23 @@ FEW_WHITE = {"scratch": [120, 60, 20], "common_init": [150, 90, 40], "finetune":
 COUNTS = [*TWO_SIDES, *results(seeds(FEW_BLACK), seeds(FEW_WHITE), images=10)]
 
 
+def test_h11_is_a_mean_over_pairs_whose_sets_have_other_sizes() -> None:
+    black = {"scratch": [120, 115, 112], "finetune": [170, 5, 2]}
+    white = {"scratch": [120, 60, 20], "finetune": [170, 80, 30]}
+    both = [
+        one
+        for pair, images in (("mnist-usps", 1000), ("usps-mnist", 5000))
+        for one in (
+            *results(seeds(black), seeds(white), images=50, share=50.0, pair=pair),
+            *results(seeds(BLACK), seeds(WHITE), images=images, share=1.0, pair=pair),
+        )
+    ]
+    ledger = judge(both)
+    assert overall(ledger)["H11"].decision == "supported"
+    reason = overall(ledger)["H11"].reason
+    assert reason.startswith("The weakest of 2 parts, black-box weakness of FineTune, 50 labels over all labels")
+
+
 def test_claims_are_judged_at_each_number_of_labels_and_over_all() -> None:
     ledger = judge(COUNTS)
     found = {labels: overall(ledger, labels=labels) for labels in ("", "10 labels", "100 labels")}
@@ -402,3 +420,29 @@ def test_a_claim_says_what_it_says_in_one_sentence_and_where_it_is_from(name: st
     assert claim.says.endswith(".")
     assert claim.source
     assert (claim.place is None) != (claim.bench is None)
+
+
+@pytest.mark.parametrize(
+    ("error", "cause"),
+    [(ZeroDivisionError("division by zero"), "ZeroDivisionError: division by zero"), (KeyError(), "KeyError")],
+)
+@pytest.mark.parametrize("bench", [False, True])
+def test_a_claim_that_raises_is_said_in_one_sentence_and_the_others_are_judged(
+    error: Exception, cause: str, bench: bool
+) -> None:
+    before = judge(TWO_SIDES)
+
+    def broken(*given: object) -> list[Effect]:
+        raise error
+
+    CLAIMS.register(Claim("It breaks.", "ours", None if bench else broken, broken if bench else None), "mine.broken")
+    after = judge(TWO_SIDES)
+    (found,) = (one for one in after if one.claim == "BROKEN")
+    assert found.decision == "not judged"
+    assert found.reason == f"Claim BROKEN raised {cause}: mend its file broken.py."
+    assert repr([one for one in after if one is not found]) == repr(list(before))
+
+
+def test_a_claim_without_effects_is_not_judged() -> None:
+    CLAIMS.register(Claim("It is empty.", "ours", lambda record, place: [], None), "mine.empty")
+    assert overall(judge(TWO_SIDES))["EMPTY"].decision == "not judged"

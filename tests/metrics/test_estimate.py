@@ -174,3 +174,11 @@ def test_the_interval_of_one_seed_reaches_as_far_as_the_unseen() -> None:
     assert float(low) == pytest.approx(1 - unseen_share(60))
     assert float(high) == pytest.approx(1)
     assert metrics.get("curve_area").mean_curve([(still(60, True), None)] * 3).high.tolist() == [1]
+
+
+@pytest.mark.parametrize(("seeds", "samples"), [(1, 3), (2, 100), (5, 100)])
+def test_no_p_value_is_below_that_of_samples_that_all_say_the_same(seeds: int, samples: int) -> None:
+    """Student's t of 100 samples would say 1e-47 of two seeds."""
+    found = estimate(same_everywhere(seeds, samples))
+    assert float(found.above()) >= binomtest(samples, samples, alternative="greater").pvalue
+    assert float(found.above()) < 0.2, "and it still tells"

@@ -1,5 +1,6 @@
 """Checkpoints of plain Trainers: what they say, what they load as, and a fit that goes on as if it had not stopped."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -428,3 +429,45 @@ def test_draws_are_restored_for_a_fit_alone(tmp_path: Path) -> None:
     trainer().validate(task, datamodule=Data(), ckpt_path=path, verbose=False)
     FineTune.load_from_checkpoint(path)
     assert torch.equal(torch.get_rng_state(), before)
+
+
+@pytest.mark.parametrize("select", ["best", "last"])
+def test_what_is_validated_is_the_chosen_epoch_and_no_epoch_of_the_training(select: str, tmp_path: Path) -> None:
+    """A fit goes on from the last epoch's weights, and nothing else takes them."""
+    task = FineTune(network(), replace(RECIPE, select=select), 10)
+    fit(task).save_checkpoint(tmp_path / "task.ckpt")
+    chosen, last = state(task), task._last
+    assert last is not None
+    if select == "best":  # else the two are the same
+        task.best = {name: value + 0.01 if value.is_floating_point() else value for name, value in last.items()}
+        task.network.load_state_dict(task.best)
+        chosen = state(task)
+        task.trainer.save_checkpoint(tmp_path / "task.ckpt")
+    other = FineTune(network(5), replace(RECIPE, select=select), 10)
+    trainer().validate(other, datamodule=Data(), ckpt_path=tmp_path / "task.ckpt", verbose=False)
+    assert_same(state(other), chosen)
+    assert other.history == task.history
+    assert other.best is not None
+    assert task.best is not None
+    assert_same(other.best, task.best)
+
+
+def test_logits_that_are_not_finite_are_no_prediction_of_any_class() -> None:
+    """The first class would be right on a tenth."""
+
+    class Broken(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.weight = nn.Parameter(torch.tensor(torch.nan))
+
+        def forward(self, images: Tensor) -> Tensor:
+            return images.flatten(1)[:, :10] * self.weight
+
+    task = Scratch(Broken(), RECIPE, 10)
+    metrics = fit(task, epochs=1).callback_metrics
+    assert (float(metrics["train/accuracy"]), float(metrics["val/accuracy"])) == (0, 0)
+    assert metrics["train/loss"].isnan()
+    assert metrics["val/loss"].isnan()
+    assert float(task.kept_accuracy) == 0
+    (found,) = trainer().test(task, Batches(VAL, 16), verbose=False)
+    assert found["test/accuracy"] == 0

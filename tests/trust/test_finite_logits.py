@@ -1,6 +1,7 @@
 """No finite logits, no prediction: red wherever it is seen, and silent elsewhere."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -8,6 +9,12 @@ from torch import Tensor
 
 from tests.trust.answered import answers, labels, made
 from tl_robust import trust
+from tl_robust.bench import runner
+from tl_robust.bench.observer import Silent
+from tl_robust.bench.plan import make_plan
+from tl_robust.bench.store import Store
+from tl_robust.claims import judge
+from tl_robust.config import load
 from tl_robust.trust import CHECKS
 from tl_robust.types import Evidence, Examination, Outcome, Verdict
 
@@ -71,3 +78,30 @@ def test_overflow_that_only_noise_reaches_is_seen() -> None:
     assert "examined noise images" in reason
     plain = trust.examine(lambda x: x.flatten(1)[:, :5], images, labels(40, 5), [0.01], "linf")
     assert verdict(made(LABEL, GOOD), surrogate=plain, victim=plain) == Verdict()
+
+
+def test_noise_without_a_prediction_is_no_second_class() -> None:
+    """Of a model that names one class, `unbounded` says so."""
+
+    def constant(images: Tensor) -> Tensor:
+        logits = torch.eye(5)[:1] + 0 * images.flatten(1)[:, :5]
+        logits[images.amax((1, 2, 3)) > 0.5, 3] = torch.nan
+        return logits
+
+    images = torch.rand(40, 1, 4, 4, generator=torch.Generator().manual_seed(0)) / 3
+    seen = trust.examine(constant, images, labels(40, 5), [0.01], "linf")
+    assert seen.seen["unbounded/classes"].tolist() == [1]
+
+
+def test_a_bench_of_a_training_that_diverged_is_red_and_does_not_fail(tiny: Path, tmp_path: Path) -> None:
+    """Attack, examination, pictures and claims: all of them meet logits that are not finite."""
+    options = ["recipe.lr=1e30", "axes.seed=[0,1]", "axes.strategy=[scratch,finetune]"]
+    bench = load(tiny, options).bench
+    finished = runner.run(make_plan(bench), bench, Store(tmp_path / "store"), Silent())
+    assert finished.failures == finished.missing == ()
+    assert {result.verdict.level for result in finished.results} == {"red"}
+    for result in finished.results:
+        assert any("not finite" in reason for reason in result.verdict.reasons)
+        assert float(result.curves["robust_accuracy"].value.max()) == 0
+    assert len(finished.pictures) > 0
+    assert {finding.decision for finding in judge(finished.results)} == {"not judged"}

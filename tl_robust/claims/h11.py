@@ -24,7 +24,7 @@ def h11(record: Record, place: Place) -> list[Effect]:
     losses = [record.gap(where, "robust_accuracy", "black", "scratch", "finetune") for where in (place, full)]
     if losses[0][1] != losses[1][1]:
         raise MissingError("both numbers of target images need the same eps.")
-    text = f"{few} over {many} target images"
+    text = f"{record.labels(place)} over {record.labels(full)}"  # the same words on all pairs, so that these are pooled
     return [
         Effect.of(f"clean gain of FineTune, {text}", clean, (0.0,), "share"),
         Effect.of(f"black-box weakness of FineTune, {text}", losses[0][0] - losses[1][0], losses[0][1], "share"),

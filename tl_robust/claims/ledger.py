@@ -16,8 +16,9 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import get_args
 
 from tl_robust.claims.base import CLAIMS, Claim, Decision, Effect, ElsewhereError, Family, Finding, MissingError
@@ -196,13 +197,21 @@ def _at(record: Record, place: Place) -> Tests:
     """The claims at a place: their tests, or what is missing."""
     found: dict[str, _Test | MissingError] = {}
     for name in _names():
-        claim = CLAIMS[name]
-        if claim.place:
-            try:
-                found[name] = _Test.of(_title(name), claim, claim.place(record, place))
-            except MissingError as missing:
-                found[name] = missing
+        if measure := CLAIMS[name].place:
+            found[name] = _tested(name, partial(measure, record, place))
     return found
+
+
+def _tested(name: str, measure: Callable[[], Sequence[Effect]]) -> _Test | MissingError:
+    """The test of what a claim measures, or why there is none."""
+    title = _title(name)
+    try:
+        return _Test.of(title, CLAIMS[name], measure())
+    except MissingError as missing:
+        return missing
+    except Exception as error:  # noqa: BLE001  (a plugin may raise anything; the other claims are judged all the same)
+        cause = " ".join(f"{type(error).__name__}: {error}".split()).rstrip(".:")
+        return MissingError(f"claim {title} raised {cause}: mend its file {name}.py.")
 
 
 def _over(name: str, record: Record, scope: _Scope, at: Mapping[Place, Tests]) -> _Test | MissingError:
@@ -211,10 +220,7 @@ def _over(name: str, record: Record, scope: _Scope, at: Mapping[Place, Tests]) -
     if (claim.across_labels and scope.labels) or (claim.bench and scope.pair):
         return ElsewhereError("it is judged over more than this.")
     if claim.bench:
-        try:
-            return _Test.of(_title(name), claim, claim.bench(record, scope.places))
-        except MissingError as missing:
-            return missing
+        return _tested(name, partial(claim.bench, record, scope.places))
     found = [at[place][name] for place in scope.places]
     missed = [one for one in found if isinstance(one, MissingError)]
     effects: dict[str, list[Effect]] = {}
@@ -226,7 +232,8 @@ def _over(name: str, record: Record, scope: _Scope, at: Mapping[Place, Tests]) -
         return (lacking or missed)[0]
     what = "places" if len(found) > len({record.title(place) for place in scope.places}) else "pairs"
     note = f"Without {len(lacking)} of {len(found)} {what}, since {lacking[0]}" if lacking else ""
-    return replace(_Test.of(_title(name), claim, [Effect.over(same) for same in effects.values()]), note=note)
+    test = _tested(name, lambda: [Effect.over(same) for same in effects.values()])
+    return replace(test, note=note) if isinstance(test, _Test) else test
 
 
 def _findings(scope: _Scope, tests: Tests) -> list[Finding]:

@@ -127,10 +127,11 @@ class Estimate:
     def above(self) -> Tensor:
         """One-sided p-values against "at most 0", ``[K]``; those of ``-self`` are against "at least 0".
 
-        0.5 where there is no error, since then nothing is known of it.
+        0.5 where there is no error, since then nothing is known of it. At least that of the sign test where all N
+        samples say the same, ``0.5**N``: no test of N paired samples ends lower, and the tail of Student's t does.
         """
         ratio = torch.where(self.error > 0, self.value / self.error, 0.0)
-        return torch.from_numpy(np.asarray(stdtr(self.freedom.numpy(), -ratio.numpy())))
+        return torch.from_numpy(np.asarray(stdtr(self.freedom.numpy(), -ratio.numpy()))).clamp(min=0.5**self.samples)
 
 
 def estimate(draws: Draws, *, floors: bool = True) -> Estimate:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 from abc import abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, fields
@@ -73,8 +74,8 @@ class TransferTask(NetworkModule):
         self.save_hyperparameters(
             settings | {"network": described(self.network), "recipe": asdict(self.recipe)},
         )
-        self.accuracy = MulticlassAccuracy(num_classes=classes, average="micro")
-        self.loss = MeanMetric()
+        self.accuracy = MulticlassAccuracy(num_classes=classes, average="micro", validate_args=False)  # it refuses -1
+        self.loss = MeanMetric(nan_strategy=math.nan)  # NaN stays; by default such batches are left out
         self.best: State | None = None
         self.history: list[dict[str, float]] = []
         self.register_buffer("kept_accuracy", torch.tensor(torch.nan))  # of the kept epoch; a buffer survives ddp_spawn
@@ -198,7 +199,7 @@ class TransferTask(NetworkModule):
         logits = self(images)
         loss = cross_entropy(logits, labels)
         with torch.no_grad():  # summed on the device and read once an epoch: no step waits for a number
-            sums = torch.stack([loss.float() * len(labels), (logits.argmax(1) == labels).sum()])
+            sums = torch.stack([loss.float() * len(labels), (_predicted(logits) == labels).sum()])
             self._sums = sums if self._sums is None else self._sums + sums
         self._trained += len(labels)
         return loss
@@ -214,7 +215,7 @@ class TransferTask(NetworkModule):
         """Accuracy and loss on the held-out part of the training split."""
         images, labels = batch[:2]
         logits = self(images)
-        self.accuracy.update(logits, labels)
+        self.accuracy.update(_predicted(logits), labels)
         self.loss.update(cross_entropy(logits, labels), len(labels))
 
     def on_validation_epoch_end(self) -> None:
@@ -228,6 +229,8 @@ class TransferTask(NetworkModule):
         self.loss.reset()
         self.log("val/accuracy", accuracy, sync_dist=False)  # torchmetrics has summed over the processes
         self.log("val/loss", loss, sync_dist=False)
+        if self._stage != "fit":  # trainer.validate: a look at the model, and no epoch of its training
+            return
         better = self.recipe.select == "last" or all(accuracy > seen["val_accuracy"] for seen in self.history)
         self.history.append({"val_accuracy": accuracy, "val_loss": loss})
         if better:
@@ -272,7 +275,7 @@ class TransferTask(NetworkModule):
     def test_step(self, batch: Sequence[Tensor], index: int) -> None:
         """Clean accuracy on the test split; attacks are a callback's."""
         images, labels = batch[:2]
-        self.accuracy.update(self(images), labels)
+        self.accuracy.update(_predicted(self(images)), labels)
 
     def on_test_epoch_end(self) -> None:
         """Log the clean accuracy."""
@@ -291,6 +294,11 @@ def _arguments(module: TransferTask) -> dict[str, Any]:
     while frame is not None and not (frame.f_code is code and frame.f_locals[names[0]] is module):
         frame = frame.f_back
     return {name: frame.f_locals[name] for name in names[1:]} if frame is not None else {}
+
+
+def _predicted(logits: Tensor) -> Tensor:
+    """Classes, int64 ``[N]``; -1, which is no label, where a logit of ``[N,L]`` is not finite."""
+    return logits.argmax(1).masked_fill(~logits.isfinite().all(1), -1)
 
 
 def _copied(network: nn.Module) -> State:

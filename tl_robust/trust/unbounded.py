@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 
 from tl_robust import attacks
+from tl_robust.attacks.oracle import predicted
 from tl_robust.trust.base import check, graded, measured, worst
 from tl_robust.trust.subject import Subject
 from tl_robust.types import Evidence, Verdict
@@ -17,8 +18,9 @@ def measure(subject: Subject) -> dict[str, Tensor]:
     """
     attack = attacks.get("pgd", objective="margin", steps=20, restarts=2)
     fooled = subject.fooled(attack, [1.0])[0]
-    given = torch.cat([subject.logits.argmax(1), subject.ask(subject.noise("linf", 1.0, 0)).argmax(1)])
-    return {"right": subject.right, "fooled": fooled, "classes": torch.tensor([len(given.unique())])}
+    given = torch.cat([predicted(subject.logits), subject.classes(subject.noise("linf", 1.0, 0))])
+    classes = given[given >= 0].unique()  # an image without a prediction has no class
+    return {"right": subject.right, "fooled": fooled, "classes": torch.tensor([len(classes)])}
 
 
 @check(measure, attacks=True)
