@@ -11,7 +11,7 @@ from contextlib import suppress
 from tl_robust.commands.base import prepare
 from tl_robust.errors import TLRobustError
 from tl_robust.parser import parse
-from tl_robust.stopping import EXIT_CODE, Stopped, stoppable
+from tl_robust.stopping import EXIT_CODE, Stopped, end_children, stoppable
 from tl_robust.text import plain
 
 
@@ -27,6 +27,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with stoppable(words, program=arguments is None):
             return _run(given)
     except (KeyboardInterrupt, Stopped) as stop:
+        if arguments is None:
+            end_children()
         with suppress(OSError):  # the terminal may be gone
             print(f"\n{words}", file=sys.stderr)  # noqa: T201
         return EXIT_CODE if isinstance(stop, Stopped) else 130

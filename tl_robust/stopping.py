@@ -14,6 +14,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from types import FrameType
 
 GRACE = 5.0  # seconds to end in order; batch systems and `docker stop` kill after 10 or more
@@ -92,12 +93,29 @@ def _watch(readable: int, ended: threading.Event, words: str) -> None:
             for action in list(_undo.values()):
                 with contextlib.suppress(Exception):
                     action()
-            for child in multiprocessing.active_children():
-                child.kill()
+            end_children()
             with contextlib.suppress(OSError):
                 cursor = "\033[?25h" if sys.stdout.isatty() else ""  # a progress bar had hidden it
                 os.write(2, f"{cursor}\n{words}\n".encode(errors="replace"))
             os._exit(EXIT_CODE)
+
+
+def end_children() -> None:
+    """Kill what this process started and what that started; on Linux all of it, elsewhere what Python knows of."""
+    for child in multiprocessing.active_children():
+        child.kill()
+    for pid in _descendants(os.getpid()):
+        with contextlib.suppress(OSError):
+            os.kill(pid, signal.SIGKILL)
+
+
+def _descendants(pid: int) -> Iterator[int]:
+    """Process ids of the children of a process and of theirs."""
+    for file in Path(f"/proc/{pid}/task").glob("*/children"):
+        with contextlib.suppress(OSError):
+            for child in map(int, file.read_text().split()):
+                yield from _descendants(child)  # before it is killed and its children become those of another
+                yield child
 
 
 def _forked() -> None:
