@@ -3,6 +3,7 @@
 import json
 import math
 import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -147,6 +148,15 @@ def test_a_number_that_moved_can_fail_a_script(tmp_path: Path, capsys: pytest.Ca
 def test_export_before_a_run_says_so(tiny: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["export", str(tiny)]) == 2
     assert "run it first" in capsys.readouterr().err
+
+
+def test_plan_forecasts_only_when_asked(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    name = "tl_robust.metrics.precision"
+    monkeypatch.delitem(sys.modules, name, raising=False)
+    assert main(["plan", str(tiny)]) == 0
+    assert name not in sys.modules
+    assert main(["plan", str(tiny), "--precision"]) == 0
+    assert name in sys.modules
 
 
 def test_plan_says_how_sure_numbers_will_be(tiny: Path, capsys: pytest.CaptureFixture[str]) -> None:

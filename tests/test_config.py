@@ -578,6 +578,13 @@ def test_numbers_are_decimal() -> None:
         assert "axes.seed" in refused(f"axes.seed=[{wrong}]")
 
 
+@pytest.mark.parametrize("number", ["9" * 5000, "9" * 400, "-9223372036854775808", "0x8000000000000000"])
+@pytest.mark.parametrize("key", ["axes.seed", "axes.target_images", "eps"])
+def test_numbers_beyond_64_bits_are_one_sentence(key: str, number: str) -> None:
+    assert "is beyond the whole numbers of 64 bits" in refused(f"{key}=[{number}]")
+    assert read("axes.seed=[9223372036854775807]").bench.axes.seed == (2**63 - 1,)
+
+
 def test_a_byte_order_mark_is_no_part_of_the_first_key() -> None:
     Path("small.yaml").write_text(SMALL.lstrip(), encoding="utf-8-sig")
     assert load(Path("small.yaml")).bench.name == "small"

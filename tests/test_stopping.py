@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -14,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from tl_robust import cli, stopping
-from tl_robust.files import write_atomically
+from tl_robust.files import scratch_folder, write_atomically
 from tl_robust.stopping import SIGNALS, Stopped, stoppable, undone
 
 
@@ -154,6 +155,20 @@ def test_temporary_files_are_known_while_they_exist(tmp_path: Path, monkeypatch:
     with pytest.raises(Exception, match="stopped here"):
         write_atomically(tmp_path / "file", b"content")
     assert seen == [[]]
+    assert stopping._undo == {}
+
+
+@pytest.mark.parametrize("make", [lambda: 1 / 0, lambda: None])
+def test_scratch_folders_go(make: Callable[[], object], tmp_path: Path) -> None:
+    with contextlib.suppress(ZeroDivisionError), scratch_folder("x", tmp_path) as folder:
+        (folder / "file").touch()
+        make()
+    assert list(tmp_path.iterdir()) == []
+    with scratch_folder("x", tmp_path) as folder:  # as where the process is ended without unwinding
+        (folder / "file").touch()
+        for action in stopping._undo.values():
+            action()
+        assert list(tmp_path.iterdir()) == []
     assert stopping._undo == {}
 
 

@@ -1,9 +1,13 @@
-"""Writing a file so that a reader finds the old one or the new one, never a half."""
+"""Files that are whole or absent, and folders that go, however the process ends (but by ``kill -9``)."""
 
 from __future__ import annotations
 
 import os
+import shutil
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 from tl_robust.errors import ResultsError
@@ -34,3 +38,13 @@ def write_atomically(path: Path, content: bytes) -> None:
         raise ResultsError(
             f"cannot write {path} ({error.strerror or error}): free the disk, or set results= to a writable folder."
         ) from error
+
+
+@contextmanager
+def scratch_folder(prefix: str, inside: Path | None = None) -> Iterator[Path]:
+    """A folder for the time of a ``with`` block, in ``inside`` or where the system has such folders."""
+    with (
+        tempfile.TemporaryDirectory(prefix=prefix, dir=inside, ignore_cleanup_errors=True) as name,
+        undone(partial(shutil.rmtree, name, ignore_errors=True)),
+    ):
+        yield Path(name)

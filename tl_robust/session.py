@@ -173,7 +173,8 @@ def _pages(config: Config, finished: Finished, summary: list[Row], findings: Seq
             folder, config.bench.name, finished.results, summary, config.text, failures, findings,
             finished.pictures, finished.seconds, notes=notes, when=_date(config, finished),
         )  # fmt: skip
-        write_atomically(known, _stamp(source, pages))
+        if all(page.is_file() for page in pages):  # a figure that could not be drawn is tried again the next time
+            write_atomically(known, _stamp(source, pages))
 
 
 def _stamp(source: str, pages: Sequence[Path]) -> bytes:

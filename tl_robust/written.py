@@ -17,6 +17,7 @@ from tl_robust.errors import ConfigError
 
 KeyPath = tuple[str | int, ...]  # keys and places in lists, from the top of the file
 MOST, DEEPEST = 100_000, 50  # values, and values inside each other: what anchors repeat is counted each time
+LARGEST, LONGEST = 1 << 63, 70  # of whole numbers, and of letters that write one: torch and numpy have 64 bits
 OVERRIDES = 1 << 40  # the place of the first override, after all of the file
 TAG = "tag:yaml.org,2002:"
 
@@ -148,5 +149,9 @@ def _scalar(node: yaml.Node, hint: Any, path: KeyPath) -> Any:
     if tag == "int":
         digits = text.replace("_", "").lower()
         base = 16 if "0x" in digits else 8 if "0o" in digits else 10
-        return int(digits, base)
+        number = int(digits, base) if len(digits) <= LONGEST else LARGEST
+        if abs(number) >= LARGEST:
+            shown = text if len(text) <= LONGEST else f"{text[:LONGEST]}..."
+            raise ConfigError(f"line {node.start_mark.line + 1}: {shown} is beyond the whole numbers of 64 bits.")
+        return number
     return None if tag == "null" else float(text.lower().replace(".inf", "inf").replace(".nan", "nan"))

@@ -6,9 +6,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import Tensor
 
 from tl_robust.bench import runner
 from tl_robust.bench.observer import Silent, Stage
+from tl_robust.bench.payload import pack_weights
 from tl_robust.bench.plan import make_plan
 from tl_robust.bench.store import Store
 from tl_robust.config import load
@@ -104,6 +106,32 @@ def test_a_truncated_file_is_named_and_computed_again(tiny: Path, tmp_path: Path
     assert len(again.done) == 1
     assert victim.read_bytes() == content
     assert before == after
+
+
+def test_whole_weights_that_do_not_fit_their_network_are_computed_again(tiny: Path, tmp_path: Path) -> None:
+    settings = ["axes.seed=[0]", "axes.strategy=[finetune]"]
+    _, _, before = run(tiny, tmp_path / "r", settings)
+    store = Store(tmp_path / "r" / "store")
+    keys = sorted(path.name for path in (store.root / "weights").iterdir())
+    contents = [store.file("weights", key).read_bytes() for key in keys]
+    for key, change in zip(keys, (cut, renamed), strict=False):
+        manifest, state = store.manifest("weights", key), store.read_weights(key)
+        store.write("weights", key, pack_weights(change(state)), manifest["spec"], manifest["made"])
+        assert store.whole("weights", key)
+    finished, again, after = run(tiny, tmp_path / "r", settings)
+    assert finished.failures == ()
+    assert again.count("training") == len(again.done) == 2
+    assert sum("is damaged: Error(s) in loading state_dict" in message for message in again.said) == 2
+    assert [store.file("weights", key).read_bytes() for key in keys] == contents
+    assert before == after
+
+
+def cut(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name: value[:1] if value.ndim else value for name, value in state.items()}
+
+
+def renamed(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {f"module.{name}": value for name, value in state.items()}
 
 
 def test_a_missing_manifest_counts_as_absent(tiny: Path, tmp_path: Path) -> None:

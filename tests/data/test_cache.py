@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from tl_robust import stopping
 from tl_robust.data import cache as module
 from tl_robust.data.cache import cached
 from tl_robust.errors import DataError, ResultsError
@@ -341,6 +342,20 @@ def test_killed_while_writing_counts_as_absent_and_is_cleared_away(tmp_path: Pat
     assert same(cached(folder, "key", lambda: PARTS), WHOLE), "its lock went with it"
     assert time.monotonic() - begin < 30
     assert names(folder) == {"key"}
+
+
+def test_ended_without_unwinding_it_leaves_nothing(tmp_path: Path) -> None:
+    def parts() -> Iterator[ImageSet]:
+        yield from PARTS
+        assert names(tmp_path) == {".key.part"}
+        for action in stopping._undo.values():
+            action()
+        assert names(tmp_path) == set()
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        cached(tmp_path, "key", parts)
+    assert stopping._undo == {}
 
 
 def test_killed_at_the_last_moment_counts_as_absent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -445,6 +445,12 @@ def png16() -> bytes:
     return content.getvalue()
 
 
+def bomb() -> bytes:
+    content = io.BytesIO()
+    Image.new("1", (9000, 9000)).save(content, "png")
+    return content.getvalue()
+
+
 CAT = "pets/train/cat/10.png"
 BROKEN_FOLDERS: dict[str, tuple[Change, str]] = {
     "nothing": (rename("pets", "dogs"), "not found"),
@@ -459,6 +465,11 @@ BROKEN_FOLDERS: dict[str, tuple[Change, str]] = {
     "a test image": (
         put("pets/test/dog/a.png", lambda content: b"x"),
         "pets/test/dog/a.png cannot be decoded: it is n",
+    ),
+    "a bomb": (put(CAT, lambda content: bomb()), f"{CAT} cannot be decoded: it says that it has 9,000x9,000 pixels"),
+    "a bomb after others": (
+        put("pets/train/dog/zzz.png", lambda content: bomb()),
+        "pets/train/dog/zzz.png cannot be decoded: it says that it has 9,000x9,000 pixels",
     ),
     "16 bits": (put(CAT, lambda content: png16()), f"{CAT} cannot be decoded: it has more than 8 bits a channel"),
 }

@@ -6,6 +6,7 @@ import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from tl_robust.bench.craft import CraftGroup, Examinee, Judgment, PictureGroup
 from tl_robust.bench.lineage import Model, Training
@@ -14,7 +15,7 @@ from tl_robust.bench.payload import pack_examination, pack_outcome, pack_picture
 from tl_robust.bench.plan import Plan
 from tl_robust.bench.spec import Bench
 from tl_robust.bench.store import Kind, Store
-from tl_robust.bench.work import Made, Worker
+from tl_robust.bench.work import Made, Worker, misfit
 from tl_robust.errors import InputError, StoreError
 
 WAIT_SECONDS = 0.2
@@ -50,6 +51,8 @@ class Executor:
         self._observer = observer
         self._worker = Worker(bench.trainer, bench.attack_batch)
         self._whole: set[str] = set()
+        self._damaged: set[str] = set()
+        self._models: dict[str, Model] = {}
         self.failures: dict[str, Failure] = {}
 
     def run(self, plan: Plan) -> dict[str, Failure]:
@@ -63,6 +66,7 @@ class Executor:
         Raises:
             InputError: What the user wrote cannot work for any node, or the store cannot be written.
         """
+        self._models = {item.key: item for item in plan.trainings}
         trainings = [item for item in plan.trainings if not self._present("weights", item.key)]
         groups = [
             (group, missing)
@@ -225,11 +229,14 @@ class Executor:
         """Whether an entry is present and whole; a damaged one is named, and will be computed again."""
         if key in self._whole:
             return True
+        fits = partial(misfit, self._models[key]) if kind == "weights" and key in self._models else None
         try:
-            if not self._store.whole(kind, key):
+            if not self._store.whole(kind, key, fits):
                 return False
         except StoreError as error:
-            self._observer.warn(f"{error}; computing it again.")
+            if key not in self._damaged:  # asked again before it is computed, perhaps by another process
+                self._observer.warn(f"{error}; computing it again.")
+            self._damaged.add(key)
             return False
         self._whole.add(key)
         return True

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
@@ -91,15 +91,22 @@ class Store:
             raise StoreError(f"{path} was made from another specification than its key says")
         return content
 
-    def whole(self, kind: Kind, key: str) -> bool:
+    def whole(self, kind: Kind, key: str, fault: Callable[[Any], str] | None = None) -> bool:
         """Whether an entry is present and undamaged.
+
+        Args:
+            kind: ``weights``, ``outcomes``, ``examinations`` or ``pictures``.
+            key: The entry.
+            fault: Says of what the entry holds what is wrong with it; empty if nothing.
 
         Raises:
             StoreError: It is present and damaged; the message names the file.
         """
         if not self.has(kind, key):
             return False
-        self._load(kind, key)
+        content = self._load(kind, key)
+        if fault and (said := fault(content)):
+            raise StoreError(f"{self.file(kind, key)} is damaged: {said}")
         return True
 
     def check(self) -> Iterator[str]:
@@ -107,7 +114,7 @@ class Store:
         for kind in FILES:
             for folder in sorted((self.root / kind).glob("*")):
                 try:
-                    self.read(kind, folder.name)
+                    self._load(kind, folder.name)
                     yield ""
                 except StoreError as error:
                     yield str(error)

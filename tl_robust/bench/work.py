@@ -287,11 +287,21 @@ class Worker:
         }
 
 
-def _network(model: Model, state: Mapping[str, Tensor] | None = None) -> nn.Module:
+def _network(model: Model, state: Mapping[str, Tensor] | None = None, assign: bool = False) -> nn.Module:
     network = build(model.network, get_space(model.space).image_shape, len(model.labels))
     if state is not None:
-        network.load_state_dict(state)
+        network.load_state_dict(state, assign=assign)
     return network
+
+
+def misfit(model: Model, state: Mapping[str, Tensor]) -> str:
+    """Why a state dict cannot be that of a model's network; empty if it can."""
+    try:
+        with torch.device("meta"):  # names and shapes alone
+            _network(model, state, assign=True)
+        return ""
+    except RuntimeError as error:
+        return " ".join(str(error).split())[:200]
 
 
 def _accelerated(networks: Mapping[str, nn.Module], group: CraftGroup) -> tuple[Mapping[str, nn.Module], str]:

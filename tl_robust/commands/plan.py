@@ -36,19 +36,18 @@ def run(parsed: argparse.Namespace, console: Console) -> int:
     from tl_robust.bench.plan import make_plan
     from tl_robust.bench.store import Store
     from tl_robust.data.left_out import left_out
-    from tl_robust.metrics.precision import Assumed
 
-    assumed = Assumed(parsed.seed_sd, parsed.correlation)
+    assumed = _assumed(parsed)
     config = load(parsed)
     plan, store = make_plan(config.bench), Store(config.results / "store")
     counts = plan.counts(store)
     tests = list(dict.fromkeys((cell.cell.target, len(cell.judgment.group.test.images("test"))) for cell in plan.cells))
     seeds = len(config.bench.axes.seed)
     if parsed.json:
-        more = {"precision": _facts(tests, seeds, assumed)} if parsed.precision else {}
+        more = {"precision": _facts(tests, seeds, assumed)} if assumed else {}
         print(json.dumps(counts | {"left_out": left_out(plan.sides)} | more))  # noqa: T201
         return 0
-    if parsed.precision:
+    if assumed:
         for part in _precision(tests, seeds, assumed):
             console.print(part, soft_wrap=isinstance(part, str))
         return 0
@@ -67,6 +66,15 @@ def run(parsed: argparse.Namespace, console: Console) -> int:
     for sentence in left_out(plan.sides):
         console.print(f"Left out: {sentence}", soft_wrap=True)
     return 0
+
+
+def _assumed(parsed: argparse.Namespace) -> Assumed | None:
+    """What a forecast rests on; None where none is asked for, so that it is not imported."""
+    if not parsed.precision:
+        return None
+    from tl_robust.metrics.precision import Assumed
+
+    return Assumed(parsed.seed_sd, parsed.correlation)
 
 
 def _facts(tests: Sequence[tuple[str, int]], seeds: int, assumed: Assumed) -> dict[str, Any]:

@@ -13,6 +13,7 @@ import shutil
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from filelock import FileLock
 from numpy.typing import NDArray
 
 from tl_robust.errors import DataError, ResultsError
+from tl_robust.stopping import undone
 from tl_robust.types import ImageSet
 
 SCHEMA = 2
@@ -111,7 +113,8 @@ def _make(entry: Path, make: Callable[[], Iterable[ImageSet]], notes: dict[str, 
         _remove(part)
         part.mkdir()
     try:
-        count, shape = _write_parts(part, make)
+        with undone(partial(shutil.rmtree, part, ignore_errors=True)):
+            count, shape = _write_parts(part, make)
         with _writing(entry):
             fingerprint = _mapped(part, count, shape).fingerprint  # hashed from the file: the count comes first in it
             manifest = {

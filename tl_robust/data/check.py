@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,6 +13,7 @@ from tl_robust.data.domain import Split, get_domain
 from tl_robust.data.mapped import DomainInSpace, check_classes, load_mapped, split_validation
 from tl_robust.data.pair import DomainModule, DomainPair
 from tl_robust.data.space import get_space
+from tl_robust.files import scratch_folder
 from tl_robust.types import ImageSet, Recipe
 
 SPLITS: tuple[Split, Split] = ("train", "test")
@@ -93,8 +93,8 @@ def _again(data: DomainInSpace, split: Split) -> str:
         return load_mapped(data, split).fingerprint
     folder = Path(data.settings.cache).expanduser()
     folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder, prefix=".check-") as other:
-        return load_mapped(replace(data, settings=replace(data.settings, cache=other)), split).fingerprint
+    with scratch_folder(".check-", folder) as other:
+        return load_mapped(replace(data, settings=replace(data.settings, cache=str(other))), split).fingerprint
 
 
 def _hashes(images: ImageSet) -> set[bytes]:

@@ -114,11 +114,12 @@ def write(
 def _figure(path: Path, rows: Sequence[Row], names: Names) -> str:
     """Draw the curves of the answer; returns what ``report.md`` shows of them, or why it shows none."""
     if not rows:
+        path.unlink(missing_ok=True)  # that of an earlier report
         return ""
     try:
         figure(rows, path, names)
     except TLRobustError as error:
-        path.unlink(missing_ok=True)  # that of an earlier report
+        path.unlink(missing_ok=True)
         return _escaped(f"The figure is missing: {error}")
     return f"![Accuracy under attack over eps]({path.name})"
 

@@ -124,7 +124,7 @@ def read(path: Path) -> list[Row]:
             return [_row(line) for line in csv.DictReader(file)]
     except OSError as error:
         raise ResultsError(f"cannot read {path} ({error.strerror or error}).") from error
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, csv.Error) as error:
         raise ResultsError(f"{path} is damaged or no table of tl_robust ({type(error).__name__}: {error}).") from error
 
 

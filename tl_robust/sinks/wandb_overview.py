@@ -10,7 +10,6 @@ import hashlib
 import math
 import os
 import re
-import tempfile
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
@@ -18,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from tl_robust.errors import ResultsError
+from tl_robust.files import scratch_folder
 from tl_robust.seeding import digest
 from tl_robust.sinks import charts
 from tl_robust.sinks.blocks import MARKS, Names, eps_text, grouped, telling_eps
@@ -147,8 +147,8 @@ class _Overview:
     def images(self, tables: Mapping[str, _Table]) -> dict[str, bytes]:
         own = {f"pictures/{name}": content for name, content in self.pictures.items()}
         try:
-            with tempfile.TemporaryDirectory() as scratch:
-                charts.figure(self.summary, path := Path(scratch) / "curves.png")
+            with scratch_folder("tl_robust_wandb_") as scratch:
+                charts.figure(self.summary, path := scratch / "curves.png")
                 curves = path.read_bytes()
             eps = telling_eps(row for row in self.summary if row.metric == "robust_accuracy")
             matrix = _matrix(tables["overview/lineage"], eps)
@@ -242,16 +242,16 @@ def _media(
     name = safe_name(bench)
     logged: dict[str, Any] = {key: wandb.Table(list(table.columns), table.rows) for key, table in tables.items()}
     artifacts = {kind: wandb.Artifact(f"{name}-{kind}", kind) for kind in ("tables", "report", "weights")}
-    with tempfile.TemporaryDirectory() as scratch:
+    with scratch_folder("tl_robust_wandb_") as scratch:
         for key, table in logged.items():
             artifacts["tables"].add(table, key.rpartition("/")[2])
         for file, content in texts.items():
-            (path := Path(scratch) / file).write_bytes(content)  # as hashed: another process may write a new report
+            (path := scratch / file).write_bytes(content)  # as hashed: another process may write a new report
             artifacts["report"].add_file(str(path), file)
         for file, path in weights.items():
-            name = f"{re.sub(UNFIT, '-', file)}{path.suffix}"
-            taken = name in artifacts["weights"].manifest.entries
-            artifacts["weights"].add_file(str(path), f"{digest(file)[:8]}-{name}" if taken else name)
+            entry_name = f"{re.sub(UNFIT, '-', file)}{path.suffix}"
+            taken = entry_name in artifacts["weights"].manifest.entries
+            artifacts["weights"].add_file(str(path), f"{digest(file)[:8]}-{entry_name}" if taken else entry_name)
         for artifact in artifacts.values():
             for entry in artifact.manifest.entries.values():
                 if home and entry.local_path:
@@ -261,7 +261,7 @@ def _media(
         for key, table in logged.items():  # else it would log each table a second time, with absolute paths
             table.bind_to_run(run, key, 0)
         for key, content in images.items():
-            (path := Path(scratch) / f"{digest(key)[:16]}.png").write_bytes(content)
+            (path := scratch / f"{digest(key)[:16]}.png").write_bytes(content)
             caption = plain(key.partition("/")[2])
             safe = re.sub(r"[^a-zA-Z0-9/]+", "_", key)  # as W&B can search and sort it
             key = f"{safe}_{digest(key)[:8]}" if safe in logged else safe

@@ -7,7 +7,6 @@ import contextlib
 import functools
 import netrc
 import os
-import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from tl_robust.errors import ConfigError
+from tl_robust.files import scratch_folder
 
 MODES = {"online": "online", "offline": "offline", "disabled": "disabled", "run": "online", "dryrun": "offline"}
 ON = ("silent", "disable_git", "sagemaker_disable", "x_disable_stats", "x_disable_machine_info")
@@ -92,14 +92,14 @@ def environment() -> Iterator[Path]:
     A sweep's or a parent's run id, or a resume mode, would rename or merge our runs.
     """
     before = dict(os.environ)
-    with tempfile.TemporaryDirectory(prefix="tl_robust_wandb_") as scratch:
+    with scratch_folder("tl_robust_wandb_") as scratch:
         for name in before:
             if name.startswith("WANDB_") and name.removeprefix("WANDB_") not in KEPT:
                 del os.environ[name]
-        ours = {"WANDB_CACHE_DIR": scratch, "WANDB_DATA_DIR": scratch, "WANDB_ERROR_REPORTING": "false"}
+        ours = {"WANDB_CACHE_DIR": str(scratch), "WANDB_DATA_DIR": str(scratch), "WANDB_ERROR_REPORTING": "false"}
         os.environ |= ours
         try:
-            yield Path(scratch)
+            yield scratch
         finally:
             for name in ours:
                 os.environ.pop(name, None)

@@ -128,8 +128,6 @@ def _common_size(paths: Iterable[Path], root: Path) -> tuple[int, int] | None:
         try:
             with Image.open(path) as image:
                 found = image.size
-                if found[0] * found[1] > LARGEST:
-                    raise ValueError(f"it says that it has {found[0]:,}x{found[1]:,} pixels, more than {LARGEST:,}")
         except Exception as error:  # Pillow's readers raise anything on a damaged file
             raise _damaged(path, root, error) from error
         if size not in (None, found):
@@ -142,6 +140,8 @@ def _pixels(path: Path, root: Path, crop: bool) -> NDArray[np.uint8]:
     """One image as RGB, ``[H,W,3]``."""
     try:
         with Image.open(path) as image:
+            if image.width * image.height > LARGEST:  # told before the pixels take memory
+                raise ValueError(f"it says that it has {image.width:,}x{image.height:,} pixels, more than {LARGEST:,}")
             if image.mode.startswith(("I", "F")):
                 raise ValueError(f"it has more than 8 bits a channel (mode {image.mode})")
             opaque = image.convert("RGBA") if "transparency" in image.info else image
