@@ -55,7 +55,7 @@ test-parity: .venv-parity/.parity ## compare attacks with other libraries, in .v
 test-browser: .venv/.browser ## look at the report in Chromium (Debian: apt install chromium chromium-driver)
 	$(BIN)/python -m pytest -m browser tests/browser $(ARGS)
 
-statistics: .venv/.run ## coverage of intervals, false support and power of claims, by simulation (ten minutes): docs/statistics.md
+statistics: .venv/.run ## coverage of intervals, false support and power of claims, by simulation (four minutes): docs/statistics.md
 	$(BIN)/python experiments/statistics/coverage.py $(ARGS)
 
 check: .venv/.dev ## format, lint, types, layers
