@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, is_dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, cast, get_type_hints
 
@@ -11,6 +12,7 @@ import yaml
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
+from tl_robust.bench.plan import Plan, make_plan
 from tl_robust.bench.spec import Bench
 from tl_robust.data.domain import DataSettings
 from tl_robust.data.space import SPACES
@@ -50,6 +52,11 @@ class Config:
     workers: int
     text: str
     settings: dict[str, Any]
+
+    @cached_property
+    def plan(self) -> Plan:
+        """What the bench needs, made once."""
+        return make_plan(self.bench)
 
 
 def load(path: Path, overrides: Sequence[str] = ()) -> Config:

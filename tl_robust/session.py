@@ -20,7 +20,6 @@ from rich.console import Console
 from tl_robust import claims
 from tl_robust.bench import runner
 from tl_robust.bench.lineage import Training
-from tl_robust.bench.plan import make_plan
 from tl_robust.bench.provenance import commit, versions
 from tl_robust.bench.runner import Finished
 from tl_robust.bench.store import Store
@@ -47,7 +46,7 @@ def run(config: Config, console: Console, plain: bool, arguments: Sequence[str])
         plain: Lines instead of progress bars.
         arguments: Bench and overrides as on the command line, for the processes that help.
     """
-    plan, store = make_plan(config.bench), Store(config.results / "store")
+    plan, store = config.plan, Store(config.results / "store")
     counts = plan.counts(store)
     console.print(
         f"Bench {config.bench.name}: {counts['cells']} cells ({counts['done']} done) from {counts['trainings']} "
@@ -73,7 +72,7 @@ def results(config: Config) -> Finished:
     Raises:
         ConfigError: It has none.
     """
-    finished = runner.gather(make_plan(config.bench), Store(config.results / "store"))
+    finished = runner.gather(config.plan, Store(config.results / "store"))
     if not finished.results:
         raise ConfigError(f"no cell of bench {config.bench.name!r} is in {config.results / 'store'}: run it first.")
     return finished
@@ -81,7 +80,7 @@ def results(config: Config) -> Finished:
 
 def help_out(config: Config) -> None:
     """Compute beside another process, and end with it."""
-    runner.run(make_plan(config.bench), config.bench, Store(config.results / "store"))
+    runner.run(config.plan, config.bench, Store(config.results / "store"))
 
 
 @contextmanager
@@ -163,7 +162,7 @@ def _pages(config: Config, finished: Finished, summary: list[Row], findings: Seq
     failures = [asdict(failure) for failure in finished.failures]
     made = [item.provenance for item in finished.results]
     shown: list[object] = [config.text, failures, commit(), versions()["tl_robust"], made, sorted(finished.pictures)]
-    notes = [f"Left out: {sentence}" for sentence in left_out(make_plan(config.bench).sides)]
+    notes = [f"Left out: {sentence}" for sentence in left_out(config.plan.sides)]
     shown += [dict(finished.seconds), [str(one) for one in findings], notes]
     source = digest([shown, *((folder / name).read_text() for name in ("table.csv", "summary.csv"))])
     known = folder / ".report"  # what the pages were made of, and what they were: a second run need not make them again
@@ -209,7 +208,7 @@ def _publish(
     yield from published.problems
     models = {
         f"{model}, {model.network}": store.file("weights", model.key)
-        for model in make_plan(config.bench).trainings
+        for model in config.plan.trainings
         if isinstance(model, Training)
     }
     pictures = grids(finished.results, finished.pictures)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -68,7 +68,10 @@ def gather(plan: Plan, store: Store, failures: tuple[Failure, ...] = ()) -> Fini
             continue
         found.append(planned)
     same = twins([_placed(planned, outcomes[planned.judgment.key]) for planned in found])
-    results = tuple(_result(planned, outcomes, others, store) for planned, others in zip(found, same, strict=True))
+    examinations = _examinations(found, store)
+    results = tuple(
+        _result(planned, outcomes, examinations, others, store) for planned, others in zip(found, same, strict=True)
+    )
     return Finished(results, failures, tuple(missing), _seconds(plan, store), _pictures(plan, store))
 
 
@@ -98,16 +101,13 @@ def _pictures(plan: Plan, store: Store) -> dict[str, Pictures]:
     return found
 
 
-def _examinations(planned: PlannedCell, store: Store) -> tuple[Examination | None, Examination | None]:
-    def read(key: str) -> Examination | None:
-        try:
-            return store.read_examination(key)
-        except StoreError:
-            return None
-
-    a, b = (one.key for one in planned.examinees)
-    first = read(a)
-    return first, first if a == b else read(b)
+def _examinations(cells: Sequence[PlannedCell], store: Store) -> dict[str, Examination]:
+    """Those in the store that cells need, by key; several cells share one."""
+    found: dict[str, Examination] = {}
+    for key in dict.fromkeys(examinee.key for planned in cells for examinee in planned.examinees):
+        with suppress(StoreError):
+            found[key] = store.read_examination(key)
+    return found
 
 
 def _placed(planned: PlannedCell, outcome: Outcome) -> Placed:
@@ -117,7 +117,13 @@ def _placed(planned: PlannedCell, outcome: Outcome) -> Placed:
     return Placed(at, planned.judgment.key, group.surrogate.key, attack, planned.victim.key, group.early, outcome)
 
 
-def _result(planned: PlannedCell, outcomes: Mapping[str, Outcome], others: tuple[str, ...], store: Store) -> Result:
+def _result(
+    planned: PlannedCell,
+    outcomes: Mapping[str, Outcome],
+    examinations: Mapping[str, Examination],
+    others: tuple[str, ...],
+    store: Store,
+) -> Result:
     outcome, white = outcomes[planned.judgment.key], outcomes[planned.white.key] if planned.white else None
     metrics = {name: METRICS[name] for name in METRICS.names()}
     curves = {
@@ -131,7 +137,7 @@ def _result(planned: PlannedCell, outcomes: Mapping[str, Outcome], others: tuple
         "surrogate": planned.judgment.group.surrogate.origin(),
         "victim": planned.victim.origin(),
     }
-    a, b = _examinations(planned, store)
+    a, b = (examinations.get(examinee.key) for examinee in planned.examinees)
     verdict = judge(Evidence(outcome, white, a, b, planned.judgment.group.built.ITERATES, others))
     if a is None or b is None:
         verdict = worst([verdict, Verdict("amber", ("The trust checks could not examine both models.",))])

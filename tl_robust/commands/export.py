@@ -29,12 +29,11 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(parsed: argparse.Namespace, console: Console) -> int:
     """Run the command; returns the exit code: 1 where some cells have no result."""
     from tl_robust import session
-    from tl_robust.bench.plan import make_plan
     from tl_robust.sinks import leaderboard
 
     config = load(parsed)
     finished = session.results(config)
-    origins = {cell.key: _origin(place, cell) for place, cell in enumerate(make_plan(config.bench).cells)}
+    origins = {cell.key: _origin(place, cell) for place, cell in enumerate(config.plan.cells)}
     folder = parsed.out or config.results / config.bench.name / "leaderboard"
     paths = leaderboard.write(folder, [(item, origins[item.key]) for item in finished.results], parsed.samples)
     size = sum(path.stat().st_size for path in paths) / 1e6

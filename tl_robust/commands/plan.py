@@ -33,13 +33,12 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(parsed: argparse.Namespace, console: Console) -> int:
     """Run the command; returns the exit code."""
-    from tl_robust.bench.plan import make_plan
     from tl_robust.bench.store import Store
     from tl_robust.data.left_out import left_out
 
     assumed = _assumed(parsed)
     config = load(parsed)
-    plan, store = make_plan(config.bench), Store(config.results / "store")
+    plan, store = config.plan, Store(config.results / "store")
     counts = plan.counts(store)
     tests = list(dict.fromkeys((cell.cell.target, len(cell.judgment.group.test.images("test"))) for cell in plan.cells))
     seeds = len(config.bench.axes.seed)
