@@ -10,6 +10,7 @@ import math
 import os
 import shutil
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -151,9 +152,11 @@ def publish_runs(
                             mode = "offline"
                             break
                     tick(pending.pop(0))
-        for content, how, file in logged:  # a file is complete for certain only when W&B's service has ended
+        with ThreadPoolExecutor(os.cpu_count()) as pool:  # a program of W&B's reads each file
+            # a file is complete for certain only when W&B's service has ended
+            read_back = list(pool.map(lambda item: check(item[2], item[0].key, item[0].history), logged))
+        for (content, how, file), problem in zip(logged, read_back, strict=True):
             (file.parent / "logs" / "debug-core.log").unlink(missing_ok=True)  # a link to what went with the service
-            problem = check(file, content.key, content.history)
             if problem:
                 problems.append(f"{content.title}: its W&B run {problem}; publish again to replace it.")
             else:
