@@ -9,7 +9,7 @@ import pytest
 import tl_robust
 
 PACKAGE = Path(tl_robust.__file__).parent
-VOCABULARY = {"types", "errors", "seeding", "registry", "files", "text", "stopping"}
+VOCABULARY = {"types", "errors", "seeding", "registry", "files", "text"}
 BENCH = {"attacks", "metrics", "models", "data", "trust", "strategies", "callbacks"}
 MAY_IMPORT = {  # a layer may import itself, and of tl_robust only this
     **dict.fromkeys(VOCABULARY, VOCABULARY),
@@ -19,24 +19,15 @@ MAY_IMPORT = {  # a layer may import itself, and of tl_robust only this
     "callbacks": VOCABULARY | {"attacks", "metrics"},
     "bench": VOCABULARY | BENCH,
     "claims": VOCABULARY | {"metrics"},
-    "sinks": VOCABULARY | {"metrics", "trust", "claims", "bench.store"},
-    "written": {"errors"},
-    "problems": {"errors", "written"},
-    "schema": {"types", "written", "sinks.wandb_sink"},
-    "entries": VOCABULARY | BENCH | {"bench", "schema"},
-    "resolve": VOCABULARY | BENCH | {"bench", "schema", "entries", "problems"},
-    "config": VOCABULARY | BENCH | {"bench", "sinks", "schema", "entries", "written", "problems", "resolve"},
-    "terminal": VOCABULARY | BENCH | {"bench", "sinks", "claims"},
-    "session": VOCABULARY | BENCH | {"bench", "sinks", "config", "terminal", "claims"},
-    "commands": VOCABULARY | BENCH | {"bench", "sinks", "config", "terminal", "session", "claims"},
-    "screen": {"text"},
-    "parser": {"__doc__", "__version__", "commands", "errors"},
-    "cli": {"commands", "errors", "parser", "screen", "stopping", "text"},
+    "results": VOCABULARY | {"metrics", "trust", "claims"},
+    "sinks": VOCABULARY | {"metrics", "trust", "claims", "results", "bench.store"},
+    "config": VOCABULARY | BENCH | {"bench", "sinks.wandb.session"},
+    "cli": VOCABULARY | BENCH | {"bench", "results", "sinks", "config", "claims", "__doc__", "__version__"},
     "": BENCH | {"types"},  # tl_robust/__init__.py, which names them for readers and imports them when asked
 }
 ONLY_IN = {  # of all modules, only these may import the library
-    "wandb": {f"sinks.wandb_{part}" for part in ("dashboard", "overview", "read", "session", "sink")},
-    "omegaconf": {"config"},
+    "wandb": {f"sinks.wandb.{part}" for part in ("workspace", "overview", "read", "session", "runs")},
+    "omegaconf": {"config.load"},
     "lightning": {
         "bench.options",
         "bench.progress",
@@ -108,8 +99,8 @@ def test_every_layer_has_a_rule_and_every_rule_a_layer() -> None:
         ("attacks.base", "def f():\n    from tl_robust.models import build"),
         ("attacks.base", "from tl_robust import strategies"),
         ("callbacks.transfer_attack", "import tl_robust.bench.work"),
-        ("sinks.table", "from tl_robust.bench.plan import Plan"),
-        ("bench.runner", "from tl_robust.config import Config"),
+        ("results.table", "from tl_robust.bench.plan import Plan"),
+        ("bench.runner", "from tl_robust.config.load import Config"),
         ("trust.base", "from tl_robust.metrics import METRICS"),
         ("config", "from tl_robust.cli import main"),
     ],
@@ -119,5 +110,5 @@ def test_a_forbidden_import_is_found(module: str, source: str) -> None:
 
 
 def test_an_allowed_import_is_not() -> None:
-    assert violations("sinks.table", "import tl_robust.bench.store\nfrom tl_robust.metrics import METRICS") == []
-    assert violations("sinks.wandb_sink", "import wandb.util") == []
+    assert violations("sinks.wandb.sync", "import tl_robust.bench.store\nfrom tl_robust.metrics import METRICS") == []
+    assert violations("sinks.wandb.runs", "import wandb.util") == []

@@ -14,11 +14,11 @@ from tl_robust.attacks.objectives import OBJECTIVES
 from tl_robust.attacks.rules import RULES
 from tl_robust.attacks.tricks import TRICKS
 from tl_robust.cli import main
-from tl_robust.commands.list import KINDS
+from tl_robust.cli.commands.list import KINDS
+from tl_robust.cli.parser import parse
 from tl_robust.data.domain import DOMAINS
 from tl_robust.data.pair import PAIRS
 from tl_robust.data.space import SPACES
-from tl_robust.parser import parse
 from tl_robust.registry import names_in
 
 COMMANDS = sorted(

@@ -76,7 +76,7 @@ def test_two_of_one_name_are_an_error_that_names_both_files() -> None:
         match=r"^two attacks are named 'fgsm' \(.*/attacks/fgsm\.py and elsewhere\.fgsm\): rename one of the files",
     ):
         ATTACKS.register(ATTACKS["fgsm"], "elsewhere.fgsm")
-    assert ATTACKS["fgsm"].__module__ == "tl_robust.attacks.fgsm"
+    assert ATTACKS["fgsm"].__module__ == "tl_robust.attacks.named.fgsm"
 
 
 # settings

@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from tl_robust.cli import main
-from tl_robust.sinks import drawing, report
-from tl_robust.sinks.drawing import draw
+from tl_robust.sinks.report import drawing
+from tl_robust.sinks.report import page as report
+from tl_robust.sinks.report.drawing import draw
 
 PAGES = ("report.html", "report.md", "curves.svg")
 SETTINGS = ("axes.strategy=[scratch,finetune]", "axes.attack=[fgsm]", "wandb.mode=disabled")
@@ -40,7 +41,7 @@ class Bench:
 def bench(tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
     monkeypatch.setattr(report, "_bundle", lambda: "")  # 1 MB of JavaScript, slow to make
     monkeypatch.setattr(drawing, "draw", lambda chart, *_: b"<svg/>")
-    monkeypatch.setattr("tl_robust.sinks.charts.draw", lambda chart, *_: b"<svg/>")
+    monkeypatch.setattr("tl_robust.sinks.report.charts.draw", lambda chart, *_: b"<svg/>")
     return Bench(tiny, tmp_path / "r", monkeypatch)
 
 
@@ -85,7 +86,7 @@ def test_one_more_seed_replaces_the_report_and_one_less_moves_it(
 
 def test_a_figure_that_could_not_be_drawn_is_tried_again(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr("tl_robust.sinks.charts.draw", draw)
+        patch.setattr("tl_robust.sinks.report.charts.draw", draw)
         patch.setattr(drawing, "PROGRAM", "raise MemoryError('no address space')")
         pages = bench.run()
     assert "curves.svg" not in pages

@@ -19,7 +19,7 @@ from tl_robust.bench.plan import Plan, make_plan
 from tl_robust.bench.store import Store
 from tl_robust.bench.work import Worker
 from tl_robust.cli import main
-from tl_robust.config import load
+from tl_robust.config.load import load
 from tl_robust.errors import ConfigError, DataError, UnknownNameError
 from tl_robust.models import build
 from tl_robust.models.base import classifier_names

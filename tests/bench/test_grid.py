@@ -12,11 +12,11 @@ from tl_robust.bench.lineage import Training
 from tl_robust.bench.plan import Plan, PlannedCell, make_plan
 from tl_robust.bench.store import Store
 from tl_robust.cli import main
-from tl_robust.config import load
+from tl_robust.cli.terminal import accuracy_tables
+from tl_robust.config.load import load
 from tl_robust.errors import DataError
-from tl_robust.sinks import table
-from tl_robust.sinks.blocks import Names
-from tl_robust.terminal import accuracy_tables
+from tl_robust.results import table
+from tl_robust.results.names import Names
 
 QUICK = ["axes.seed=[0]", "recipe.epochs=1", "recipe.val_share=0.5", "eps=[0,16/255]", "axes.attack=[fgsm]"]
 PARTS = "axes.target_images=[0.25,40,1]"  # of 80: 20, 40, 80

@@ -122,7 +122,7 @@ from pathlib import Path
 import torch
 from tl_robust.attacks import ATTACKS, Attack
 from tl_robust.claims import bench_claim
-from tl_robust.claims.base import MissingError
+from tl_robust.claims import MissingError
 from tl_robust.strategies import STRATEGIES
 from tl_robust.strategies.finetune import FineTune
 from tl_robust.trust import check

@@ -14,7 +14,7 @@ from tl_robust.bench.plan import Plan, make_plan
 from tl_robust.bench.store import Store
 from tl_robust.bench.work import Worker, _network, _seeded
 from tl_robust.cli import main
-from tl_robust.config import load
+from tl_robust.config.load import load
 from tl_robust.data.domain import DOMAINS
 from tl_robust.data.mapped import _labels, _limited
 from tl_robust.models.base import classifier_names

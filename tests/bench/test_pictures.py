@@ -12,7 +12,7 @@ from tl_robust.bench.plan import Plan, make_plan
 from tl_robust.bench.runner import Finished, gather, run
 from tl_robust.bench.store import Store
 from tl_robust.bench.work import Worker
-from tl_robust.config import load
+from tl_robust.config.load import load
 from tl_robust.models import build
 from tl_robust.types import Pictures
 

@@ -13,9 +13,9 @@ from tl_robust.bench.observer import Silent, Stage
 from tl_robust.bench.payload import pack_weights
 from tl_robust.bench.plan import make_plan
 from tl_robust.bench.store import Store
-from tl_robust.config import load
+from tl_robust.config.load import load
 from tl_robust.errors import ResultsError, StoreError
-from tl_robust.sinks import table
+from tl_robust.results import table
 
 
 class Witness(Silent):

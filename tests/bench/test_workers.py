@@ -8,7 +8,7 @@ import torch
 from tl_robust.bench import workers
 from tl_robust.bench.workers import EACH, MOST, SMALL, Workers, default_workers, sharing
 from tl_robust.cli import main
-from tl_robust.config import load
+from tl_robust.config.load import load
 
 GIB = 2**30
 SEVERAL = "1 process: trainer.devices gives it several devices."
@@ -91,7 +91,7 @@ def test_a_run_says_the_number_and_why(
     monkeypatch: pytest.MonkeyPatch, tiny: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(
-        "tl_robust.session.default_workers", lambda bench, items: Workers(1, f"1 process on X: {items}.")
+        "tl_robust.cli.session.default_workers", lambda bench, items: Workers(1, f"1 process on X: {items}.")
     )
     small = ["axes.seed=[0]", "axes.strategy=[scratch]", "axes.attack=[fgsm]", "recipe.epochs=1"]
     assert main(["run", str(tiny), "workers=0", "--plain", *small]) == 0

@@ -11,7 +11,7 @@ import torch
 
 from tests.claims.made import EPS, SAMPLES, Counts, around, outcome, results
 from tl_robust.claims import CLAIMS, Effect, Finding, judge
-from tl_robust.claims.base import Claim
+from tl_robust.claims.claim import Claim
 from tl_robust.claims.record import Record
 from tl_robust.metrics.estimate import holm
 from tl_robust.types import Result
@@ -208,7 +208,7 @@ def test_a_pair_that_cannot_be_judged_is_said() -> None:
 def alone(claim: str, found: Sequence[Result]) -> float:
     """The p-value of a claim that is the only one of its family."""
     record = Record(found)
-    made = CLAIMS[claim.lower()]
+    made = next(CLAIMS[name] for name in CLAIMS.names() if CLAIMS[name].id == claim)
     assert made.place
     effects = made.place(record, record.places[0])
     assert not made.every

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from tl_robust import stopping
+from tl_robust.cli import stopping
 from tl_robust.data import cache as module
 from tl_robust.data.cache import cached
 from tl_robust.errors import DataError, ResultsError

@@ -7,9 +7,10 @@ from dataclasses import replace
 
 import pytest
 
-from tl_robust.claims.base import Finding
-from tl_robust.sinks import answer, report
-from tl_robust.sinks.table import Row
+from tl_robust.claims.effects import Finding
+from tl_robust.results import answer
+from tl_robust.results.table import Row
+from tl_robust.sinks.report import page as report
 from tl_robust.types import Cell, View
 
 CELL = Cell("bench", "src", "tgt", "dtn", "scratch", "", "none", "fgsm", "linf", "black", -1, 50)

@@ -3,10 +3,10 @@
 import math
 from dataclasses import replace
 
-from tl_robust.claims.base import Finding
-from tl_robust.sinks import report
-from tl_robust.sinks.blocks import Fold, Table, Why
-from tl_robust.sinks.ledger import ledger
+from tl_robust.claims.effects import Finding
+from tl_robust.sinks.report import page as report
+from tl_robust.sinks.report.blocks import Fold, Table, Why
+from tl_robust.sinks.report.ledger import ledger
 
 OVERALL = Finding(
     "H2", "FineTune is weaker.", "KDD 2020", "", "fgsm linf", "supported", 0.748, 0.71, 0.79, "share", 1e-5, 3, 600,

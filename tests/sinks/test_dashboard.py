@@ -13,10 +13,11 @@ from rich.console import Console
 from tests.sinks.test_wandb_overview import cells
 from tests.sinks.test_wandb_overview import offline as overview
 from tests.sinks.wandb_made import API_KEY, BENCH, EPS, no_account, of_type, records, runs, server, summary_of
-from tl_robust.commands import dashboard as command
+from tl_robust.cli.commands import dashboard as command
 from tl_robust.errors import ConfigError
-from tl_robust.sinks import dashboard, wandb_dashboard
-from tl_robust.sinks.wandb_sink import WandbSettings, publish
+from tl_robust.sinks.wandb import dashboard
+from tl_robust.sinks.wandb import workspace as wandb_dashboard
+from tl_robust.sinks.wandb.runs import WandbSettings, publish
 
 __all__ = ["no_account"]  # a fixture that all tests use
 

@@ -13,9 +13,9 @@ from scipy.stats import binom, ttest_rel
 
 from tl_robust.metrics import METRICS
 from tl_robust.metrics.estimate import holm
+from tl_robust.results.difference import Comparison, Number, Side, compare, signed, tables
+from tl_robust.results.table import Row, rows
 from tl_robust.seeding import generator
-from tl_robust.sinks.difference import Comparison, Number, Side, compare, signed, tables
-from tl_robust.sinks.table import Row, rows
 from tl_robust.types import Cell, Outcome, Result, Verdict
 
 CELL = {

@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from tl_robust.errors import ResultsError
-from tl_robust.sinks import earlier
+from tl_robust.results import earlier
 
 ASKED = {
     "name": "bench", "eps": [0, "8/255"],

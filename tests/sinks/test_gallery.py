@@ -12,10 +12,11 @@ import torch
 from PIL import Image
 
 from tl_robust.metrics import METRICS
-from tl_robust.sinks import pictures as gallery_module
-from tl_robust.sinks.blocks import Markup, Names, Text
-from tl_robust.sinks.pictures import gallery
-from tl_robust.sinks.table import summary
+from tl_robust.results.names import Names
+from tl_robust.results.table import summary
+from tl_robust.sinks.report import pictures as gallery_module
+from tl_robust.sinks.report.blocks import Markup, Text
+from tl_robust.sinks.report.pictures import gallery
 from tl_robust.types import Cell, Outcome, Pictures, Result, Verdict
 
 EPS = (0.0, 4 / 255, 8 / 255, 16 / 255)

@@ -11,7 +11,8 @@ import pytest
 import torch
 
 from tl_robust.metrics import METRICS
-from tl_robust.sinks import report, table
+from tl_robust.results import table
+from tl_robust.sinks.report import page as report
 from tl_robust.types import Cell, Outcome, Pictures, Result, Verdict
 
 EPS = torch.tensor([0, 1, 2, 4, 8, 16, 32, 64], dtype=torch.float64) / 255

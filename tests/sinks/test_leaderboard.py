@@ -16,11 +16,11 @@ import torch
 
 from tl_robust.errors import ResultsError
 from tl_robust.metrics import METRICS
+from tl_robust.results import leaderboard, table
+from tl_robust.results.leaderboard import Origin
+from tl_robust.results.means import mean_rows
+from tl_robust.results.packing import pack, unpack
 from tl_robust.seeding import digest, generator
-from tl_robust.sinks import leaderboard, table
-from tl_robust.sinks.leaderboard import Origin
-from tl_robust.sinks.means import mean_rows
-from tl_robust.sinks.packing import pack, unpack
 from tl_robust.types import Cell, Outcome, Result, Verdict, View
 
 SCHEMA = json.loads(files("tl_robust.sinks").joinpath("leaderboard.schema.json").read_text())

@@ -8,9 +8,10 @@ import pytest
 import torch
 
 from tl_robust.metrics import METRICS
-from tl_robust.sinks.blocks import Fold, Markup, Names, Text
-from tl_robust.sinks.matrix import _colors, matrices, model_name
-from tl_robust.sinks.table import summary
+from tl_robust.results.names import Names
+from tl_robust.results.table import summary
+from tl_robust.sinks.report.blocks import Fold, Markup, Text
+from tl_robust.sinks.report.matrix import _colors, matrices, model_name
 from tl_robust.types import Cell, Outcome, Result, Verdict
 
 EPS = (0.0, 8 / 255, 16 / 255)

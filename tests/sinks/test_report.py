@@ -15,10 +15,13 @@ import torch
 
 from tl_robust.errors import ConfigError
 from tl_robust.metrics import METRICS
-from tl_robust.sinks import report, sections
-from tl_robust.sinks.blocks import Fold, Names, eps_text, interval, number
-from tl_robust.sinks.charts import strips
-from tl_robust.sinks.table import summary
+from tl_robust.results.names import Names, interval, number
+from tl_robust.results.table import summary
+from tl_robust.sinks.report import page as report
+from tl_robust.sinks.report import sections
+from tl_robust.sinks.report.blocks import Fold
+from tl_robust.sinks.report.charts import strips
+from tl_robust.text import eps_text
 from tl_robust.types import Cell, Outcome, Result, Verdict
 
 EPS = (0.0, 8 / 255, 16 / 255)

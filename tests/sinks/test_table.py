@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from tl_robust.errors import ResultsError
-from tl_robust.sinks import table
-from tl_robust.sinks.table import Row
+from tl_robust.results import table
+from tl_robust.results.table import Row
 from tl_robust.types import Cell
 
 NAMES = ["=1+1", "+cmd|' /C calc'!A0", "-2", "@SUM(1)", "\t=1", "'=1", "''@x", "'quoted", 'a,b"c', "größe", "plain"]

@@ -14,11 +14,13 @@ import pytest
 from PIL import Image
 
 from tests.sinks.wandb_made import BENCH, EPS, no_account, of_type, records, result, runs, summary_of
-from tl_robust.sinks import table, wandb_overview, wandb_sink
-from tl_robust.sinks.wandb_overview import publish_overview
-from tl_robust.sinks.wandb_read import read
-from tl_robust.sinks.wandb_sink import Published, WandbSettings
-from tl_robust.sinks.wandb_sync import verify
+from tl_robust.results import table
+from tl_robust.sinks.wandb import overview as wandb_overview
+from tl_robust.sinks.wandb import runs as wandb_sink
+from tl_robust.sinks.wandb.overview import publish_overview
+from tl_robust.sinks.wandb.read import read
+from tl_robust.sinks.wandb.runs import Published, WandbSettings
+from tl_robust.sinks.wandb.sync import verify
 from tl_robust.types import Result
 
 __all__ = ["no_account"]  # a fixture that all tests use

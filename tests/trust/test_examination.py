@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from tests.trust.trained import train
 from tl_robust import attacks, trust
 from tl_robust.errors import ConfigError, UnknownNameError
-from tl_robust.models.dtn import DTN
+from tl_robust.models.networks.dtn import DTN
 from tl_robust.trust import CHECKS
 from tl_robust.types import Evidence, Verdict
 

@@ -14,7 +14,7 @@ from tl_robust.bench.observer import Silent
 from tl_robust.bench.plan import make_plan
 from tl_robust.bench.store import Store
 from tl_robust.claims import judge
-from tl_robust.config import load
+from tl_robust.config.load import load
 from tl_robust.trust import CHECKS
 from tl_robust.types import Evidence, Examination, Outcome, Verdict
 

@@ -257,4 +257,4 @@ def _checked(images: Tensor, labels: Tensor | None) -> Tensor:
     return clean
 
 
-ATTACKS: Registry[type[Attack]] = Registry("attack", "tl_robust.attacks")
+ATTACKS: Registry[type[Attack]] = Registry("attack", "tl_robust.attacks.named")

@@ -13,9 +13,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from tl_robust.attacks.logits import margin
 from tl_robust.attacks.norms import Norm, per_sample
 from tl_robust.attacks.objectives.base import Objective
-from tl_robust.attacks.objectives.margin import margin
 from tl_robust.attacks.oracle import Model as Model
 from tl_robust.attacks.oracle import Oracle, finite_rows, no_gradient, predicted
 from tl_robust.attacks.reach import modules_behind

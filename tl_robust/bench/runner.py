@@ -15,7 +15,7 @@ from tl_robust.bench.store import Kind, Store
 from tl_robust.errors import StoreError
 from tl_robust.metrics import METRICS
 from tl_robust.trust import judge, worst
-from tl_robust.trust.distinct_outcomes import Placed, twins
+from tl_robust.trust.checks.distinct_outcomes import Placed, twins
 from tl_robust.types import Evidence, Examination, Outcome, Pictures, Result, Verdict
 
 

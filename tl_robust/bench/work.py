@@ -20,7 +20,6 @@ from lightning.pytorch.strategies.launchers import _SubprocessScriptLauncher
 from torch import Tensor, nn
 
 from tl_robust.attacks import Judge
-from tl_robust.attacks.fast import accelerate, best_batch
 from tl_robust.bench.allocator import keep_freed_memory
 from tl_robust.bench.craft import CraftGroup, Examinee, PictureGroup
 from tl_robust.bench.gate import Gate, compare, gate_places
@@ -35,6 +34,7 @@ from tl_robust.errors import ConfigError, DataError
 from tl_robust.models import build
 from tl_robust.models.base import classifier_names
 from tl_robust.models.checkpoint import checkpoint_digest, load_checkpoint
+from tl_robust.models.fast import accelerate, best_batch
 from tl_robust.models.module import NetworkModule
 from tl_robust.registry import Scalar
 from tl_robust.seeding import derive

@@ -21,7 +21,8 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import get_args
 
-from tl_robust.claims.base import CLAIMS, Claim, Decision, Effect, ElsewhereError, Family, Finding, MissingError
+from tl_robust.claims.claim import CLAIMS, Claim
+from tl_robust.claims.effects import Decision, Effect, ElsewhereError, Family, Finding, MissingError
 from tl_robust.claims.record import Place, Record
 from tl_robust.metrics.estimate import holm
 from tl_robust.text import eps_text
@@ -190,7 +191,7 @@ def judge(results: Sequence[Result]) -> tuple[Finding, ...]:
 
 
 def _names() -> list[str]:
-    return sorted(CLAIMS.names(), key=_order)
+    return sorted(CLAIMS.names(), key=lambda name: _order(CLAIMS[name].id))
 
 
 def _at(record: Record, place: Place) -> Tests:
@@ -204,7 +205,7 @@ def _at(record: Record, place: Place) -> Tests:
 
 def _tested(name: str, measure: Callable[[], Sequence[Effect]]) -> _Test | MissingError:
     """The test of what a claim measures, or why there is none."""
-    title = _title(name)
+    title = CLAIMS[name].id
     try:
         return _Test.of(title, CLAIMS[name], measure())
     except MissingError as missing:
@@ -252,7 +253,7 @@ def _missing(tests: Mapping[_Scope, Tests]) -> dict[_Scope, list[Finding]]:
     found: dict[_Scope, list[Finding]] = {}
     for scope, each in tests.items():
         found[scope] = [
-            _not_judged(_title(name), CLAIMS[name], scope, str(missing))
+            _not_judged(CLAIMS[name].id, CLAIMS[name], scope, str(missing))
             for name, missing in each.items()
             if not scope.pair and isinstance(missing, MissingError) and not isinstance(missing, ElsewhereError)
             if not scope.labels or isinstance(everywhere[name], _Test)
@@ -280,10 +281,6 @@ def _agreed(finding: Finding, parts: Sequence[Finding]) -> Finding:
         return finding
     reason = f"{finding.reason} The mean is {finding.decision}, but {'; '.join(names)} {opposite}."
     return replace(finding, decision="undecided", reason=reason)
-
-
-def _title(name: str) -> str:
-    return name.upper()
 
 
 def _order(name: str) -> tuple[str, int]:

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from tl_robust.claims.base import Effect, MissingError
+from tl_robust.claims.effects import Effect, MissingError
 from tl_robust.metrics import METRICS
 from tl_robust.metrics.estimate import Draws, estimate
 from tl_robust.types import Cell, Result, View

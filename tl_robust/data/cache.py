@@ -23,7 +23,7 @@ from filelock import FileLock
 from numpy.typing import NDArray
 
 from tl_robust.errors import DataError, ResultsError
-from tl_robust.stopping import undone
+from tl_robust.files import undone
 from tl_robust.types import ImageSet
 
 SCHEMA = 2

@@ -146,7 +146,7 @@ class Metric:
         return self.columns(outcome, white)
 
 
-METRICS: Registry[Metric] = Registry("metric", "tl_robust.metrics")
+METRICS: Registry[Metric] = Registry("metric", "tl_robust.metrics.named")
 
 
 def rate(

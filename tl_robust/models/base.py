@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from tl_robust.errors import ConfigError
 from tl_robust.registry import Component, Registry
 
-NETWORKS: Registry[Callable[..., nn.Module]] = Registry("network", "tl_robust.models")
+NETWORKS: Registry[Callable[..., nn.Module]] = Registry("network", "tl_robust.models.networks")
 
 
 def build(network: Component, image_shape: tuple[int, int, int], classes: int) -> nn.Module:

@@ -38,7 +38,7 @@ class Check:
     attacks: bool = False
 
 
-CHECKS: Registry[Check] = Registry("trust check", "tl_robust.trust")
+CHECKS: Registry[Check] = Registry("trust check", "tl_robust.trust.checks")
 LEVELS: tuple[Level, ...] = ("green", "amber", "red")
 
 

@@ -12,7 +12,7 @@ from tl_robust.attacks import Attack, evaluate
 from tl_robust.attacks.problem import Model
 from tl_robust.errors import ConfigError
 from tl_robust.trust.base import examine, judge
-from tl_robust.trust.distinct_outcomes import Placed, twins
+from tl_robust.trust.checks.distinct_outcomes import Placed, twins
 from tl_robust.types import Evidence, Outcome, Verdict
 
 EXAMINED = 2000  # images that the checks choose theirs from

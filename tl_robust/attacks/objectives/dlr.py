@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from tl_robust.attacks.logits import margin
 from tl_robust.attacks.objectives.base import OBJECTIVES, Objective
-from tl_robust.attacks.objectives.margin import margin
 
 
 @OBJECTIVES.register

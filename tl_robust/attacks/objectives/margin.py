@@ -2,15 +2,10 @@
 
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
+from tl_robust.attacks.logits import margin
 from tl_robust.attacks.objectives.base import OBJECTIVES, Objective
-
-
-def margin(logits: Tensor, label: Tensor) -> Tensor:
-    """Largest logit of another class minus that of ``label``, ``[N]``."""
-    return logits.scatter(1, label[:, None], -torch.inf).amax(1) - logits.gather(1, label[:, None]).squeeze(1)
 
 
 @OBJECTIVES.register

@@ -1,0 +1,44 @@
+"""Show versions, devices, data and the state of the store.
+
+example: tl-robust doctor --results results
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the command's arguments."""
+    parser.add_argument("--results", default="results", help="folder of results (results)")
+
+
+def run(parsed: argparse.Namespace, console: Console) -> int:
+    """Run the command; returns the exit code."""
+    import torch
+
+    from tl_robust.bench.provenance import commit, device_name, versions
+    from tl_robust.bench.store import Store
+    from tl_robust.sinks.wandb.runs import WandbSettings, resolve_mode
+
+    devices = [torch.device("cuda", place) for place in range(torch.cuda.device_count())] or [torch.device("cpu")]
+    store = Store(Path(parsed.results) / "store")
+    damaged = [error for error in store.check() if error]
+    facts = {
+        "versions": ", ".join(f"{name} {version}" for name, version in versions().items()),
+        "commit": commit() or "not a git checkout",
+        "devices": ", ".join(map(device_name, devices)),
+        "Weights & Biases": resolve_mode(WandbSettings()),
+        f"store {store.root}": f"{sum(1 for _ in store.check())} entries, {len(damaged)} damaged",
+    }
+    table = Table(box=None, pad_edge=False, show_header=False)
+    for fact, value in facts.items():
+        table.add_row(fact, value)
+    console.print(table)
+    for error in damaged:
+        console.print(f"damaged: {error}; the next run computes it again", soft_wrap=True)
+    return 1 if damaged else 0

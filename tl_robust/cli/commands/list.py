@@ -1,0 +1,47 @@
+"""Show every registered name.
+
+example: tl-robust list --json
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+
+from rich.console import Console
+from rich.table import Table
+
+from tl_robust.registry import names_in
+
+KINDS = {  # kind and package of every registry: names are read without importing what they name
+    "attack": "attacks.named",
+    "objective": "attacks.objectives",
+    "step rule": "attacks.rules",
+    "gradient trick": "attacks.tricks",
+    "claim": "claims.named",
+    "domain": "data.domains",
+    "metric": "metrics.named",
+    "network": "models.networks",
+    "pair": "data.pairs",
+    "space": "data.spaces",
+    "strategy": "strategies",
+    "trust check": "trust.checks",
+}
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the command's arguments."""
+    parser.add_argument("--json", action="store_true", help="print JSON")
+
+
+def run(parsed: argparse.Namespace, console: Console) -> int:
+    """Run the command; returns the exit code."""
+    names = {kind: names_in(package) for kind, package in KINDS.items()}
+    if parsed.json:
+        print(json.dumps(names))  # noqa: T201
+        return 0
+    table = Table(box=None, pad_edge=False, show_header=False)
+    for kind, known in names.items():
+        table.add_row(kind, ", ".join(known))
+    console.print(table)
+    return 0

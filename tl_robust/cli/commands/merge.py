@@ -1,0 +1,51 @@
+"""Read leaderboard files of one or several folders and write tables and a report of them.
+
+example: tl-robust merge results/embedded/leaderboard results/other/leaderboard --out results/all
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from rich.console import Console
+
+from tl_robust.errors import ResultsError
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the command's arguments."""
+    parser.add_argument("places", nargs="+", type=Path, metavar="FOLDER", help="leaderboard folders or files")
+    parser.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="where tables and report go")
+
+
+def run(parsed: argparse.Namespace, console: Console) -> int:
+    """Run the command; returns the exit code."""
+    from tl_robust import claims
+    from tl_robust.cli.terminal import accuracy_tables, claim_line
+    from tl_robust.results import leaderboard, table
+    from tl_robust.sinks.report import page as report
+
+    folder = parsed.out
+    if (folder / "config.yaml").exists():
+        raise ResultsError(f"{folder} has the results of a bench, and they would be lost: choose another --out.")
+    board = leaderboard.read(parsed.places)
+    summary, results = board.summary, board.results
+    findings = claims.judge(results)
+    table.write(folder / "table.csv", board.rows, table.COLUMNS)
+    table.write(folder / "summary.csv", summary, table.SUMMARY_COLUMNS)
+    pages = report.write(folder, folder.resolve().name, results, summary, "", findings=findings)
+    for part in accuracy_tables(summary):
+        console.print(part)
+    if results:
+        console.print(claim_line(findings), soft_wrap=True)
+    if unknown := sorted(set().union(*(entry.unknown for entry in board.entries))):
+        console.print(f"Left out, since no such metric is registered here: {', '.join(unknown)}.", soft_wrap=True)
+    if missing := len(board.entries) - len(results):
+        console.print(
+            f"{missing} of {len(board.entries)} cells came without samples: their metrics are as stated, their means "
+            "over seeds have approximate intervals; claims and some sections of the report need samples and lack them.",
+            soft_wrap=True,
+        )
+    console.print(f"Report: {pages[0]}\nTables: {folder / 'table.csv'}, summary.csv", soft_wrap=True)
+    return 0

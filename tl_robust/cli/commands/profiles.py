@@ -1,0 +1,38 @@
+"""Run a bench under the profiles kdd20 and default and show the differences.
+
+example: tl-robust profiles embedded axes.seed=[0]
+"""
+
+from __future__ import annotations
+
+import argparse
+
+from rich.console import Console
+
+from tl_robust.cli.commands.base import bench_arguments, load, name_bench
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the command's arguments."""
+    bench_arguments(parser)
+    parser.add_argument("--plain", action="store_true", help="lines instead of progress bars")
+
+
+def run(parsed: argparse.Namespace, console: Console) -> int:
+    """Run the command; returns the exit code."""
+    from tl_robust.cli import session
+    from tl_robust.results.difference import Side, compare, tables
+
+    name_bench(parsed)
+    given, sides = parsed.overrides, []
+    for profile in ("kdd20", "default"):
+        parsed.overrides = [*given, f"profile={profile}"]
+        parsed.overrides.append(f"name={load(parsed).bench.name}.{profile}")
+        config = load(parsed)
+        finished = session.run(config, console, parsed.plain, [parsed.bench, *parsed.overrides])
+        session.write(config, finished, console, publish=False)
+        sides.append(Side.of_results(profile, finished.results, config.settings))
+    found = compare(sides[0], sides[1], ["robust_accuracy"])
+    for part in tables(found, found.numbers):
+        console.print(part)
+    return 0

@@ -1,0 +1,103 @@
+"""The arguments of ``tl-robust``: the command's own module is imported, and no other; help comes without torch."""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import importlib
+import pkgutil
+from collections.abc import Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import Any, NoReturn
+
+from tl_robust import __doc__ as question
+from tl_robust import __version__
+from tl_robust.cli import commands
+from tl_robust.errors import InputError, UnknownNameError
+
+
+def parse(given: Sequence[str]) -> tuple[ModuleType, argparse.Namespace]:
+    """The module of the command and its arguments; help and the version end the process with exit code 0.
+
+    Only the module of the command itself is imported.
+
+    Raises:
+        UnknownNameError: No such command or option; the message shows the closest.
+        InputError: An argument is missing, too many, or of another type.
+    """
+    names = [item.name.replace("_", "-") for item in pkgutil.iter_modules(commands.__path__) if item.name != "base"]
+    if not given or given[0].startswith("-"):
+        overview, option = _overview(names), given[0] if given else "--help"
+        if option not in overview.options():
+            raise UnknownNameError("option", option, overview.options())
+        overview.parse_args([option])
+    name, *rest = given
+    if name not in names:
+        raise UnknownNameError("command", name, names)
+    module = importlib.import_module(f"{commands.__name__}.{name.replace('-', '_')}")
+    text, _, more = str(module.__doc__).partition("\n")
+    parser = Parser(
+        prog=f"tl-robust {name}",
+        description=text,
+        epilog=more.strip(),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    module.arguments(parser)
+    parsed, left = parser.parse_known_args(rest)
+    for item in left:
+        if item.startswith("-"):
+            raise _unknown_option(parser, item, hasattr(parsed, "overrides"))
+    if left and not hasattr(parsed, "overrides"):
+        raise InputError(f"{parser.prog} has no use for {' '.join(left)}: see {parser.prog} --help.")
+    if left:  # overrides after an option: argparse stops collecting there
+        parsed.overrides += left
+    return module, parsed
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser whose errors are one sentence with the closest name."""
+
+    def error(self, message: str) -> NoReturn:
+        """Raise what the command line then prints: no usage before it."""
+        raise InputError(f"{message}; see {self.prog} --help.")
+
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        if action.choices is not None and value not in action.choices:
+            raise UnknownNameError(action.dest, value, action.choices)
+
+    def options(self) -> list[str]:
+        """All options that a user should know."""
+        shown = (action for action in self._actions if action.help != argparse.SUPPRESS)
+        return [option for action in shown for option in action.option_strings]
+
+
+def _overview(names: Sequence[str]) -> Parser:
+    """What ``tl-robust --help`` shows; it only serves for options before any command."""
+    summaries = {name: _summary(name) for name in names}
+    width = max(map(len, names))
+    table = "\n".join(f"  {name:{width}}  {summary}" for name, summary in summaries.items())
+    parser = Parser(
+        prog="tl-robust",
+        usage="tl-robust COMMAND ...",
+        description=question.partition("\n")[0],
+        epilog=f"commands (each has its own --help):\n{table}\n\nexample: tl-robust run embedded axes.seed=[0,1,2,3,4]",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"tl-robust {__version__}", help="show the version")
+    return parser
+
+
+def _summary(name: str) -> str:
+    """First line of a command's docstring, read without importing it."""
+    file = Path(commands.__path__[0]) / f"{name.replace('-', '_')}.py"
+    return (ast.get_docstring(ast.parse(file.read_text(encoding="utf-8"))) or "").partition("\n")[0]
+
+
+def _unknown_option(parser: Parser, item: str, has_overrides: bool) -> InputError:
+    option, equals, value = item.partition("=")
+    error = UnknownNameError(f"option of {parser.prog}", option, parser.options())
+    if has_overrides and equals and "did you mean" not in str(error):
+        key = option.lstrip("-")
+        return InputError(f"unknown option {option!r}: keys of a bench file have no dashes, write {key}={value}.")
+    return error

@@ -1,0 +1,1 @@
+"""Bench files: YAML and overrides to frozen objects."""

@@ -1,0 +1,198 @@
+"""From the objects of a bench file to a frozen bench: every name and number is checked, and all errors are found."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from functools import partial
+from typing import Any, TypeVar, cast, get_args
+
+from tl_robust.attacks import ATTACKS
+from tl_robust.attacks.norms import pixel_eps
+from tl_robust.bench.options import trainer_options
+from tl_robust.bench.plan import CHECKPOINT
+from tl_robust.bench.spec import AttackSpec, Axes, Bench, Checkpoint
+from tl_robust.config.entries import (
+    bench_name,
+    checkpoint_of,
+    component_of,
+    declared_domain,
+    filled,
+    folder_text,
+    name_and_settings,
+    network_of,
+    pair_spec,
+    parse_number,
+    strategy_of,
+)
+from tl_robust.config.problems import Problems
+from tl_robust.config.schema import BenchFile
+from tl_robust.data.augment import augmentation
+from tl_robust.data.domain import DataSettings, Declared, get_domain
+from tl_robust.data.pair import get_pair
+from tl_robust.data.space import SPACES
+from tl_robust.errors import ConfigError, InputError, UnknownNameError
+from tl_robust.models.fast import check_modes
+from tl_robust.registry import Component, Scalar, check_settings
+from tl_robust.types import Recipe, View
+
+T = TypeVar("T")
+EPS_SCALES = {"pixel": (0.0, 1.0), "kdd20": (-1.0, 1.0)}
+
+
+def resolve(file: BenchFile, problems: Problems) -> Bench | None:
+    """The bench; None where anything is wrong. Each part is tried alone, so that all errors are found at once."""
+    axes, tried = file.axes, problems.tried
+    name = tried(("name",), "", bench_name, file.name)
+    scale = tried(("eps_scale",), "pixel", _known, "eps_scale", file.eps_scale, EPS_SCALES)
+    if file.attack_batch < 0:
+        problems.add(
+            ("attack_batch",),
+            ConfigError(f"attack_batch must be at least 1, or 0 to measure, got {file.attack_batch}."),
+        )
+    data = _data(file, problems)
+    nothing = Component("", 0)  # stands for what is wrong
+    space = tried(("space",), nothing, component_of, SPACES, file.space, "space")
+
+    def full(axis: str, values: list[T], shown: Callable[[T], str] = str) -> tuple[T, ...]:
+        whole = values or not problems.at("axes", axis)
+        return tried(("axes", axis), (), filled, values, f"axes.{axis}", shown) if whole else ()
+
+    pairs = _each(problems, "pair", axes.pair, pair_spec, space)
+    for place, pair in enumerate(pairs):
+        if not pair.name.startswith(CHECKPOINT):
+            tried(("axes", "pair", place), None, get_pair, pair.name, pair.space, data)
+    spaces = {pair.space: None for pair in pairs if pair.space != nothing}
+    networks = full("network", _each(problems, "network", axes.network, network_of, spaces))
+    checkpoints: dict[str, Checkpoint] = {}
+    for title, entry in file.checkpoints.items():
+        theirs = [pair.space for pair in pairs if pair.name.startswith(f"{CHECKPOINT}{title}-")]
+        theirs = [one for one in theirs if one != nothing]
+        if found := tried(("checkpoints", title), None, checkpoint_of, title, entry, data, theirs):
+            checkpoints[title] = found
+    first = next(iter(spaces), nothing)
+    strategies = _each(problems, "strategy", axes.strategy, strategy_of, networks if spaces else (), first)
+    usual: tuple[float, ...] = (0.0,)
+    sizes = tried(("eps",), usual, _sizes, file.eps, "eps", scale)
+    attacks = _each(problems, "attack", axes.attack, _attack, sizes, scale)
+    common = _each(problems, "common", axes.common, _common, data)
+    view = _each(problems, "view", axes.view, _view)
+    _each(problems, "seed", axes.seed, _plain, "seed")
+    _each(problems, "target_images", axes.target_images, _share)
+    recipes = _recipes(file, data, problems)
+    no_options, no_modes = dict[str, Scalar](), tuple[str, ...]()
+    trainer = tried(("trainer",), no_options, trainer_options, file.trainer)
+    fast = tried(("fast",), no_modes, check_modes, file.fast)
+    grid = Axes(
+        pair=full("pair", pairs, lambda pair: pair.name),  # tables do not show its space
+        network=networks,
+        strategy=full("strategy", strategies),
+        common=full("common", common) if axes.common else (),
+        attack=full("attack", attacks, lambda spec: str(spec.component)),
+        view=full("view", view),
+        seed=full("seed", axes.seed),
+        target_images=full("target_images", axes.target_images),
+    )
+    if problems:
+        return None
+    return Bench(
+        name=name,
+        axes=grid,
+        data=data,
+        checkpoints=checkpoints,
+        recipe=file.recipe,
+        recipes=recipes,
+        trainer=trainer,
+        attack_batch=file.attack_batch,
+        fast=fast,
+    )
+
+
+def _each(problems: Problems, axis: str, entries: list[Any], make: Callable[..., T], *arguments: Any) -> list[T]:
+    """What ``make`` makes of each entry of an axis, those that are wrong left out."""
+    made = []
+    for place, entry in enumerate(entries):
+        try:
+            made.append(make(entry, *arguments))
+        except InputError as whole:
+            before, path = len(problems), ("axes", axis, place)
+            for key in entry if isinstance(entry, dict) and len(entry) > 2 else ():  # each setting alone
+                alone = {name: value for name, value in entry.items() if name in ("name", key)}
+                if key != "name":
+                    problems.tried((*path, key), None, make, alone, *arguments)
+            if len(problems) == before:  # what is wrong only beside another setting
+                problems.add(path, whole)
+    return made
+
+
+def _data(file: BenchFile, problems: Problems) -> DataSettings:
+    """``data:`` and ``domains:``; a domain that is wrong stays known, so that its pairs are not wrong too."""
+    declared = []
+    for name, entry in file.domains.items():
+        path, instead = ("domains", name), Declared(name, "npz:none")
+        item = problems.tried(path, instead, declared_domain, name, entry)
+        problems.tried(path, None, get_domain, name, DataSettings(domains=(item,)))
+        declared.append(instead if problems.at(*path) else item)
+    for key in ("root", "cache"):
+        problems.tried(("data", key), "", folder_text, f"data.{key}", getattr(file.data, key))
+    domains = tuple(declared)
+    return problems.tried(
+        ("data",), DataSettings(domains=domains), lambda: DataSettings(**vars(file.data), domains=domains)
+    )
+
+
+def _sizes(values: Any, where: str, scale: str) -> tuple[float, ...]:
+    if not isinstance(values, list):
+        raise ConfigError(f"{where} must be a list such as [0, 8/255], got {values!r}.")
+    return tuple(sorted(pixel_eps(parse_number(value, where), *EPS_SCALES[scale]) for value in values))
+
+
+def _attack(entry: Any, sizes: tuple[float, ...], scale: str) -> AttackSpec:
+    name, settings = name_and_settings(entry, "axes.attack")
+    eps = _sizes(settings.pop("eps"), "eps in axes.attack", scale) if "eps" in settings else sizes
+    return AttackSpec(ATTACKS.component(name, settings), eps)
+
+
+def _plain(entry: Any, axis: str) -> Any:
+    if isinstance(entry, list | dict):
+        raise ConfigError(f"axes.{axis} must hold names or numbers, got {entry!r}.")
+    return entry
+
+
+def _known(kind: str, name: Any, known: Iterable[str]) -> str:
+    if name not in known:
+        raise UnknownNameError(kind, name, known)
+    return str(name)
+
+
+def _common(entry: Any, data: DataSettings) -> str:
+    if not str(_plain(entry, "common")).startswith(CHECKPOINT):
+        get_domain(entry, data)
+    return str(entry)
+
+
+def _share(part: Any) -> float:
+    number = float(_plain(part, "target_images"))
+    if not (0 < number <= 1 or (number > 1 and number.is_integer())):
+        raise ConfigError(f"axes.target_images must hold shares in (0, 1] or whole numbers, got {number:g}.")
+    return number
+
+
+def _view(entry: Any) -> View:
+    return cast(View, _known("view", _plain(entry, "view"), get_args(View)))
+
+
+def _recipes(file: BenchFile, data: DataSettings, problems: Problems) -> dict[str, dict[str, Any]]:
+    """``recipes:``, each tried as a whole recipe."""
+    tried = problems.tried
+    tried(("recipe", "augment"), None, augmentation, file.recipe.augment)
+    found: dict[str, dict[str, Any]] = {}
+    for domain, more in file.recipes.items():
+        path, what = ("recipes", domain), f"recipes.{domain}"
+        tried(path, None, get_domain, domain, data)
+        found[domain] = {}
+        for key, value in more.items():
+            found[domain].update(tried((*path, key), dict[str, Any](), check_settings, what, Recipe, {key: value}))
+        recipe = tried(path, file.recipe, partial(replace, file.recipe, **found[domain]))
+        tried((*path, "augment"), None, augmentation, recipe.augment)
+    return found

@@ -1,0 +1,324 @@
+"""What moved between two benches: settings, versions, and every number that both have, beyond noise or not.
+
+Numbers are matched by coordinates; names of benches and seeds are none. Where both sides have the outcomes of the same
+samples and seeds, a difference is taken sample by sample and seed by seed; else from the intervals of the two tables.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.table import Table
+from scipy.stats import t as student
+
+from tl_robust.metrics import METRICS, Metric
+from tl_robust.metrics.estimate import TAIL, Estimate, estimate, holm
+from tl_robust.results.means import mean_rows
+from tl_robust.results.names import Names, grouped, number, unit
+from tl_robust.results.table import Row, summary
+from tl_robust.text import eps_text
+from tl_robust.types import Cell, Outcome, Result
+
+LEVEL = 0.05
+UNMOVING = ("name", "profile", "results", "workers", "wandb", "data.cache")  # settings that move no number
+Judged = tuple[Outcome, Outcome | None]
+Place = tuple[Cell, str, str]
+
+
+@dataclass(frozen=True)
+class Side:
+    """One of two benches.
+
+    Attributes:
+        name: As the user named it.
+        summary: Rows of the means over seeds.
+        seeds: Seeds by coordinates.
+        results: Cells with outcomes; empty where only tables are known.
+        settings: Its configuration; None where it is not known.
+        made: Versions, devices and commits; None where they are not known.
+        note: Why it has no outcomes.
+    """
+
+    name: str
+    summary: Sequence[Row]
+    seeds: Mapping[Cell, Sequence[int]]
+    results: Sequence[Result] = ()
+    settings: Mapping[str, Any] | None = None
+    made: Mapping[str, str] | None = None
+    note: str = ""
+
+    @classmethod
+    def of_results(cls, name: str, results: Sequence[Result], settings: Mapping[str, Any] | None = None) -> Side:
+        """From outcomes."""
+        return cls(
+            name,
+            summary(results),
+            _seeds(result.cell for result in results),
+            results,
+            settings,
+            made([result.provenance for result in results]),
+        )
+
+    @classmethod
+    def of_rows(cls, name: str, rows: Sequence[Row], means: Sequence[Row] = (), note: str = "") -> Side:
+        """From the rows of cells, and of their means where these are known."""
+        return cls(name, means or mean_rows(rows), _seeds(row.cell for row in rows), note=note)
+
+    @cached_property
+    def by_place(self) -> dict[Cell, list[Result]]:
+        """Results by coordinates, seeds ascending."""
+        ordered = sorted(self.results, key=lambda result: result.cell.seed)
+        return grouped(ordered, lambda result: _coordinates(result.cell))
+
+    @cached_property
+    def rows(self) -> dict[Place, Row]:
+        """Summary rows by coordinates, metric and eps; metrics that are not registered here are left out."""
+        return {
+            (_coordinates(row.cell), row.metric, _size(row.eps)): row for row in self.summary if row.metric in METRICS
+        }
+
+    @cached_property
+    def grids(self) -> dict[Cell, set[str]]:
+        """Eps by coordinates."""
+        return {
+            cell: {eps for _, _, eps in found} for cell, found in grouped(self.rows, lambda place: place[0]).items()
+        }
+
+
+def _size(eps: float | None) -> str:
+    """An eps to the precision of tables; empty for a whole curve."""
+    return "" if eps is None else f"{eps:.6g}"
+
+
+def _coordinates(cell: Cell) -> Cell:
+    return replace(cell, bench="", seed=-1)
+
+
+def _seeds(cells: Iterable[Cell]) -> dict[Cell, list[int]]:
+    return {place: sorted({cell.seed for cell in found}) for place, found in grouped(cells, _coordinates).items()}
+
+
+def made(provenances: Iterable[Mapping[str, Any]]) -> dict[str, str]:
+    """Versions, devices and commits that cells were made with."""
+    found: dict[str, set[str]] = {}
+    for item in provenances:
+        for name, value in _flat({name: item[name] for name in ("versions", "device", "commit") if name in item}):
+            found.setdefault(name, set()).add(str(value))
+    return {name: ", ".join(sorted(values)) for name, values in found.items()}
+
+
+def _flat(item: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for name, value in item.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{prefix}{name}.")
+        else:
+            yield prefix + name, value
+
+
+@dataclass(frozen=True)
+class Number:
+    """A number that both sides have.
+
+    Attributes:
+        first: Mean over seeds of the first side.
+        second: Of the second.
+        change: Second minus first; NaN where one is undefined.
+        low: Lower end of its 95 % interval; NaN where the sides show no spread to tell it from.
+        high: Upper end.
+        p: Two-sided p-value, after Holm's correction over all compared numbers; NaN where it cannot be told.
+        paired: On the same samples and seeds.
+    """
+
+    first: Row
+    second: Row
+    change: float
+    low: float
+    high: float
+    p: float
+    paired: bool
+
+    @property
+    def moved(self) -> bool:
+        """Beyond noise."""
+        return self.p < LEVEL
+
+    @property
+    def alone(self) -> bool:
+        """Whether its own interval excludes 0, which some of many do by chance."""
+        return self.low > 0 or self.high < 0
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What differs between two sides.
+
+    Attributes:
+        first: One side.
+        second: The other.
+        settings: Settings and versions that differ: name, first, second.
+        numbers: What both have, in the order of the first side.
+        only: Cells (without seeds) that only one side has, how many.
+    """
+
+    first: Side
+    second: Side
+    settings: Sequence[tuple[str, str, str]]
+    numbers: Sequence[Number]
+    only: tuple[int, int]
+
+    @cached_property
+    def ranked(self) -> list[Number]:
+        """What moved first, then by size, undefined last."""
+        return sorted(
+            self.numbers, key=lambda one: (not one.moved, -abs(one.change) if one.change == one.change else 1)
+        )
+
+
+def contrast(metric: Metric, first: Sequence[Judged], second: Sequence[Judged], eps: Sequence[str]) -> Estimate:
+    """Second minus first on the same samples and seeds.
+
+    Args:
+        metric: What is compared.
+        first: ``(outcome, white)`` a seed.
+        second: The same seeds and samples.
+        eps: Sizes that both have to six digits, K; ``[""]`` for a metric of a whole curve.
+    """
+    draws = []
+    for side in (first, second):
+        grid = [""] if metric.summary else [_size(size) for size in side[0][0].eps.tolist()]
+        draws.append(metric.draws(side).at(torch.tensor([grid.index(size) for size in eps])))
+    return estimate(draws[1] - draws[0])
+
+
+def compare(first: Side, second: Side, metrics: Sequence[str] = ()) -> Comparison:
+    """Match and judge.
+
+    Args:
+        first: One side.
+        second: The other.
+        metrics: Registered names; all where there are none.
+    """
+    shared = [
+        place
+        for place in first.rows
+        if place in second.rows
+        and (not metrics or place[1] in metrics)
+        and (place[2] or first.grids[place[0]] == second.grids[place[0]])  # else the curves are others
+    ]
+    numbers: list[Number] = []
+    for (cell, metric), places in grouped(shared, lambda place: place[:2]).items():
+        rows = [(first.rows[place], second.rows[place]) for place in places]
+        ours, theirs = first.by_place.get(cell, []), second.by_place.get(cell, [])
+        if _same_samples(ours, theirs):
+            judged = [[(result.outcome, result.white) for result in side] for side in (ours, theirs)]
+            numbers += _paired(rows, contrast(METRICS[metric], judged[0], judged[1], [eps for _, _, eps in places]))
+        else:
+            freedom = sum(len(side.seeds.get(cell, [0])) - 1 for side in (first, second))
+            numbers += [_independent(*pair, freedom or math.inf) for pair in rows]
+    known = [one for one in numbers if not math.isnan(one.p)]
+    corrected = iter(holm([one.p for one in known]))
+    numbers = [replace(one, p=next(corrected)) if not math.isnan(one.p) else one for one in numbers]
+    cells = [{place[0] for place in side.rows} for side in (first, second)]
+    only = len(cells[0] - cells[1]), len(cells[1] - cells[0])
+    return Comparison(first, second, list(_settings(first, second)), numbers, only)
+
+
+def _same_samples(first: Sequence[Result], second: Sequence[Result]) -> bool:
+    def alike(one: Result, other: Result) -> bool:
+        ours, theirs = one.outcome, other.outcome
+        same = torch.equal(ours.sample_id, theirs.sample_id) and torch.equal(ours.label, theirs.label)
+        return same and one.cell.seed == other.cell.seed
+
+    return 0 < len(first) == len(second) and all(map(alike, first, second))
+
+
+def _paired(rows: Sequence[tuple[Row, Row]], found: Estimate) -> Iterator[Number]:
+    both = 2 * torch.minimum(found.above(), (-found).above())
+    low, high = found.interval()
+    for place, (first, second) in enumerate(rows):
+        change, *rest, error = (float(part[place]) for part in (found.value, low, high, both, found.error))
+        ends = rest if error > 0 else [math.nan] * 3
+        yield Number(first, second, change, ends[0], ends[1], ends[2], paired=True)
+
+
+def _independent(first: Row, second: Row, freedom: float) -> Number:
+    """From two intervals.
+
+    The interval of a difference by the square-and-add rule (Newcombe, Statistics in Medicine 1998, method 10; Zou and
+    Donner 2008), which is the normal approximation where intervals are symmetric. The p-value is that of the t
+    distribution whose 95 % interval this is. An interval of no width is none: nothing can be told from it.
+    """
+    same = math.isclose(first.value, second.value, rel_tol=1e-5)  # tables have six digits
+    change = 0.0 if same else second.value - first.value
+    low = change - math.hypot(second.value - second.low, first.high - first.value)
+    high = change + math.hypot(second.high - second.value, first.value - first.low)
+    reach = change - low if change > 0 else high - change
+    if math.isnan(change) or first.low == first.high or second.low == second.high or not reach > 0:
+        p = low = high = math.nan
+    else:
+        p = float(2 * student.sf(abs(change) / reach * student.isf(TAIL, freedom), freedom))
+    return Number(first, second, change, low, high, p, paired=False)
+
+
+def _settings(first: Side, second: Side) -> Iterator[tuple[str, str, str]]:
+    for one, other in ((first.settings, second.settings), (first.made, second.made)):
+        if one is None or other is None:
+            continue
+        flat, more = dict(_flat(one)), dict(_flat(other))
+        for name in sorted(flat.keys() | more.keys()):
+            values = str(flat.get(name, "-")), str(more.get(name, "-"))
+            if values[0] != values[1] and not any(name == item or name.startswith(f"{item}.") for item in UNMOVING):
+                yield (name, *values)
+
+
+def tables(found: Comparison, numbers: Sequence[Number]) -> Iterator[Table]:
+    """Two tables: settings that differ, and some numbers.
+
+    Args:
+        found: The comparison.
+        numbers: Those to show, in this order.
+    """
+    long = found.first.name, found.second.name
+    short = Path(long[0]).name, Path(long[1]).name
+    sides = short if short[0] != short[1] else long
+    table = Table("setting", *sides, title="Settings", title_justify="left", box=None, pad_edge=False)
+    for line in found.settings:
+        table.add_row(*line)
+    yield table
+    names = Names.of(one.first.cell for one in found.numbers)
+    pairs = list(dict.fromkeys(names.pair(one.first.cell) for one in found.numbers))
+    metrics = {one.first.metric for one in found.numbers}
+    what = "Accuracy under attack in %" if metrics == {"robust_accuracy"} else "Numbers, shares in %"
+    title = f"{what}, change with its 95 % interval; eps in pixels"
+    title = "\n".join([*pairs, title] if len(pairs) == 1 else [title])
+    table = Table(title=title, title_justify="left", box=None, pad_edge=False)
+    for head in ("attack" if len(pairs) == 1 else "pair, attack", "view", "strategy", *["metric"] * (len(metrics) > 1)):
+        table.add_column(head, overflow="fold")
+    for head in ("eps", *sides, "change", "interval", "beyond noise"):
+        table.add_column(head, justify="right", no_wrap=True)
+    for one in numbers:
+        cell, kind = one.first.cell, unit(one.first.metric)
+        attack = f"{cell.attack} {cell.norm}" if len(pairs) == 1 else names.group(cell)
+        place = [attack, cell.view, names.strategy(cell), *[one.first.metric] * (len(metrics) > 1), _eps(one.first)]
+        known = not math.isnan(one.p)
+        ends = f"[{signed(one.low, kind)}, {signed(one.high, kind)}]" if known else "n/a"
+        beyond = ("yes" if one.moved else "no") if known else "n/a"
+        values = number(one.first.value, kind), number(one.second.value, kind), signed(one.change, kind)
+        table.add_row(*place, *values, ends, beyond)
+    yield table
+
+
+def _eps(row: Row) -> str:
+    return "-" if row.eps is None else eps_text(row.eps)
+
+
+def signed(value: float, unit: str) -> str:
+    """A change as it reads, with its sign; see :func:`tl_robust.sinks.report.blocks.number`."""
+    text = number(value, unit)
+    return f"+{text}" if value > 0 else text

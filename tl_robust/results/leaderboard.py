@@ -1,0 +1,344 @@
+"""Cells as files that can be shared: one JSON a cell, described by ``leaderboard.schema.json`` beside this file.
+
+What is read back was written by others: nothing in it is executed, and what does not fit the schema is refused.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property, lru_cache
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, NoReturn
+
+import torch
+from torch import Tensor
+
+from tl_robust.errors import ResultsError
+from tl_robust.files import write_atomically
+from tl_robust.metrics import METRICS
+from tl_robust.results import strangers, table
+from tl_robust.results.means import mean_rows
+from tl_robust.results.packing import pack, unpack
+from tl_robust.results.table import Row
+from tl_robust.seeding import digest
+from tl_robust.text import plain
+from tl_robust.types import Cell, Curve, Outcome, Result, Verdict
+
+FAMILY, VERSION = "tl_robust.leaderboard", 1
+SCHEMA = f"{FAMILY}/{VERSION}"
+PARTS = ("value", "low", "high", "n")
+SLACK = 1e-9  # of rounding, between a value and the end of its interval
+LIMIT = 500_000_000  # bytes of a file; a cell with samples of 10,000 images at 10 eps has 0.2 MB
+
+
+@dataclass(frozen=True)
+class Origin:
+    """What a result does not know of its cell.
+
+    Attributes:
+        place: Position in the tables of its bench.
+        white: Key of the outcome of the white view; None where the bench has none.
+        protocol: Digest of all that makes the number, without seeds: 16 hex digits.
+        source_images: Training images of the source; None for a public checkpoint.
+        fingerprint: Of the test images.
+    """
+
+    place: int
+    white: str | None
+    protocol: str
+    source_images: int | None
+    fingerprint: str
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One file that was read.
+
+    Attributes:
+        path: The file.
+        content: What it says.
+        cell: Coordinates.
+        curves: Stated metrics that are known here, by name.
+        verdict: Trust.
+        result: With the outcomes, where the file has them.
+    """
+
+    path: Path
+    content: Mapping[str, Any]
+    cell: Cell
+    curves: Mapping[str, Curve]
+    verdict: Verdict
+    result: Result | None
+
+    @property
+    def key(self) -> str:
+        """The cell's key."""
+        return str(self.content["key"])
+
+    @property
+    def unknown(self) -> set[str]:
+        """Metrics that are not registered here."""
+        return self.content["metrics"].keys() - self.curves.keys()
+
+
+@dataclass(frozen=True)
+class Board:
+    """Cells of one or several folders, each once, in the order of their benches."""
+
+    entries: tuple[Entry, ...]
+
+    @property
+    def results(self) -> list[Result]:
+        """Those with outcomes."""
+        return [entry.result for entry in self.entries if entry.result]
+
+    @property
+    def rows(self) -> list[Row]:
+        """All rows, as ``table.csv`` has them."""
+        return [
+            row
+            for entry in self.entries
+            for metric, curve in entry.curves.items()
+            for row in table.curve_rows(entry.cell, metric, curve, entry.verdict.level, entry.key)
+        ]
+
+    @cached_property
+    def summary(self) -> list[Row]:
+        """Means over seeds: from the outcomes where all seeds of a place have them, else from the stated numbers."""
+        found: list[Row] = []
+        for group in _by_place(self.entries).values():
+            results = [entry.result for entry in group if entry.result]
+            found += table.summary(results) if len(results) == len(group) else mean_rows(Board(tuple(group)).rows)
+        return found
+
+
+def _by_place(entries: Iterable[Entry]) -> dict[Cell, list[Entry]]:
+    groups: dict[Cell, list[Entry]] = {}
+    for entry in entries:
+        groups.setdefault(replace(entry.cell, seed=-1), []).append(entry)
+    return groups
+
+
+def write(folder: Path, found: Iterable[tuple[Result, Origin]], samples: bool) -> list[Path]:
+    """Write one file a cell.
+
+    Args:
+        folder: Where.
+        found: Results.
+        samples: Also the classes of every sample.
+
+    Returns:
+        The files.
+
+    Raises:
+        ResultsError: The folder cannot be written.
+    """
+    contents = [_content(result, origin, samples) for result, origin in found]
+    for content in contents:
+        if fault := strangers.fault(_plain(content)):
+            raise ResultsError(f"cell {content['key']} cannot be shared: {fault}; give it another name.")
+    paths = [folder / f"{content['key']}.json" for content in contents]
+    for path, content in zip(paths, contents, strict=True):
+        write_atomically(path, (json.dumps(_plain(content), indent=1, allow_nan=False) + "\n").encode())
+    return paths
+
+
+def _content(result: Result, origin: Origin, samples: bool) -> dict[str, Any]:
+    content = {
+        "schema": SCHEMA,
+        "key": result.key,
+        "place": origin.place,
+        "cell": asdict(result.cell),
+        "protocol": origin.protocol,
+        "eps": result.outcome.eps.tolist(),
+        "metrics": {
+            name: {
+                "unit": METRICS[name].unit,
+                "whole_curve": METRICS[name].summary,
+                **{part: getattr(curve, part).tolist() for part in PARTS},
+            }
+            for name, curve in result.curves.items()
+        },
+        "trust": asdict(result.verdict),
+        "data": {
+            "source_images": origin.source_images,
+            "target_images": result.cell.target_images,
+            "test_images": len(result.outcome.label),
+            "test_fingerprint": origin.fingerprint,
+        },
+        "provenance": {**result.provenance, "white": origin.white},
+    }
+    if samples:
+        outcomes = {"outcome": result.outcome, "white": result.white}
+        content["samples"] = {name: pack(item) if item else None for name, item in outcomes.items()}
+    return content
+
+
+def _plain(value: Any) -> Any:
+    """What JSON can say: null for numbers that are none."""
+    if isinstance(value, Mapping):
+        return {str(name): _plain(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def read(places: Sequence[Path]) -> Board:
+    """Read files, and all ``*.json`` of folders; what is there twice with the same content counts once.
+
+    Raises:
+        ResultsError: A file is damaged, foreign or of a newer version, its numbers are not those of its samples, or
+            two files contradict each other.
+    """
+    paths = [path for place in places for path in (sorted(place.glob("*.json")) if place.is_dir() else [place])]
+    if not paths:
+        raise ResultsError(
+            f"no leaderboard file in {', '.join(map(str, places))}: expected *.json, as tl-robust export writes them."
+        )
+    found: dict[str, Entry] = {}
+    for entry in map(_entry, paths):
+        other = found.setdefault(entry.key, entry)
+        if _without_samples(other) != _without_samples(entry):
+            raise ResultsError(
+                f"{other.path} and {entry.path} have the same cell {entry.key} with other content: keep one of them."
+            )
+        if entry.result and not other.result:
+            found[entry.key] = entry
+    _check_coordinates(found.values())
+    return Board(tuple(sorted(found.values(), key=lambda item: (item.cell.bench, item.content["place"], item.key))))
+
+
+def _without_samples(entry: Entry) -> dict[str, Any]:
+    return {name: value for name, value in entry.content.items() if name != "samples"}
+
+
+def _check_coordinates(entries: Iterable[Entry]) -> None:
+    """Cells at one place differ in their seeds alone."""
+    for group in _by_place(entries).values():
+        seeds: dict[int, Entry] = {}
+        for entry in group:
+            other = seeds.setdefault(entry.cell.seed, entry)
+            if other is not entry or entry.content["protocol"] != group[0].content["protocol"]:
+                first = other if other is not entry else group[0]
+                raise ResultsError(
+                    f"{first.path} and {entry.path} have the same coordinates ({entry.cell}) but were made with other "
+                    "settings, data or versions: tables could not tell them apart. Export one of them from a bench of "
+                    "another name."
+                )
+
+
+def _entry(path: Path) -> Entry:
+    content = _valid(path)
+    cell, eps = Cell(**content["cell"]), torch.tensor(content["eps"], dtype=torch.float64)
+    curves = {
+        name: _curve(path, name, item, eps) for name, item in content["metrics"].items() if name in METRICS.names()
+    }
+    verdict = Verdict(content["trust"]["level"], tuple(content["trust"]["reasons"]))
+    made = content["provenance"]
+    if digest([vars(cell), made["outcome"], made["white"]])[:16] != content["key"]:
+        _refuse(path, "its key is not that of its coordinates and outcomes: it was changed after export")
+    result, samples = None, content.get("samples")
+    if samples:
+        outcome = _outcome(path, content, samples["outcome"])
+        white = _outcome(path, content, samples["white"]) if samples["white"] else None
+        again = {name: _again(path, name, curve, outcome, white) for name, curve in curves.items()}
+        result = Result(content["key"], cell, outcome, white, again, verdict, made)
+    return Entry(path, content, cell, curves, verdict, result)
+
+
+def _refuse(path: Path, why: str) -> NoReturn:
+    raise ResultsError(f"{path} cannot be used: {why}.")
+
+
+@lru_cache
+def _schema() -> Any:
+    from jsonschema import Draft202012Validator
+
+    return Draft202012Validator(json.loads(files(__package__).joinpath("leaderboard.schema.json").read_text("utf-8")))
+
+
+def _valid(path: Path) -> dict[str, Any]:
+    """The content of a file that fits the schema."""
+
+    def number(name: str) -> NoReturn:
+        raise ValueError(f"{name} is no number in JSON")
+
+    try:
+        if not path.is_file():
+            _refuse(path, "it cannot be read (no such file, or not a regular one)")
+        if path.stat().st_size > LIMIT:
+            _refuse(path, f"it has more than {LIMIT // 1_000_000} MB")
+        content = json.loads(path.read_bytes(), parse_constant=number)
+    except OSError as error:
+        _refuse(path, f"it cannot be read ({error.strerror or error})")
+    except (ValueError, RecursionError) as error:
+        _refuse(path, f"it is damaged or no JSON ({error})")
+    if fault := strangers.fault(content):
+        _refuse(path, fault)
+    named = content.get("schema") if isinstance(content, dict) else None
+    family, _, version = str(named).partition("/")
+    if family != FAMILY:
+        _refuse(path, f'it is no leaderboard file: expected "schema": "{SCHEMA}", as tl-robust export writes it')
+    if version != str(VERSION):
+        _refuse(path, f"it has the schema {named}, and this version reads {SCHEMA}: use a version that knows it")
+    from jsonschema.exceptions import best_match
+
+    if misfit := best_match(_schema().iter_errors(content)):
+        _refuse(path, f"{plain(misfit.json_path.removeprefix('$.'))[:200]}: {plain(misfit.message)[:200]}")
+    if fault := strangers.absurd(content):
+        _refuse(path, fault)
+    return dict(content)
+
+
+def _curve(path: Path, name: str, item: Mapping[str, Any], eps: Tensor) -> Curve:
+    size = eps[:0] if item["whole_curve"] else eps
+    parts = {
+        part: torch.tensor([math.nan if x is None else x for x in item[part]], dtype=torch.float64) for part in PARTS
+    }
+    if (item["unit"], item["whole_curve"]) != (METRICS[name].unit, METRICS[name].summary):
+        _refuse(path, f"{name} is another metric here, in {METRICS[name].unit}: add the plugin that it was made with")
+    if any(len(part) != (len(size) or 1) for part in parts.values()):
+        _refuse(path, f"metrics.{name} must have {len(size) or 1} values in each list")
+    if item["unit"] == "share" and any(bool(((part < 0) | (part > 1)).any()) for part in list(parts.values())[:3]):
+        _refuse(path, f"metrics.{name} is a share and must be in [0, 1]")
+    low, value, high = (parts[part] for part in ("low", "value", "high"))
+    outside = (value < low - SLACK) | (value > high + SLACK)  # the bootstrap of a ratio may leave its value outside
+    if bool((low > high).any()) or (item["unit"] == "share" and not item["whole_curve"] and bool(outside.any())):
+        _refuse(path, f"metrics.{name} must have low <= value <= high")
+    return Curve(size, **(parts | {"n": parts["n"].long()}))
+
+
+def _outcome(path: Path, content: Mapping[str, Any], packed: Mapping[str, Any]) -> Outcome:
+    try:
+        outcome = unpack(packed)
+    except ValueError as error:
+        _refuse(path, f"its samples are damaged or of a newer version ({error})")
+    if len(outcome.label) != content["data"]["test_images"] or outcome.eps.tolist() != content["eps"]:
+        _refuse(path, "its samples are not those of its eps and test images")
+    return outcome
+
+
+def _again(path: Path, name: str, stated: Curve, outcome: Outcome, white: Outcome | None) -> Curve:
+    """The metric of the samples; intervals by bootstrap may differ a little with the release of torch."""
+    metric = METRICS[name]
+    if metric.needs_white and white is None:
+        _refuse(path, f"metrics.{name} needs samples.white")
+    found = metric.curve(outcome, white)
+    slack = {"value": 1e-6, "n": 0.0, "low": None, "high": None}
+    width = (stated.high - stated.low).abs().nan_to_num(0.0)
+    for part, limit in slack.items():
+        said, now = getattr(stated, part), getattr(found, part)
+        allowed = 1e-6 + 0.2 * width if limit is None else torch.full_like(width, limit)
+        wrong = ((said - now).abs() > allowed) | (said.isnan() != now.isnan())
+        if bool(wrong.any()):
+            place = int(wrong.int().argmax())
+            _refuse(
+                path,
+                f"{part} {place + 1} of metrics.{name} is stated as {float(said[place]):.6g}, but its samples give "
+                f"{float(now[place]):.6g}: it was changed after export, or made by another version of the metric",
+            )
+    return found
