@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
+from typing_extensions import override
 
 from tl_robust.bench.observer import Stage
 from tl_robust.claims import Decision, Finding
@@ -98,30 +99,30 @@ class Bars(Lines):
     ) -> None:
         self._progress.stop()
 
+    @override
     def expect(self, stage: Stage, items: int, work: int) -> None:
-        """See :class:`Observer`."""
         super().expect(stage, items, work)
         if items:
             self._tasks[stage] = self._progress.add_task(
                 "", total=work, stage=STAGES[stage], done=f"0/{items}", start=False
             )
 
+    @override
     def begin(self, stage: Stage, label: str) -> None:
-        """See :class:`Observer`."""
         self._progress.start_task(self._tasks[stage])
         self._progress.update(self._tasks[stage], description=plain(label))
 
+    @override
     def advance(self, stage: Stage, work: int) -> None:
-        """See :class:`Observer`."""
         self._progress.advance(self._tasks[stage], work)
 
+    @override
     def end(self, stage: Stage, label: str, seconds: float, note: str) -> None:
-        """See :class:`Observer`."""
         self._done[stage] += 1
         self._show(stage)
 
+    @override
     def drop(self, stage: Stage, work: int) -> None:
-        """See :class:`Observer`."""
         super().drop(stage, work)
         task = self._tasks[stage]
         total = next(item.total for item in self._progress.tasks if item.id == task) or 0

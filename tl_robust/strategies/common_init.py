@@ -1,5 +1,7 @@
 """A and B start from the same third model."""
 
+from typing_extensions import override
+
 from tl_robust.strategies.base import STRATEGIES, D, M, Train
 from tl_robust.strategies.finetune import FineTune
 
@@ -14,8 +16,8 @@ class CommonInit(FineTune):
     needs_common = True
 
     @staticmethod
+    @override
     def lineage(train: Train[D, M], source: D, target: D, common: D | None) -> tuple[M, M]:
-        """See :meth:`TransferTask.lineage`."""
         assert common is not None
         c = train(common)
         return train(source, parent=c), train(target, parent=c)

@@ -7,6 +7,7 @@ from typing import Any
 
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
+from typing_extensions import override
 
 from tl_robust.errors import ConfigError, UnknownNameError
 from tl_robust.models import copy_fitting
@@ -79,8 +80,8 @@ class FineTune(TransferTask):
         self.has_parent = False
 
     @staticmethod
+    @override
     def lineage(train: Train[D, M], source: D, target: D, common: D | None) -> tuple[M, M]:
-        """See :meth:`TransferTask.lineage`."""
         a = train(source)
         return a, train(target, parent=a)
 

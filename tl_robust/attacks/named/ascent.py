@@ -9,6 +9,7 @@ from typing import ClassVar
 
 import torch
 from torch import Tensor
+from typing_extensions import override
 
 from tl_robust.attacks.base import ATTACKS, Attack
 from tl_robust.attacks.cascade import cascade
@@ -77,8 +78,8 @@ class Ascent(Attack):
         """The pool itself, ``[M,C,H,W]``; see :meth:`Attack.fit`."""
         return problem.clean
 
+    @override
     def perturb(self, problem: Problem, eps: list[float]) -> Iterator[Tensor]:
-        """See :meth:`Attack.perturb`."""
         if problem.early:
             yield from cascade(problem, eps, [partial(self._attempt, number) for number in range(self.restarts)])
         else:

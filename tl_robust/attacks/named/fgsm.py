@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from torch import Tensor
+from typing_extensions import override
 
 from tl_robust.attacks.base import ATTACKS, Attack
 from tl_robust.attacks.problem import Problem
@@ -31,8 +32,8 @@ class FGSM(Attack):
                 "use pgd."
             )
 
+    @override
     def perturb(self, problem: Problem, eps: list[float]) -> Iterator[Tensor]:
-        """See :meth:`Attack.perturb`."""
         gradient = problem.gradient(problem.clean).gradient
         for size in eps:
             yield problem.clean + problem.norm.step(problem.clean, gradient, size)

@@ -10,6 +10,7 @@ from functools import partial
 import torch
 from torch import Tensor
 from torch.nn.functional import pad
+from typing_extensions import override
 
 from tl_robust.attacks.base import ATTACKS, Attack
 from tl_robust.attacks.cascade import Attempt, cascade
@@ -54,8 +55,8 @@ class Square(Attack):
             if not good:
                 raise ConfigError(f"{name} of attack 'square' must be {expected}, got {getattr(self, name)}.")
 
+    @override
     def perturb(self, problem: Problem, eps: list[float]) -> Iterator[Tensor]:
-        """See :meth:`Attack.perturb`."""
         searches: list[Attempt] = [partial(self.search, number=number) for number in range(self.restarts)]
         yield from cascade(problem, eps, searches, enough=0.0 if problem.early else torch.inf)
 

@@ -8,6 +8,7 @@ from functools import partial
 from typing import ClassVar
 
 from torch import Tensor
+from typing_extensions import override
 
 from tl_robust.attacks.base import ATTACKS, Attack
 from tl_robust.attacks.cascade import Attempt, cascade
@@ -64,8 +65,8 @@ class Strong(Attack):
             attacks.append(Square(self.norm, queries=self.queries))
         return attacks
 
+    @override
     def perturb(self, problem: Problem, eps: list[float]) -> Iterator[Tensor]:
-        """See :meth:`Attack.perturb`."""
         attempts: list[Attempt] = [partial(_attempt, place, attack) for place, attack in enumerate(self.parts)]
         yield from cascade(problem, eps, attempts)
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 import torch
 from torch import Tensor
+from typing_extensions import override
 
 from tl_robust.attacks.objectives.base import OBJECTIVES, Model, Objective
 from tl_robust.attacks.objectives.feature import features
@@ -49,6 +50,6 @@ class Activation(Objective):
             clean = self.observe(problem.model, problem.clean)[1]
         return (problem.uniform(clean.shape[1:], "neuron") + (clean != 0)).argmax(1)
 
+    @override
     def loss(self, observed: Tensor, reference: Tensor) -> Tensor:
-        """See :meth:`Objective.loss`."""
         return observed.gather(1, reference[:, None]).squeeze(1) - observed.square().sum(1) / (2 * self.value)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 import torch
 from torch import Tensor, nn
+from typing_extensions import override
 
 from tl_robust.attacks.objectives.base import OBJECTIVES, Model, Objective, capture, classifier, model_name, whole
 from tl_robust.errors import ConfigError
@@ -106,6 +107,6 @@ class Feature(Objective):
         with torch.no_grad():
             return self.observe(problem.model, problem.clean)[1]
 
+    @override
     def loss(self, observed: Tensor, reference: Tensor) -> Tensor:
-        """See :meth:`Objective.loss`."""
         return (observed - reference).square().sum(1)

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from torch import Tensor
+from typing_extensions import override
 
 from tl_robust.attacks.logits import margin
 from tl_robust.attacks.objectives.base import OBJECTIVES, Objective
@@ -16,6 +17,6 @@ class Margin(Objective):
     Carlini and Wagner, "Towards evaluating the robustness of neural networks", S&P 2017, their f6.
     """
 
+    @override
     def loss(self, observed: Tensor, reference: Tensor) -> Tensor:
-        """See :meth:`Objective.loss`."""
         return margin(observed, reference)

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from torch import Tensor
+from typing_extensions import override
 
 from tl_robust.attacks.problem import Problem
 from tl_robust.attacks.tricks.base import TRICKS, Query, Trick, over_copies, pick
@@ -32,8 +33,8 @@ class Admix(Trick):
     def __post_init__(self) -> None:
         self.require(self.copies >= 1 and 0 < self.share <= 1, "copies of at least 1 and share above 0 and at most 1")
 
+    @override
     def wrap(self, query: Query, eps: float) -> Query:
-        """See :meth:`Trick.wrap`."""
         return over_copies(self.copies, self._mixed, query)
 
     def _mixed(self, problem: Problem, images: Tensor, number: int) -> Tensor:

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import torch
+from typing_extensions import override
 
 from tl_robust.data.domain import DOMAINS, Domain, Split, check_md5
 from tl_robust.types import ImageSet
@@ -22,8 +23,8 @@ class Cifar10(Domain):
     files = "cifar-10-batches-py/{data_batch_1 to data_batch_5,test_batch,batches.meta}"
     classes = ("airplane", "car", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 
+    @override
     def read(self, split: Split, root: Path, download: bool) -> ImageSet:
-        """See :meth:`Domain.read`."""
         from torchvision.datasets import CIFAR10  # slow to import, and most benches do without
 
         files = [*CIFAR10.train_list, *CIFAR10.test_list, (CIFAR10.meta["filename"], CIFAR10.meta["md5"])]
@@ -32,7 +33,7 @@ class Cifar10(Domain):
         data = CIFAR10(str(root), train=split == "train", download=download)
         return ImageSet(torch.from_numpy(data.data).permute(0, 3, 1, 2).contiguous(), torch.tensor(data.targets))
 
+    @override
     def paths(self, split: Split, root: Path) -> list[Path]:
-        """See :meth:`Domain.paths`."""
         names = [f"data_batch_{number}" for number in range(1, 6)] if split == "train" else ["test_batch"]
         return [root / "cifar-10-batches-py" / name for name in names]

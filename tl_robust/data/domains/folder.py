@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
+from typing_extensions import override
 
 from tl_robust.data.domain import DOMAINS, GenericDomain, Split
 from tl_robust.data.image_files import class_folders, is_hidden, loose_files, walk
@@ -45,8 +46,8 @@ class Folder(GenericDomain):
         super().__init__(argument, classes)
         self.files = f"{argument}/{{train,test}}/CLASS/IMAGE"
 
+    @override
     def parts(self, split: Split, root: Path, download: bool) -> Iterator[ImageSet]:
-        """See :meth:`Domain.parts`."""
         samples = self._samples(split, root)
         size = _common_size(self._all(root), root)
         width, height = size or (SIDE, SIDE)
@@ -62,12 +63,12 @@ class Folder(GenericDomain):
         """See :meth:`Domain.paths`; those of both splits, since all of them decide about the size."""
         return [*self._all(root), *([root / self.given] if isinstance(self.given, str) and self.given else [])]
 
+    @override
     def found_names(self, root: Path) -> Names:
-        """See :meth:`GenericDomain.found_names`."""
         return tuple(self._classes("train", root))
 
+    @override
     def passed_over(self, split: Split, root: Path) -> Iterator[str]:
-        """See :meth:`Domain.passed_over`."""
         folder, of_class = root / self.argument / split, dict[str, str]()
         if loose := loose_files(folder):
             yield f"{loose:,} {split} images lie in no folder of a class and are passed over"

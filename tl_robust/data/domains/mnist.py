@@ -3,6 +3,8 @@
 import math
 from pathlib import Path
 
+from typing_extensions import override
+
 from tl_robust.data.declared_size import check_declared
 from tl_robust.data.domain import DOMAINS, Domain, Split
 from tl_robust.errors import DataError
@@ -21,8 +23,8 @@ class Mnist(Domain):
     classes = tuple("0123456789")
     files = "MNIST/raw/{train,t10k}-{images-idx3,labels-idx1}-ubyte"
 
+    @override
     def read(self, split: Split, root: Path, download: bool) -> ImageSet:
-        """See :meth:`Domain.read`."""
         from torchvision.datasets import MNIST  # slow to import, and most benches do without
 
         for path in self.paths(split, root):
@@ -33,8 +35,8 @@ class Mnist(Domain):
             raise DataError(f"{len(data.data)} images and {len(data.targets)} labels")
         return ImageSet(data.data[:, None], data.targets.long())
 
+    @override
     def paths(self, split: Split, root: Path) -> list[Path]:
-        """See :meth:`Domain.paths`."""
         prefix = "train" if split == "train" else "t10k"
         return [root / "MNIST" / "raw" / f"{prefix}-{which}-ubyte" for which in ("images-idx3", "labels-idx1")]
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from typing_extensions import override
 
 from tl_robust.data.domain import DOMAINS, Domain, Split
 from tl_robust.errors import DataError
@@ -30,8 +31,8 @@ class Mnist5k(Domain):
 
     classes = tuple("0123456789")
 
+    @override
     def read(self, split: Split, root: Path, download: bool) -> ImageSet:
-        """See :meth:`Domain.read`."""
         table = _table()
         images, labels = table[:, :-1].reshape(-1, 1, 28, 28), table[:, -1].long()
         order = torch.randperm(len(labels), generator=generator("mnist5k", 1))

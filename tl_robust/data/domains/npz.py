@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from numpy.lib import format as npy
 from numpy.typing import NDArray
+from typing_extensions import override
 
 from tl_robust.data.declared_size import LARGEST, check_declared
 from tl_robust.data.domain import DOMAINS, GenericDomain, Split
@@ -42,8 +43,8 @@ class Npz(GenericDomain):
         super().__init__(argument, classes)
         self.files = f"{argument}_train.npz and {argument}_test.npz"
 
+    @override
     def parts(self, split: Split, root: Path, download: bool) -> Iterator[ImageSet]:
-        """See :meth:`Domain.parts`."""
         path = self._file(split, root)
         labels = torch.from_numpy(_labels(path))
         with _opened(path, "images") as (stream, shape, kind):
@@ -69,8 +70,8 @@ class Npz(GenericDomain):
         naming = (self._file("train", root), self._file("test", root), self._class_file(root))
         return [own, *(path for path in naming if path != own and path.is_file())]
 
+    @override
     def found_names(self, root: Path) -> Names:
-        """See :meth:`GenericDomain.found_names`."""
         names = _names(self._file("train", root))
         if names:
             return names

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from typing_extensions import override
 
 from tl_robust.data.domain import DOMAINS, Domain, Split
 from tl_robust.errors import DataError
@@ -28,8 +29,8 @@ class Optdigits(Domain):
 
     classes = tuple("0123456789")
 
+    @override
     def read(self, split: Split, root: Path, download: bool) -> ImageSet:
-        """See :meth:`Domain.read`."""
         table = torch.from_numpy(_table())
         images = table[:, :-1].mul(255 / 16).round().to(torch.uint8).reshape(-1, 1, 8, 8)
         labels = table[:, -1].long()

@@ -3,6 +3,8 @@
 from pathlib import Path
 from typing import ClassVar
 
+from typing_extensions import override
+
 from tl_robust.data.domain import DOMAINS, Domain, Split
 from tl_robust.data.rendering import Style, render
 from tl_robust.seeding import derive
@@ -44,7 +46,7 @@ class RenderedSyn(Domain):
         outline=0.5,
     )
 
+    @override
     def read(self, split: Split, root: Path, download: bool) -> ImageSet:
-        """See :meth:`Domain.read`."""
         size = self.train_size if split == "train" else self.test_size
         return render(self.style, derive("rendered_syn", self.VERSION, split), size)

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from typing_extensions import override
 
 from tl_robust.data.domain import DOMAINS, Domain, Split, check_md5
 from tl_robust.types import ImageSet
@@ -24,8 +25,8 @@ class Stl10(Domain):
     files = "stl10_binary/{train,test}_{X,y}.bin"
     classes = ("airplane", "bird", "car", "cat", "deer", "dog", "horse", "monkey", "ship", "truck")
 
+    @override
     def read(self, split: Split, root: Path, download: bool) -> ImageSet:
-        """See :meth:`Domain.read`."""
         from torchvision.datasets import STL10  # slow to import, and most benches do without
         from torchvision.datasets.utils import check_integrity, download_and_extract_archive
 
@@ -39,6 +40,6 @@ class Stl10(Domain):
         images = pixels.view(-1, 3, 96, 96).transpose(2, 3).contiguous()
         return ImageSet(images, labels.long() - 1)
 
+    @override
     def paths(self, split: Split, root: Path) -> list[Path]:
-        """See :meth:`Domain.paths`."""
         return [root / "stl10_binary" / f"{split}_{which}.bin" for which in "Xy"]

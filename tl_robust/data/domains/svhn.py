@@ -7,6 +7,7 @@ from typing import ClassVar
 
 import numpy as np
 import torch
+from typing_extensions import override
 
 from tl_robust.data.declared_size import check_declared
 from tl_robust.data.domain import DOMAINS, Domain, Split, check_md5
@@ -30,8 +31,8 @@ class Svhn(Domain):
     files = "train_32x32.mat and test_32x32.mat"
     pieces: ClassVar[dict[Split, tuple[str, ...]]] = {"train": ("train",), "test": ("test",)}
 
+    @override
     def parts(self, split: Split, root: Path, download: bool) -> Iterator[ImageSet]:
-        """See :meth:`Domain.parts`."""
         from torchvision.datasets import SVHN  # slow to import, and most benches do without
         from torchvision.datasets.utils import download_url
 
@@ -43,8 +44,8 @@ class Svhn(Domain):
         for path in self.paths(split, root):
             yield from read_mat(path)
 
+    @override
     def paths(self, split: Split, root: Path) -> list[Path]:
-        """See :meth:`Domain.paths`."""
         return [root / f"{piece}_32x32.mat" for piece in self.pieces[split]]
 
 

@@ -3,6 +3,8 @@
 from collections.abc import Iterator
 from pathlib import Path
 
+from typing_extensions import override
+
 from tl_robust.data.domain import DOMAINS, Domain, Split
 from tl_robust.data.domains.svhn import read_mat
 from tl_robust.types import ImageSet
@@ -23,11 +25,11 @@ class SynDigits(Domain):
     by_hand = "SynthDigits.zip, linked at yaroslav.ganin.net"
     classes = tuple("0123456789")
 
+    @override
     def parts(self, split: Split, root: Path, download: bool) -> Iterator[ImageSet]:
-        """See :meth:`Domain.parts`."""
         (path,) = self.paths(split, root)
         yield from read_mat(path)
 
+    @override
     def paths(self, split: Split, root: Path) -> list[Path]:
-        """See :meth:`Domain.paths`."""
         return [root / f"synth_{split}_32x32.mat"]

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from typing_extensions import override
 
 from tl_robust.data.declared_size import unpacked_bz2
 from tl_robust.data.domain import DOMAINS, Domain, Split
@@ -26,8 +27,8 @@ class Usps(Domain):
     classes = tuple("0123456789")
     files = "usps.bz2 and usps.t.bz2"
 
+    @override
     def read(self, split: Split, root: Path, download: bool) -> ImageSet:
-        """See :meth:`Domain.read`."""
         from sklearn.datasets import load_svmlight_file
 
         (path,) = self.paths(split, root)
@@ -45,6 +46,6 @@ class Usps(Domain):
         images = ((pixels + 1) / 2 * 255).to(torch.uint8)  # cut off, as torchvision does
         return ImageSet(images.view(-1, 1, 16, 16), torch.from_numpy(labels).long() - 1)
 
+    @override
     def paths(self, split: Split, root: Path) -> list[Path]:
-        """See :meth:`Domain.paths`."""
         return [root / ("usps.bz2" if split == "train" else "usps.t.bz2")]

@@ -1,5 +1,7 @@
 """Color squares of any side, with the classes that two domains share, their own, or those you list."""
 
+from typing_extensions import override
+
 from tl_robust.data.names import Names, clean_name
 from tl_robust.data.space import SPACES, Space
 from tl_robust.errors import ConfigError
@@ -29,8 +31,8 @@ class Square(Space):
                 f"commas, got {classes!r}."
             )
 
+    @override
     def pair_classes(self, source: Names, target: Names) -> Names:
-        """See :meth:`Space.pair_classes`."""
         if self.rule not in ("shared", "auto"):
             return self.classes
         shared = tuple(name for name in source if name and name in target)
