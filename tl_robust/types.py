@@ -16,7 +16,7 @@ from torch import Tensor
 
 from tl_robust.errors import ConfigError, DataError
 
-View = Literal["white", "black"]
+View = str  # what an attacker knows: for evasion ``white``, ``black`` or ``shadow``
 Level = Literal["green", "amber", "red"]
 
 
@@ -295,6 +295,35 @@ class Cell:
             f"{self.source} to {self.target} ({self.target_images} images), {self.strategy}{common}, {self.attack} "
             f"{self.norm}, {self.view}, seed {self.seed}"
         )
+
+
+@dataclass(frozen=True)
+class Face:
+    """How readers meet a threat: what tables, charts and dashboards say of it.
+
+    Attributes:
+        threat: Its registered name.
+        title: What its main chart shows.
+        axis: What the column ``eps`` of its tables holds: ``eps``, or another x axis.
+        headline: The metric of the main chart, of the first section and of the terminal.
+        views: What the attacker may know, by name, with a heading for each.
+        charts: Metrics that are drawn, too.
+        notes: What must be said of a metric wherever it is shown, by its name.
+        prefix: Begins the names of its metrics in Weights & Biases.
+        baseline: Where on the axis nobody attacks; None where that is nowhere.
+        terms: Its name in other taxonomies, by taxonomy.
+    """
+
+    threat: str
+    title: str
+    axis: str
+    headline: str
+    views: Mapping[str, str]
+    charts: tuple[str, ...] = ()
+    notes: Mapping[str, str] = field(default_factory=dict)
+    prefix: str = ""
+    baseline: float | None = None
+    terms: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ from tl_robust.results.packing import pack, unpack
 from tl_robust.seeding import digest, generator
 from tl_robust.types import Cell, Outcome, Result, Verdict, View
 
-SCHEMA = json.loads(files("tl_robust.sinks").joinpath("leaderboard.schema.json").read_text())
+SCHEMA = json.loads(files("tl_robust.results").joinpath("leaderboard.schema.json").read_text())
 EPS = (0.0, 4 / 255, 16 / 255)
 
 
