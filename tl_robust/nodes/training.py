@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from typing_extensions import override
 
+from tl_robust.callbacks import Snapshots
 from tl_robust.data.mapped import DomainInSpace
 from tl_robust.data.names import Names
 from tl_robust.data.pair import DomainModule
@@ -146,7 +147,9 @@ class Training(Model, Node):
                 other = classifier_names(network)
                 inherited = {name: value for name, value in inherited.items() if name not in other}
             task.initialize(inherited)
-            with hands.trainer([Epochs(hands.advance)], max_epochs=self.recipe.epochs, **hands.options) as trainer:
+            kept = Snapshots(self.snapshots)
+            callbacks = [Epochs(hands.advance), kept]
+            with hands.trainer(callbacks, max_epochs=self.recipe.epochs, **hands.options) as trainer:
                 task.check_processes(trainer.world_size)  # here: from a spawned process it would come as a long trace
                 trainer.fit(task, datamodule=data)
         accuracy = float(task.kept_accuracy)
@@ -156,7 +159,8 @@ class Training(Model, Node):
                 "check_val_every_n_epoch so that each training validates."
             )
         device = device_name(trainer.strategy.root_device)
-        return {self.key: task.network.state_dict()}, {"device": device, "val_accuracy": accuracy}
+        weights = {Snapshot(self, epoch).key: weights for epoch, weights in kept.states.items()}
+        return weights | {self.key: task.network.state_dict()}, {"device": device, "val_accuracy": accuracy}
 
     @override
     def again(self, salt: str) -> Training:
