@@ -19,7 +19,7 @@ from tl_robust.errors import ConfigError
 from tl_robust.models.checkpoint import checkpoint_digest
 from tl_robust.registry import Component, Scalar
 from tl_robust.seeding import digest
-from tl_robust.strategies import STRATEGIES
+from tl_robust.strategies import trained_by
 from tl_robust.types import Recipe
 
 
@@ -97,6 +97,7 @@ class Training:
         by: The strategy whose hooks train it, with settings.
         parent: The node it starts from, None at a root.
         trainer: Options of the Lightning Trainer that can change weights.
+        salt: Tells apart what is drawn again.
     """
 
     data: DomainInSpace
@@ -106,6 +107,7 @@ class Training:
     by: Component
     parent: Model | None = None
     trainer: tuple[tuple[str, Scalar], ...] = ()
+    salt: str = ""
 
     @property
     def space(self) -> Component:
@@ -136,19 +138,24 @@ class Training:
     def spec(self) -> dict[str, Any]:
         """What the key is the digest of."""
         by_test = {"test_images": self.data.images("test").fingerprint} if self.recipe.select == "test" else {}
-        return by_test | {
-            "kind": "training",
-            "domain": self.data.domain,
-            "labels": len(self.labels),
-            "images": self.data.images("train").fingerprint,
-            "network": asdict(self.network),
-            "recipe": asdict(self.recipe),
-            "seed": self.seed,
-            "by": asdict(self.by),
-            "parent": self.parent.key if self.parent else None,
-            "same_labels": self.same_labels,
-            "trainer": dict(self.trainer),
-        }
+        again = {"salt": self.salt} if self.salt else {}
+        return (
+            by_test
+            | again
+            | {
+                "kind": "training",
+                "domain": self.data.domain,
+                "labels": len(self.labels),
+                "images": self.data.images("train").fingerprint,
+                "network": asdict(self.network),
+                "recipe": asdict(self.recipe),
+                "seed": self.seed,
+                "by": asdict(self.by),
+                "parent": self.parent.key if self.parent else None,
+                "same_labels": self.same_labels,
+                "trainer": dict(self.trainer),
+            }
+        )
 
     @cached_property
     def key(self) -> str:
@@ -188,7 +195,7 @@ class Forest:
         network: Network with settings.
         recipe: Recipe of a domain by its name.
         seed: Seed.
-        settings: Settings of the cell's strategy, for the trainings that start from a parent.
+        own: The cell's strategy with settings.
         trainer: Options of the Lightning Trainer that can change weights.
     """
 
@@ -197,20 +204,27 @@ class Forest:
         network: Component,
         recipe: Callable[[str], Recipe],
         seed: int,
-        settings: Mapping[str, Scalar] | None = None,
+        own: Component,
         trainer: Mapping[str, Scalar] | None = None,
     ) -> None:
         self._network = network
         self._recipe = recipe
         self._seed = seed
-        self._settings = settings or {}
+        self.own = own
         self._trainer = tuple(sorted((trainer or {}).items()))
 
-    def __call__(self, domain: DomainInSpace | Public, parent: Model | None = None, by: str | None = None) -> Model:
+    def __call__(
+        self,
+        domain: DomainInSpace | Public,
+        parent: Model | None = None,
+        by: str | Component | None = None,
+        defense: Component | None = None,
+        salt: str = "",
+    ) -> Model:
         """The training of ``domain`` from ``parent``; a public checkpoint is the model itself.
 
         Raises:
-            ConfigError: The strategy would train a checkpoint.
+            ConfigError: The strategy would train a checkpoint, or trains with a defense.
         """
         if isinstance(domain, Public):
             if parent is not None:
@@ -218,9 +232,13 @@ class Forest:
                     f"{domain} is trained already, and this strategy would train it again from {parent.title}: "
                     "use it as the source of scratch or finetune, or under axes.common."
                 )
+            if isinstance(by, Component) or salt:
+                raise ConfigError(
+                    f"{domain} is trained already, and strategy {self.own} would train it in its own way."
+                )
             return domain
-        component = STRATEGIES.component(
-            by or ("scratch" if parent is None else "finetune"), self._settings if parent else {}
-        )
+        if defense is not None:
+            raise ConfigError(f"strategy {self.own} trains with defense {defense}, which no bench can do yet.")
+        component = trained_by(self.own, by, root=parent is None)
         recipe = self._recipe(domain.domain)
-        return Training(domain, self._network, recipe, self._seed, component, parent, self._trainer)
+        return Training(domain, self._network, recipe, self._seed, component, parent, self._trainer, salt)

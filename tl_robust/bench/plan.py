@@ -143,9 +143,8 @@ def make_plan(bench: Bench) -> Plan:
             pair.networks(bench), _starts(bench, pair), targets.items()
         ):
             c = pair.root(common, bench, network) if common else None
-            settings = dict(strategy.settings)
             forests = {
-                seed: Forest(network, bench.recipe_of, seed, settings, bench.weight_options) for seed in axes.seed
+                seed: Forest(network, bench.recipe_of, seed, strategy, bench.weight_options) for seed in axes.seed
             }
             for attack, view, seed in product(axes.attack, axes.view, axes.seed):
                 a, b = STRATEGIES[strategy.name].lineage(forests[seed], pair.source, target, c)
