@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal
 
@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from tl_robust.errors import ConfigError, DataError
+from tl_robust.records import Record, column
 
 View = Literal["white", "black"]
 Level = Literal["green", "amber", "red"]
@@ -121,10 +122,8 @@ class Recipe:
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """What happened to every test sample when one victim met one surrogate's adversarial examples.
-
-    Classes, not rates: a metric written later works on runs made earlier.
+class Outcome(Record):
+    """The record of evasion: what happened when one victim met one surrogate's adversarial examples.
 
     Attributes:
         sample_id: int64 ``[N]``, place of the sample in the test split.
@@ -143,32 +142,19 @@ class Outcome:
             where it was not seen.
     """
 
-    sample_id: Tensor
-    label: Tensor
-    clean_a: Tensor
-    clean_b: Tensor
-    adv_a: Tensor
-    adv_b: Tensor
-    size: Tensor
-    eps: Tensor
-    zero_gradient: Tensor
-    valid: Tensor
-    same_labels: Tensor
-    loss_rise: Tensor = field(default_factory=lambda: torch.zeros(0))
+    AXIS = "eps"
 
-    def __post_init__(self) -> None:
-        k, n = len(self.eps), len(self.label)
-        if not len(self.loss_rise):
-            object.__setattr__(self, "loss_rise", torch.zeros(n))
-        shapes = {"adv_a": (k, n), "adv_b": (k, n), "size": (k, n), "valid": (k, n), "eps": (k,)}
-        for name, tensor in self.tensors().items():
-            expected = shapes.get(name, (n,))
-            if tuple(tensor.shape) != expected:
-                raise ValueError(f"Outcome.{name} must have shape {expected}, got {tuple(tensor.shape)}")
-
-    def tensors(self) -> dict[str, Tensor]:
-        """All fields by name."""
-        return {item.name: getattr(self, item.name) for item in fields(self)}
+    label: Tensor = column("N", torch.int64)
+    clean_a: Tensor = column("N", torch.int64)
+    clean_b: Tensor = column("N", torch.int64)
+    adv_a: Tensor = column("K N", torch.int64)
+    adv_b: Tensor = column("K N", torch.int64)
+    size: Tensor = column("K N", torch.float32)
+    eps: Tensor = column("K", torch.float64)
+    zero_gradient: Tensor = column("N", torch.bool)
+    valid: Tensor = column("K N", torch.bool)
+    same_labels: Tensor = column("N", torch.bool)
+    loss_rise: Tensor = column("N", torch.float32, optional=True)
 
     @property
     def label_a(self) -> Tensor:
@@ -178,11 +164,6 @@ class Outcome:
         """
         own = torch.where(self.clean_a < 0, -2, self.clean_a)
         return torch.where(self.same_labels, self.label, own)
-
-    def take(self, index: Tensor) -> Outcome:
-        """The samples at ``index`` (int64 ``[M]``), for example of one class."""
-        per_sample = {name: tensor[..., index] for name, tensor in self.tensors().items() if name != "eps"}
-        return replace(self, **per_sample)
 
 
 @dataclass(frozen=True)

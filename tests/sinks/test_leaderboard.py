@@ -23,7 +23,7 @@ from tl_robust.results.packing import pack, unpack
 from tl_robust.seeding import digest, generator
 from tl_robust.types import Cell, Outcome, Result, Verdict, View
 
-SCHEMA = json.loads(files("tl_robust.sinks").joinpath("leaderboard.schema.json").read_text())
+SCHEMA = json.loads(files("tl_robust.results").joinpath("leaderboard.schema.json").read_text())
 EPS = (0.0, 4 / 255, 16 / 255)
 
 
@@ -125,7 +125,7 @@ def test_outcomes_come_back_as_they_were() -> None:
     assert packed["label"]["dtype"] == "int8"
     assert packed["sample_id"]["dtype"] == "int16", "up to 413"
     assert packed["valid"]["dtype"] == "bool"
-    after = unpack(json.loads(json.dumps(packed)))
+    after = unpack(Outcome, json.loads(json.dumps(packed)))
     for name, tensor in before.tensors().items():
         other = after.tensors()[name]
         assert other.dtype == tensor.dtype

@@ -314,7 +314,7 @@ def _curve(path: Path, name: str, item: Mapping[str, Any], eps: Tensor) -> Curve
 
 def _outcome(path: Path, content: Mapping[str, Any], packed: Mapping[str, Any]) -> Outcome:
     try:
-        outcome = unpack(packed)
+        outcome = unpack(Outcome, packed)
     except ValueError as error:
         _refuse(path, f"its samples are damaged or of a newer version ({error})")
     if len(outcome.label) != content["data"]["test_images"] or outcome.eps.tolist() != content["eps"]:
