@@ -9,15 +9,16 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any, Generic, Literal
 
 import torch
 from torch import Tensor
+from typing_extensions import TypeVar
 
 from tl_robust.errors import ConfigError, DataError
 from tl_robust.records import Record, column
 
-View = Literal["white", "black"]
+View = str  # of a threat, such as white, black or shadow: whose model the attacker has
 Level = Literal["green", "amber", "red"]
 
 
@@ -166,12 +167,16 @@ class Outcome(Record):
         return torch.where(self.same_labels, self.label, own)
 
 
+R = TypeVar("R", bound=Record, default=Outcome, covariant=True)
+
+
 @dataclass(frozen=True)
 class Curve:
-    """A metric over eps, with its interval.
+    """A metric over eps, or what else stands on the axis of its threat, with its interval.
 
     Attributes:
-        eps: ``[K]`` in [0,1] pixel units; empty for a metric that sums a whole curve up (then K is 1 below).
+        eps: ``[K]``, the ``x`` of the record, of evasion in [0,1] pixel units; empty for a metric that sums a whole
+            curve up (then K is 1 below).
         value: ``[K]``; NaN where the metric is undefined.
         low: ``[K]``, lower end of the interval.
         high: ``[K]``, upper end.
@@ -220,24 +225,29 @@ class Pictures:
 
 
 @dataclass(frozen=True)
-class Evidence:
-    """All that a trust check may look at.
+class Evidence(Generic[R]):
+    """All that a trust check may look at; without a parameter, of evasion.
 
     Attributes:
         outcome: What happened to every sample.
-        white: B attacked directly with the same attack; None where it was not run.
+        beside: Other records of the same samples by name, as :attr:`Result.beside`.
         surrogate: The examination of A; None where none was made.
         victim: The same of B.
         iterates: The attack refines its images in many steps or queries.
         twins: Cells of other settings whose outcome is bit for bit the same, in words that name both.
     """
 
-    outcome: Outcome
-    white: Outcome | None = None
+    outcome: R
+    beside: Mapping[str, R] = field(default_factory=dict)
     surrogate: Examination | None = None
     victim: Examination | None = None
     iterates: bool = True
     twins: tuple[str, ...] = ()
+
+    @property
+    def white(self) -> R | None:
+        """B attacked directly with the same attack; None where it was not run."""
+        return self.beside.get("white")
 
 
 @dataclass(frozen=True)
@@ -279,14 +289,15 @@ class Cell:
 
 
 @dataclass(frozen=True)
-class Result:
-    """Everything known of one cell.
+class Result(Generic[R]):
+    """Everything known of one cell; without a parameter, of evasion.
 
     Attributes:
         key: SHA-256 of the coordinates and of the outcome's key.
         cell: Coordinates.
-        outcome: Classes of every sample.
-        white: B attacked directly with the same attack, for metrics that need it; None where it was not run.
+        outcome: The record of every sample.
+        beside: Other records of the same samples by name: ``white``, B attacked directly with the same attack;
+            ``plain``, a defended B without the attacks that know its defense. What was not run is absent.
         curves: Metric name to curve.
         verdict: Trust.
         provenance: Keys of A, B and outcome, versions, device, commit, seconds.
@@ -294,8 +305,8 @@ class Result:
 
     key: str
     cell: Cell
-    outcome: Outcome
-    white: Outcome | None
+    outcome: R
+    beside: Mapping[str, R]
     curves: Mapping[str, Curve]
     verdict: Verdict
     provenance: Mapping[str, Any] = field(default_factory=dict)
