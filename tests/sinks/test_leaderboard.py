@@ -14,6 +14,7 @@ import jsonschema
 import pytest
 import torch
 
+from tl_robust import metrics
 from tl_robust.errors import ResultsError
 from tl_robust.metrics import METRICS
 from tl_robust.results import leaderboard, table
@@ -59,13 +60,13 @@ def cell(view: View = "black", seed: int = 0, strategy: str = "finetune", **more
     place = Cell(**(where | more))  # type: ignore[arg-type]
     own, white = outcome(view, seed, strategy), outcome("white", seed, strategy)
     keys = {name: digest([name, seed, strategy]) for name in ("white", "black", "a", "b", "images")}
-    curves = {name: METRICS[name].curve(own, white) for name in METRICS.names() if view in METRICS[name].views}
+    curves = metrics.curves(own, view, {"white": white})
     origins = {role: {"key": keys[role], "domain": role, "images": 80, "parent": None} for role in ("a", "b")}
     made = {"outcome": keys[view], "surrogate": origins["a"], "victim": origins["b"], "device": "cpu", "commit": "c"}
     made |= {"versions": {"torch": "2.9"}, "seconds": 1.5, "gate": {"gap": math.nan}}
     key = digest([vars(place), keys[view], keys["white"]])[:16]
-    result = Result(key, place, own, white, curves, Verdict("amber", ("Few steps.",)), made)
-    return result, Origin(3 * (view == "white"), keys["white"], digest(strategy)[:16], 90, keys["images"])
+    result = Result(key, place, own, {"white": white}, curves, Verdict("amber", ("Few steps.",)), made)
+    return result, Origin(3 * (view == "white"), {"white": keys["white"]}, digest(strategy)[:16], 90, keys["images"])
 
 
 def written(folder: Path, *cells: tuple[Result, Origin], samples: bool = False) -> list[dict[str, Any]]:
@@ -125,7 +126,7 @@ def test_outcomes_come_back_as_they_were() -> None:
     assert packed["label"]["dtype"] == "int8"
     assert packed["sample_id"]["dtype"] == "int16", "up to 413"
     assert packed["valid"]["dtype"] == "bool"
-    after = unpack(json.loads(json.dumps(packed)))
+    after = unpack(Outcome, json.loads(json.dumps(packed)))
     for name, tensor in before.tensors().items():
         other = after.tensors()[name]
         assert other.dtype == tensor.dtype
@@ -145,7 +146,7 @@ def test_with_samples_everything_comes_back(tmp_path: Path) -> None:
     for result in results:
         assert again[result.key].verdict == result.verdict
         assert torch.equal(again[result.key].outcome.adv_b, result.outcome.adv_b)
-        assert again[result.key].white is not None
+        assert again[result.key].beside.keys() == {"white"}
     keys = [entry.key for entry in board.entries]
     ordered = sorted(results, key=lambda result: keys.index(result.key))
     rows = [row for result in ordered for row in table.rows(result)]
@@ -342,7 +343,7 @@ def test_seeds_of_other_settings_are_not_averaged(tmp_path: Path, seed: int) -> 
     written(tmp_path / "one", cell(seed=0))
     result, origin = cell(seed=seed)
     made = {**result.provenance, "outcome": digest("other")}
-    key = digest([vars(result.cell), made["outcome"], origin.white])[:16]
+    key = digest([vars(result.cell), made["outcome"], origin.beside["white"]])[:16]
     other = table.replace(result, key=key, provenance=made), table.replace(origin, protocol="0" * 16)
     written(tmp_path / "two", other)
     with pytest.raises(ResultsError, match="same coordinates"):

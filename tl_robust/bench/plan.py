@@ -103,44 +103,7 @@ def make_plan(bench: Bench) -> Plan:
             pairs would have one name in tables.
         DataError: A domain cannot be read, or has too few images.
     """
-<<<<<<< HEAD
     plan = Plan(_unique([cell for spec in bench.axes.pair for cell in _cells(_Pair.of(spec, bench), bench)]))
-=======
-    axes = bench.axes
-    cells: list[PlannedCell] = []
-    for pair in (_Pair.of(spec, bench) for spec in axes.pair):
-        shares = [replace(pair.target, share=share) for share in axes.target_images]
-        targets = {len(target.images("train")): target for target in shares}  # a share and a number may be the same
-        for network, (strategy, common), (count, target) in product(
-            pair.networks(bench), _starts(bench, pair), targets.items()
-        ):
-            c = pair.root(common, bench, network) if common else None
-            forests = {
-                seed: Forest(network, bench.recipe_of, seed, strategy, bench.weight_options) for seed in axes.seed
-            }
-            for attack, view, seed in product(axes.attack, axes.view, axes.seed):
-                a, b = STRATEGIES[strategy.name].lineage(forests[seed], pair.source, target, c)
-                if isinstance(b, Public):
-                    raise ConfigError(f"strategy {strategy.name!r} makes no victim: B would be {b.title} itself.")
-                cell = Cell(
-                    bench=bench.name,
-                    source=pair.source.title if isinstance(pair.source, Public) else pair.source.domain,
-                    target=target.domain,
-                    network=str(network),
-                    strategy=str(strategy),
-                    common=common,
-                    defense="none",
-                    attack=attack.label,
-                    norm=attack.build().norm,
-                    view=view,
-                    seed=seed,
-                    target_images=count,
-                )
-                white = _judgment(b, b, attack, bench.fast) if "white" in axes.view else None
-                judged = _judgment(a if view == "black" else b, b, attack, bench.fast)
-                cells.append(PlannedCell(cell, a, b, judged, white))
-    plan = Plan(_unique(cells))
->>>>>>> w-strategies
     for data in plan.sides:
         check_classes(data)  # says before anything runs that a set has one class alone
     trained = [model for model in plan.trainings if isinstance(model, Training) and model.recipe.select != "test"]

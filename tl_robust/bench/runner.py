@@ -6,13 +6,13 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 
+from tl_robust import metrics
 from tl_robust.bench.plan import Plan, PlannedCell
 from tl_robust.bench.spec import Bench
 from tl_robust.engines.base import Engine, Failure, Job
 from tl_robust.engines.local import Local
 from tl_robust.engines.observer import Observer
 from tl_robust.errors import StoreError
-from tl_robust.metrics import METRICS
 from tl_robust.nodes.node import Address
 from tl_robust.nodes.pictures import PictureGroup
 from tl_robust.nodes.store import Store
@@ -96,20 +96,14 @@ def _worst(addresses: Sequence[Address], records: Mapping[str, Outcome]) -> Outc
 
 
 def _result(planned: PlannedCell, reading: Reading, verdict: Verdict, store: Store) -> Result:
-    white = reading.beside.get("white")
-    metrics = {name: METRICS[name] for name in METRICS.names()}
-    curves = {
-        name: metric.curve(reading.outcome, white)
-        for name, metric in metrics.items()
-        if planned.cell.view in metric.views and not (metric.needs_white and white is None)
-    }
+    curves = metrics.curves(reading.outcome, planned.cell.view, reading.beside)
     address = planned.play.outcome[0]
     provenance = store.manifest(address.kind, address.key)["made"] | {
         "outcome": address.key,
         "surrogate": planned.play.surrogate.origin(),
         "victim": planned.scene.victim.origin(),
     }
-    return Result(planned.key, planned.cell, reading.outcome, white, curves, verdict, provenance)
+    return Result(planned.key, planned.cell, reading.outcome, reading.beside, curves, verdict, provenance)
 
 
 def _seconds(plan: Plan, store: Store) -> dict[str, float]:

@@ -20,6 +20,7 @@ from torch import Tensor
 from tl_robust.errors import ResultsError
 from tl_robust.files import write_atomically
 from tl_robust.metrics import METRICS
+from tl_robust.records import Record
 from tl_robust.results import strangers, table
 from tl_robust.results.means import mean_rows
 from tl_robust.results.packing import pack, unpack
@@ -41,14 +42,14 @@ class Origin:
 
     Attributes:
         place: Position in the tables of its bench.
-        white: Key of the outcome of the white view; None where the bench has none.
+        beside: Keys of the records beside the outcome, by name; empty where the bench has none.
         protocol: Digest of all that makes the number, without seeds: 16 hex digits.
         source_images: Training images of the source; None for a public checkpoint.
         fingerprint: Of the test images.
     """
 
     place: int
-    white: str | None
+    beside: Mapping[str, str]
     protocol: str
     source_images: int | None
     fingerprint: str
@@ -72,7 +73,7 @@ class Entry:
     cell: Cell
     curves: Mapping[str, Curve]
     verdict: Verdict
-    result: Result | None
+    result: Result[Any] | None
 
     @property
     def key(self) -> str:
@@ -92,7 +93,7 @@ class Board:
     entries: tuple[Entry, ...]
 
     @property
-    def results(self) -> list[Result]:
+    def results(self) -> list[Result[Any]]:
         """Those with outcomes."""
         return [entry.result for entry in self.entries if entry.result]
 
@@ -123,7 +124,7 @@ def _by_place(entries: Iterable[Entry]) -> dict[Cell, list[Entry]]:
     return groups
 
 
-def write(folder: Path, found: Iterable[tuple[Result, Origin]], samples: bool) -> list[Path]:
+def write(folder: Path, found: Iterable[tuple[Result[Any], Origin]], samples: bool) -> list[Path]:
     """Write one file a cell.
 
     Args:
@@ -147,14 +148,16 @@ def write(folder: Path, found: Iterable[tuple[Result, Origin]], samples: bool) -
     return paths
 
 
-def _content(result: Result, origin: Origin, samples: bool) -> dict[str, Any]:
+def _content(result: Result[Any], origin: Origin, samples: bool) -> dict[str, Any]:
+    keys = {name: key for name, key in origin.beside.items() if name != "white"}
+    others = {"beside": keys} if keys else {}  # which files of before do not have
     content = {
         "schema": SCHEMA,
         "key": result.key,
         "place": origin.place,
         "cell": asdict(result.cell),
         "protocol": origin.protocol,
-        "eps": result.outcome.eps.tolist(),
+        "eps": result.outcome.x.tolist(),
         "metrics": {
             name: {
                 "unit": METRICS[name].unit,
@@ -167,14 +170,14 @@ def _content(result: Result, origin: Origin, samples: bool) -> dict[str, Any]:
         "data": {
             "source_images": origin.source_images,
             "target_images": result.cell.target_images,
-            "test_images": len(result.outcome.label),
+            "test_images": len(result.outcome.sample_id),
             "test_fingerprint": origin.fingerprint,
         },
-        "provenance": {**result.provenance, "white": origin.white},
+        "provenance": {**result.provenance, "white": origin.beside.get("white"), **others},
     }
     if samples:
-        outcomes = {"outcome": result.outcome, "white": result.white}
-        content["samples"] = {name: pack(item) if item else None for name, item in outcomes.items()}
+        beside = {name: pack(record) for name, record in result.beside.items()}
+        content["samples"] = {"outcome": pack(result.outcome), "white": None} | beside
     return content
 
 
@@ -243,10 +246,10 @@ def _entry(path: Path) -> Entry:
         _refuse(path, "its key is not that of its coordinates and outcomes: it was changed after export")
     result, samples = None, content.get("samples")
     if samples:
-        outcome = _outcome(path, content, samples["outcome"])
-        white = _outcome(path, content, samples["white"]) if samples["white"] else None
-        again = {name: _again(path, name, curve, outcome, white) for name, curve in curves.items()}
-        result = Result(content["key"], cell, outcome, white, again, verdict, made)
+        records = {name: _record(path, content, packed) for name, packed in samples.items() if packed}
+        outcome = records.pop("outcome")
+        again = {name: _again(path, name, curve, outcome, records) for name, curve in curves.items()}
+        result = Result(content["key"], cell, outcome, records, again, verdict, made)
     return Entry(path, content, cell, curves, verdict, result)
 
 
@@ -312,22 +315,22 @@ def _curve(path: Path, name: str, item: Mapping[str, Any], eps: Tensor) -> Curve
     return Curve(size, **(parts | {"n": parts["n"].long()}))
 
 
-def _outcome(path: Path, content: Mapping[str, Any], packed: Mapping[str, Any]) -> Outcome:
+def _record(path: Path, content: Mapping[str, Any], packed: Mapping[str, Any]) -> Outcome:
     try:
-        outcome = unpack(packed)
+        record = unpack(Outcome, packed)
     except ValueError as error:
         _refuse(path, f"its samples are damaged or of a newer version ({error})")
-    if len(outcome.label) != content["data"]["test_images"] or outcome.eps.tolist() != content["eps"]:
+    if len(record.sample_id) != content["data"]["test_images"] or record.x.tolist() != content["eps"]:
         _refuse(path, "its samples are not those of its eps and test images")
-    return outcome
+    return record
 
 
-def _again(path: Path, name: str, stated: Curve, outcome: Outcome, white: Outcome | None) -> Curve:
+def _again(path: Path, name: str, stated: Curve, outcome: Record, beside: Mapping[str, Record]) -> Curve:
     """The metric of the samples; intervals by bootstrap may differ a little with the release of torch."""
     metric = METRICS[name]
-    if metric.needs_white and white is None:
-        _refuse(path, f"metrics.{name} needs samples.white")
-    found = metric.curve(outcome, white)
+    if missing := [other for other in metric.beside if other not in beside]:
+        _refuse(path, f"metrics.{name} needs samples.{missing[0]}")
+    found = metric.curve(outcome, beside)
     slack = {"value": 1e-6, "n": 0.0, "low": None, "high": None}
     width = (stated.high - stated.low).abs().nan_to_num(0.0)
     for part, limit in slack.items():

@@ -61,7 +61,7 @@ def curve_rows(cell: Cell, metric: str, curve: Curve, trust: str, key: str) -> I
         yield Row(cell, size, metric, value, int(n), low, high, trust, key)
 
 
-def rows(result: Result) -> list[Row]:
+def rows(result: Result[Any]) -> list[Row]:
     """All rows of one cell."""
     return [
         row
@@ -70,16 +70,16 @@ def rows(result: Result) -> list[Row]:
     ]
 
 
-def summary(results: Sequence[Result]) -> list[Row]:
+def summary(results: Sequence[Result[Any]]) -> list[Row]:
     """Rows of the means over seeds, with intervals over seeds and samples, in the order of the cells."""
-    groups: dict[Cell, list[Result]] = {}
+    groups: dict[Cell, list[Result[Any]]] = {}
     for result in results:
         groups.setdefault(replace(result.cell, seed=-1), []).append(result)
     found: list[Row] = []
     for cell, seeds in groups.items():
         trust = worst([result.verdict for result in seeds]).level
         for metric in seeds[0].curves:
-            curve = METRICS[metric].mean_curve([(result.outcome, result.white) for result in seeds])
+            curve = METRICS[metric].mean_curve([(result.outcome, result.beside) for result in seeds])
             found.extend(curve_rows(cell, metric, curve, trust, ""))
     return found
 

@@ -146,7 +146,7 @@ class Threat(ABC):
 
     def verdicts(self, readings: Sequence[Reading], store: Store) -> list[Verdict]:
         """Whether the numbers of these cells, all of a bench, are to be believed."""
-        return [judge(Evidence(reading.outcome, reading.beside.get("white"))) for reading in readings]
+        return [judge(Evidence(reading.outcome, reading.beside)) for reading in readings]
 
 
 THREATS: Registry[Threat] = Registry("threat", "tl_robust.threats")

@@ -116,8 +116,7 @@ def _verdict(reading: Reading, others: tuple[str, ...], examinations: dict[str, 
     play = _evasion(reading)
     assert play.group
     a, b = (examinations.get(examinee.key) for examinee in play.examinees)
-    white = reading.beside.get("white")
-    verdict = judge(Evidence(reading.outcome, white, a, b, play.group.built.ITERATES, others))
+    verdict = judge(Evidence(reading.outcome, reading.beside, a, b, play.group.built.ITERATES, others))
     return verdict if a and b else worst([verdict, UNSEEN])
 
 
