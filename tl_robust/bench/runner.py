@@ -13,7 +13,7 @@ from tl_robust.engines.base import Engine, Failure, Job
 from tl_robust.engines.local import Local
 from tl_robust.engines.observer import Observer
 from tl_robust.errors import StoreError
-from tl_robust.nodes.node import Address
+from tl_robust.nodes.kind import Address
 from tl_robust.nodes.pictures import PictureGroup
 from tl_robust.nodes.store import Store
 from tl_robust.threats.base import THREATS, Reading

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -15,16 +15,15 @@ from tl_robust.data.mapped import DomainInSpace, split_validation
 from tl_robust.data.names import Names
 from tl_robust.defenses import Defense, compose
 from tl_robust.defenses.base import DEFENSES
+from tl_robust.nodes.hands import Hands
+from tl_robust.nodes.kind import Address, Kind
 from tl_robust.nodes.models import Model
-from tl_robust.nodes.node import Address, Kind, Made, Node
+from tl_robust.nodes.node import Made, Node
 from tl_robust.nodes.payload import pack_weights, unpack_weights
 from tl_robust.nodes.provenance import device_name
+from tl_robust.nodes.store import Store
 from tl_robust.registry import Component
 from tl_robust.seeding import derive
-
-if TYPE_CHECKING:
-    from tl_robust.nodes.hands import Hands
-    from tl_robust.nodes.store import Store
 
 GUARDS = Kind("guards", "guard.safetensors", "guard", pack_weights, unpack_weights)
 Components = tuple[Component, ...]

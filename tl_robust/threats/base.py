@@ -8,9 +8,11 @@ from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
 from tl_robust.data.mapped import DomainInSpace
+from tl_robust.defenses import Defense
 from tl_robust.errors import UnknownNameError
+from tl_robust.nodes.kind import Address
 from tl_robust.nodes.models import Model
-from tl_robust.nodes.node import Address, Node
+from tl_robust.nodes.node import Node
 from tl_robust.nodes.store import Store
 from tl_robust.registry import Component, Registry
 from tl_robust.trust import judge
@@ -51,6 +53,7 @@ class Scene:
         seed: Seed of the attacker's random draws.
         view: What the attacker knows, a name of the threat's views.
         views: All views of the bench.
+        defense: What was done about it; None for nothing.
         fast: Fast modes that are tried.
         pictured: Pictures of this cell are shown.
     """
@@ -61,6 +64,7 @@ class Scene:
     seed: int
     view: str
     views: tuple[str, ...]
+    defense: Defense | None = None
     fast: tuple[str, ...] = ()
     pictured: bool = False
 

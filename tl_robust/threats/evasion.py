@@ -15,6 +15,8 @@ from tl_robust.attacks.norms import check_eps
 from tl_robust.errors import StoreError
 from tl_robust.nodes.crafting import CraftGroup
 from tl_robust.nodes.examination import EXAMINATIONS, Examinee
+from tl_robust.nodes.guarded import Guarded
+from tl_robust.nodes.kind import Address
 from tl_robust.nodes.models import Model
 from tl_robust.nodes.pictures import PictureGroup
 from tl_robust.nodes.store import Store
@@ -74,27 +76,38 @@ class Evasion(Threat):
 
     @override
     def play(self, method: Method, scene: Scene) -> EvasionPlay:
-        surrogate = self._surrogate(scene)
-        group = self._group(method, scene, surrogate)
+        groups = self._groups(method, scene, scene.view)
+        white = self._groups(method, scene, "white") if "white" in scene.views else []
+        victim, plain = scene.victim, groups[0]
+        compared = {"white": white, "plain": [plain] if scene.defense else []}
+        beside = {name: _judged(several, victim) for name, several in compared.items() if several}
         examinees = tuple(
-            Examinee(model, scene.test, method.norm, method.x, scene.seed) for model in (surrogate, scene.victim)
+            Examinee(model, scene.test, method.norm, method.x, scene.seed) for model in (plain.surrogate, victim)
         )
-        pictures = [PictureGroup(group)] if scene.pictured and any(method.x) else []
-        white = [self._group(method, scene, scene.victim)] if "white" in scene.views else []
-        beside = {"white": tuple(one.judgment(scene.victim) for one in white)} if white else {}
-        nodes = (*surrogate.nodes, group, *white, *examinees, *pictures)
-        return EvasionPlay(nodes, (group.judgment(scene.victim),), surrogate, beside, group, examinees)
+        pictures = [PictureGroup(plain)] if scene.pictured and any(method.x) else []
+        crafted = (node for group in (*groups, *white) for node in (*group.surrogate.nodes, group))
+        nodes = (*crafted, *examinees, *pictures)
+        return EvasionPlay(nodes, _judged(groups, victim), plain.surrogate, beside, plain, examinees)
 
-    def _surrogate(self, scene: Scene) -> Model:
-        """What the attacker takes gradients of."""
-        if scene.view == "shadow":
-            return scene.victim.again("shadow")
-        return scene.victim if scene.view == "white" else scene.surrogate
+    def _groups(self, method: Method, scene: Scene, view: str) -> list[CraftGroup]:
+        """The plain attack of a view, then those of an attacker who knows the defense."""
+        victim = scene.victim
+        surrogate = {"white": victim, "black": scene.surrogate}.get(view) or victim.again("shadow")
+        plain = self._group(method.component, method, scene, surrogate)
+        groups = {plain.key: plain}
+        for adaptive in scene.defense.against(view) if scene.defense else ():
+            if adaptive.exists:
+                own = victim.around(surrogate) if isinstance(victim, Guarded) and view == "black" else surrogate
+                group = self._group(adaptive.made_of(method.component), method, scene, own, adaptive.through)
+                groups.setdefault(group.key, group)
+        return list(groups.values())
 
-    def _group(self, method: Method, scene: Scene, surrogate: Model) -> CraftGroup:
+    def _group(
+        self, attack: Component, method: Method, scene: Scene, surrogate: Model, through: str = "exact"
+    ) -> CraftGroup:
         white = surrogate.key == scene.victim.key
         return CraftGroup(
-            surrogate, scene.test, method.component, method.x, scene.seed, white, scene.fast, (scene.victim,)
+            surrogate, scene.test, attack, method.x, scene.seed, white, scene.fast, through, (scene.victim,)
         )
 
     @override
@@ -105,6 +118,10 @@ class Evasion(Threat):
             with suppress(StoreError):
                 examinations[key] = store.load(EXAMINATIONS, key)
         return [_verdict(reading, others, examinations) for reading, others in zip(readings, same, strict=True)]
+
+
+def _judged(groups: Sequence[CraftGroup], victim: Model) -> tuple[Address, ...]:
+    return tuple(group.judgment(victim) for group in groups)
 
 
 def _evasion(reading: Reading) -> EvasionPlay:
