@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from functools import cached_property
 from typing import Any, Generic, Literal
 
@@ -17,6 +17,7 @@ from typing_extensions import TypeVar
 
 from tl_robust.errors import ConfigError, DataError
 from tl_robust.records import Record, column
+from tl_robust.seeding import digest
 
 View = str  # of a threat, such as white, black or shadow: whose model the attacker has
 Level = Literal["green", "amber", "red"]
@@ -265,7 +266,11 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Cell:
-    """The coordinates of one point of the grid, as they stand in ``table.csv``."""
+    """The coordinates of one point of the grid, as they stand in ``table.csv``.
+
+    A coordinate that came later has a default and stands last: where it is at its default, the cell has the key that it
+    had before.
+    """
 
     bench: str
     source: str
@@ -279,12 +284,29 @@ class Cell:
     view: View
     seed: int
     target_images: int
+    threat: str = "evasion"
+
+    def coordinates(self) -> dict[str, str | int]:
+        """Fields by name without those at their default: what keys are digests of."""
+        defaults = {item.name: item.default for item in fields(self)}
+        return {name: value for name, value in vars(self).items() if value != defaults[name]}
+
+    def key(self, outcome: str, beside: Mapping[str, str]) -> str:
+        """16 hex digits of the SHA-256 of coordinates and keys of records: the id of its W&B run and its file's name.
+
+        Args:
+            outcome: Key of its record.
+            beside: Keys of the records beside it, by name.
+        """
+        others = {name: key for name, key in beside.items() if name != "white"}
+        return digest([self.coordinates(), outcome, beside.get("white"), *[others] * bool(others)])[:16]
 
     def __str__(self) -> str:
         common = f" via {self.common}" if self.common else ""
+        threat = f"{self.threat}, " if "threat" in self.coordinates() else ""
         return (
-            f"{self.source} to {self.target} ({self.target_images} images), {self.strategy}{common}, {self.attack} "
-            f"{self.norm}, {self.view}, seed {self.seed}"
+            f"{threat}{self.source} to {self.target} ({self.target_images} images), {self.strategy}{common}, "
+            f"{self.attack} {self.norm}, {self.view}, seed {self.seed}"
         )
 
 
@@ -322,7 +344,7 @@ class Result(Generic[R]):
     """Everything known of one cell; without a parameter, of evasion.
 
     Attributes:
-        key: SHA-256 of the coordinates and of the outcome's key.
+        key: See :meth:`Cell.key`.
         cell: Coordinates.
         outcome: The record of every sample.
         beside: Other records of the same samples by name: ``white``, B attacked directly with the same attack;

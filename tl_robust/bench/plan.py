@@ -21,7 +21,6 @@ from tl_robust.nodes.node import Node
 from tl_robust.nodes.store import Store
 from tl_robust.nodes.training import Forest, Training
 from tl_robust.registry import Component
-from tl_robust.seeding import digest
 from tl_robust.strategies import STRATEGIES
 from tl_robust.threats.base import THREATS, Method, Play, Scene
 from tl_robust.types import Cell
@@ -48,10 +47,7 @@ class PlannedCell:
     @cached_property
     def key(self) -> str:
         """16 hex digits of the SHA-256 of coordinates and outcomes: the id of the cell's W&B run."""
-        outcome, *more = (address.key for address in self.play.outcome)
-        white = [address.key for address in self.play.beside.get("white", ())]
-        rest = [*more, *white[1:]]
-        return digest([vars(self.cell), outcome, white[0] if white else None, *([rest] if rest else [])])[:16]
+        return self.cell.key(self.play.key, self.play.beside_keys)
 
 
 @dataclass(frozen=True)

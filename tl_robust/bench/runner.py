@@ -99,7 +99,7 @@ def _result(planned: PlannedCell, reading: Reading, verdict: Verdict, store: Sto
     curves = metrics.curves(reading.outcome, planned.cell.view, reading.beside)
     address = planned.play.outcome[0]
     provenance = store.manifest(address.kind, address.key)["made"] | {
-        "outcome": address.key,
+        "outcome": planned.play.key,
         "surrogate": planned.play.surrogate.origin(),
         "victim": planned.scene.victim.origin(),
     }

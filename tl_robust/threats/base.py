@@ -15,6 +15,7 @@ from tl_robust.nodes.models import Model
 from tl_robust.nodes.node import Node
 from tl_robust.nodes.store import Store
 from tl_robust.registry import Component, Registry
+from tl_robust.seeding import digest
 from tl_robust.trust import judge
 from tl_robust.types import Cell, Evidence, Face, Outcome, Verdict
 
@@ -91,9 +92,24 @@ class Play:
         return None
 
     @property
+    def key(self) -> str:
+        """Key of the record; of several, the digest of their keys."""
+        return _key(self.outcome)
+
+    @property
+    def beside_keys(self) -> dict[str, str]:
+        """The same of the records beside it, by name."""
+        return {name: _key(addresses) for name, addresses in self.beside.items()}
+
+    @property
     def addresses(self) -> tuple[Address, ...]:
         """All that must be in the store for the cell to have a result."""
         return (*self.outcome, *(address for several in self.beside.values() for address in several))
+
+
+def _key(addresses: Sequence[Address]) -> str:
+    keys = [address.key for address in addresses]
+    return keys[0] if len(keys) == 1 else digest(keys)
 
 
 @dataclass(frozen=True)

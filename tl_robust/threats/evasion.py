@@ -138,7 +138,7 @@ def _verdict(reading: Reading, others: tuple[str, ...], examinations: dict[str, 
 
 
 def _placed(reading: Reading) -> Placed:
-    group, key = _evasion(reading).group, reading.play.outcome[0].key
+    group, key = _evasion(reading).group, reading.play.key
     assert group
     attack = str(group.attack), group.eps, group.fast, group.test.images("test").fingerprint
     at: dict[str, Any] = {name: value for name, value in vars(reading.cell).items() if name != "bench"}
