@@ -40,9 +40,9 @@ def judged(trained: tuple[nn.Module, Tensor, Tensor], text: str, through: str = 
     network, images, labels = trained
     defense = defenses.parse(text)
     guard = defense.wrap(network, {}) if defense else network
-    return evaluate(
-        attacks.get(name, **({"queries": 20} if name == "square" else {})), surrogate=guard, victims={"b": guard}, images=images, labels=labels, eps=EPS, through=through
-    )["b"]  # fmt: skip
+    attack = attacks.get(name, **({"queries": 20} if name == "square" else {}))
+    given = {"images": images, "labels": labels, "eps": EPS, "through": through}
+    return evaluate(attack, surrogate=guard, victims={"b": guard}, **given)["b"]
 
 
 def share(outcome: Outcome, eps: int = -1) -> float:
