@@ -6,16 +6,16 @@ from pathlib import Path
 
 import pytest
 import torch
-
-from tl_robust.bench.lineage import Training
-from tl_robust.bench.plan import make_plan
 from tl_robust.bench.work import Worker
+
+from tl_robust.bench.plan import make_plan
 from tl_robust.cli import main
 from tl_robust.config.load import load
 from tl_robust.data.mapped import split_validation
 from tl_robust.data.pair import DomainModule
 from tl_robust.data.space import get_space
 from tl_robust.models import build
+from tl_robust.nodes.training import Training
 
 # Lightning 2.6 uses what torch 2.9 and later warn about
 pytestmark = pytest.mark.filterwarnings("ignore:.*LeafSpec:FutureWarning")

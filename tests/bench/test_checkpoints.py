@@ -9,20 +9,21 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
+from tl_robust.bench.work import Worker
 from torch import Tensor, nn
 
 from tl_robust import attacks
 from tl_robust.bench import runner
-from tl_robust.bench.lineage import Public, Training
-from tl_robust.bench.observer import Silent, Stage
 from tl_robust.bench.plan import Plan, make_plan
-from tl_robust.bench.store import Store
-from tl_robust.bench.work import Worker
 from tl_robust.cli import main
 from tl_robust.config.load import load
+from tl_robust.engines.observer import Observer
 from tl_robust.errors import ConfigError, DataError, UnknownNameError
 from tl_robust.models import build
 from tl_robust.models.base import classifier_names
+from tl_robust.nodes.models import Public
+from tl_robust.nodes.store import Store
+from tl_robust.nodes.training import Training
 from tl_robust.registry import Component
 
 DTN = Component("dtn", 1, (("width", 0.05),))
@@ -56,7 +57,7 @@ def net(tiny: Path) -> Path:
     return tiny
 
 
-class Witness(Silent):
+class Witness(Observer):
     """Counts what was done, and the work that was told of."""
 
     def __init__(self) -> None:
@@ -64,13 +65,13 @@ class Witness(Silent):
         self.expected: dict[Stage, int] = {}
         self.work: dict[Stage, int] = dict.fromkeys(get_args(Stage), 0)
 
-    def expect(self, stage: Stage, items: int, work: int) -> None:
+    def expect(self, stage: str, items: int, work: int) -> None:
         self.expected[stage] = work
 
-    def advance(self, stage: Stage, work: int) -> None:
+    def advance(self, stage: str, work: int) -> None:
         self.work[stage] += work
 
-    def end(self, stage: Stage, label: str, seconds: float, note: str) -> None:
+    def end(self, stage: str, label: str, seconds: float, note: str) -> None:
         self.done.append((stage, label, note))
 
     def trained(self) -> list[str]:

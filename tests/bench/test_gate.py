@@ -8,14 +8,14 @@ import torch
 from torch import nn
 
 from tl_robust.bench import work
-from tl_robust.bench.gate import compare, gate_places
 from tl_robust.bench.plan import make_plan
 from tl_robust.bench.runner import run
-from tl_robust.bench.store import Store
 from tl_robust.config.load import load
 from tl_robust.errors import UnknownNameError
 from tl_robust.models import build, fast
 from tl_robust.models.fast import MODES, accelerate, best_batch, check_modes
+from tl_robust.nodes.gate import compare, gate_places
+from tl_robust.nodes.store import Store
 from tl_robust.registry import Component
 from tl_robust.types import Outcome
 

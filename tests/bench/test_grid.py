@@ -8,13 +8,13 @@ import torch
 from rich.console import Console
 
 from tl_robust.bench import runner
-from tl_robust.bench.lineage import Training
 from tl_robust.bench.plan import Plan, PlannedCell, make_plan
-from tl_robust.bench.store import Store
 from tl_robust.cli import main
 from tl_robust.cli.terminal import accuracy_tables
 from tl_robust.config.load import load
 from tl_robust.errors import DataError
+from tl_robust.nodes.store import Store
+from tl_robust.nodes.training import Training
 from tl_robust.results import table
 from tl_robust.results.names import Names
 

@@ -6,18 +6,18 @@ from pathlib import Path
 
 import pytest
 import torch
+from tl_robust.bench.work import Worker, _network, _seeded
 from torch import Tensor
 
 from tl_robust.bench import runner
-from tl_robust.bench.lineage import Training
 from tl_robust.bench.plan import Plan, make_plan
-from tl_robust.bench.store import Store
-from tl_robust.bench.work import Worker, _network, _seeded
 from tl_robust.cli import main
 from tl_robust.config.load import load
 from tl_robust.data.domain import DOMAINS
 from tl_robust.data.mapped import _labels, _limited
 from tl_robust.models.base import classifier_names
+from tl_robust.nodes.store import Store
+from tl_robust.nodes.training import Training
 from tl_robust.seeding import derive
 from tl_robust.strategies.finetune import FineTune
 
@@ -173,8 +173,8 @@ def test_outcomes_of_a_run_hold_the_surrogates_own_labels(named: Path, tmp_path:
             assert int(outcome.clean_a.max()) < classes
             assert result.curves["surrogate_accuracy"].value[0] == 1
             assert result.curves["same_mistake"].value.isnan().all()
-            assert result.white is not None
-            assert bool(result.white.same_labels.all())
+            assert result.beside.keys() == {"white"}
+            assert bool(result.beside["white"].same_labels.all())
     assert any(int(result.outcome.clean_a.max()) > 6 for result in finished.results if result.cell.source == "made_a")
 
 

@@ -4,36 +4,36 @@ from pathlib import Path
 
 import pytest
 import torch
+from tl_robust.bench.work import Worker
 
 from tl_robust.attacks.norms import get_norm
-from tl_robust.bench.craft import PictureGroup
-from tl_robust.bench.observer import Silent, Stage
 from tl_robust.bench.plan import Plan, make_plan
 from tl_robust.bench.runner import Finished, gather, run
-from tl_robust.bench.store import Store
-from tl_robust.bench.work import Worker
 from tl_robust.config.load import load
+from tl_robust.engines.observer import Observer
 from tl_robust.models import build
+from tl_robust.nodes.pictures import PictureGroup
+from tl_robust.nodes.store import Store
 from tl_robust.types import Pictures
 
 ATTACKS = "axes.attack=[fgsm, {name: pgd, steps: 3}, {name: universal, epochs: 1}]"  # one step, random start, a pool
 
 
-class Witness(Silent):
+class Witness(Observer):
     """Counts pictures."""
 
     def __init__(self) -> None:
         self.expected = self.told = self.done = 0
         self.said: list[str] = []
 
-    def expect(self, stage: Stage, items: int, work: int) -> None:
+    def expect(self, stage: str, items: int, work: int) -> None:
         if stage == "picture":
             self.expected = work
 
-    def advance(self, stage: Stage, work: int) -> None:
+    def advance(self, stage: str, work: int) -> None:
         self.told += work * (stage == "picture")
 
-    def end(self, stage: Stage, label: str, seconds: float, note: str) -> None:
+    def end(self, stage: str, label: str, seconds: float, note: str) -> None:
         self.done += stage == "picture"
 
     def warn(self, message: str) -> None:

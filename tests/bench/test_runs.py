@@ -9,29 +9,29 @@ import torch
 from torch import Tensor
 
 from tl_robust.bench import runner
-from tl_robust.bench.observer import Silent, Stage
-from tl_robust.bench.payload import pack_weights
 from tl_robust.bench.plan import make_plan
-from tl_robust.bench.store import Store
 from tl_robust.config.load import load
+from tl_robust.engines.observer import Observer
 from tl_robust.errors import ResultsError, StoreError
+from tl_robust.nodes.payload import pack_weights
+from tl_robust.nodes.store import Store
 from tl_robust.results import table
 
 
-class Witness(Silent):
+class Witness(Observer):
     """Remembers what was done and said."""
 
     def __init__(self) -> None:
         self.done: list[tuple[Stage, str]] = []
         self.said: list[str] = []
 
-    def end(self, stage: Stage, label: str, seconds: float, note: str) -> None:
+    def end(self, stage: str, label: str, seconds: float, note: str) -> None:
         self.done.append((stage, label))
 
     def warn(self, message: str) -> None:
         self.said.append(message)
 
-    def count(self, stage: Stage) -> int:
+    def count(self, stage: str) -> int:
         return sum(kind == stage for kind, _ in self.done)
 
 

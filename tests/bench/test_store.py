@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 import torch
 
-from tl_robust.bench.payload import pack_examination, pack_outcome, pack_pictures, pack_weights
-from tl_robust.bench.store import FILES, MANIFEST_LIMIT, Kind, Store
 from tl_robust.errors import StoreError
+from tl_robust.nodes.payload import pack_examination, pack_outcome, pack_pictures, pack_weights
+from tl_robust.nodes.store import FILES, MANIFEST_LIMIT, Kind, Store
 from tl_robust.seeding import digest
 from tl_robust.types import Examination, Outcome, Pictures
 

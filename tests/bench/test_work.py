@@ -14,17 +14,17 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from tl_robust.bench.work import Worker
 from torch import Tensor
 
 from tl_robust import attacks
-from tl_robust.bench.craft import CraftGroup
-from tl_robust.bench.lineage import Training
-from tl_robust.bench.work import Worker
 from tl_robust.data.domain import DataSettings
 from tl_robust.data.mapped import DomainInSpace
 from tl_robust.data.space import SPACES
 from tl_robust.errors import ConfigError
 from tl_robust.models import build
+from tl_robust.nodes.crafting import CraftGroup
+from tl_robust.nodes.training import Training
 from tl_robust.registry import Component
 from tl_robust.strategies import TransferTask
 from tl_robust.types import Recipe

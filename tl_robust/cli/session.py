@@ -4,32 +4,28 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import signal
-import subprocess
-import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict
-from functools import partial
 from pathlib import Path
 
 from rich.console import Console
 
 from tl_robust import claims
 from tl_robust.bench import runner
-from tl_robust.bench.lineage import Training
-from tl_robust.bench.provenance import commit, versions
 from tl_robust.bench.runner import Finished
-from tl_robust.bench.store import Store
 from tl_robust.bench.workers import Workers, default_workers
 from tl_robust.claims import Finding
 from tl_robust.cli.terminal import accuracy_tables, claim_line, observer
 from tl_robust.config.load import Config
 from tl_robust.data.left_out import left_out
 from tl_robust.errors import BenchFailedError, ConfigError
-from tl_robust.files import undone, write_atomically
+from tl_robust.files import write_atomically
+from tl_robust.nodes.crafting import OUTCOMES
+from tl_robust.nodes.models import WEIGHTS
+from tl_robust.nodes.provenance import commit, versions
+from tl_robust.nodes.store import Store
+from tl_robust.nodes.training import Training
 from tl_robust.results import answer, earlier, table
 from tl_robust.results.table import Row
 from tl_robust.seeding import digest
@@ -39,14 +35,13 @@ from tl_robust.sinks.wandb import runs as wandb_sink
 from tl_robust.sinks.wandb.grids import grids
 
 
-def run(config: Config, console: Console, plain: bool, arguments: Sequence[str]) -> Finished:
+def run(config: Config, console: Console, plain: bool) -> Finished:
     """Compute what the store lacks, with progress, and gather the results.
 
     Args:
         config: The bench.
         console: Where to print.
         plain: Lines instead of progress bars.
-        arguments: Bench and overrides as on the command line, for the processes that help.
     """
     plan, store = config.plan, Store(config.results / "store")
     counts = plan.counts(store)
@@ -58,14 +53,15 @@ def run(config: Config, console: Console, plain: bool, arguments: Sequence[str])
     for sentence in left_out(plan.sides):
         console.print(f"Left out: {sentence}", soft_wrap=True)
     wandb_sink.resolve_mode(config.wandb)  # says now, not after an hour, that a key is missing
-    count = 0
+    share = 1
     if counts["done"] < counts["cells"]:
-        workers = Workers(config.workers) if config.workers else default_workers(config.bench, len(plan.groups))
-        count = min(workers.count, len(plan.groups)) - 1
+        items = len([node for node in plan.nodes if not node.KIND.leaf])
+        workers = Workers(config.workers) if config.workers else default_workers(config.bench, items)
+        share = workers.count
         if workers.why:
             console.print(workers.why, soft_wrap=True)
-    with _helpers(arguments, count), observer(console, plain) as watch:
-        return runner.run(plan, config.bench, store, watch)
+    with observer(console, plain) as watch:
+        return runner.run(plan, config.bench, store, watch, config.engine, share)
 
 
 def results(config: Config) -> Finished:
@@ -78,42 +74,6 @@ def results(config: Config) -> Finished:
     if not finished.results:
         raise ConfigError(f"no cell of bench {config.bench.name!r} is in {config.results / 'store'}: run it first.")
     return finished
-
-
-def help_out(config: Config) -> None:
-    """Compute beside another process, and end with it."""
-    runner.run(config.plan, config.bench, Store(config.results / "store"))
-
-
-@contextmanager
-def _helpers(arguments: Sequence[str], count: int) -> Iterator[None]:
-    """Runs of the same bench beside this one: the store's locks share the work among them."""
-    command = [sys.executable, "-m", "tl_robust.cli", "run", "--helper", *arguments]
-    with ExitStack() as stack:
-        for _ in range(count):
-            quiet = subprocess.DEVNULL
-            # a group of its own, so that what a helper starts ends with it
-            process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=quiet, stderr=quiet, process_group=0)
-            end = partial(_kill_group, process)
-            stack.enter_context(process)  # closes the pipe and waits
-            stack.enter_context(undone(end))
-            stack.callback(end)
-        yield
-
-
-def _kill_group(process: subprocess.Popen[bytes]) -> None:
-    """Kill a process that leads a group, and the group; nothing where it has ended and was waited for."""
-    if process.poll() is None:
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-
-
-def end_with_parent() -> None:
-    """End this process, and those it started, when the pipe from its parent closes, however the parent ended."""
-    sys.stdin.read()
-    if os.getpgrp() == os.getpid():
-        os.killpg(os.getpid(), signal.SIGKILL)
-    os._exit(1)
 
 
 def write(config: Config, finished: Finished, console: Console, publish: bool) -> None:
@@ -195,7 +155,7 @@ def _date(config: Config, finished: Finished) -> str:
     """The day on which the last of the shown attacks was computed; a report that is made again has the same."""
     keys = {str(result.provenance["outcome"]) for result in finished.results if "outcome" in result.provenance}
     store = Store(config.results / "store")
-    paths = [path for path in (store.file("outcomes", key) for key in keys) if path.is_file()]
+    paths = [path for path in (store.file(OUTCOMES, key) for key in keys) if path.is_file()]
     times = [path.stat().st_mtime for path in paths]
     return time.strftime("%Y-%m-%d", time.localtime(max(times))) if times else ""
 
@@ -209,7 +169,7 @@ def _publish(
     console.print(f"Weights & Biases ({published.mode}): {published.folder}", soft_wrap=True)
     yield from published.problems
     models = {
-        f"{model}, {model.network}": store.file("weights", model.key)
+        f"{model}, {model.network}": store.file(WEIGHTS, model.key)
         for model in config.plan.trainings
         if isinstance(model, Training)
     }

@@ -16,7 +16,7 @@ CONFIG = "config.yaml"
 VIEWS = (  # the configuration last: while it is there, a move that was interrupted goes on at the next report
     "report.html", "report.md", "curves.svg", ".report", "table.csv", "summary.csv", "failures.json", CONFIG,
 )  # fmt: skip
-HOW = {"results", "workers", "wandb", "plugins", "attack_batch", "data.root", "data.cache", "data.download"}
+HOW = {"results", "engine", "workers", "wandb", "plugins", "attack_batch", "data.root", "data.cache", "data.download"}
 HOW |= {"trainer.accelerator", "trainer.devices"}  # where and how it is computed, not what is asked
 SHOWN = 4  # settings that the sentence names
 

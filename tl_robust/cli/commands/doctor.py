@@ -21,8 +21,8 @@ def run(parsed: argparse.Namespace, console: Console) -> int:
     """Run the command; returns the exit code."""
     import torch
 
-    from tl_robust.bench.provenance import commit, device_name, versions
-    from tl_robust.bench.store import Store
+    from tl_robust.nodes.provenance import commit, device_name, versions
+    from tl_robust.nodes.store import Store
     from tl_robust.sinks.wandb.runs import WandbSettings, resolve_mode
 
     devices = [torch.device("cuda", place) for place in range(torch.cuda.device_count())] or [torch.device("cpu")]

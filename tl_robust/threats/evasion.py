@@ -1,0 +1,148 @@
+"""Evasion: a small change of an image that changes what B says."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+from typing_extensions import override
+
+from tl_robust.attacks import ATTACKS
+from tl_robust.attacks import get as get_attack
+from tl_robust.attacks.norms import check_eps
+from tl_robust.errors import StoreError
+from tl_robust.nodes.crafting import CraftGroup
+from tl_robust.nodes.examination import EXAMINATIONS, Examinee
+from tl_robust.nodes.guarded import Guarded
+from tl_robust.nodes.kind import Address
+from tl_robust.nodes.models import Model
+from tl_robust.nodes.pictures import PictureGroup
+from tl_robust.nodes.store import Store
+from tl_robust.registry import Component
+from tl_robust.threats.base import THREATS, Method, Play, Reading, Scene, Threat
+from tl_robust.trust import judge, worst
+from tl_robust.trust.checks.distinct_outcomes import Placed, twins
+from tl_robust.types import Evidence, Examination, Face, Verdict
+
+UNSEEN = Verdict("amber", ("The trust checks could not examine both models.",))
+
+
+@dataclass(frozen=True)
+class EvasionPlay(Play):
+    """A craft group and an examination of each model.
+
+    Attributes:
+        group: The craft group, with the cell's victim.
+        examinees: A and B as the trust checks examine them; the same one in the white view.
+    """
+
+    group: CraftGroup | None = None
+    examinees: tuple[Examinee, ...] = ()
+
+    @property
+    @override
+    def protocol(self) -> Any:
+        assert self.group
+        return {name: value for name, value in self.group.spec.items() if name not in ("seed", "surrogate")}
+
+
+class Evasion(Threat):
+    """Adversarial examples are crafted on a surrogate and judged on B."""
+
+    METHODS = ATTACKS
+    face = Face(
+        threat="evasion",
+        title="Accuracy under attack",
+        axis="eps",
+        headline="robust_accuracy",
+        views={
+            "black": "Black box: crafted on the source model",
+            "white": "White box: crafted on the victim itself",
+            "shadow": "Shadow: crafted on a model that the attacker trained as the victim was, from the source model",
+        },
+        charts=("transfer_ratio", "surrogate_ratio", "match_rate"),
+        prefix="robust",
+        baseline=0.0,
+        terms={"NIST AI 100-2": "evasion", "MITRE ATLAS": "AML.T0015, AML.T0043"},
+    )
+
+    @override
+    def method(self, component: Component, x: tuple[float, ...]) -> Method:
+        norm = get_attack(component.name, **dict(component.settings)).norm
+        check_eps(list(x), norm)
+        return Method("evasion", component, x, norm)
+
+    @override
+    def play(self, method: Method, scene: Scene) -> EvasionPlay:
+        groups = self._groups(method, scene, scene.view)
+        white = self._groups(method, scene, "white") if "white" in scene.views else []
+        victim, plain = scene.victim, groups[0]
+        compared = {"white": white, "plain": [plain] if scene.defense else []}
+        beside = {name: _judged(several, victim) for name, several in compared.items() if several}
+        examinees = tuple(
+            Examinee(model, scene.test, method.norm, method.x, scene.seed) for model in (plain.surrogate, victim)
+        )
+        pictures = [PictureGroup(plain)] if scene.pictured and any(method.x) else []
+        crafted = (node for group in (*groups, *white) for node in (*group.surrogate.nodes, group))
+        nodes = (*crafted, *examinees, *pictures)
+        return EvasionPlay(nodes, _judged(groups, victim), plain.surrogate, beside, plain, examinees)
+
+    def _groups(self, method: Method, scene: Scene, view: str) -> list[CraftGroup]:
+        """The plain attack of a view, then those of an attacker who knows the defense."""
+        victim = scene.victim
+        surrogate = {"white": victim, "black": scene.surrogate}.get(view) or victim.again("shadow")
+        plain = self._group(method.component, method, scene, surrogate)
+        groups = {plain.key: plain}
+        for adaptive in scene.defense.against(view) if scene.defense else ():
+            if adaptive.exists:
+                own = victim.around(surrogate) if isinstance(victim, Guarded) and view == "black" else surrogate
+                group = self._group(adaptive.made_of(method.component), method, scene, own, adaptive.through)
+                groups.setdefault(group.key, group)
+        return list(groups.values())
+
+    def _group(
+        self, attack: Component, method: Method, scene: Scene, surrogate: Model, through: str = "exact"
+    ) -> CraftGroup:
+        white = surrogate.key == scene.victim.key
+        return CraftGroup(
+            surrogate, scene.test, attack, method.x, scene.seed, white, scene.fast, through, (scene.victim,)
+        )
+
+    @override
+    def verdicts(self, readings: Sequence[Reading], store: Store) -> list[Verdict]:
+        same = twins([_placed(reading) for reading in readings])
+        examinations: dict[str, Examination] = {}
+        for key in {examinee.key for reading in readings for examinee in _evasion(reading).examinees}:
+            with suppress(StoreError):
+                examinations[key] = store.load(EXAMINATIONS, key)
+        return [_verdict(reading, others, examinations) for reading, others in zip(readings, same, strict=True)]
+
+
+def _judged(groups: Sequence[CraftGroup], victim: Model) -> tuple[Address, ...]:
+    return tuple(group.judgment(victim) for group in groups)
+
+
+def _evasion(reading: Reading) -> EvasionPlay:
+    assert isinstance(reading.play, EvasionPlay)
+    return reading.play
+
+
+def _verdict(reading: Reading, others: tuple[str, ...], examinations: dict[str, Examination]) -> Verdict:
+    play = _evasion(reading)
+    assert play.group
+    a, b = (examinations.get(examinee.key) for examinee in play.examinees)
+    verdict = judge(Evidence(reading.outcome, reading.beside, a, b, play.group.built.ITERATES, others))
+    return verdict if a and b else worst([verdict, UNSEEN])
+
+
+def _placed(reading: Reading) -> Placed:
+    group, key = _evasion(reading).group, reading.play.key
+    assert group
+    attack = str(group.attack), group.eps, group.fast, group.test.images("test").fingerprint
+    at: dict[str, Any] = {name: value for name, value in vars(reading.cell).items() if name != "bench"}
+    return Placed(at, key, group.surrogate.key, attack, reading.scene.victim.key, group.early, reading.outcome)
+
+
+THREATS.register(Evasion(), __name__)
