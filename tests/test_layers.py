@@ -16,6 +16,7 @@ MAY_IMPORT = {  # a layer may import itself, and of tl_robust only this
     **dict.fromkeys(VOCABULARY, VOCABULARY),
     **dict.fromkeys(("attacks", "metrics", "models", "data"), VOCABULARY),
     "trust": VOCABULARY | {"attacks"},
+    "defenses": VOCABULARY | {"attacks", "models"},
     "strategies": VOCABULARY | {"models"},
     "callbacks": VOCABULARY | {"attacks", "metrics", "models"},
     "nodes": VOCABULARY | WORK,
