@@ -9,15 +9,16 @@ import pytest
 import tl_robust
 
 PACKAGE = Path(tl_robust.__file__).parent
-VOCABULARY = {"types", "errors", "seeding", "registry", "files", "text"}
+VOCABULARY = {"types", "records", "errors", "seeding", "registry", "files", "text"}
 WORK = {"attacks", "metrics", "models", "data", "trust", "strategies", "callbacks", "defenses"}
 BENCH = WORK | {"nodes", "threats", "engines", "bench"}
 MAY_IMPORT = {  # a layer may import itself, and of tl_robust only this
     **dict.fromkeys(VOCABULARY, VOCABULARY),
     **dict.fromkeys(("attacks", "metrics", "models", "data"), VOCABULARY),
     "trust": VOCABULARY | {"attacks"},
+    "defenses": VOCABULARY | {"attacks", "models"},
     "strategies": VOCABULARY | {"models"},
-    "callbacks": VOCABULARY | {"attacks", "metrics"},
+    "callbacks": VOCABULARY | {"attacks", "metrics", "models"},
     "nodes": VOCABULARY | WORK,
     "threats": VOCABULARY | WORK | {"nodes"},
     "engines": VOCABULARY | {"nodes"},
@@ -38,6 +39,7 @@ ONLY_IN = {  # of all modules, only these may import the library
         "data.pair",
         "models.module",
         "callbacks.transfer_attack",
+        "callbacks.snapshots",
         "nodes.hands",
     },
     "pytorch_lightning": set[str](),

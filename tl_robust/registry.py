@@ -56,7 +56,7 @@ class Registry(Generic[T]):
 
     Args:
         kind: The word users know ("attack").
-        package: The package whose modules are walked on first use.
+        package: The package whose modules are walked on first use; empty where there is none.
     """
 
     def __init__(self, kind: str, package: str) -> None:
@@ -66,18 +66,19 @@ class Registry(Generic[T]):
         self._modules: dict[str, str] = {}
         self._walked = False
 
-    def register(self, item: T, module: str = "") -> T:
-        """Register ``item`` under the name of its file; a decorator.
+    def register(self, item: T, module: str = "", name: str = "") -> T:
+        """Register ``item`` under the name of its file, or under ``name``; a decorator.
 
         Args:
             item: What is registered.
             module: The module it stands in, where ``item.__module__`` does not say.
+            name: Where one file registers several.
 
         Raises:
             ConfigError: This name is taken.
         """
         module = module or str(getattr(item, "__module__", ""))
-        name = module.rpartition(".")[2]
+        name = name or module.rpartition(".")[2]
         file = str(getattr(sys.modules.get(module), "__file__", module))
         if name in self._items:
             there = self._modules[name]
@@ -129,7 +130,7 @@ class Registry(Generic[T]):
         return build(**check_settings(f"{self.kind} {name!r}", build, inside))
 
     def _walk(self) -> None:
-        if self._walked:
+        if self._walked or not self._package:
             return
         self._walked = True
         package = importlib.import_module(self._package)

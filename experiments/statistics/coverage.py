@@ -179,7 +179,7 @@ def ledger(world: World, seeds: int, samples: int, draw: torch.Generator) -> dic
         for seed, (black, white) in enumerate(pairs):
             for view, outcome in (("black", black), ("white", white)):
                 cell = Cell("s", "a", "b", "n", strategy, "", "none", "fgsm", "linf", view, seed, 100)
-                found.append(Result("", cell, outcome, white, {}, Verdict(), {}))
+                found.append(Result("", cell, outcome, {"white": white}, {}, Verdict(), {}))
     return {one.claim: one for one in judge(found) if not one.pair}
 
 
@@ -199,7 +199,7 @@ def still() -> str:
         for strategy, right in (("scratch", always), ("finetune", ~always)):
             for seed in range(seeds):
                 cell = Cell("s", "a", "b", "n", strategy, "", "none", "fgsm", "linf", "black", seed, 100)
-                found.append(Result("", cell, _outcome(always, right, ~always), None, {}, Verdict(), {}))
+                found.append(Result("", cell, _outcome(always, right, ~always), {}, {}, Verdict(), {}))
         h2 = next(one for one in judge(found) if one.claim == "H2")
         body.append(
             [str(samples), str(seeds), h2.decision, effect_text(h2.effect, h2.low, h2.high, h2.unit), f"{h2.p:.1g}"]

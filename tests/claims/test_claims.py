@@ -365,7 +365,7 @@ def still(samples: int, count: int) -> list[Result]:
     """All right with Scratch and all wrong with FineTune."""
     black = {"scratch": [[200, 200, 200]] * count, "finetune": [[200, 0, 0]] * count}
     return [
-        replace(one, outcome=one.outcome.take(torch.arange(samples)), white=None)
+        replace(one, outcome=one.outcome.take(torch.arange(samples)), beside={})
         for one in results(black, black)
         if one.cell.view == "black"
     ]

@@ -19,7 +19,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import get_args
+from typing import Any, get_args
 
 from tl_robust.claims.claim import CLAIMS, Claim
 from tl_robust.claims.effects import Decision, Effect, ElsewhereError, Family, Finding, MissingError
@@ -169,7 +169,7 @@ class _Scope:
         return list({one.places: one for one in reversed(fewer)}.values())[::-1]
 
 
-def judge(results: Sequence[Result]) -> tuple[Finding, ...]:
+def judge(results: Sequence[Result[Any]]) -> tuple[Finding, ...]:
     """What the results say about every claim: the findings over all pairs first, then those of each pair.
 
     Within these, those over all numbers of labels come first. Each attack is judged for itself. Red cells are never

@@ -47,8 +47,8 @@ class Record:
         results: Of one bench.
     """
 
-    def __init__(self, results: Sequence[Result]) -> None:
-        self._cells: dict[tuple[Place, str, View], dict[str, dict[int, Result]]] = {}
+    def __init__(self, results: Sequence[Result[Any]]) -> None:
+        self._cells: dict[tuple[Place, str, View], dict[str, dict[int, Result[Any]]]] = {}
         self._drawn: dict[tuple[Place, str, View, str], tuple[Draws, _Basis]] = {}
         for result in results:
             cell = result.cell
@@ -159,14 +159,15 @@ class Record:
                 raise MissingError(
                     f"{count} nothing: it needs at least three seeds, better five (axes.seed=[0,1,2,3,4])."
                 )
-            if METRICS[metric].needs_white and any(result.white is None for result in seeds.values()):
-                raise MissingError(f"{metric} needs the white box beside the black one.")
+            for name in METRICS[metric].beside:
+                if any(name not in result.beside for result in seeds.values()):
+                    raise MissingError(f"{metric} needs the {name} box beside the {view} one.")
             results = [seeds[seed] for seed in sorted(seeds)]
             ids = {tuple(result.outcome.sample_id.tolist()) for result in results}
-            grids = {tuple(result.outcome.eps.tolist()) for result in results}
+            grids = {tuple(result.outcome.x.tolist()) for result in results}
             if len(ids) > 1 or len(grids) > 1:
                 raise MissingError("its seeds were judged on other samples or eps.")
-            found.append(METRICS[metric].draws([(result.outcome, result.white) for result in results]))
+            found.append(METRICS[metric].draws([(result.outcome, result.beside) for result in results]))
             known.add((tuple(sorted(seeds)), ids.pop(), grids.pop()))
         if len(known) > 1:
             raise MissingError("its common domains were judged on other samples, seeds or eps.")

@@ -12,7 +12,8 @@ from tl_robust.engines.base import Failure, Job
 from tl_robust.engines.observer import Observer
 from tl_robust.errors import InputError, StoreError
 from tl_robust.nodes.hands import Hands
-from tl_robust.nodes.node import Address, Node
+from tl_robust.nodes.kind import Address
+from tl_robust.nodes.node import Node
 from tl_robust.nodes.provenance import commit, versions
 from tl_robust.nodes.store import Store
 
@@ -79,14 +80,14 @@ class Loop:
                 return False
             if all(self._present(key) for key in wanted):  # another process has made them
                 self._observer.advance(kind.title, node.work)
-            elif not self._make(part):
+            elif not self._make(part, wanted):
                 return True
             made = self._store.manifest(kind, wanted[0])["made"]
             self._observer.end(kind.title, str(node), made["seconds"], node.note(made))
         return True
 
-    def _make(self, node: Node) -> bool:
-        """Compute and store all entries of a node; False where that failed."""
+    def _make(self, node: Node, wanted: Sequence[str]) -> bool:
+        """Compute a node and store the entries that are wanted; False where that failed."""
         self._observer.begin(node.KIND.title, str(node))
         hands = replace(self._hands, advance=partial(self._observer.advance, node.KIND.title))
         start = time.perf_counter()
@@ -95,15 +96,15 @@ class Loop:
                 records, facts = node.make(hands, self._store)
                 seconds = round(time.perf_counter() - start, 3)
                 made = {"seconds": seconds, "versions": versions(), "commit": commit()} | facts
-                for key, spec in node.entries.items():
-                    self._store.write(node.KIND, key, node.KIND.pack(records[key]), spec, made)
+                for key in wanted:
+                    self._store.write(node.KIND, key, node.KIND.pack(records[key]), node.entries[key], made)
                     self._whole.add(key)
         except InputError:
             raise
         except Exception as error:  # noqa: BLE001  (one node must not stop the others; the trace is kept)
             cause = f"{type(error).__name__}: {(str(error).splitlines() or ['-'])[0]}"
             self._store.failed(node.key, str(node), cause)
-            for key in node.entries.keys() - self._whole:
+            for key in set(wanted) - self._whole:
                 self._fail(key, node, cause, traceback.format_exc())
             return False
         return True

@@ -5,22 +5,20 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from typing_extensions import override
 
 from tl_robust.data.mapped import DomainInSpace, spread
-from tl_robust.nodes.hands import pixels
+from tl_robust.nodes.hands import Hands, pixels
+from tl_robust.nodes.kind import Address, Kind
 from tl_robust.nodes.models import Model
-from tl_robust.nodes.node import Address, Kind, Made, Node
+from tl_robust.nodes.node import Made, Node
 from tl_robust.nodes.payload import pack_examination, unpack_examination
 from tl_robust.nodes.provenance import device_name
+from tl_robust.nodes.store import Store
 from tl_robust.trust import CHECKS, examine
-
-if TYPE_CHECKING:
-    from tl_robust.nodes.hands import Hands
-    from tl_robust.nodes.store import Store
-    from tl_robust.types import Examination
+from tl_robust.types import Examination
 
 EXAMINATIONS = Kind("examinations", "examination.npz", "trust check", pack_examination, unpack_examination, leaf=True)
 EXAMINED = 2000  # images that the trust checks choose theirs from

@@ -22,14 +22,13 @@ from tl_robust.data.space import get_space
 from tl_robust.errors import ConfigError, DataError
 from tl_robust.models import build
 from tl_robust.models.checkpoint import checkpoint_digest, load_checkpoint
-from tl_robust.nodes.node import Address, Keyed, Kind, Made, Node
+from tl_robust.nodes.hands import Hands
+from tl_robust.nodes.kind import Address, Kind
+from tl_robust.nodes.node import Keyed, Made, Node
 from tl_robust.nodes.payload import pack_weights, unpack_weights
 from tl_robust.nodes.provenance import device_name
+from tl_robust.nodes.store import Store
 from tl_robust.registry import Component
-
-if TYPE_CHECKING:
-    from tl_robust.nodes.hands import Hands
-    from tl_robust.nodes.store import Store
 
 WEIGHTS = Kind("weights", "model.safetensors", "training", pack_weights, unpack_weights)
 

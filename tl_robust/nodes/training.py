@@ -6,28 +6,27 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 from typing_extensions import override
 
+from tl_robust.callbacks import Snapshots
 from tl_robust.data.mapped import DomainInSpace
 from tl_robust.data.names import Names
 from tl_robust.data.pair import DomainModule
 from tl_robust.errors import ConfigError
 from tl_robust.models.base import classifier_names
-from tl_robust.nodes.hands import seeded
+from tl_robust.nodes.hands import Hands, seeded
+from tl_robust.nodes.kind import Address
 from tl_robust.nodes.models import WEIGHTS, Model, Public, misfit
-from tl_robust.nodes.node import Address, Made, Node
+from tl_robust.nodes.node import Made, Node
 from tl_robust.nodes.progress import Epochs
 from tl_robust.nodes.provenance import device_name
+from tl_robust.nodes.store import Store
 from tl_robust.registry import Component, Scalar
 from tl_robust.seeding import derive
-from tl_robust.strategies import STRATEGIES
+from tl_robust.strategies import STRATEGIES, trained_by
 from tl_robust.types import Recipe
-
-if TYPE_CHECKING:
-    from tl_robust.nodes.hands import Hands
-    from tl_robust.nodes.store import Store
 
 
 @dataclass(frozen=True)
@@ -43,6 +42,8 @@ class Training(Model, Node):
         parent: The model it starts from, None at a root.
         trainer: Options of the Lightning Trainer that can change weights.
         salt: Tells several draws of the same training apart; empty for the first.
+        defense: Parts of a defense that change the training.
+        others: Further models that the training looks at, such as a teacher.
         snapshots: Epochs whose weights are stored too; no part of its identity.
     """
 
@@ -55,6 +56,8 @@ class Training(Model, Node):
     parent: Model | None = None
     trainer: tuple[tuple[str, Scalar], ...] = ()
     salt: str = ""
+    defense: tuple[Component, ...] = ()
+    others: tuple[Model, ...] = ()
     snapshots: tuple[int, ...] = field(default=(), compare=False)
 
     @property
@@ -75,7 +78,8 @@ class Training(Model, Node):
     @property
     @override
     def nodes(self) -> tuple[Node, ...]:
-        return (*(self.parent.nodes if self.parent else ()), self)
+        before = [*([self.parent] if self.parent else []), *self.others]
+        return (*(node for model in before for node in model.nodes), self)
 
     @property
     @override
@@ -85,7 +89,8 @@ class Training(Model, Node):
     @property
     @override
     def needs(self) -> tuple[Address, ...]:
-        return self.parent.addresses if self.parent else ()
+        before = [*([self.parent] if self.parent else []), *self.others]
+        return tuple(address for model in before for address in model.addresses)
 
     @cached_property
     def same_labels(self) -> bool:
@@ -96,10 +101,14 @@ class Training(Model, Node):
     def spec(self) -> dict[str, Any]:
         """What the key is the digest of; what is as usual is left out where it came later than the first keys."""
         by_test = {"test_images": self.data.images("test").fingerprint} if self.recipe.select == "test" else {}
-        salt = {"salt": self.salt} if self.salt else {}
+        later: dict[str, Any] = {
+            "salt": self.salt,
+            "defense": [asdict(part) for part in self.defense],
+            "others": [model.key for model in self.others],
+        }
         return {
             **by_test,
-            **salt,
+            **{name: value for name, value in later.items() if value},
             "kind": "training",
             "domain": self.data.domain,
             "labels": len(self.labels),
@@ -146,7 +155,10 @@ class Training(Model, Node):
                 other = classifier_names(network)
                 inherited = {name: value for name, value in inherited.items() if name not in other}
             task.initialize(inherited)
-            with hands.trainer([Epochs(hands.advance)], max_epochs=self.recipe.epochs, **hands.options) as trainer:
+            kept = Snapshots(self.snapshots)
+            callbacks = [Epochs(hands.advance), kept]
+            with hands.trainer(callbacks, max_epochs=self.recipe.epochs, **hands.options) as trainer:
+                kept.check(self.recipe.epochs, trainer.world_size)
                 task.check_processes(trainer.world_size)  # here: from a spawned process it would come as a long trace
                 trainer.fit(task, datamodule=data)
         accuracy = float(task.kept_accuracy)
@@ -156,7 +168,8 @@ class Training(Model, Node):
                 "check_val_every_n_epoch so that each training validates."
             )
         device = device_name(trainer.strategy.root_device)
-        return {self.key: task.network.state_dict()}, {"device": device, "val_accuracy": accuracy}
+        weights = {Snapshot(self, epoch).key: weights for epoch, weights in kept.states.items()}
+        return weights | {self.key: task.network.state_dict()}, {"device": device, "val_accuracy": accuracy}
 
     @override
     def again(self, salt: str) -> Training:
@@ -164,7 +177,7 @@ class Training(Model, Node):
 
     @override
     def origin(self) -> dict[str, Any]:
-        salt = {"draw": self.salt} if self.salt else {}
+        later = {"draw": self.salt, "defense": " + ".join(map(str, self.defense))}
         return {
             "key": self.key,
             "domain": self.data.domain,
@@ -175,7 +188,7 @@ class Training(Model, Node):
             "by": str(self.by),
             "seed": self.seed,
             "parent": self.parent.origin() if self.parent else None,
-            **salt,
+            **{name: value for name, value in later.items() if value},
         }
 
     def __str__(self) -> str:
@@ -184,7 +197,8 @@ class Training(Model, Node):
             text += f" ({len(self.data.images('train'))} images)"
         while start:
             text, start = f"{text} from {start.title}", start.parent
-        return f"{text}, seed {self.seed}" + (f" ({self.salt})" if self.salt else "")
+        more = [*map(str, self.defense), *filter(None, [self.salt])]
+        return f"{text}, seed {self.seed}" + (f" ({', '.join(more)})" if more else "")
 
 
 @dataclass(frozen=True)
@@ -253,36 +267,32 @@ class Snapshot(Model):
         return f"{self.training}, after epoch {self.epoch}"
 
 
+@dataclass(frozen=True)
 class Forest:
-    """Names trainings of one network, seed, strategy and set of Trainer options; the ``train`` of a lineage.
+    """Names trainings of one network, seed, strategy, defense and set of Trainer options; the ``train`` of a lineage.
 
-    Args:
+    Attributes:
         network: Network with settings.
         recipe: Recipe of a domain by its name.
         seed: Seed.
         own: The cell's strategy with its settings.
         trainer: Options of the Lightning Trainer that can change weights.
+        defenses: What changes the training of a domain, by its name.
     """
 
-    def __init__(
-        self,
-        network: Component,
-        recipe: Callable[[str], Recipe],
-        seed: int,
-        own: Component,
-        trainer: Mapping[str, Scalar] | None = None,
-    ) -> None:
-        self.own = own
-        self._network = network
-        self._recipe = recipe
-        self._seed = seed
-        self._trainer = tuple(sorted((trainer or {}).items()))
+    network: Component
+    recipe: Callable[[str], Recipe]
+    seed: int
+    own: Component
+    trainer: Mapping[str, Scalar] = field(default_factory=dict)
+    defenses: Mapping[str, tuple[Component, ...]] = field(default_factory=dict)
 
     def __call__(
         self,
         domain: DomainInSpace | Public,
         parent: Model | None = None,
         by: str | Component | None = None,
+        defense: Component | None = None,
         salt: str = "",
     ) -> Model:
         """The training of ``domain`` from ``parent``; a public checkpoint is the model itself.
@@ -296,9 +306,12 @@ class Forest:
                     f"{domain} is trained already, and this strategy would train it again from {parent.title}: "
                     "use it as the source of scratch or finetune, or under axes.common."
                 )
+            if isinstance(by, Component) or salt:
+                raise ConfigError(
+                    f"{domain} is trained already, and strategy {self.own} would train it in its own way."
+                )
             return domain
-        if not isinstance(by, Component):
-            settings = dict(self.own.settings) if parent else {}
-            by = STRATEGIES.component(by or ("scratch" if parent is None else "finetune"), settings)
-        recipe = self._recipe(domain.domain)
-        return Training(domain, self._network, recipe, self._seed, by, parent, self._trainer, salt)
+        defenses = (defense,) if defense else self.defenses.get(domain.domain, ())
+        by, options = trained_by(self.own, by, root=parent is None), tuple(sorted(self.trainer.items()))
+        recipe = self.recipe(domain.domain)
+        return Training(domain, self.network, recipe, self.seed, by, parent, options, salt, defenses)

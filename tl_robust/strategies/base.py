@@ -7,7 +7,7 @@ import math
 from abc import abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, fields
-from typing import Any, ClassVar, Protocol, TypeVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -19,25 +19,12 @@ from tl_robust.errors import ConfigError, UnknownNameError
 from tl_robust.models.base import described, rebuilt
 from tl_robust.models.module import NetworkModule
 from tl_robust.registry import Registry
+from tl_robust.strategies.protocols import D, M, Train
 from tl_robust.types import Recipe
 
-D_contra = TypeVar("D_contra", contravariant=True)
-D = TypeVar("D")
-M = TypeVar("M")
 State = dict[str, Tensor]
 OWN = "tl_robust"  # what a checkpoint holds of a training beside what Lightning keeps, under this key
 FITTED_ON = ("source", "target", "domain", "seed")  # hyperparameters of a data module that its training names too
-
-
-class Train(Protocol[D_contra, M]):
-    """Names a training of the lineage forest: a model of ``domain``, from ``parent`` or from random weights.
-
-    ``by`` names the strategy whose hooks train it: ``scratch`` without a parent and ``finetune`` with one, unless said.
-    The same training named twice, by any strategy or bench, is one training.
-    """
-
-    def __call__(self, domain: D_contra, parent: M | None = None, by: str | None = None) -> M:
-        """The training."""
 
 
 class TransferTask(NetworkModule):

@@ -13,7 +13,8 @@ from tl_robust.errors import ConfigError, UnknownNameError
 from tl_robust.models import copy_fitting
 from tl_robust.models.base import blocks as blocks_of
 from tl_robust.models.base import classifier_names
-from tl_robust.strategies.base import OWN, STRATEGIES, D, M, Train, TransferTask
+from tl_robust.strategies.base import OWN, STRATEGIES, TransferTask
+from tl_robust.strategies.protocols import D, M, Train
 from tl_robust.types import Recipe
 
 MODES = ("full", "frozen_bn", "probe", "probe_full")

@@ -15,6 +15,8 @@ from tl_robust.attacks.norms import check_eps
 from tl_robust.errors import StoreError
 from tl_robust.nodes.crafting import CraftGroup
 from tl_robust.nodes.examination import EXAMINATIONS, Examinee
+from tl_robust.nodes.guarded import Guarded
+from tl_robust.nodes.kind import Address
 from tl_robust.nodes.models import Model
 from tl_robust.nodes.pictures import PictureGroup
 from tl_robust.nodes.store import Store
@@ -22,7 +24,7 @@ from tl_robust.registry import Component
 from tl_robust.threats.base import THREATS, Method, Play, Reading, Scene, Threat
 from tl_robust.trust import judge, worst
 from tl_robust.trust.checks.distinct_outcomes import Placed, twins
-from tl_robust.types import Evidence, Examination, Face, Verdict
+from tl_robust.types import Evidence, Examination, Face, Outcome, Verdict
 
 UNSEEN = Verdict("amber", ("The trust checks could not examine both models.",))
 
@@ -50,6 +52,7 @@ class Evasion(Threat):
     """Adversarial examples are crafted on a surrogate and judged on B."""
 
     METHODS = ATTACKS
+    record = Outcome
     face = Face(
         threat="evasion",
         title="Accuracy under attack",
@@ -74,28 +77,44 @@ class Evasion(Threat):
 
     @override
     def play(self, method: Method, scene: Scene) -> EvasionPlay:
-        surrogate = self._surrogate(scene)
-        group = self._group(method, scene, surrogate)
+        groups = self._groups(method, scene, scene.view)
+        white = self._groups(method, scene, "white") if "white" in scene.views else []
+        victim, plain = scene.victim, groups[0]
+        compared = {"white": white, "plain": [plain] if scene.defense else []}
+        beside = {name: _judged(several, victim) for name, several in compared.items() if several}
         examinees = tuple(
-            Examinee(model, scene.test, method.norm, method.x, scene.seed) for model in (surrogate, scene.victim)
+            Examinee(model, scene.test, method.norm, method.x, scene.seed) for model in (plain.surrogate, victim)
         )
-        pictures = [PictureGroup(group)] if scene.pictured and any(method.x) else []
-        white = [self._group(method, scene, scene.victim)] if "white" in scene.views else []
-        beside = {"white": tuple(one.judgment(scene.victim) for one in white)} if white else {}
-        nodes = (*surrogate.nodes, group, *white, *examinees, *pictures)
-        return EvasionPlay(nodes, (group.judgment(scene.victim),), surrogate, beside, group, examinees)
+        pictures = [PictureGroup(plain)] if scene.pictured and any(method.x) else []
+        crafted = (node for group in (*groups, *white) for node in (*group.surrogate.nodes, group))
+        nodes = (*crafted, *examinees, *pictures)
+        return EvasionPlay(nodes, _judged(groups, victim), plain.surrogate, beside, plain, examinees)
 
-    def _surrogate(self, scene: Scene) -> Model:
-        """What the attacker takes gradients of."""
-        if scene.view == "shadow":
-            return scene.victim.again("shadow")
-        return scene.victim if scene.view == "white" else scene.surrogate
+    def _groups(self, method: Method, scene: Scene, view: str) -> list[CraftGroup]:
+        """The plain attack of a view, then those of an attacker who knows the defense."""
+        victim = scene.victim
+        surrogate = {"white": victim, "black": scene.surrogate}.get(view) or victim.again("shadow")
+        plain = self._group(method.component, method, scene, surrogate)
+        groups = {plain.key: plain}
+        for adaptive in scene.defense.against(view) if scene.defense else ():
+            if adaptive.exists:
+                own = victim.around(surrogate) if isinstance(victim, Guarded) and view == "black" else surrogate
+                group = self._group(adaptive.made_of(method.component), method, scene, own, adaptive.through)
+                groups.setdefault(group.key, group)
+        return list(groups.values())
 
-    def _group(self, method: Method, scene: Scene, surrogate: Model) -> CraftGroup:
+    def _group(
+        self, attack: Component, method: Method, scene: Scene, surrogate: Model, through: str = "exact"
+    ) -> CraftGroup:
         white = surrogate.key == scene.victim.key
         return CraftGroup(
-            surrogate, scene.test, method.component, method.x, scene.seed, white, scene.fast, (scene.victim,)
+            surrogate, scene.test, attack, method.x, scene.seed, white, scene.fast, through, (scene.victim,)
         )
+
+    @override
+    def worst(self, records: Sequence[Outcome]) -> Outcome:
+        first, *others = records
+        return first.worst(*others) if others else first
 
     @override
     def verdicts(self, readings: Sequence[Reading], store: Store) -> list[Verdict]:
@@ -107,26 +126,29 @@ class Evasion(Threat):
         return [_verdict(reading, others, examinations) for reading, others in zip(readings, same, strict=True)]
 
 
+def _judged(groups: Sequence[CraftGroup], victim: Model) -> tuple[Address, ...]:
+    return tuple(group.judgment(victim) for group in groups)
+
+
 def _evasion(reading: Reading) -> EvasionPlay:
-    assert isinstance(reading.play, EvasionPlay)
-    return reading.play
+    assert isinstance(reading.planned.play, EvasionPlay)
+    return reading.planned.play
 
 
 def _verdict(reading: Reading, others: tuple[str, ...], examinations: dict[str, Examination]) -> Verdict:
     play = _evasion(reading)
     assert play.group
     a, b = (examinations.get(examinee.key) for examinee in play.examinees)
-    white = reading.beside.get("white")
-    verdict = judge(Evidence(reading.outcome, white, a, b, play.group.built.ITERATES, others))
+    verdict = judge(Evidence(reading.outcome, reading.beside, a, b, play.group.built.ITERATES, others))
     return verdict if a and b else worst([verdict, UNSEEN])
 
 
 def _placed(reading: Reading) -> Placed:
-    group, key = _evasion(reading).group, reading.play.outcome[0].key
+    group, key = _evasion(reading).group, reading.planned.play.key
     assert group
     attack = str(group.attack), group.eps, group.fast, group.test.images("test").fingerprint
-    at: dict[str, Any] = {name: value for name, value in vars(reading.cell).items() if name != "bench"}
-    return Placed(at, key, group.surrogate.key, attack, reading.scene.victim.key, group.early, reading.outcome)
+    at: dict[str, Any] = {name: value for name, value in vars(reading.planned.cell).items() if name != "bench"}
+    return Placed(at, key, group.surrogate.key, attack, reading.planned.scene.victim.key, group.early, reading.outcome)
 
 
 THREATS.register(Evasion(), __name__)

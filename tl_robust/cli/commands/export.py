@@ -51,9 +51,8 @@ def _origin(place: int, planned: PlannedCell) -> Origin:
 
     play, scene = planned.play, planned.scene
     protocol = digest([play.protocol, _without_seeds(play.surrogate), _without_seeds(scene.victim)])[:16]
-    white = [address.key for address in play.beside.get("white", ())]
     images = scene.surrogate.origin().get("images")
-    return Origin(place, white[0] if white else None, protocol, images, scene.test.images("test").fingerprint)
+    return Origin(place, play.beside_keys, protocol, images, scene.test.images("test").fingerprint)
 
 
 def _without_seeds(model: Model) -> list[Any]:
