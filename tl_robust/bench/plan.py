@@ -22,32 +22,10 @@ from tl_robust.nodes.store import Store
 from tl_robust.nodes.training import Forest, Training
 from tl_robust.registry import Component
 from tl_robust.strategies import STRATEGIES
-from tl_robust.threats.base import THREATS, Method, Play, Scene
+from tl_robust.threats.base import THREATS, PlannedCell, Scene
 from tl_robust.types import Cell
 
 CHECKPOINT = "checkpoint:"
-
-
-@dataclass(frozen=True)
-class PlannedCell:
-    """A cell and what it is computed by.
-
-    Attributes:
-        cell: Coordinates.
-        method: How the attacker goes about it.
-        scene: What it is played on.
-        play: What it is computed by and read from.
-    """
-
-    cell: Cell
-    method: Method
-    scene: Scene
-    play: Play
-
-    @cached_property
-    def key(self) -> str:
-        """16 hex digits of the SHA-256 of coordinates and outcomes: the id of the cell's W&B run."""
-        return self.cell.key(self.play.key, self.play.beside_keys)
 
 
 @dataclass(frozen=True)

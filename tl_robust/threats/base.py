@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any, ClassVar
 
 from tl_robust.data.mapped import DomainInSpace
@@ -14,10 +15,11 @@ from tl_robust.nodes.kind import Address
 from tl_robust.nodes.models import Model
 from tl_robust.nodes.node import Node
 from tl_robust.nodes.store import Store
+from tl_robust.records import Record
 from tl_robust.registry import Component, Registry
 from tl_robust.seeding import digest
 from tl_robust.trust import judge
-from tl_robust.types import Cell, Evidence, Face, Outcome, Verdict
+from tl_robust.types import Cell, Evidence, Face, Verdict
 
 
 @dataclass(frozen=True)
@@ -113,35 +115,53 @@ def _key(addresses: Sequence[Address]) -> str:
 
 
 @dataclass(frozen=True)
+class PlannedCell:
+    """A cell and what it is computed by.
+
+    Attributes:
+        cell: Coordinates.
+        method: How the attacker goes about it.
+        scene: What it is played on.
+        play: What it is computed by and read from.
+    """
+
+    cell: Cell
+    method: Method
+    scene: Scene
+    play: Play
+
+    @cached_property
+    def key(self) -> str:
+        """16 hex digits of the SHA-256 of coordinates and outcomes: the id of the cell's W&B run."""
+        return self.cell.key(self.play.key, self.play.beside_keys)
+
+
+@dataclass(frozen=True)
 class Reading:
     """A cell whose records were read.
 
     Attributes:
-        cell: Coordinates.
-        scene: What was played on.
-        method: How.
-        play: Where it was read from.
+        planned: The cell.
         outcome: What happened to every sample.
         beside: Records that it is compared with, by name.
     """
 
-    cell: Cell
-    scene: Scene
-    method: Method
-    play: Play
-    outcome: Outcome
-    beside: Mapping[str, Outcome]
+    planned: PlannedCell
+    outcome: Any
+    beside: Mapping[str, Any]
 
 
 class Threat(ABC):
     """Base of all threats; one instance a file is registered.
 
     Attributes:
-        METHODS: Names that ``axes.attack`` may hold for it.
+        METHODS: What ``axes.attack`` may hold for it.
+        record: What is written down of every sample.
         face: How reports, tables and dashboards show it.
     """
 
     METHODS: ClassVar[Registry[Any]]
+    record: type[Record]
     face: Face
 
     @abstractmethod
@@ -163,6 +183,11 @@ class Threat(ABC):
         Raises:
             ConfigError: The scene has no such view.
         """
+
+    def worst(self, records: Sequence[Any]) -> Any:
+        """The worst case for B of every sample; here there is one record."""
+        (record,) = records
+        return record
 
     def verdicts(self, readings: Sequence[Reading], store: Store) -> list[Verdict]:
         """Whether the numbers of these cells, all of a bench, are to be believed."""

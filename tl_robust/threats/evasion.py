@@ -24,7 +24,7 @@ from tl_robust.registry import Component
 from tl_robust.threats.base import THREATS, Method, Play, Reading, Scene, Threat
 from tl_robust.trust import judge, worst
 from tl_robust.trust.checks.distinct_outcomes import Placed, twins
-from tl_robust.types import Evidence, Examination, Face, Verdict
+from tl_robust.types import Evidence, Examination, Face, Outcome, Verdict
 
 UNSEEN = Verdict("amber", ("The trust checks could not examine both models.",))
 
@@ -52,6 +52,7 @@ class Evasion(Threat):
     """Adversarial examples are crafted on a surrogate and judged on B."""
 
     METHODS = ATTACKS
+    record = Outcome
     face = Face(
         threat="evasion",
         title="Accuracy under attack",
@@ -111,6 +112,11 @@ class Evasion(Threat):
         )
 
     @override
+    def worst(self, records: Sequence[Outcome]) -> Outcome:
+        first, *others = records
+        return first.worst(*others) if others else first
+
+    @override
     def verdicts(self, readings: Sequence[Reading], store: Store) -> list[Verdict]:
         same = twins([_placed(reading) for reading in readings])
         examinations: dict[str, Examination] = {}
@@ -125,8 +131,8 @@ def _judged(groups: Sequence[CraftGroup], victim: Model) -> tuple[Address, ...]:
 
 
 def _evasion(reading: Reading) -> EvasionPlay:
-    assert isinstance(reading.play, EvasionPlay)
-    return reading.play
+    assert isinstance(reading.planned.play, EvasionPlay)
+    return reading.planned.play
 
 
 def _verdict(reading: Reading, others: tuple[str, ...], examinations: dict[str, Examination]) -> Verdict:
@@ -138,11 +144,11 @@ def _verdict(reading: Reading, others: tuple[str, ...], examinations: dict[str, 
 
 
 def _placed(reading: Reading) -> Placed:
-    group, key = _evasion(reading).group, reading.play.key
+    group, key = _evasion(reading).group, reading.planned.play.key
     assert group
     attack = str(group.attack), group.eps, group.fast, group.test.images("test").fingerprint
-    at: dict[str, Any] = {name: value for name, value in vars(reading.cell).items() if name != "bench"}
-    return Placed(at, key, group.surrogate.key, attack, reading.scene.victim.key, group.early, reading.outcome)
+    at: dict[str, Any] = {name: value for name, value in vars(reading.planned.cell).items() if name != "bench"}
+    return Placed(at, key, group.surrogate.key, attack, reading.planned.scene.victim.key, group.early, reading.outcome)
 
 
 THREATS.register(Evasion(), __name__)
