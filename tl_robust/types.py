@@ -372,6 +372,7 @@ class Result(Generic[R]):
         curves: Metric name to curve.
         verdict: Trust.
         provenance: Keys of A, B and outcome, versions, device, commit, seconds.
+        doubts: Trust in metrics that rest on another record, by name.
     """
 
     key: str
@@ -381,3 +382,8 @@ class Result(Generic[R]):
     curves: Mapping[str, Curve]
     verdict: Verdict
     provenance: Mapping[str, Any] = field(default_factory=dict)
+    doubts: Mapping[str, Verdict] = field(default_factory=dict)
+
+    def trust(self, metric: str) -> Verdict:
+        """Trust in a metric."""
+        return self.doubts.get(metric, self.verdict)

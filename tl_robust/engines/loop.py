@@ -7,6 +7,7 @@ import traceback
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property, partial
+from typing import ClassVar
 
 from tl_robust.engines.base import Failure, Job
 from tl_robust.engines.observer import Observer
@@ -30,7 +31,10 @@ class Loop:
 
     Attributes:
         failures: What could not be computed, by the key of an entry.
+        RAISED: Errors that are no failure of one node.
     """
+
+    RAISED: ClassVar[tuple[type[Exception], ...]] = (InputError,)
 
     def __init__(self, job: Job, nodes: Sequence[Node], observer: Observer) -> None:
         self.failures: dict[str, Failure] = {}
@@ -99,15 +103,19 @@ class Loop:
                 for key in wanted:
                     self._store.write(node.KIND, key, node.KIND.pack(records[key]), node.entries[key], made)
                     self._whole.add(key)
-        except InputError:
+        except self.RAISED:
             raise
         except Exception as error:  # noqa: BLE001  (one node must not stop the others; the trace is kept)
             cause = f"{type(error).__name__}: {(str(error).splitlines() or ['-'])[0]}"
-            self._store.failed(node.key, str(node), cause)
-            for key in set(wanted) - self._whole:
-                self._fail(key, node, cause, traceback.format_exc())
+            self.fail(node, cause, traceback.format_exc())
             return False
         return True
+
+    def fail(self, node: Node, cause: str, trace: str = "") -> None:
+        """Note that what is absent of a node could not be computed."""
+        self._store.failed(node.key, str(node), cause)
+        for key in node.entries.keys() - self._whole:
+            self._fail(key, node, cause, trace)
 
     def _there(self, need: Address) -> bool:
         """Whether what a node needs is in the store; what no node of this loop makes is read where it is needed."""

@@ -151,6 +151,10 @@ class Reading:
     beside: Mapping[str, Any]
 
 
+Verdicts = tuple[Verdict, Mapping[str, Verdict]]
+"""Trust in a cell, and in those of its metrics that rest on another record."""
+
+
 class Threat(ABC):
     """Base of all threats; one instance a file is registered.
 
@@ -189,9 +193,9 @@ class Threat(ABC):
         (record,) = records
         return record
 
-    def verdicts(self, readings: Sequence[Reading], store: Store) -> list[Verdict]:
+    def verdicts(self, readings: Sequence[Reading], store: Store) -> list[Verdicts]:
         """Whether the numbers of these cells, all of a bench, are to be believed."""
-        return [judge(Evidence(reading.outcome, reading.beside)) for reading in readings]
+        return [(judge(Evidence(reading.outcome, reading.beside)), {}) for reading in readings]
 
 
 THREATS: Registry[Threat] = Registry("threat", "tl_robust.threats")

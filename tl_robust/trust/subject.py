@@ -34,6 +34,7 @@ class Subject:
         eps: E sizes above 0 in [0,1] pixel units, ascending; may be empty.
         norm: ``linf``, ``l2`` or ``l1``.
         seed: Seed of the random draws.
+        through: What gradients are taken of where the model is guarded.
     """
 
     model: Model
@@ -43,6 +44,7 @@ class Subject:
     eps: list[float]
     norm: str
     seed: int
+    through: str = "exact"
 
     @torch.no_grad()
     def ask(self, images: Tensor) -> Tensor:
@@ -102,7 +104,7 @@ class Subject:
         """White-box images ``[K,M,C,H,W]`` for the samples at ``mask`` (bool ``[S]``); see :meth:`Attack.craft`."""
         return attack.craft(
             self.model, self.images[mask], self.label[mask], eps, sample_id=self.sample_id[mask], seed=self.seed,
-            early=True, strict=False,
+            early=True, strict=False, through=self.through,
         )  # fmt: skip
 
     def fooled(self, attack: Attack, eps: list[float], mask: Tensor | None = None) -> Tensor:

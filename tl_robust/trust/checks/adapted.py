@@ -10,24 +10,25 @@ MARGIN = 0.05
 
 @check()
 def adapted(evidence: Evidence) -> Verdict:
-    """Red where the plain attack on a defended model leaves over 5 points more right than the worst case at some eps.
+    """Red where a plain attack on a defended model leaves over 5 points more right than the worst case at some eps.
 
-    The worst case is over that attack and those that know the defense, sample by sample; it is what the tables show.
-    Red, too, where no attack knows the defense. Tramer, Carlini, Brendel, Madry, "On adaptive attacks to adversarial
+    The worst case, beside it as ``worst``, is over that attack and those that know the defense, sample by sample. Red,
+    too, where no attack knows the defense. Tramer, Carlini, Brendel, Madry, "On adaptive attacks to adversarial
     example defenses", NeurIPS 2020.
     """
     if evidence.untried:
         return Verdict("red", (f"No attack here knows the defense, which proves nothing for it: {evidence.untried}",))
-    plain = evidence.beside.get("plain")
-    if plain is None:
+    worst = evidence.beside.get("worst")
+    if worst is None:
         return Verdict()
-    gap = _right(plain) - _right(evidence.outcome)
+    plain = evidence.outcome
+    gap = _right(plain) - _right(worst)
     place = int(gap.argmax()) if len(gap) else 0
     if not len(gap) or float(gap[place]) <= MARGIN:
         return Verdict()
     return Verdict("red", (
-        f"At eps {float(evidence.outcome.eps[place]):.4g} the plain attack leaves {float(_right(plain)[place]):.1%} "
-        f"right and the worst case over attacks that know the defense {float(_right(evidence.outcome)[place]):.1%}: "
+        f"At eps {float(plain.eps[place]):.4g} the plain attack leaves {float(_right(plain)[place]):.1%} "
+        f"right and the worst case over attacks that know the defense {float(_right(worst)[place]):.1%}: "
         "the plain number says nothing of the defense.",
     ))  # fmt: skip
 
