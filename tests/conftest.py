@@ -14,6 +14,7 @@ from tl_robust.data.domain import DOMAINS
 from tl_robust.data.mapped import _labels, _limited, _taken
 from tl_robust.data.pair import PAIRS
 from tl_robust.data.space import SPACES
+from tl_robust.defenses import DEFENSES
 from tl_robust.metrics import METRICS
 from tl_robust.models import NETWORKS
 from tl_robust.strategies import STRATEGIES
@@ -57,7 +58,7 @@ plugins: [plugins]
 @pytest.fixture(autouse=True)
 def _registries() -> Iterator[None]:
     """Forget what a test registers."""
-    kinds = (ATTACKS, CHECKS, CLAIMS, DOMAINS, METRICS, NETWORKS, PAIRS, SPACES, STRATEGIES)
+    kinds = (ATTACKS, CHECKS, CLAIMS, DEFENSES, DOMAINS, METRICS, NETWORKS, PAIRS, SPACES, STRATEGIES)
     before = []
     for kind in kinds:
         kind.names()  # walks the package once

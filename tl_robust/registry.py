@@ -56,7 +56,7 @@ class Registry(Generic[T]):
 
     Args:
         kind: The word users know ("attack").
-        package: The package whose modules are walked on first use.
+        package: The package whose modules are walked on first use; empty where there is none.
     """
 
     def __init__(self, kind: str, package: str) -> None:
@@ -130,7 +130,7 @@ class Registry(Generic[T]):
         return build(**check_settings(f"{self.kind} {name!r}", build, inside))
 
     def _walk(self) -> None:
-        if self._walked:
+        if self._walked or not self._package:
             return
         self._walked = True
         package = importlib.import_module(self._package)

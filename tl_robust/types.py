@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from typing import Any, Generic, Literal
 
@@ -17,6 +17,7 @@ from typing_extensions import TypeVar
 
 from tl_robust.errors import ConfigError, DataError
 from tl_robust.records import Record, column
+from tl_robust.seeding import digest
 
 View = str  # of a threat, such as white, black or shadow: whose model the attacker has
 Level = Literal["green", "amber", "red"]
@@ -166,6 +167,24 @@ class Outcome(Record):
         own = torch.where(self.clean_a < 0, -2, self.clean_a)
         return torch.where(self.same_labels, self.label, own)
 
+    def worst(self, *others: Outcome) -> Outcome:
+        """The worst case for B over several attacks, for each sample and eps alone: never more right than under any.
+
+        It is the first of them under which B is fooled (another class than the label), else the first under which B
+        gives no prediction (-1: it refused), else this one. Of clean images, where all should agree, the same. A
+        gradient is zero where it was in every attack, and the loss rose as it did where it rose most.
+        """
+        outcomes = self.beside(*others)
+
+        def first(name: str) -> Tensor:
+            classes = torch.stack([getattr(outcome, name) for outcome in outcomes])
+            return ((classes != self.label).long() * (1 + (classes >= 0).long())).argmax(0)
+
+        zero = torch.stack([outcome.zero_gradient for outcome in outcomes]).all(0)
+        rise = torch.stack([outcome.loss_rise for outcome in outcomes]).amax(0)
+        chosen = self.chosen(outcomes, {"N": first("clean_b"), "K N": first("adv_b")})
+        return replace(chosen, zero_gradient=zero, loss_rise=rise)
+
 
 R = TypeVar("R", bound=Record, default=Outcome, covariant=True)
 
@@ -235,6 +254,7 @@ class Evidence(Generic[R]):
         victim: The same of B.
         iterates: The attack refines its images in many steps or queries.
         twins: Cells of other settings whose outcome is bit for bit the same, in words that name both.
+        untried: Why no attack knows the defense of B; empty where one does, and where there is no defense.
     """
 
     outcome: R
@@ -243,6 +263,7 @@ class Evidence(Generic[R]):
     victim: Examination | None = None
     iterates: bool = True
     twins: tuple[str, ...] = ()
+    untried: str = ""
 
     @property
     def white(self) -> R | None:
@@ -265,7 +286,11 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Cell:
-    """The coordinates of one point of the grid, as they stand in ``table.csv``."""
+    """The coordinates of one point of the grid, as they stand in ``table.csv``.
+
+    A coordinate that came later has a default and stands last: where it is at its default, the cell has the key that it
+    had before.
+    """
 
     bench: str
     source: str
@@ -279,12 +304,29 @@ class Cell:
     view: View
     seed: int
     target_images: int
+    threat: str = "evasion"
+
+    def coordinates(self) -> dict[str, str | int]:
+        """Fields by name without those at their default: what keys are digests of."""
+        defaults = {item.name: item.default for item in fields(self)}
+        return {name: value for name, value in vars(self).items() if value != defaults[name]}
+
+    def key(self, outcome: str, beside: Mapping[str, str]) -> str:
+        """16 hex digits of the SHA-256 of coordinates and keys of records: the id of its W&B run and its file's name.
+
+        Args:
+            outcome: Key of its record.
+            beside: Keys of the records beside it, by name.
+        """
+        others = {name: key for name, key in beside.items() if name != "white"}
+        return digest([self.coordinates(), outcome, beside.get("white"), *[others] * bool(others)])[:16]
 
     def __str__(self) -> str:
         common = f" via {self.common}" if self.common else ""
+        threat = f"{self.threat}, " if "threat" in self.coordinates() else ""
         return (
-            f"{self.source} to {self.target} ({self.target_images} images), {self.strategy}{common}, {self.attack} "
-            f"{self.norm}, {self.view}, seed {self.seed}"
+            f"{threat}{self.source} to {self.target} ({self.target_images} images), {self.strategy}{common}, "
+            f"{self.attack} {self.norm}, {self.view}, seed {self.seed}"
         )
 
 
@@ -322,7 +364,7 @@ class Result(Generic[R]):
     """Everything known of one cell; without a parameter, of evasion.
 
     Attributes:
-        key: SHA-256 of the coordinates and of the outcome's key.
+        key: See :meth:`Cell.key`.
         cell: Coordinates.
         outcome: The record of every sample.
         beside: Other records of the same samples by name: ``white``, B attacked directly with the same attack;
@@ -330,6 +372,7 @@ class Result(Generic[R]):
         curves: Metric name to curve.
         verdict: Trust.
         provenance: Keys of A, B and outcome, versions, device, commit, seconds.
+        doubts: Trust in metrics that rest on another record, by name.
     """
 
     key: str
@@ -339,3 +382,8 @@ class Result(Generic[R]):
     curves: Mapping[str, Curve]
     verdict: Verdict
     provenance: Mapping[str, Any] = field(default_factory=dict)
+    doubts: Mapping[str, Verdict] = field(default_factory=dict)
+
+    def trust(self, metric: str) -> Verdict:
+        """Trust in a metric."""
+        return self.doubts.get(metric, self.verdict)

@@ -12,43 +12,20 @@ from tl_robust.data.domain import DOMAINS, get_domain
 from tl_robust.data.mapped import DomainInSpace, check_classes, split_validation
 from tl_robust.data.pair import get_pair, split_pair
 from tl_robust.data.space import get_space
+from tl_robust.defenses import Defense
+from tl_robust.defenses.base import INFERENCE, TRAINING
 from tl_robust.errors import ConfigError, UnknownNameError
+from tl_robust.nodes.guarded import Guarded
 from tl_robust.nodes.models import Checkpoint, Model, Public
 from tl_robust.nodes.node import Node
 from tl_robust.nodes.store import Store
 from tl_robust.nodes.training import Forest, Training
 from tl_robust.registry import Component
-from tl_robust.seeding import digest
 from tl_robust.strategies import STRATEGIES
-from tl_robust.threats.base import THREATS, Method, Play, Scene
+from tl_robust.threats.base import THREATS, PlannedCell, Scene
 from tl_robust.types import Cell
 
 CHECKPOINT = "checkpoint:"
-
-
-@dataclass(frozen=True)
-class PlannedCell:
-    """A cell and what it is computed by.
-
-    Attributes:
-        cell: Coordinates.
-        method: How the attacker goes about it.
-        scene: What it is played on.
-        play: What it is computed by and read from.
-    """
-
-    cell: Cell
-    method: Method
-    scene: Scene
-    play: Play
-
-    @cached_property
-    def key(self) -> str:
-        """16 hex digits of the SHA-256 of coordinates and outcomes: the id of the cell's W&B run."""
-        outcome, *more = (address.key for address in self.play.outcome)
-        white = [address.key for address in self.play.beside.get("white", ())]
-        rest = [*more, *white[1:]]
-        return digest([vars(self.cell), outcome, white[0] if white else None, *([rest] if rest else [])])[:16]
 
 
 @dataclass(frozen=True)
@@ -116,14 +93,12 @@ def _cells(pair: _Pair, bench: Bench) -> Iterator[PlannedCell]:
     axes, source = bench.axes, pair.source
     shares = [replace(pair.target, share=share) for share in axes.target_images]
     targets = {len(target.images("train")): target for target in shares}  # a share and a number may be the same
-    for network, (strategy, common), (count, target) in product(
-        pair.networks(bench), _starts(bench, pair), targets.items()
+    for network, (strategy, common), (count, target), defense in product(
+        pair.networks(bench), _starts(bench, pair), targets.items(), axes.defense
     ):
         c = pair.root(common, bench, network) if common else None
-        lineages = {}
-        for seed in axes.seed:
-            forest = Forest(network, bench.recipe_of, seed, strategy, bench.weight_options)
-            lineages[seed] = STRATEGIES[strategy.name].lineage(forest, source, target, c)
+        forest = Forest(network, bench.recipe_of, 0, strategy, bench.weight_options)
+        lineages = {seed: _lineage(replace(forest, seed=seed), source, target, c, defense) for seed in axes.seed}
         for method, view, seed in product(axes.attack, axes.view, axes.seed):
             a, b = lineages[seed]
             cell = Cell(
@@ -133,15 +108,53 @@ def _cells(pair: _Pair, bench: Bench) -> Iterator[PlannedCell]:
                 network=str(network),
                 strategy=str(strategy),
                 common=common,
-                defense="none",
+                defense=str(defense or "none"),
                 attack=method.label,
                 norm=method.norm,
                 view=view,
                 seed=seed,
                 target_images=count,
             )
-            scene = Scene(a, b, target, seed, view, axes.view, bench.fast, seed == min(axes.seed))
+            scene = Scene(a, b, target, seed, view, axes.view, defense, bench.fast, seed == min(axes.seed))
             yield PlannedCell(cell, method, scene, THREATS[method.threat].play(method, scene))
+
+
+def _lineage(
+    forest: Forest,
+    source: DomainInSpace | Public,
+    target: DomainInSpace,
+    c: DomainInSpace | Public | None,
+    defense: Defense | None,
+) -> tuple[Model, Model]:
+    """A and B, with what the defense makes of them.
+
+    Raises:
+        ConfigError: The defense changes nothing here, or B cannot be judged on the target.
+    """  # fmt: skip
+    strategy = STRATEGIES[forest.own.name]
+    a, b = plain = strategy.lineage(forest, source, target, c)
+    if defense:
+        origin = source.domain if isinstance(source, DomainInSpace) else ""
+        roles = {"origin": origin, "victim": target.domain}
+        defenses = {
+            domain: tuple(part.component for part in defense.parts if role == part.ON and part.acts & set(TRAINING))
+            for role, domain in roles.items()
+        }
+        forest = replace(forest, defenses=defenses)
+        lineage = defense.lineage(forest, *strategy.lineage(forest, source, target, c))
+        a, b = lineage.public, lineage.victim
+        if guards := tuple(part.component for part in defense.parts if part.acts & set(INFERENCE)):
+            b = Guarded(b, guards, target, forest.recipe(target.domain).val_share)
+        if (a.key, b.key) == tuple(model.key for model in plain):
+            raise ConfigError(
+                f"defense {str(defense)!r} changes nothing with strategy {str(forest.own)!r}: leave one of them out."
+            )
+    if b.labels != target.labels:
+        raise ConfigError(
+            f"strategy {str(forest.own)!r} makes {b} the victim, which knows other classes than {target.domain}: "
+            "give the checkpoint the target's classes, or take a strategy that trains on the target."
+        )
+    return a, b
 
 
 def _unique(cells: list[PlannedCell]) -> tuple[PlannedCell, ...]:

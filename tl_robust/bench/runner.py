@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 
 from tl_robust import metrics
-from tl_robust.bench.plan import Plan, PlannedCell
+from tl_robust.bench.plan import Plan
 from tl_robust.bench.spec import Bench
 from tl_robust.engines.base import Engine, Failure, Job
 from tl_robust.engines.local import Local
 from tl_robust.engines.observer import Observer
 from tl_robust.errors import StoreError
-from tl_robust.nodes.node import Address
 from tl_robust.nodes.pictures import PictureGroup
 from tl_robust.nodes.store import Store
-from tl_robust.threats.base import THREATS, Reading
-from tl_robust.types import Outcome, Pictures, Result, Verdict
+from tl_robust.records import Record
+from tl_robust.threats.base import THREATS, PlannedCell, Reading
+from tl_robust.types import Pictures, Result, Verdict
 
 
 @dataclass(frozen=True)
@@ -67,8 +67,8 @@ def run(
 
 def gather(plan: Plan, store: Store, failures: tuple[Failure, ...] = ()) -> Finished:
     """Results of the cells whose outcomes are in the store; nothing is computed."""
-    records: dict[str, Outcome] = {}
-    readings, missing = dict[str, list[tuple[PlannedCell, Reading]]](), []
+    records: dict[str, Record] = {}
+    readings, missing = dict[str, list[Reading]](), []
     for planned in plan.cells:
         try:
             for address in planned.play.addresses:
@@ -77,33 +77,31 @@ def gather(plan: Plan, store: Store, failures: tuple[Failure, ...] = ()) -> Fini
         except StoreError:
             missing.append(planned)
             continue
-        play = planned.play
-        beside = {name: _worst(several, records) for name, several in play.beside.items()}
-        outcome = _worst(play.outcome, records)
-        reading = Reading(planned.cell, planned.scene, planned.method, play, outcome, beside)
-        readings.setdefault(planned.method.threat, []).append((planned, reading))
+        play, threat = planned.play, THREATS[planned.method.threat]
+        outcome, *others = (
+            threat.worst([records[address.key] for address in addresses])
+            for addresses in (play.outcome, *play.beside.values())
+        )
+        beside = dict(zip(play.beside, others, strict=True))
+        readings.setdefault(planned.method.threat, []).append(Reading(planned, outcome, beside))
     results: dict[str, Result] = {}
-    for threat, several in readings.items():
-        verdicts = THREATS[threat].verdicts([reading for _, reading in several], store)
-        for (planned, reading), verdict in zip(several, verdicts, strict=True):
-            results[planned.key] = _result(planned, reading, verdict, store)
+    for name, several in readings.items():
+        for reading, verdicts in zip(several, THREATS[name].verdicts(several, store), strict=True):
+            results[reading.planned.key] = _result(reading, *verdicts, store)
     ordered = tuple(results[planned.key] for planned in plan.cells if planned.key in results)
     return Finished(ordered, failures, tuple(missing), _seconds(plan, store), _pictures(plan, store))
 
 
-def _worst(addresses: Sequence[Address], records: Mapping[str, Outcome]) -> Outcome:
-    return records[addresses[0].key]
-
-
-def _result(planned: PlannedCell, reading: Reading, verdict: Verdict, store: Store) -> Result:
+def _result(reading: Reading, verdict: Verdict, doubts: Mapping[str, Verdict], store: Store) -> Result:
+    planned = reading.planned
     curves = metrics.curves(reading.outcome, planned.cell.view, reading.beside)
     address = planned.play.outcome[0]
     provenance = store.manifest(address.kind, address.key)["made"] | {
-        "outcome": address.key,
+        "outcome": planned.play.key,
         "surrogate": planned.play.surrogate.origin(),
         "victim": planned.scene.victim.origin(),
     }
-    return Result(planned.key, planned.cell, reading.outcome, reading.beside, curves, verdict, provenance)
+    return Result(planned.key, planned.cell, reading.outcome, reading.beside, curves, verdict, provenance, doubts)
 
 
 def _seconds(plan: Plan, store: Store) -> dict[str, float]:

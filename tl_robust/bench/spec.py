@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tl_robust.data.domain import DataSettings
+from tl_robust.defenses import Defense
 from tl_robust.nodes.models import Checkpoint
 from tl_robust.registry import Component, Scalar
 from tl_robust.threats.base import Method
@@ -39,6 +40,7 @@ class Axes:
         strategy: Strategies with settings.
         common: Common domains or checkpoints, for the strategies that have one.
         target_images: Part of the target's training images that B learns from: up to 1 a share, above 1 a number.
+        defense: What B's owner, or A's, does about it; None for nothing.
         attack: Methods of all threats.
         view: What the attacker knows.
         seed: Seeds of training and attack.
@@ -52,6 +54,7 @@ class Axes:
     attack: tuple[Method, ...]
     view: tuple[View, ...]
     seed: tuple[int, ...]
+    defense: tuple[Defense | None, ...] = (None,)
 
 
 @dataclass(frozen=True)

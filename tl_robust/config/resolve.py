@@ -30,6 +30,8 @@ from tl_robust.data.augment import augmentation
 from tl_robust.data.domain import DataSettings, Declared, get_domain
 from tl_robust.data.pair import get_pair
 from tl_robust.data.space import SPACES
+from tl_robust.defenses import DEFENSES, Defense
+from tl_robust.defenses import parse as parse_defense
 from tl_robust.errors import ConfigError, InputError, UnknownNameError
 from tl_robust.models.fast import check_modes
 from tl_robust.nodes.models import Checkpoint
@@ -89,6 +91,7 @@ def resolve(file: BenchFile, problems: Problems) -> Bench | None:
         network=networks,
         strategy=full("strategy", strategies),
         common=full("common", common) if axes.common else (),
+        defense=full("defense", _each(problems, "defense", axes.defense, _defense), lambda one: str(one or "none")),
         attack=full("attack", attacks, lambda spec: str(spec.component)),
         view=full("view", view),
         seed=full("seed", axes.seed),
@@ -146,6 +149,13 @@ def _sizes(values: Any, where: str, scale: str) -> tuple[float, ...]:
     if not isinstance(values, list):
         raise ConfigError(f"{where} must be a list such as [0, 8/255], got {values!r}.")
     return tuple(sorted(pixel_eps(parse_number(value, where), *EPS_SCALES[scale]) for value in values))
+
+
+def _defense(entry: Any) -> Defense | None:
+    if isinstance(entry, dict):
+        name, settings = name_and_settings(entry, "axes.defense")
+        return DEFENSES[name](**dict(DEFENSES.component(name, settings).settings))
+    return parse_defense(str(_plain(entry, "defense")))
 
 
 def _method(entry: Any, sizes: tuple[float, ...], scale: str) -> Method:

@@ -23,6 +23,7 @@ class AxesFile:
         network: Networks; a checkpoint brings its own.
         strategy: Strategies, for example ``{name: finetune, mode: probe}``.
         common: Common domains or checkpoints, for the strategies that have one.
+        defense: Defenses, for example ``{name: squeeze, bits: 3}``, or ``none``; ``a + b`` is both.
         attack: Attacks; ``eps`` among the settings replaces the bench's.
         view: ``white`` (A is B), ``black`` (crafted on A, judged on B).
         seed: Seeds of training and attack.
@@ -33,6 +34,7 @@ class AxesFile:
     network: list[Any] = field(default_factory=lambda: ["dtn"])
     strategy: list[Any] = MISSING
     common: list[str] = field(default_factory=list)
+    defense: list[Any] = field(default_factory=lambda: ["none"])
     attack: list[Any] = MISSING
     view: list[str] = field(default_factory=lambda: ["white", "black"])
     seed: list[int] = field(default_factory=lambda: [0])

@@ -13,7 +13,8 @@ from tl_robust.engines.base import Failure, Job
 from tl_robust.engines.observer import Observer
 from tl_robust.errors import InputError, StoreError
 from tl_robust.nodes.hands import Hands
-from tl_robust.nodes.node import Address, Node
+from tl_robust.nodes.kind import Address
+from tl_robust.nodes.node import Node
 from tl_robust.nodes.provenance import commit, versions
 from tl_robust.nodes.store import Store
 
@@ -30,7 +31,7 @@ class Loop:
 
     Attributes:
         failures: What could not be computed, by the key of an entry.
-        RAISED: Errors that end the loop; any other is a failure of the node alone.
+        RAISED: Errors that are no failure of one node.
     """
 
     RAISED: ClassVar[tuple[type[Exception], ...]] = (InputError,)
@@ -83,14 +84,14 @@ class Loop:
                 return False
             if all(self._present(key) for key in wanted):  # another process has made them
                 self._observer.advance(kind.title, node.work)
-            elif not self._make(part):
+            elif not self._make(part, wanted):
                 return True
             made = self._store.manifest(kind, wanted[0])["made"]
             self._observer.end(kind.title, str(node), made["seconds"], node.note(made))
         return True
 
-    def _make(self, node: Node) -> bool:
-        """Compute and store all entries of a node; False where that failed."""
+    def _make(self, node: Node, wanted: Sequence[str]) -> bool:
+        """Compute a node and store the entries that are wanted; False where that failed."""
         self._observer.begin(node.KIND.title, str(node))
         hands = replace(self._hands, advance=partial(self._observer.advance, node.KIND.title))
         start = time.perf_counter()
@@ -99,8 +100,8 @@ class Loop:
                 records, facts = node.make(hands, self._store)
                 seconds = round(time.perf_counter() - start, 3)
                 made = {"seconds": seconds, "versions": versions(), "commit": commit()} | facts
-                for key, spec in node.entries.items():
-                    self._store.write(node.KIND, key, node.KIND.pack(records[key]), spec, made)
+                for key in wanted:
+                    self._store.write(node.KIND, key, node.KIND.pack(records[key]), node.entries[key], made)
                     self._whole.add(key)
         except self.RAISED:
             raise
@@ -110,8 +111,8 @@ class Loop:
             return False
         return True
 
-    def fail(self, node: Node, cause: str, trace: str) -> None:
-        """Note that a node could not be computed."""
+    def fail(self, node: Node, cause: str, trace: str = "") -> None:
+        """Note that what is absent of a node could not be computed."""
         self._store.failed(node.key, str(node), cause)
         for key in node.entries.keys() - self._whole:
             self._fail(key, node, cause, trace)

@@ -9,8 +9,28 @@ from collections.abc import Callable, Iterable
 
 from torch import Tensor, nn
 
+Change = Callable[[Tensor], Tensor]
 Ask = Callable[[nn.Module, Tensor], Tensor]
 """How a link is asked about images: plainly, or as an attacker who knows the guard would."""
+
+
+class Link(nn.Module):
+    """A plain function of images as a link of a guard.
+
+    Args:
+        function: Images ``[N,C,H,W]`` to images.
+        stand_in: What an attacker who goes around it differentiates in its place; None: nothing, so the identity.
+    """
+
+    def __init__(self, function: Change, stand_in: Change | None = None) -> None:
+        super().__init__()
+        self.function = function
+        if stand_in is not None:
+            self.stand_in = stand_in
+
+    def forward(self, images: Tensor) -> Tensor:
+        """The changed images."""
+        return self.function(images)
 
 
 class Guard(nn.Module):

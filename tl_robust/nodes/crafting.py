@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 import torch
 from torch import nn
@@ -19,19 +19,17 @@ from tl_robust.data.mapped import DomainInSpace, spread
 from tl_robust.models.fast import accelerate, best_batch
 from tl_robust.models.module import NetworkModule
 from tl_robust.nodes.gate import Gate, compare, gate_places
-from tl_robust.nodes.hands import Pixels, pixels
+from tl_robust.nodes.hands import Hands, Pixels, pixels
+from tl_robust.nodes.kind import Address, Kind
 from tl_robust.nodes.models import Model
-from tl_robust.nodes.node import Address, Kind, Made, Node
+from tl_robust.nodes.node import Made, Node
 from tl_robust.nodes.payload import pack_outcome, unpack_outcome
 from tl_robust.nodes.progress import Advance, Tested, nothing
 from tl_robust.nodes.provenance import device_name
+from tl_robust.nodes.store import Store
 from tl_robust.registry import Component
 from tl_robust.seeding import digest
 from tl_robust.types import ImageSet, Outcome
-
-if TYPE_CHECKING:
-    from tl_robust.nodes.hands import Hands
-    from tl_robust.nodes.store import Store
 
 OUTCOMES = Kind("outcomes", "outcome.npz", "attack", pack_outcome, unpack_outcome)
 POOL = 256  # images that an attack may learn from
@@ -49,6 +47,7 @@ class CraftGroup(Node):
         seed: Seed of the attack's random draws.
         white: The surrogate is the only victim, so an iterative attack may stop where it is fooled.
         fast: Fast modes that are tried.
+        through: What gradients are taken of where the surrogate is guarded, a name of ``attacks/through``.
         victims: Models that are asked about the examples; no part of the group's key, but of those of its entries.
     """
 
@@ -60,6 +59,7 @@ class CraftGroup(Node):
     seed: int
     white: bool = False
     fast: tuple[str, ...] = ()
+    through: str = "exact"
     victims: tuple[Model, ...] = field(default=(), compare=False)
 
     @cached_property
@@ -86,7 +86,9 @@ class CraftGroup(Node):
     def spec(self) -> dict[str, Any]:
         """What the key is the digest of."""
         pool = self.pool()
+        through = {} if self.through == "exact" else {"through": self.through}
         return {
+            **through,
             "kind": "craft group",
             "early": self.early,
             "fast": list(self.fast),
@@ -142,7 +144,8 @@ class CraftGroup(Node):
         return self.judgment(self._by_key[key]).title
 
     def __str__(self) -> str:
-        return f"{self.attack} on {self.surrogate} against {self.test.domain}"
+        through = "" if self.through == "exact" else f" through {self.through}"
+        return f"{self.attack} on {self.surrogate}{through} against {self.test.domain}"
 
     @override
     def make(self, hands: Hands, store: Store) -> tuple[Mapping[str, Outcome], Made]:
@@ -170,7 +173,9 @@ class CraftGroup(Node):
         """Outcomes of all victims; the surrogate's name is empty."""
         task = NetworkModule(networks[""])
         victims = {key: task if network is networks[""] else network for key, network in networks.items() if key}
-        callback = TransferAttack(self.built, victims, self.eps, self.seed, self.same_labels, self.early, pool, False)
+        callback = TransferAttack(
+            self.built, victims, self.eps, self.seed, self.same_labels, self.early, pool, False, self.through
+        )
         with hands.tester([callback, Tested(advance)]) as trainer:
             device = trainer.strategy.root_device
             images = self.test.images("test")
@@ -196,8 +201,9 @@ class CraftGroup(Node):
             moved = {key: network.to(device) for key, network in networks.items()}
             victims = {key: network for key, network in moved.items() if key}
             judge = Judge(
-                self.built, moved[""], victims, self.eps, self.seed, self.same_labels, self.early, pool, strict=False
-            )
+                self.built, moved[""], victims, self.eps, self.seed, self.same_labels, self.early, pool, False,
+                self.through,
+            )  # fmt: skip
             for places in gate_places(images.labels).split(batch):
                 judge.update(*(part.to(device) for part in (*pixels(images.take(places)), places)))
         return compare(outcomes, judge.outcomes())

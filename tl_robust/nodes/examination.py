@@ -5,22 +5,20 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from typing_extensions import override
 
 from tl_robust.data.mapped import DomainInSpace, spread
-from tl_robust.nodes.hands import pixels
+from tl_robust.nodes.hands import Hands, pixels
+from tl_robust.nodes.kind import Address, Kind
 from tl_robust.nodes.models import Model
-from tl_robust.nodes.node import Address, Kind, Made, Node
+from tl_robust.nodes.node import Made, Node
 from tl_robust.nodes.payload import pack_examination, unpack_examination
 from tl_robust.nodes.provenance import device_name
+from tl_robust.nodes.store import Store
 from tl_robust.trust import CHECKS, examine
-
-if TYPE_CHECKING:
-    from tl_robust.nodes.hands import Hands
-    from tl_robust.nodes.store import Store
-    from tl_robust.types import Examination
+from tl_robust.types import Examination
 
 EXAMINATIONS = Kind("examinations", "examination.npz", "trust check", pack_examination, unpack_examination, leaf=True)
 EXAMINED = 2000  # images that the trust checks choose theirs from
@@ -36,6 +34,7 @@ class Examinee(Node):
         norm: Norm.
         eps: Sizes in [0,1] pixel units, ascending.
         seed: Seed of the choice of samples and of the probing attacks.
+        through: What gradients are taken of where the model is guarded.
     """
 
     KIND = EXAMINATIONS
@@ -44,6 +43,7 @@ class Examinee(Node):
     norm: str
     eps: tuple[float, ...]
     seed: int
+    through: str = "exact"
 
     @cached_property
     def same_labels(self) -> bool:
@@ -53,7 +53,9 @@ class Examinee(Node):
     @cached_property
     def spec(self) -> dict[str, Any]:
         """What the key is the digest of."""
+        through = {} if self.through == "exact" else {"through": self.through}
         return {
+            **through,
             "kind": "examination",
             "same_labels": self.same_labels,
             "model": self.model.key,
@@ -84,6 +86,7 @@ class Examinee(Node):
                 self.norm,
                 sample_id=places.to(device),
                 seed=self.seed,
+                through=self.through,
             )
         hands.advance(1)
         return {self.key: examination}, {"device": device_name(device)}

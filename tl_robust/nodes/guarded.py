@@ -5,40 +5,30 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from typing_extensions import override
 
 from tl_robust.data.mapped import DomainInSpace, split_validation
-from tl_robust.data.names import Names
-from tl_robust.defenses import Defense, compose
-from tl_robust.defenses.base import DEFENSES
-from tl_robust.nodes.models import Model
-from tl_robust.nodes.node import Address, Kind, Made, Node
+from tl_robust.defenses import Defense, build
+from tl_robust.nodes.hands import Hands
+from tl_robust.nodes.kind import Address, Kind
+from tl_robust.nodes.models import Derived, Model
+from tl_robust.nodes.node import Made, Node
 from tl_robust.nodes.payload import pack_weights, unpack_weights
 from tl_robust.nodes.provenance import device_name
+from tl_robust.nodes.store import Store
 from tl_robust.registry import Component
 from tl_robust.seeding import derive
-
-if TYPE_CHECKING:
-    from tl_robust.nodes.hands import Hands
-    from tl_robust.nodes.store import Store
 
 GUARDS = Kind("guards", "guard.safetensors", "guard", pack_weights, unpack_weights)
 Components = tuple[Component, ...]
 
 
-def built(components: Components) -> Defense:
-    """The defense of its parts, from the inside out."""
-    defense = compose([DEFENSES[part.name](**dict(part.settings)) for part in components])
-    assert defense
-    return defense
-
-
 @dataclass(frozen=True)
-class Guarded(Model):
+class Guarded(Derived):
     """A model behind a defense.
 
     Attributes:
@@ -52,31 +42,6 @@ class Guarded(Model):
     defense: Components
     data: DomainInSpace
     val_share: float
-
-    @property
-    @override
-    def network(self) -> Component:
-        return self.model.network
-
-    @property
-    @override
-    def space(self) -> Component:
-        return self.model.space
-
-    @property
-    @override
-    def title(self) -> str:
-        return self.model.title
-
-    @property
-    @override
-    def labels(self) -> Names:
-        return self.model.labels
-
-    @property
-    @override
-    def parent(self) -> Model | None:
-        return self.model.parent
 
     @cached_property
     def spec(self) -> dict[str, Any]:
@@ -97,7 +62,7 @@ class Guarded(Model):
     @cached_property
     def built(self) -> Defense:
         """The defense."""
-        return built(self.defense)
+        return build(self.defense)
 
     @property
     @override
@@ -171,7 +136,7 @@ class Fitting(Node):
         with hands.tester([]) as trainer, torch.no_grad():
             device = trainer.strategy.root_device
             network = self.model.load(store).to(device).eval()
-            fitted = built(self.defense).fit(network, held, derive("guard", self.model.key))
+            fitted = build(self.defense).fit(network, held, derive("guard", self.model.key))
         hands.advance(1)
         return {self.key: fitted}, {"device": device_name(device)}
 

@@ -22,14 +22,13 @@ from tl_robust.data.space import get_space
 from tl_robust.errors import ConfigError, DataError
 from tl_robust.models import build
 from tl_robust.models.checkpoint import checkpoint_digest, load_checkpoint
-from tl_robust.nodes.node import Address, Keyed, Kind, Made, Node
+from tl_robust.nodes.hands import Hands
+from tl_robust.nodes.kind import Address, Kind
+from tl_robust.nodes.node import Keyed, Made, Node
 from tl_robust.nodes.payload import pack_weights, unpack_weights
 from tl_robust.nodes.provenance import device_name
+from tl_robust.nodes.store import Store
 from tl_robust.registry import Component
-
-if TYPE_CHECKING:
-    from tl_robust.nodes.hands import Hands
-    from tl_robust.nodes.store import Store
 
 WEIGHTS = Kind("weights", "model.safetensors", "training", pack_weights, unpack_weights)
 
@@ -97,6 +96,41 @@ class Model(Keyed):
     @abstractmethod
     def origin(self) -> dict[str, Any]:
         """Where it comes from, for a reader."""
+
+
+class Derived(Model):
+    """A model that is described as another one is, but answers otherwise.
+
+    Attributes:
+        model: The other one.
+    """
+
+    model: Model
+
+    @property
+    @override
+    def network(self) -> Component:
+        return self.model.network
+
+    @property
+    @override
+    def space(self) -> Component:
+        return self.model.space
+
+    @property
+    @override
+    def title(self) -> str:
+        return self.model.title
+
+    @property
+    @override
+    def labels(self) -> Names:
+        return self.model.labels
+
+    @property
+    @override
+    def parent(self) -> Model | None:
+        return self.model.parent
 
 
 def misfit(model: Model, weights: Mapping[str, Tensor]) -> str:

@@ -7,71 +7,17 @@ is one new file.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import Any, ClassVar, Self
 
+from tl_robust.nodes.hands import Hands
+from tl_robust.nodes.kind import Address, Kind
+from tl_robust.nodes.store import Store
 from tl_robust.seeding import digest
-
-if TYPE_CHECKING:
-    from tl_robust.nodes.hands import Hands
-    from tl_robust.nodes.store import Store
 
 Made = dict[str, Any]
 """How entries were made, in the form of JSON."""
-KINDS: dict[str, Kind] = {}
-"""All kinds by the name of their folder."""
-
-
-@dataclass(frozen=True)
-class Kind:
-    """A kind of entry of the store.
-
-    Attributes:
-        folder: Its folder in the store.
-        file: Name of the file that holds an entry's content.
-        title: One of them, as the progress bar names it.
-        pack: A record as bytes.
-        unpack: The record of these bytes; ``ValueError`` and nothing else where they are none that ``pack`` made.
-        leaf: Nothing depends on its entries, so that one is left out without a word where what it needs failed.
-    """
-
-    folder: str
-    file: str
-    title: str
-    pack: Callable[[Any], bytes]
-    unpack: Callable[[bytes], Any]
-    leaf: bool = False
-
-    def __post_init__(self) -> None:
-        KINDS[self.folder] = self
-
-    def __str__(self) -> str:
-        return self.folder
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return _kind, (self.folder, self.pack)
-
-
-def _kind(folder: str, pack: Callable[[Any], bytes]) -> Kind:
-    """The kind of a folder in another process; unpickling ``pack`` has imported the module that makes it."""
-    return KINDS[folder]
-
-
-@dataclass(frozen=True)
-class Address:
-    """An entry of the store, as another node needs it.
-
-    Attributes:
-        kind: Its kind.
-        key: Its key.
-        title: What it is, in words.
-    """
-
-    kind: Kind
-    key: str
-    title: str
 
 
 class Keyed(ABC):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -13,15 +13,13 @@ from typing_extensions import override
 
 from tl_robust.models.fast import accelerate
 from tl_robust.nodes.crafting import OUTCOMES, CraftGroup
-from tl_robust.nodes.hands import pixels
-from tl_robust.nodes.node import Address, Kind, Made, Node
+from tl_robust.nodes.hands import Hands, pixels
+from tl_robust.nodes.kind import Address, Kind
+from tl_robust.nodes.node import Made, Node
 from tl_robust.nodes.payload import pack_pictures, unpack_pictures
 from tl_robust.nodes.provenance import device_name
+from tl_robust.nodes.store import Store
 from tl_robust.types import Pictures
-
-if TYPE_CHECKING:
-    from tl_robust.nodes.hands import Hands
-    from tl_robust.nodes.store import Store
 
 PICTURES = Kind("pictures", "pictures.npz", "picture", pack_pictures, unpack_pictures, leaf=True)
 SHOWN = 6  # samples with pictures, each of another class
@@ -74,7 +72,7 @@ class PictureGroup(Node):
             device = trainer.strategy.root_device
             network = group.surrogate.load(store).to(device)
             model = network if refused else accelerate(network, group.fast)
-            options: dict[str, Any] = {"eps": group.eps, "seed": group.seed}
+            options: dict[str, Any] = {"eps": group.eps, "seed": group.seed, "through": group.through}
             known, *pool = (
                 (images.to(device), labels.to(device) if group.same_labels else None)
                 for images, labels in map(pixels, filter(None, (chosen, group.pool())))

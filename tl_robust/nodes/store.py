@@ -21,7 +21,7 @@ from filelock import FileLock, Timeout
 
 from tl_robust.errors import ResultsError, StoreError
 from tl_robust.files import write_atomically
-from tl_robust.nodes.node import KINDS, Kind
+from tl_robust.nodes.kind import KINDS, Kind
 from tl_robust.seeding import digest
 
 Mark = Literal["running", "failed"]

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 from typing_extensions import override
 
@@ -14,21 +14,20 @@ from tl_robust.callbacks import Snapshots
 from tl_robust.data.mapped import DomainInSpace
 from tl_robust.data.names import Names
 from tl_robust.data.pair import DomainModule
+from tl_robust.defenses import build
 from tl_robust.errors import ConfigError
 from tl_robust.models.base import classifier_names
-from tl_robust.nodes.hands import seeded
-from tl_robust.nodes.models import WEIGHTS, Model, Public, misfit
-from tl_robust.nodes.node import Address, Made, Node
+from tl_robust.nodes.hands import Hands, seeded
+from tl_robust.nodes.kind import Address
+from tl_robust.nodes.models import WEIGHTS, Derived, Model, Public, misfit
+from tl_robust.nodes.node import Made, Node
 from tl_robust.nodes.progress import Epochs
 from tl_robust.nodes.provenance import device_name
+from tl_robust.nodes.store import Store
 from tl_robust.registry import Component, Scalar
 from tl_robust.seeding import derive
-from tl_robust.strategies import STRATEGIES
+from tl_robust.strategies import STRATEGIES, trained_by
 from tl_robust.types import Recipe
-
-if TYPE_CHECKING:
-    from tl_robust.nodes.hands import Hands
-    from tl_robust.nodes.store import Store
 
 
 @dataclass(frozen=True)
@@ -44,6 +43,8 @@ class Training(Model, Node):
         parent: The model it starts from, None at a root.
         trainer: Options of the Lightning Trainer that can change weights.
         salt: Tells several draws of the same training apart; empty for the first.
+        defense: Parts of a defense that change the training.
+        others: Further models that the training looks at, such as a teacher.
         snapshots: Epochs whose weights are stored too; no part of its identity.
     """
 
@@ -56,6 +57,8 @@ class Training(Model, Node):
     parent: Model | None = None
     trainer: tuple[tuple[str, Scalar], ...] = ()
     salt: str = ""
+    defense: tuple[Component, ...] = ()
+    others: tuple[Model, ...] = ()
     snapshots: tuple[int, ...] = field(default=(), compare=False)
 
     @property
@@ -76,7 +79,8 @@ class Training(Model, Node):
     @property
     @override
     def nodes(self) -> tuple[Node, ...]:
-        return (*(self.parent.nodes if self.parent else ()), self)
+        before = [*([self.parent] if self.parent else []), *self.others]
+        return (*(node for model in before for node in model.nodes), self)
 
     @property
     @override
@@ -86,7 +90,8 @@ class Training(Model, Node):
     @property
     @override
     def needs(self) -> tuple[Address, ...]:
-        return self.parent.addresses if self.parent else ()
+        before = [*([self.parent] if self.parent else []), *self.others]
+        return tuple(address for model in before for address in model.addresses)
 
     @cached_property
     def same_labels(self) -> bool:
@@ -97,10 +102,14 @@ class Training(Model, Node):
     def spec(self) -> dict[str, Any]:
         """What the key is the digest of; what is as usual is left out where it came later than the first keys."""
         by_test = {"test_images": self.data.images("test").fingerprint} if self.recipe.select == "test" else {}
-        salt = {"salt": self.salt} if self.salt else {}
+        later: dict[str, Any] = {
+            "salt": self.salt,
+            "defense": [asdict(part) for part in self.defense],
+            "others": [model.key for model in self.others],
+        }
         return {
             **by_test,
-            **salt,
+            **{name: value for name, value in later.items() if value},
             "kind": "training",
             "domain": self.data.domain,
             "labels": len(self.labels),
@@ -146,10 +155,13 @@ class Training(Model, Node):
             if inherited is not None and not self.same_labels:
                 other = classifier_names(network)
                 inherited = {name: value for name, value in inherited.items() if name not in other}
-            task.initialize(inherited)
+            if self.defense:
+                task.defend(build(self.defense), {model.key: model.load(store) for model in self.others})
+            task.start_from(inherited)
             kept = Snapshots(self.snapshots)
             callbacks = [Epochs(hands.advance), kept]
             with hands.trainer(callbacks, max_epochs=self.recipe.epochs, **hands.options) as trainer:
+                kept.check(self.recipe.epochs, trainer.world_size)
                 task.check_processes(trainer.world_size)  # here: from a spawned process it would come as a long trace
                 trainer.fit(task, datamodule=data)
         accuracy = float(task.kept_accuracy)
@@ -168,7 +180,7 @@ class Training(Model, Node):
 
     @override
     def origin(self) -> dict[str, Any]:
-        salt = {"draw": self.salt} if self.salt else {}
+        later = {"draw": self.salt, "defense": " + ".join(map(str, self.defense))}
         return {
             "key": self.key,
             "domain": self.data.domain,
@@ -179,7 +191,7 @@ class Training(Model, Node):
             "by": str(self.by),
             "seed": self.seed,
             "parent": self.parent.origin() if self.parent else None,
-            **salt,
+            **{name: value for name, value in later.items() if value},
         }
 
     def __str__(self) -> str:
@@ -188,105 +200,77 @@ class Training(Model, Node):
             text += f" ({len(self.data.images('train'))} images)"
         while start:
             text, start = f"{text} from {start.title}", start.parent
-        return f"{text}, seed {self.seed}" + (f" ({self.salt})" if self.salt else "")
+        more = [*map(str, self.defense), *filter(None, [self.salt])]
+        return f"{text}, seed {self.seed}" + (f" ({', '.join(more)})" if more else "")
 
 
 @dataclass(frozen=True)
-class Snapshot(Model):
+class Snapshot(Derived):
     """A training after some of its epochs; the same fit writes it, and its key is no part of the training's.
 
     Attributes:
-        training: The training.
+        model: The training.
         epoch: How many of its epochs are done; at 0 it is what the training starts from.
     """
 
-    training: Training
+    model: Training
     epoch: int
 
     def __post_init__(self) -> None:
-        if not 0 <= self.epoch <= self.training.recipe.epochs:
+        if not 0 <= self.epoch <= self.model.recipe.epochs:
             raise ConfigError(
-                f"there is no snapshot after epoch {self.epoch} of {self.training}: expected 0 to "
-                f"{self.training.recipe.epochs}."
+                f"there is no snapshot after epoch {self.epoch} of {self.model}: expected 0 to "
+                f"{self.model.recipe.epochs}."
             )
 
     @property
     @override
-    def network(self) -> Component:
-        return self.training.network
-
-    @property
-    @override
-    def space(self) -> Component:
-        return self.training.space
-
-    @property
-    @override
-    def title(self) -> str:
-        return self.training.title
-
-    @property
-    @override
-    def labels(self) -> Names:
-        return self.training.labels
-
-    @property
-    @override
-    def parent(self) -> Model | None:
-        return self.training.parent
-
-    @property
-    @override
     def nodes(self) -> tuple[Node, ...]:
-        return (*self.training.nodes[:-1], replace(self.training, snapshots=(self.epoch,)))
+        return (*self.model.nodes[:-1], replace(self.model, snapshots=(self.epoch,)))
 
     @cached_property
     def spec(self) -> dict[str, Any]:
         """What the key is the digest of."""
-        return {"kind": "snapshot", "training": self.training.key, "epoch": self.epoch}
+        return {"kind": "snapshot", "training": self.model.key, "epoch": self.epoch}
 
     @override
     def again(self, salt: str) -> Snapshot:
-        return replace(self, training=self.training.again(salt))
+        return replace(self, model=self.model.again(salt))
 
     @override
     def origin(self) -> dict[str, Any]:
-        return self.training.origin() | {"key": self.key, "after": self.epoch}
+        return self.model.origin() | {"key": self.key, "after": self.epoch}
 
     def __str__(self) -> str:
-        return f"{self.training}, after epoch {self.epoch}"
+        return f"{self.model}, after epoch {self.epoch}"
 
 
+@dataclass(frozen=True)
 class Forest:
-    """Names trainings of one network, seed, strategy and set of Trainer options; the ``train`` of a lineage.
+    """Names trainings of one network, seed, strategy, defense and set of Trainer options; the ``train`` of a lineage.
 
-    Args:
+    Attributes:
         network: Network with settings.
         recipe: Recipe of a domain by its name.
         seed: Seed.
         own: The cell's strategy with its settings.
         trainer: Options of the Lightning Trainer that can change weights.
+        defenses: What changes the training of a domain, by its name.
     """
 
-    def __init__(
-        self,
-        network: Component,
-        recipe: Callable[[str], Recipe],
-        seed: int,
-        own: Component,
-        trainer: Mapping[str, Scalar] | None = None,
-    ) -> None:
-        self.own = own
-        self._network = network
-        self._recipe = recipe
-        self._seed = seed
-        self._trainer = tuple(sorted((trainer or {}).items()))
+    network: Component
+    recipe: Callable[[str], Recipe]
+    seed: int
+    own: Component
+    trainer: Mapping[str, Scalar] = field(default_factory=dict)
+    defenses: Mapping[str, tuple[Component, ...]] = field(default_factory=dict)
 
     def __call__(
         self,
         domain: DomainInSpace | Public,
         parent: Model | None = None,
         by: str | Component | None = None,
+        defense: Component | None = None,
         salt: str = "",
     ) -> Model:
         """The training of ``domain`` from ``parent``; a public checkpoint is the model itself.
@@ -300,9 +284,12 @@ class Forest:
                     f"{domain} is trained already, and this strategy would train it again from {parent.title}: "
                     "use it as the source of scratch or finetune, or under axes.common."
                 )
+            if isinstance(by, Component) or salt:
+                raise ConfigError(
+                    f"{domain} is trained already, and strategy {self.own} would train it in its own way."
+                )
             return domain
-        if not isinstance(by, Component):
-            settings = dict(self.own.settings) if parent else {}
-            by = STRATEGIES.component(by or ("scratch" if parent is None else "finetune"), settings)
-        recipe = self._recipe(domain.domain)
-        return Training(domain, self._network, recipe, self._seed, by, parent, self._trainer, salt)
+        defenses = (defense,) if defense else self.defenses.get(domain.domain, ())
+        by, options = trained_by(self.own, by, root=parent is None), tuple(sorted(self.trainer.items()))
+        recipe = self.recipe(domain.domain)
+        return Training(domain, self.network, recipe, self.seed, by, parent, options, salt, defenses)

@@ -9,10 +9,9 @@ import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from functools import cached_property, lru_cache
-from importlib.resources import files
+from functools import cached_property
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -24,16 +23,13 @@ from tl_robust.records import Record
 from tl_robust.results import strangers, table
 from tl_robust.results.means import mean_rows
 from tl_robust.results.packing import pack, unpack
+from tl_robust.results.shared import SCHEMA, refuse, valid
 from tl_robust.results.table import Row
-from tl_robust.seeding import digest
-from tl_robust.text import plain
 from tl_robust.types import Cell, Curve, Outcome, Result, Verdict
 
-FAMILY, VERSION = "tl_robust.leaderboard", 1
-SCHEMA = f"{FAMILY}/{VERSION}"
 PARTS = ("value", "low", "high", "n")
 SLACK = 1e-9  # of rounding, between a value and the end of its interval
-LIMIT = 500_000_000  # bytes of a file; a cell with samples of 10,000 images at 10 eps has 0.2 MB
+EVASION: Mapping[str, type[Record]] = {"evasion": Outcome}
 
 
 @dataclass(frozen=True)
@@ -81,6 +77,11 @@ class Entry:
         return str(self.content["key"])
 
     @property
+    def axis(self) -> str:
+        """What its curves are drawn over; files of before know evasion alone."""
+        return str(self.content.get("axis", Outcome.AXIS))
+
+    @property
     def unknown(self) -> set[str]:
         """Metrics that are not registered here."""
         return self.content["metrics"].keys() - self.curves.keys()
@@ -104,7 +105,7 @@ class Board:
             row
             for entry in self.entries
             for metric, curve in entry.curves.items()
-            for row in table.curve_rows(entry.cell, metric, curve, entry.verdict.level, entry.key)
+            for row in table.curve_rows(entry.cell, metric, curve, entry.verdict.level, entry.key, entry.axis)
         ]
 
     @cached_property
@@ -157,6 +158,7 @@ def _content(result: Result[Any], origin: Origin, samples: bool) -> dict[str, An
         "place": origin.place,
         "cell": asdict(result.cell),
         "protocol": origin.protocol,
+        "axis": result.outcome.AXIS,
         "eps": result.outcome.x.tolist(),
         "metrics": {
             name: {
@@ -190,8 +192,12 @@ def _plain(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def read(places: Sequence[Path]) -> Board:
+def read(places: Sequence[Path], records: Mapping[str, type[Record]] = EVASION) -> Board:
     """Read files, and all ``*.json`` of folders; what is there twice with the same content counts once.
+
+    Args:
+        places: Files and folders.
+        records: The class of records of every threat that is known here, by the threat's name.
 
     Raises:
         ResultsError: A file is damaged, foreign or of a newer version, its numbers are not those of its samples, or
@@ -203,7 +209,7 @@ def read(places: Sequence[Path]) -> Board:
             f"no leaderboard file in {', '.join(map(str, places))}: expected *.json, as tl-robust export writes them."
         )
     found: dict[str, Entry] = {}
-    for entry in map(_entry, paths):
+    for entry in (_entry(path, records) for path in paths):
         other = found.setdefault(entry.key, entry)
         if _without_samples(other) != _without_samples(entry):
             raise ResultsError(
@@ -234,67 +240,28 @@ def _check_coordinates(entries: Iterable[Entry]) -> None:
                 )
 
 
-def _entry(path: Path) -> Entry:
-    content = _valid(path)
+def _entry(path: Path, kinds: Mapping[str, type[Record]]) -> Entry:
+    content = valid(path)
     cell, eps = Cell(**content["cell"]), torch.tensor(content["eps"], dtype=torch.float64)
     curves = {
         name: _curve(path, name, item, eps) for name, item in content["metrics"].items() if name in METRICS.names()
     }
     verdict = Verdict(content["trust"]["level"], tuple(content["trust"]["reasons"]))
     made = content["provenance"]
-    if digest([vars(cell), made["outcome"], made["white"]])[:16] != content["key"]:
-        _refuse(path, "its key is not that of its coordinates and outcomes: it was changed after export")
+    beside = made.get("beside", {}) | ({"white": made["white"]} if made["white"] else {})
+    if cell.key(made["outcome"], beside) != content["key"]:
+        refuse(path, "its key is not that of its coordinates and outcomes: it was changed after export")
     result, samples = None, content.get("samples")
     if samples:
-        records = {name: _record(path, content, packed) for name, packed in samples.items() if packed}
+        if cell.threat not in kinds:
+            refuse(path, f"its threat {cell.threat!r} is not known here: add the plugin that it was made with")
+        records = {
+            name: _record(path, content, kinds[cell.threat], packed) for name, packed in samples.items() if packed
+        }
         outcome = records.pop("outcome")
         again = {name: _again(path, name, curve, outcome, records) for name, curve in curves.items()}
         result = Result(content["key"], cell, outcome, records, again, verdict, made)
     return Entry(path, content, cell, curves, verdict, result)
-
-
-def _refuse(path: Path, why: str) -> NoReturn:
-    raise ResultsError(f"{path} cannot be used: {why}.")
-
-
-@lru_cache
-def _schema() -> Any:
-    from jsonschema import Draft202012Validator
-
-    return Draft202012Validator(json.loads(files(__package__).joinpath("leaderboard.schema.json").read_text("utf-8")))
-
-
-def _valid(path: Path) -> dict[str, Any]:
-    """The content of a file that fits the schema."""
-
-    def number(name: str) -> NoReturn:
-        raise ValueError(f"{name} is no number in JSON")
-
-    try:
-        if not path.is_file():
-            _refuse(path, "it cannot be read (no such file, or not a regular one)")
-        if path.stat().st_size > LIMIT:
-            _refuse(path, f"it has more than {LIMIT // 1_000_000} MB")
-        content = json.loads(path.read_bytes(), parse_constant=number)
-    except OSError as error:
-        _refuse(path, f"it cannot be read ({error.strerror or error})")
-    except (ValueError, RecursionError) as error:
-        _refuse(path, f"it is damaged or no JSON ({error})")
-    if fault := strangers.fault(content):
-        _refuse(path, fault)
-    named = content.get("schema") if isinstance(content, dict) else None
-    family, _, version = str(named).partition("/")
-    if family != FAMILY:
-        _refuse(path, f'it is no leaderboard file: expected "schema": "{SCHEMA}", as tl-robust export writes it')
-    if version != str(VERSION):
-        _refuse(path, f"it has the schema {named}, and this version reads {SCHEMA}: use a version that knows it")
-    from jsonschema.exceptions import best_match
-
-    if misfit := best_match(_schema().iter_errors(content)):
-        _refuse(path, f"{plain(misfit.json_path.removeprefix('$.'))[:200]}: {plain(misfit.message)[:200]}")
-    if fault := strangers.absurd(content):
-        _refuse(path, fault)
-    return dict(content)
 
 
 def _curve(path: Path, name: str, item: Mapping[str, Any], eps: Tensor) -> Curve:
@@ -303,25 +270,25 @@ def _curve(path: Path, name: str, item: Mapping[str, Any], eps: Tensor) -> Curve
         part: torch.tensor([math.nan if x is None else x for x in item[part]], dtype=torch.float64) for part in PARTS
     }
     if (item["unit"], item["whole_curve"]) != (METRICS[name].unit, METRICS[name].summary):
-        _refuse(path, f"{name} is another metric here, in {METRICS[name].unit}: add the plugin that it was made with")
+        refuse(path, f"{name} is another metric here, in {METRICS[name].unit}: add the plugin that it was made with")
     if any(len(part) != (len(size) or 1) for part in parts.values()):
-        _refuse(path, f"metrics.{name} must have {len(size) or 1} values in each list")
+        refuse(path, f"metrics.{name} must have {len(size) or 1} values in each list")
     if item["unit"] == "share" and any(bool(((part < 0) | (part > 1)).any()) for part in list(parts.values())[:3]):
-        _refuse(path, f"metrics.{name} is a share and must be in [0, 1]")
+        refuse(path, f"metrics.{name} is a share and must be in [0, 1]")
     low, value, high = (parts[part] for part in ("low", "value", "high"))
     outside = (value < low - SLACK) | (value > high + SLACK)  # the bootstrap of a ratio may leave its value outside
     if bool((low > high).any()) or (item["unit"] == "share" and not item["whole_curve"] and bool(outside.any())):
-        _refuse(path, f"metrics.{name} must have low <= value <= high")
+        refuse(path, f"metrics.{name} must have low <= value <= high")
     return Curve(size, **(parts | {"n": parts["n"].long()}))
 
 
-def _record(path: Path, content: Mapping[str, Any], packed: Mapping[str, Any]) -> Outcome:
+def _record(path: Path, content: Mapping[str, Any], kind: type[Record], packed: Mapping[str, Any]) -> Record:
     try:
-        record = unpack(Outcome, packed)
+        record = unpack(kind, packed)
     except ValueError as error:
-        _refuse(path, f"its samples are damaged or of a newer version ({error})")
+        refuse(path, f"its samples are damaged or of a newer version ({error})")
     if len(record.sample_id) != content["data"]["test_images"] or record.x.tolist() != content["eps"]:
-        _refuse(path, "its samples are not those of its eps and test images")
+        refuse(path, "its samples are not those of its eps and test images")
     return record
 
 
@@ -329,7 +296,7 @@ def _again(path: Path, name: str, stated: Curve, outcome: Record, beside: Mappin
     """The metric of the samples; intervals by bootstrap may differ a little with the release of torch."""
     metric = METRICS[name]
     if missing := [other for other in metric.beside if other not in beside]:
-        _refuse(path, f"metrics.{name} needs samples.{missing[0]}")
+        refuse(path, f"metrics.{name} needs samples.{missing[0]}")
     found = metric.curve(outcome, beside)
     slack = {"value": 1e-6, "n": 0.0, "low": None, "high": None}
     width = (stated.high - stated.low).abs().nan_to_num(0.0)
@@ -339,7 +306,7 @@ def _again(path: Path, name: str, stated: Curve, outcome: Record, beside: Mappin
         wrong = ((said - now).abs() > allowed) | (said.isnan() != now.isnan())
         if bool(wrong.any()):
             place = int(wrong.int().argmax())
-            _refuse(
+            refuse(
                 path,
                 f"{part} {place + 1} of metrics.{name} is stated as {float(said[place]):.6g}, but its samples give "
                 f"{float(now[place]):.6g}: it was changed after export, or made by another version of the metric",

@@ -5,16 +5,21 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any, ClassVar
 
 from tl_robust.data.mapped import DomainInSpace
+from tl_robust.defenses import Defense
 from tl_robust.errors import UnknownNameError
+from tl_robust.nodes.kind import Address
 from tl_robust.nodes.models import Model
-from tl_robust.nodes.node import Address, Node
+from tl_robust.nodes.node import Node
 from tl_robust.nodes.store import Store
+from tl_robust.records import Record
 from tl_robust.registry import Component, Registry
+from tl_robust.seeding import digest
 from tl_robust.trust import judge
-from tl_robust.types import Cell, Evidence, Face, Outcome, Verdict
+from tl_robust.types import Cell, Evidence, Face, Verdict
 
 
 @dataclass(frozen=True)
@@ -51,6 +56,7 @@ class Scene:
         seed: Seed of the attacker's random draws.
         view: What the attacker knows, a name of the threat's views.
         views: All views of the bench.
+        defense: What was done about it; None for nothing.
         fast: Fast modes that are tried.
         pictured: Pictures of this cell are shown.
     """
@@ -61,6 +67,7 @@ class Scene:
     seed: int
     view: str
     views: tuple[str, ...]
+    defense: Defense | None = None
     fast: tuple[str, ...] = ()
     pictured: bool = False
 
@@ -87,9 +94,46 @@ class Play:
         return None
 
     @property
+    def key(self) -> str:
+        """Key of the record; of several, the digest of their keys."""
+        return _key(self.outcome)
+
+    @property
+    def beside_keys(self) -> dict[str, str]:
+        """The same of the records beside it, by name."""
+        return {name: _key(addresses) for name, addresses in self.beside.items()}
+
+    @property
     def addresses(self) -> tuple[Address, ...]:
         """All that must be in the store for the cell to have a result."""
         return (*self.outcome, *(address for several in self.beside.values() for address in several))
+
+
+def _key(addresses: Sequence[Address]) -> str:
+    keys = [address.key for address in addresses]
+    return keys[0] if len(keys) == 1 else digest(keys)
+
+
+@dataclass(frozen=True)
+class PlannedCell:
+    """A cell and what it is computed by.
+
+    Attributes:
+        cell: Coordinates.
+        method: How the attacker goes about it.
+        scene: What it is played on.
+        play: What it is computed by and read from.
+    """
+
+    cell: Cell
+    method: Method
+    scene: Scene
+    play: Play
+
+    @cached_property
+    def key(self) -> str:
+        """16 hex digits of the SHA-256 of coordinates and outcomes: the id of the cell's W&B run."""
+        return self.cell.key(self.play.key, self.play.beside_keys)
 
 
 @dataclass(frozen=True)
@@ -97,31 +141,31 @@ class Reading:
     """A cell whose records were read.
 
     Attributes:
-        cell: Coordinates.
-        scene: What was played on.
-        method: How.
-        play: Where it was read from.
+        planned: The cell.
         outcome: What happened to every sample.
         beside: Records that it is compared with, by name.
     """
 
-    cell: Cell
-    scene: Scene
-    method: Method
-    play: Play
-    outcome: Outcome
-    beside: Mapping[str, Outcome]
+    planned: PlannedCell
+    outcome: Any
+    beside: Mapping[str, Any]
+
+
+Verdicts = tuple[Verdict, Mapping[str, Verdict]]
+"""Trust in a cell, and in those of its metrics that rest on another record."""
 
 
 class Threat(ABC):
     """Base of all threats; one instance a file is registered.
 
     Attributes:
-        METHODS: Names that ``axes.attack`` may hold for it.
+        METHODS: What ``axes.attack`` may hold for it.
+        record: What is written down of every sample.
         face: How reports, tables and dashboards show it.
     """
 
     METHODS: ClassVar[Registry[Any]]
+    record: type[Record]
     face: Face
 
     @abstractmethod
@@ -144,9 +188,14 @@ class Threat(ABC):
             ConfigError: The scene has no such view.
         """
 
-    def verdicts(self, readings: Sequence[Reading], store: Store) -> list[Verdict]:
+    def worst(self, records: Sequence[Any]) -> Any:
+        """The worst case for B of every sample; here there is one record."""
+        (record,) = records
+        return record
+
+    def verdicts(self, readings: Sequence[Reading], store: Store) -> list[Verdicts]:
         """Whether the numbers of these cells, all of a bench, are to be believed."""
-        return [judge(Evidence(reading.outcome, reading.beside)) for reading in readings]
+        return [(judge(Evidence(reading.outcome, reading.beside)), {}) for reading in readings]
 
 
 THREATS: Registry[Threat] = Registry("threat", "tl_robust.threats")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -23,25 +25,30 @@ class StraightThrough(Through):
     The stand-in is a link's own method ``stand_in(images)`` where it has one, differentiated at the images that this
     very link was given, else the identity. Athalye, Carlini, Wagner, "Obfuscated gradients give a false sense of
     security", ICML 2018, section 4.1 (BPDA).
+
+    Attributes:
+        identity: The identity stands for every link, whatever stand-in it has.
     """
+
+    identity: bool = False
 
     @override
     def logits(self, guard: Guarded, images: Tensor) -> Tensor:
-        return guard.chain(images, _ask)
+        return guard.chain(images, partial(_ask, self.identity))
 
 
-def _ask(link: nn.Module, images: Tensor) -> Tensor:
-    answer: Tensor = _Link.apply(images, link)
+def _ask(identity: bool, link: nn.Module, images: Tensor) -> Tensor:
+    answer: Tensor = _Link.apply(images, link, None if identity else getattr(link, "stand_in", None))
     return answer
 
 
 class _Link(torch.autograd.Function):
     @staticmethod
-    def forward(context: Any, images: Tensor, link: nn.Module) -> Tensor:
-        context.link = link
+    def forward(context: Any, images: Tensor, link: nn.Module, stand_in: Callable[[Tensor], Tensor] | None) -> Tensor:
+        context.stand_in = stand_in
         context.save_for_backward(images)
         answer: Tensor = link(images)
-        if answer.shape != images.shape and not hasattr(link, "stand_in"):
+        if answer.shape != images.shape and stand_in is None:
             raise ConfigError(
                 f"{type(link).__name__} turns images {list(images.shape)} into {list(answer.shape)}, so the identity "
                 "cannot stand for it in a backward pass: give it a differentiable method stand_in(images)."
@@ -50,11 +57,11 @@ class _Link(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(context: Any, gradient: Tensor) -> tuple[Tensor, None]:
-        if not hasattr(context.link, "stand_in"):
-            return gradient, None
+    def backward(context: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
+        if context.stand_in is None:
+            return gradient, None, None
         (images,) = context.saved_tensors
         with torch.enable_grad():
             images = images.detach().requires_grad_()
-            (own,) = torch.autograd.grad(context.link.stand_in(images), images, gradient)
-        return own, None
+            (own,) = torch.autograd.grad(context.stand_in(images), images, gradient)
+        return own, None, None

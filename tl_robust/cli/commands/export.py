@@ -14,9 +14,9 @@ from rich.console import Console
 from tl_robust.cli.commands.base import bench_arguments, load
 
 if TYPE_CHECKING:
-    from tl_robust.bench.plan import PlannedCell
     from tl_robust.nodes.models import Model
     from tl_robust.results.leaderboard import Origin
+    from tl_robust.threats.base import PlannedCell
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -51,9 +51,8 @@ def _origin(place: int, planned: PlannedCell) -> Origin:
 
     play, scene = planned.play, planned.scene
     protocol = digest([play.protocol, _without_seeds(play.surrogate), _without_seeds(scene.victim)])[:16]
-    beside = {name: addresses[0].key for name, addresses in play.beside.items()}
     images = scene.surrogate.origin().get("images")
-    return Origin(place, beside, protocol, images, scene.test.images("test").fingerprint)
+    return Origin(place, play.beside_keys, protocol, images, scene.test.images("test").fingerprint)
 
 
 def _without_seeds(model: Model) -> list[Any]:
