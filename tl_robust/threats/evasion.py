@@ -85,9 +85,10 @@ class Evasion(Threat):
         victim, plain = scene.victim, groups[0]
         compared = {"white": white, "plain": [plain] if scene.defense else []}
         beside = {name: _judged(several, victim) for name, several in compared.items() if several}
+        knowing = _way(scene.defense)
         examinees, unknowing = (
             tuple(_examinee(method, scene, model, way) for model in (plain.surrogate, victim))
-            for way in (_way(scene.defense), "exact")
+            for way in (knowing, knowing if scene.view == "black" else "exact")  # A itself has no guard
         )
         pictures = [PictureGroup(plain)] if scene.pictured and any(method.x) else []
         crafted = (node for group in (*groups, *white) for node in (*group.surrogate.nodes, group))
