@@ -49,7 +49,7 @@ def said(
 
     Args:
         summary: Means over seeds.
-        findings: What was found of the claims; only those that could be judged are named.
+        findings: What was found of the claims; only those that could be decided are named.
         names: How cells are named; by default by what differs among the rows.
         quoted: Say what a claim says where it is first named, not its number alone.
     """
@@ -57,7 +57,7 @@ def said(
     names = names or Names.of(row.cell for row in rows)
     several = len({_edge(row.cell) for row in rows}) > 1
     labels, known = _labels(rows, findings), set[str]()
-    found = []
+    answers = []
     for group, members in grouped(rows, lambda row: names.group(row.cell)).items():
         cell = members[0].cell
         more = labels.get(_edge(cell), {}).get(cell.target_images, f"{cell.target_images} labels")
@@ -66,13 +66,13 @@ def said(
         lines = []
         for view in VIEWS:
             if sentence := _sentence([row for row in members if row.cell.view == view], names):
-                judged = _judged(findings, cell, more, SIDES[view])
-                verdicts = [_verdict(one, quoted and one.claim not in known) for one in judged]
-                known |= {one.claim for one in judged}
-                lines.append(f"{view.capitalize()} box {' '.join([sentence, *verdicts])}")
+                nearest = _nearest(findings, cell, more, SIDES.get(view, ()))
+                decisions = [_decision(finding, quoted and finding.claim not in known) for finding in nearest]
+                known |= {finding.claim for finding in nearest}
+                lines.append(f"{view.capitalize()} box {' '.join([sentence, *decisions])}")
         if lines:
-            found.append(Said(group, where, lines, members))
-    return found
+            answers.append(Said(group, where, lines, members))
+    return answers
 
 
 def lines(summary: Sequence[Row], findings: Sequence[Finding] = (), seeds: int = 0) -> list[str]:
@@ -83,31 +83,32 @@ def lines(summary: Sequence[Row], findings: Sequence[Finding] = (), seeds: int =
         findings: What was found of the claims.
         seeds: How many seeds there are; 0 where it is not known.
     """
-    found = said(summary, findings)
-    first = [one for one in found if one.rows[0].cell.attack == found[0].rows[0].cell.attack][:PRINTED]
-    shown = [f"{one.where}, {line[:1].lower()}{line[1:]}" for one in first for line in one.lines]
-    left = len(found) - len(first)
+    answers = said(summary, findings)
+    first = [answer for answer in answers if answer.rows[0].cell.attack == answers[0].rows[0].cell.attack][:PRINTED]
+    printed = [f"{answer.where}, {line[:1].lower()}{line[1:]}" for answer in first for line in answer.lines]
+    left = len(answers) - len(first)
     more = f"{left} more pairs, attacks or numbers of labels: see the report." if left > 1 else ""
     more = "One more pair, attack or number of labels: see the report." if left == 1 else more
-    return [*overall(findings), *shown, *[more] * bool(more), *caveats(summary, findings, seeds)]
+    return [*overall(findings), *printed, *[more] * bool(more), *caveats(summary, findings, seeds)]
 
 
 def overall(findings: Sequence[Finding]) -> list[str]:
     """What the primary claims come to over several pairs, a line for each attack; none where there is one pair."""
-    if len({one.pair for one in findings if one.pair}) < 2:
+    if len({finding.pair for finding in findings if finding.pair}) < 2:
         return []
-    whole = [one for one in findings if not one.pair and not one.labels and _known(one) and one.family == "primary"]
+    everywhere = [finding for finding in findings if not finding.pair and not finding.labels and _known(finding)]
+    whole = [finding for finding in everywhere if finding.family == "primary"]
     return [
-        f"Over all pairs, {attack}: {' '.join(_verdict(one, False) for one in members)}"
-        for attack, members in grouped(whole, lambda one: one.attack).items()
+        f"Over all pairs, {attack}: {' '.join(_decision(finding, False) for finding in members)}"
+        for attack, members in grouped(whole, lambda finding: finding.attack).items()
     ]
 
 
 def caveats(summary: Sequence[Row], findings: Sequence[Finding], seeds: int) -> list[str]:
     """What a reader must know before believing it: numbers that are not green, too few seeds."""
     levels = {row.trust for row in summary if row.metric == "robust_accuracy"} - {"green"}
-    found = [f"Some of these numbers are {' or '.join(sorted(levels))}: see Trust."] if levels else []
-    return found + [FEW_SEEDS] * (seeds in (1, 2) and bool(summary) and not any(map(_known, findings)))
+    sentences = [f"Some of these numbers are {' or '.join(sorted(levels))}: see Trust."] if levels else []
+    return sentences + [FEW_SEEDS] * (seeds in (1, 2) and bool(summary) and not any(map(_known, findings)))
 
 
 def _edge(cell: Cell) -> tuple[str, str, str]:
@@ -116,15 +117,15 @@ def _edge(cell: Cell) -> tuple[str, str, str]:
 
 def _labels(rows: Sequence[Row], findings: Sequence[Finding]) -> dict[tuple[str, str, str], dict[int, str]]:
     """How findings name each pair's numbers of labels that are shares of them; both are in the order of the axis."""
-    words = list(dict.fromkeys(one.labels for one in findings if one.labels))
-    found = {}
+    words = list(dict.fromkeys(finding.labels for finding in findings if finding.labels))
+    labels = {}
     for edge, members in grouped(rows, lambda row: _edge(row.cell)).items():
         numbers = {f"{row.cell.target_images} labels": row.cell.target_images for row in members}
         rest = [number for word, number in numbers.items() if word not in words]
         shares = [word for word in words if word not in numbers and not word.removesuffix(" labels").isdigit()]
         if len(rest) == len(shares):
-            found[edge] = dict(zip(rest, shares, strict=True))
-    return found
+            labels[edge] = dict(zip(rest, shares, strict=True))
+    return labels
 
 
 def telling(rows: Sequence[Row]) -> float | None:
@@ -161,31 +162,32 @@ def _fall(row: Row, clean: float | None) -> tuple[str, str]:
     return "stays", f"at {interval(row)}{doubt}"
 
 
-def _judged(findings: Sequence[Finding], cell: Cell, labels: str, claims: Sequence[str]) -> list[Finding]:
-    """What was found of some claims at the place of a cell, or over more of its bench where nothing is nearer."""
+def _nearest(findings: Sequence[Finding], cell: Cell, labels: str, claims: Sequence[str]) -> list[Finding]:
+    """What is decided of some claims at the place of a cell, or over more of its bench where nothing is nearer."""
     attack = f"{cell.attack} {cell.norm}"
     pair = f"{cell.source} → {cell.target}"
     pairs = (f"{pair} ({cell.network})", pair)
-    judged = list[Finding]()
+    nearest = list[Finding]()
+    decided = [finding for finding in findings if finding.attack == attack and _known(finding)]
     for claim in claims:
-        same = [one for one in findings if one.claim == claim and one.attack == attack and _known(one)]
+        same = [finding for finding in decided if finding.claim == claim]
         near = [
-            [one for one in same if one.pair in pairs and one.labels == labels],
-            [one for one in same if one.pair in pairs and not one.labels],
+            [finding for finding in same if finding.pair in pairs and finding.labels == labels],
+            [finding for finding in same if finding.pair in pairs and not finding.labels],
         ]
-        if len({one.pair for one in findings if one.pair}) < 2:
-            near.insert(1, [one for one in same if not one.pair and one.labels == labels])
-            near.append([one for one in same if not one.pair and not one.labels])
-        judged += [found[0] for found in near if found][:1]
-    return judged
+        if len({finding.pair for finding in findings if finding.pair}) < 2:
+            near.insert(1, [finding for finding in same if not finding.pair and finding.labels == labels])
+            near.append([finding for finding in same if not finding.pair and not finding.labels])
+        nearest += [candidates[0] for candidates in near if candidates][:1]
+    return nearest
 
 
 def _known(finding: Finding) -> bool:
-    """Whether it could be judged."""
+    """Whether it could be decided."""
     return finding.decision != "not judged" and finding.effect == finding.effect
 
 
-def _verdict(finding: Finding, quoted: bool) -> str:
+def _decision(finding: Finding, quoted: bool) -> str:
     effect = effect_text(finding.effect, finding.low, finding.high, finding.unit)
     claim = finding.claim + f' ("{finding.says.replace("`", "").rstrip(".")}")' * quoted
     return f"{claim} is {finding.decision}: {effect}."

@@ -29,10 +29,10 @@ DECISIONS = {
 
 def grouped(items: Iterable[T], key: Callable[[T], K]) -> dict[K, list[T]]:
     """Items by key, both in order of appearance."""
-    found: dict[K, list[T]] = {}
+    groups: dict[K, list[T]] = {}
     for item in items:
-        found.setdefault(key(item), []).append(item)
-    return found
+        groups.setdefault(key(item), []).append(item)
+    return groups
 
 
 @dataclass(frozen=True)
@@ -110,5 +110,5 @@ def telling_eps(rows: Iterable[Row]) -> float | None:
     defined = [row for row in defined if row.cell.view == "black"] or defined
     clean = {row.cell: row.value for row in defined if row.eps == 0}
     lost = grouped(((row.eps or 0.0, clean.get(row.cell, 1.0) - row.value) for row in defined), lambda item: item[0])
-    spread = {eps: max(found)[1] - min(found)[1] for eps, found in lost.items()}
+    spread = {eps: max(losses)[1] - min(losses)[1] for eps, losses in lost.items()}
     return max(spread, key=lambda eps: (eps > 0, spread[eps], eps), default=None)
