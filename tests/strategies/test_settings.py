@@ -4,13 +4,13 @@ from pathlib import Path
 
 import pytest
 import torch
-
-from tl_robust.bench import runner
 from tl_robust.bench.lineage import Forest, Public
 from tl_robust.bench.observer import Silent
+from tl_robust.bench.store import Store
+
+from tl_robust.bench import runner
 from tl_robust.bench.plan import Plan, make_plan
 from tl_robust.bench.spec import Checkpoint
-from tl_robust.bench.store import Store
 from tl_robust.config.load import load
 from tl_robust.data.domain import DataSettings
 from tl_robust.data.mapped import DomainInSpace
