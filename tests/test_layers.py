@@ -17,7 +17,7 @@ MAY_IMPORT = {  # a layer may import itself, and of tl_robust only this
     **dict.fromkeys(("attacks", "metrics", "models", "data"), VOCABULARY),
     "trust": VOCABULARY | {"attacks"},
     "defenses": VOCABULARY | {"attacks", "models"},
-    "strategies": VOCABULARY | {"models"},
+    "strategies": VOCABULARY | {"models", "defenses"},
     "callbacks": VOCABULARY | {"attacks", "metrics", "models"},
     "nodes": VOCABULARY | WORK,
     "threats": VOCABULARY | WORK | {"nodes"},

@@ -11,7 +11,7 @@ from tests.trust.answered import answers, labels, made
 from tl_robust import trust
 from tl_robust.bench import runner
 from tl_robust.bench.plan import make_plan
-from tl_robust.claims import judge
+from tl_robust.claims import decide
 from tl_robust.config.load import load
 from tl_robust.engines.observer import Observer
 from tl_robust.nodes.store import Store
@@ -104,4 +104,4 @@ def test_a_bench_of_a_training_that_diverged_is_red_and_does_not_fail(tiny: Path
         assert any("not finite" in reason for reason in result.verdict.reasons)
         assert float(result.curves["robust_accuracy"].value.max()) == 0
     assert len(finished.pictures) > 0
-    assert {finding.decision for finding in judge(finished.results)} == {"not judged"}
+    assert {finding.decision for finding in decide(finished.results)} == {"not judged"}

@@ -89,7 +89,7 @@ def write(config: Config, finished: Finished, console: Console, publish: bool) -
         BenchFailedError: Some cells have no result.
     """
     folder = config.results / config.bench.name
-    summary, findings = table.summary(finished.results), claims.judge(finished.results)
+    summary, findings = table.summary(finished.results), claims.decide(finished.results)
     if moved := earlier.keep(folder, config.text):
         console.print(moved, style="yellow", soft_wrap=True)
     failures = [asdict(failure) for failure in finished.failures]

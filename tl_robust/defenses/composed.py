@@ -58,9 +58,9 @@ class Composed(Defense):
             defense.initialize(task, parent)
 
     @override
-    def loss(self, task: Task, batch: Sequence[Tensor], others: Mapping[str, nn.Module]) -> Tensor | None:
-        losses = (defense.loss(task, batch, others) for defense in self.defenses)
-        return next((loss for loss in losses if loss is not None), None)
+    def loss(self, task: Task, batch: Sequence[Tensor], others: Mapping[str, nn.Module]) -> Tensor:
+        setting = next((defense for defense in self.defenses if "loss" in defense.acts), self.defenses[0])
+        return setting.loss(task, batch, others)
 
     @override
     def score(self, task: Task, batch: Sequence[Tensor]) -> Tensor | None:

@@ -12,12 +12,11 @@ from torch import Tensor, nn
 from typing_extensions import override
 
 from tl_robust.data.mapped import DomainInSpace, split_validation
-from tl_robust.data.names import Names
 from tl_robust.defenses import Defense, compose
 from tl_robust.defenses.base import DEFENSES
 from tl_robust.nodes.hands import Hands
 from tl_robust.nodes.kind import Address, Kind
-from tl_robust.nodes.models import Model
+from tl_robust.nodes.models import Derived, Model
 from tl_robust.nodes.node import Made, Node
 from tl_robust.nodes.payload import pack_weights, unpack_weights
 from tl_robust.nodes.provenance import device_name
@@ -37,7 +36,7 @@ def built(components: Components) -> Defense:
 
 
 @dataclass(frozen=True)
-class Guarded(Model):
+class Guarded(Derived):
     """A model behind a defense.
 
     Attributes:
@@ -51,31 +50,6 @@ class Guarded(Model):
     defense: Components
     data: DomainInSpace
     val_share: float
-
-    @property
-    @override
-    def network(self) -> Component:
-        return self.model.network
-
-    @property
-    @override
-    def space(self) -> Component:
-        return self.model.space
-
-    @property
-    @override
-    def title(self) -> str:
-        return self.model.title
-
-    @property
-    @override
-    def labels(self) -> Names:
-        return self.model.labels
-
-    @property
-    @override
-    def parent(self) -> Model | None:
-        return self.model.parent
 
     @cached_property
     def spec(self) -> dict[str, Any]:

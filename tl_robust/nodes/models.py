@@ -98,6 +98,41 @@ class Model(Keyed):
         """Where it comes from, for a reader."""
 
 
+class Derived(Model):
+    """A model that is described as another one is, but answers otherwise.
+
+    Attributes:
+        model: The other one.
+    """
+
+    model: Model
+
+    @property
+    @override
+    def network(self) -> Component:
+        return self.model.network
+
+    @property
+    @override
+    def space(self) -> Component:
+        return self.model.space
+
+    @property
+    @override
+    def title(self) -> str:
+        return self.model.title
+
+    @property
+    @override
+    def labels(self) -> Names:
+        return self.model.labels
+
+    @property
+    @override
+    def parent(self) -> Model | None:
+        return self.model.parent
+
+
 def misfit(model: Model, weights: Mapping[str, Tensor]) -> str:
     """Why a state dict cannot be that of a model's network; empty if it can."""
     try:

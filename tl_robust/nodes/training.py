@@ -18,7 +18,7 @@ from tl_robust.errors import ConfigError
 from tl_robust.models.base import classifier_names
 from tl_robust.nodes.hands import Hands, seeded
 from tl_robust.nodes.kind import Address
-from tl_robust.nodes.models import WEIGHTS, Model, Public, misfit
+from tl_robust.nodes.models import WEIGHTS, Derived, Model, Public, misfit
 from tl_robust.nodes.node import Made, Node
 from tl_robust.nodes.progress import Epochs
 from tl_robust.nodes.provenance import device_name
@@ -202,69 +202,44 @@ class Training(Model, Node):
 
 
 @dataclass(frozen=True)
-class Snapshot(Model):
+class Snapshot(Derived):
     """A training after some of its epochs; the same fit writes it, and its key is no part of the training's.
 
     Attributes:
-        training: The training.
+        model: The training.
         epoch: How many of its epochs are done; at 0 it is what the training starts from.
     """
 
-    training: Training
+    model: Training
     epoch: int
 
     def __post_init__(self) -> None:
-        if not 0 <= self.epoch <= self.training.recipe.epochs:
+        if not 0 <= self.epoch <= self.model.recipe.epochs:
             raise ConfigError(
-                f"there is no snapshot after epoch {self.epoch} of {self.training}: expected 0 to "
-                f"{self.training.recipe.epochs}."
+                f"there is no snapshot after epoch {self.epoch} of {self.model}: expected 0 to "
+                f"{self.model.recipe.epochs}."
             )
 
     @property
     @override
-    def network(self) -> Component:
-        return self.training.network
-
-    @property
-    @override
-    def space(self) -> Component:
-        return self.training.space
-
-    @property
-    @override
-    def title(self) -> str:
-        return self.training.title
-
-    @property
-    @override
-    def labels(self) -> Names:
-        return self.training.labels
-
-    @property
-    @override
-    def parent(self) -> Model | None:
-        return self.training.parent
-
-    @property
-    @override
     def nodes(self) -> tuple[Node, ...]:
-        return (*self.training.nodes[:-1], replace(self.training, snapshots=(self.epoch,)))
+        return (*self.model.nodes[:-1], replace(self.model, snapshots=(self.epoch,)))
 
     @cached_property
     def spec(self) -> dict[str, Any]:
         """What the key is the digest of."""
-        return {"kind": "snapshot", "training": self.training.key, "epoch": self.epoch}
+        return {"kind": "snapshot", "training": self.model.key, "epoch": self.epoch}
 
     @override
     def again(self, salt: str) -> Snapshot:
-        return replace(self, training=self.training.again(salt))
+        return replace(self, model=self.model.again(salt))
 
     @override
     def origin(self) -> dict[str, Any]:
-        return self.training.origin() | {"key": self.key, "after": self.epoch}
+        return self.model.origin() | {"key": self.key, "after": self.epoch}
 
     def __str__(self) -> str:
-        return f"{self.training}, after epoch {self.epoch}"
+        return f"{self.model}, after epoch {self.epoch}"
 
 
 @dataclass(frozen=True)

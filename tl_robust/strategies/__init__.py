@@ -7,7 +7,7 @@ from torch import nn
 
 from tl_robust.registry import Component, Scalar, check_settings
 from tl_robust.strategies.base import STRATEGIES, TransferTask
-from tl_robust.strategies.protocols import Train
+from tl_robust.strategies.forest import Train
 from tl_robust.types import Recipe
 
 

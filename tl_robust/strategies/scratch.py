@@ -3,7 +3,7 @@
 from typing_extensions import override
 
 from tl_robust.strategies.base import STRATEGIES, TransferTask
-from tl_robust.strategies.protocols import D, M, Train
+from tl_robust.strategies.forest import D, M, Train
 
 
 @STRATEGIES.register

@@ -14,9 +14,9 @@ from rich.console import Console
 from tl_robust.cli.commands.base import bench_arguments, load
 
 if TYPE_CHECKING:
-    from tl_robust.bench.plan import PlannedCell
     from tl_robust.nodes.models import Model
     from tl_robust.results.leaderboard import Origin
+    from tl_robust.threats.base import PlannedCell
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:

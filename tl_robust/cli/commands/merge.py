@@ -31,7 +31,7 @@ def run(parsed: argparse.Namespace, console: Console) -> int:
         raise ResultsError(f"{folder} has the results of a bench, and they would be lost: choose another --out.")
     board = leaderboard.read(parsed.places)
     summary, results = board.summary, board.results
-    findings = claims.judge(results)
+    findings = claims.decide(results)
     table.write(folder / "table.csv", board.rows, table.COLUMNS)
     table.write(folder / "summary.csv", summary, table.SUMMARY_COLUMNS)
     pages = report.write(folder, folder.resolve().name, results, summary, "", findings=findings)

@@ -1,16 +1,12 @@
-"""What a strategy meets without importing it: the forest that its lineage names trainings in, and a defense."""
+"""The forest in which a lineage names trainings, as a strategy sees it."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from typing import Protocol, TypeVar
-
-from torch import Tensor, nn
 
 from tl_robust.registry import Component
 
 D_contra = TypeVar("D_contra", contravariant=True)
-T_contra = TypeVar("T_contra", contravariant=True)
 D = TypeVar("D")
 M = TypeVar("M")
 
@@ -47,16 +43,3 @@ class Train(Protocol[D_contra, M]):
             defense: The defense whose hooks join in this training.
             salt: Tells apart what is drawn again: another text gives the same training with other random draws.
         """
-
-
-class TrainingDefense(Protocol[T_contra]):
-    """What a defense may do in a training; see ``TransferTask.defend``."""
-
-    def initialize(self, task: T_contra, parent: Mapping[str, Tensor] | None) -> None:
-        """Change the weights that training starts from, after the strategy has set them."""
-
-    def loss(self, task: T_contra, batch: Sequence[Tensor], others: Mapping[str, nn.Module]) -> Tensor:
-        """What one step lowers, in place of the strategy's ``objective(batch)``."""
-
-    def score(self, task: T_contra, batch: Sequence[Tensor]) -> Tensor | None:
-        """How good the model is on a validation batch, for each image or on average; None leaves it to accuracy."""
