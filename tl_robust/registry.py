@@ -244,6 +244,7 @@ def load_plugins(folder: Path) -> None:
     """
     if not folder.is_dir():
         raise ConfigError(f"plugin folder {folder} not found: give the path of a folder of .py files under plugins:.")
+    sys.modules.setdefault("tl_robust_plugins", types.ModuleType("tl_robust_plugins"))  # pickle imports it by name
     for path in sorted(folder.resolve().glob("*.py")):
         if path in _loaded_plugins:
             continue
