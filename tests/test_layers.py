@@ -33,6 +33,7 @@ MAY_IMPORT = {  # a layer may import itself, and of tl_robust only this
 ONLY_IN = {  # of all modules, only these may import the library
     "wandb": {f"sinks.wandb.{part}" for part in ("workspace", "overview", "read", "session", "runs")},
     "omegaconf": {"config.load"},
+    "ray": {"engines.ray"},
     "lightning": {
         "bench.options",
         "nodes.progress",
