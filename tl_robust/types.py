@@ -16,7 +16,7 @@ from torch import Tensor
 
 from tl_robust.errors import ConfigError, DataError
 
-View = Literal["white", "black"]
+View = str  # of a threat, such as white, black or shadow: whose model the attacker has
 Level = Literal["green", "amber", "red"]
 
 

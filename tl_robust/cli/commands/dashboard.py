@@ -29,9 +29,9 @@ def run(parsed: argparse.Namespace, console: Console) -> int:
     places = (axes.pair, axes.network, axes.attack, axes.target_images)
     eps = sorted({size for attack in axes.attack for size in attack.eps})
     several = any(len(axis) > 1 for axis in places)
-    found = dashboard.spec(config.bench.name, config.wandb, eps, axes.view, several)
+    spec = dashboard.spec(config.bench.name, config.wandb, eps, axes.view, several)
     if parsed.action == "spec":
-        print(json.dumps(found, indent=2))  # noqa: T201
+        print(json.dumps(spec, indent=2))  # noqa: T201
         return 0
-    console.print(f"Dashboard: {wandb_dashboard.push(found)}", soft_wrap=True)
+    console.print(f"Dashboard: {wandb_dashboard.push(spec)}", soft_wrap=True)
     return 0

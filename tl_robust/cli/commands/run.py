@@ -22,7 +22,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(parsed: argparse.Namespace, console: Console) -> int:
     """Run the command; returns the exit code."""
-    from tl_robust.cli import session
+    from tl_robust.cli import session, views
 
     config = load(parsed)
     if parsed.helper:
@@ -30,5 +30,5 @@ def run(parsed: argparse.Namespace, console: Console) -> int:
         session.help_out(config)
         return 0
     finished = session.run(config, console, parsed.plain, [parsed.bench, *parsed.overrides])
-    session.write(config, finished, console, publish=True)
+    views.write(config, finished, console, publish=True)
     return 0
