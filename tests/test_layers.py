@@ -9,7 +9,7 @@ import pytest
 import tl_robust
 
 PACKAGE = Path(tl_robust.__file__).parent
-VOCABULARY = {"types", "errors", "seeding", "registry", "files", "text"}
+VOCABULARY = {"types", "records", "errors", "seeding", "registry", "files", "text"}
 BENCH = {"attacks", "metrics", "models", "data", "trust", "strategies", "callbacks"}
 MAY_IMPORT = {  # a layer may import itself, and of tl_robust only this
     **dict.fromkeys(VOCABULARY, VOCABULARY),

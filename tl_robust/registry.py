@@ -66,18 +66,19 @@ class Registry(Generic[T]):
         self._modules: dict[str, str] = {}
         self._walked = False
 
-    def register(self, item: T, module: str = "") -> T:
-        """Register ``item`` under the name of its file; a decorator.
+    def register(self, item: T, module: str = "", name: str = "") -> T:
+        """Register ``item`` under the name of its file, or under ``name``; a decorator.
 
         Args:
             item: What is registered.
             module: The module it stands in, where ``item.__module__`` does not say.
+            name: Where one file registers several.
 
         Raises:
             ConfigError: This name is taken.
         """
         module = module or str(getattr(item, "__module__", ""))
-        name = module.rpartition(".")[2]
+        name = name or module.rpartition(".")[2]
         file = str(getattr(sys.modules.get(module), "__file__", module))
         if name in self._items:
             there = self._modules[name]

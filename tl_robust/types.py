@@ -7,14 +7,17 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any, Generic, Literal
 
 import torch
 from torch import Tensor
+from typing_extensions import TypeVar
 
 from tl_robust.errors import ConfigError, DataError
+from tl_robust.records import Record, column
+from tl_robust.seeding import digest
 
 View = str  # of a threat, such as white, black or shadow: whose model the attacker has
 Level = Literal["green", "amber", "red"]
@@ -121,10 +124,8 @@ class Recipe:
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """What happened to every test sample when one victim met one surrogate's adversarial examples.
-
-    Classes, not rates: a metric written later works on runs made earlier.
+class Outcome(Record):
+    """The record of evasion: what happened when one victim met one surrogate's adversarial examples.
 
     Attributes:
         sample_id: int64 ``[N]``, place of the sample in the test split.
@@ -143,32 +144,19 @@ class Outcome:
             where it was not seen.
     """
 
-    sample_id: Tensor
-    label: Tensor
-    clean_a: Tensor
-    clean_b: Tensor
-    adv_a: Tensor
-    adv_b: Tensor
-    size: Tensor
-    eps: Tensor
-    zero_gradient: Tensor
-    valid: Tensor
-    same_labels: Tensor
-    loss_rise: Tensor = field(default_factory=lambda: torch.zeros(0))
+    AXIS = "eps"
 
-    def __post_init__(self) -> None:
-        k, n = len(self.eps), len(self.label)
-        if not len(self.loss_rise):
-            object.__setattr__(self, "loss_rise", torch.zeros(n))
-        shapes = {"adv_a": (k, n), "adv_b": (k, n), "size": (k, n), "valid": (k, n), "eps": (k,)}
-        for name, tensor in self.tensors().items():
-            expected = shapes.get(name, (n,))
-            if tuple(tensor.shape) != expected:
-                raise ValueError(f"Outcome.{name} must have shape {expected}, got {tuple(tensor.shape)}")
-
-    def tensors(self) -> dict[str, Tensor]:
-        """All fields by name."""
-        return {item.name: getattr(self, item.name) for item in fields(self)}
+    label: Tensor = column("N", torch.int64)
+    clean_a: Tensor = column("N", torch.int64)
+    clean_b: Tensor = column("N", torch.int64)
+    adv_a: Tensor = column("K N", torch.int64)
+    adv_b: Tensor = column("K N", torch.int64)
+    size: Tensor = column("K N", torch.float32)
+    eps: Tensor = column("K", torch.float64)
+    zero_gradient: Tensor = column("N", torch.bool)
+    valid: Tensor = column("K N", torch.bool)
+    same_labels: Tensor = column("N", torch.bool)
+    loss_rise: Tensor = column("N", torch.float32, optional=True)
 
     @property
     def label_a(self) -> Tensor:
@@ -179,18 +167,17 @@ class Outcome:
         own = torch.where(self.clean_a < 0, -2, self.clean_a)
         return torch.where(self.same_labels, self.label, own)
 
-    def take(self, index: Tensor) -> Outcome:
-        """The samples at ``index`` (int64 ``[M]``), for example of one class."""
-        per_sample = {name: tensor[..., index] for name, tensor in self.tensors().items() if name != "eps"}
-        return replace(self, **per_sample)
+
+R = TypeVar("R", bound=Record, default=Outcome, covariant=True)
 
 
 @dataclass(frozen=True)
 class Curve:
-    """A metric over eps, with its interval.
+    """A metric over eps, or what else stands on the axis of its threat, with its interval.
 
     Attributes:
-        eps: ``[K]`` in [0,1] pixel units; empty for a metric that sums a whole curve up (then K is 1 below).
+        eps: ``[K]``, the ``x`` of the record, of evasion in [0,1] pixel units; empty for a metric that sums a whole
+            curve up (then K is 1 below).
         value: ``[K]``; NaN where the metric is undefined.
         low: ``[K]``, lower end of the interval.
         high: ``[K]``, upper end.
@@ -239,24 +226,29 @@ class Pictures:
 
 
 @dataclass(frozen=True)
-class Evidence:
-    """All that a trust check may look at.
+class Evidence(Generic[R]):
+    """All that a trust check may look at; without a parameter, of evasion.
 
     Attributes:
         outcome: What happened to every sample.
-        white: B attacked directly with the same attack; None where it was not run.
+        beside: Other records of the same samples by name, as :attr:`Result.beside`.
         surrogate: The examination of A; None where none was made.
         victim: The same of B.
         iterates: The attack refines its images in many steps or queries.
         twins: Cells of other settings whose outcome is bit for bit the same, in words that name both.
     """
 
-    outcome: Outcome
-    white: Outcome | None = None
+    outcome: R
+    beside: Mapping[str, R] = field(default_factory=dict)
     surrogate: Examination | None = None
     victim: Examination | None = None
     iterates: bool = True
     twins: tuple[str, ...] = ()
+
+    @property
+    def white(self) -> R | None:
+        """B attacked directly with the same attack; None where it was not run."""
+        return self.beside.get("white")
 
 
 @dataclass(frozen=True)
@@ -274,7 +266,11 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Cell:
-    """The coordinates of one point of the grid, as they stand in ``table.csv``."""
+    """The coordinates of one point of the grid, as they stand in ``table.csv``.
+
+    A coordinate that came later has a default and stands last: where it is at its default, the cell has the key that it
+    had before.
+    """
 
     bench: str
     source: str
@@ -288,24 +284,42 @@ class Cell:
     view: View
     seed: int
     target_images: int
+    threat: str = "evasion"
+
+    def coordinates(self) -> dict[str, str | int]:
+        """Fields by name without those at their default: what keys are digests of."""
+        defaults = {item.name: item.default for item in fields(self)}
+        return {name: value for name, value in vars(self).items() if value != defaults[name]}
+
+    def key(self, outcome: str, beside: Mapping[str, str]) -> str:
+        """16 hex digits of the SHA-256 of coordinates and keys of records: the id of its W&B run and its file's name.
+
+        Args:
+            outcome: Key of its record.
+            beside: Keys of the records beside it, by name.
+        """
+        others = {name: key for name, key in beside.items() if name != "white"}
+        return digest([self.coordinates(), outcome, beside.get("white"), *[others] * bool(others)])[:16]
 
     def __str__(self) -> str:
         common = f" via {self.common}" if self.common else ""
+        threat = f"{self.threat}, " if "threat" in self.coordinates() else ""
         return (
-            f"{self.source} to {self.target} ({self.target_images} images), {self.strategy}{common}, {self.attack} "
-            f"{self.norm}, {self.view}, seed {self.seed}"
+            f"{threat}{self.source} to {self.target} ({self.target_images} images), {self.strategy}{common}, "
+            f"{self.attack} {self.norm}, {self.view}, seed {self.seed}"
         )
 
 
 @dataclass(frozen=True)
-class Result:
-    """Everything known of one cell.
+class Result(Generic[R]):
+    """Everything known of one cell; without a parameter, of evasion.
 
     Attributes:
-        key: SHA-256 of the coordinates and of the outcome's key.
+        key: See :meth:`Cell.key`.
         cell: Coordinates.
-        outcome: Classes of every sample.
-        white: B attacked directly with the same attack, for metrics that need it; None where it was not run.
+        outcome: The record of every sample.
+        beside: Other records of the same samples by name: ``white``, B attacked directly with the same attack;
+            ``plain``, a defended B without the attacks that know its defense. What was not run is absent.
         curves: Metric name to curve.
         verdict: Trust.
         provenance: Keys of A, B and outcome, versions, device, commit, seconds.
@@ -313,8 +327,8 @@ class Result:
 
     key: str
     cell: Cell
-    outcome: Outcome
-    white: Outcome | None
+    outcome: R
+    beside: Mapping[str, R]
     curves: Mapping[str, Curve]
     verdict: Verdict
     provenance: Mapping[str, Any] = field(default_factory=dict)

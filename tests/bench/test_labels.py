@@ -173,8 +173,8 @@ def test_outcomes_of_a_run_hold_the_surrogates_own_labels(named: Path, tmp_path:
             assert int(outcome.clean_a.max()) < classes
             assert result.curves["surrogate_accuracy"].value[0] == 1
             assert result.curves["same_mistake"].value.isnan().all()
-            assert result.white is not None
-            assert bool(result.white.same_labels.all())
+            assert result.beside.keys() == {"white"}
+            assert bool(result.beside["white"].same_labels.all())
     assert any(int(result.outcome.clean_a.max()) > 6 for result in finished.results if result.cell.source == "made_a")
 
 

@@ -47,9 +47,8 @@ def test_facts_for_readers(name: str) -> None:
     assert metric.doc
     assert metric.doc[0].isupper() or metric.doc[0] == "("
     assert metric.unit in ("share", "ratio", "eps")
-    assert metric.views
-    assert set(metric.views) <= {"white", "black"}
-    assert not (metric.needs_white and "white" in metric.views)
+    assert set(metric.views) <= {"white", "black", "shadow"}
+    assert not metric.beside or (metric.views and "white" not in metric.views)
 
 
 @EVERY
@@ -175,13 +174,13 @@ def test_it_only_reads(name: str) -> None:
 @EVERY
 def test_a_metric_that_needs_the_white_outcome_says_so(name: str) -> None:
     metric, (black, _) = metrics.get(name), outcome()
-    if not metric.needs_white:
+    if not metric.beside:
         assert same(metric(black), metric(black, outcome(seed=9)[1]))
         return
-    with pytest.raises(ValueError, match=r"needs B's own outcome as the second argument: metric\(black, white\)"):
+    with pytest.raises(ValueError, match=r"needs another record .*: metric\(record, \{'white': other\}\)"):
         metric(black)
-    with pytest.raises(ValueError, match="needs B's own outcome"):
-        metric.mean_curve([(black, None), (black, None)])
+    with pytest.raises(ValueError, match="needs another record"):
+        metric.mean_curve([(black, {}), (black, {"plain": black})])
 
 
 @EVERY

@@ -64,7 +64,7 @@ def results(
         judged = outcome(hard[None] < torch.tensor(share)[:, None], eps)
         curves = {name: METRICS[name].curve(judged) for name in ("robust_accuracy", "curve_area")}
         cell = Cell(**(CELL | {"seed": seed} | more))  # type: ignore[arg-type]
-        built.append(Result(f"{seed}", cell, judged, None, curves, Verdict(), {}))
+        built.append(Result(f"{seed}", cell, judged, {}, curves, Verdict(), {}))
     return built
 
 
@@ -317,7 +317,7 @@ def test_one_seed_agrees_with_the_t_test_over_samples() -> None:
     sides = []
     for judged in pair:
         curve = {"robust_accuracy": METRICS["robust_accuracy"].curve(judged)}
-        sides.append(Side.of_results("x", [Result("k", Cell(**(CELL | {"seed": 0})), judged, None, curve, Verdict())]))  # type: ignore[arg-type]
+        sides.append(Side.of_results("x", [Result("k", Cell(**(CELL | {"seed": 0})), judged, {}, curve, Verdict())]))  # type: ignore[arg-type]
     (one,) = compare(*sides).numbers
     hits = [(judged.adv_b == judged.label)[0].double().numpy() for judged in pair]
     expected = ttest_rel(hits[1], hits[0])
@@ -353,7 +353,7 @@ def test_what_nothing_can_move_has_no_interval() -> None:
     for right in (0.0, 1.1):
         judged = outcome(torch.full((1, 50), right) > 0.5, EPS[1:2])
         curves = {"half_eps": METRICS["half_eps"].curve(judged)}
-        sides.append(Side.of_results("x", [Result("k", Cell(**(CELL | {"seed": 0})), judged, None, curves, Verdict())]))  # type: ignore[arg-type]
+        sides.append(Side.of_results("x", [Result("k", Cell(**(CELL | {"seed": 0})), judged, {}, curves, Verdict())]))  # type: ignore[arg-type]
     (one,) = compare(*sides).numbers
     assert math.isnan(one.p)
     assert (one.change, one.moved) == (0, False)

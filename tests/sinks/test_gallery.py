@@ -49,7 +49,7 @@ def result(strategy, view, says, outcome, a=0, same=True):
     cell = Cell("bench", "src", "tgt", "dtn", strategy, "", "none", "fgsm", "linf", view, 0, 9)
     model = {"key": "a", "domain": "src", "epochs": 1, "by": "scratch", "parent": None}
     provenance = {"outcome": outcome, "surrogate": model, "victim": {"key": strategy}}
-    return Result(outcome, cell, found, None, curves, Verdict(), provenance)
+    return Result(outcome, cell, found, {}, curves, Verdict(), provenance)
 
 
 BLACK, WHITE = images(1), images(-1)

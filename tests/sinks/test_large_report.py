@@ -57,10 +57,10 @@ def bench(pairs: int, strategies: int, attacks: int, seeds: int) -> tuple[list[R
             cell = Cell(
                 "bench", a["domain"], b["domain"], "dtn", b["by"], "", "none", f"attack{attack}", "linf", view, seed, N
             )  # fmt: skip
-            names = dict.fromkeys(name for name in METRICS.names() if view in METRICS[name].views)
-            own = white if view == "white" else outcome()
+            own, beside = white if view == "white" else outcome(), {"white": white}
+            names = dict.fromkeys(name for name in METRICS.names() if METRICS[name].applies(own, view, beside))
             made = {"outcome": str(cell), "surrogate": b if view == "white" else a, "victim": b, "commit": "c" * 40}
-            results.append(Result(str(cell), cell, own, white, names, Verdict("amber", ("A reason.",)), made))
+            results.append(Result(str(cell), cell, own, beside, names, Verdict("amber", ("A reason.",)), made))
             if seed == 0:
                 found[str(cell)] = pictures()
     return results, found

@@ -43,7 +43,7 @@ def result(strategy, view, right, source="src", seed=0, attack="fgsm"):
     cell = Cell("bench", source, "tgt", "dtn", strategy, common, "none", attack, "linf", view, seed, 9)
     a, b = models(strategy, source, seed)
     provenance = {"surrogate": b if view == "white" else a, "victim": b}
-    return Result(f"{strategy}{view}{source}{seed}", cell, found, None, curves, Verdict(), provenance)
+    return Result(f"{strategy}{view}{source}{seed}", cell, found, {}, curves, Verdict(), provenance)
 
 
 GRID = [

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from tl_robust import metrics
 from tl_robust.errors import ConfigError
-from tl_robust.metrics import METRICS
 from tl_robust.results.faces import EVASION
 from tl_robust.results.names import Names, interval, number
 from tl_robust.results.table import summary
@@ -46,13 +46,14 @@ def outcome(right):
 
 
 def result(strategy="scratch", view="black", seed=0, **cell):
-    found, white = outcome(RIGHT[strategy, view]), outcome(RIGHT[strategy, "white"]) if view == "black" else None
-    curves = {name: METRICS[name].curve(found, white) for name in METRICS.names() if view in METRICS[name].views}
+    found = outcome(RIGHT[strategy, view])
+    beside = {"white": outcome(RIGHT[strategy, "white"])} if view == "black" else {}
+    curves = metrics.curves(found, view, beside)
     place = Cell("bench", "src", "tgt", "dtn", strategy, "", "none", "fgsm", "linf", view, seed, 500)
     source = {"key": "a" * 64, "domain": "src", "parent": None}
     victim = {"key": f"{strategy}-key", "domain": "tgt", "parent": source["key"] if strategy == "finetune" else None}
     provenance = {"surrogate": source, "victim": victim, "device": "cpu", "versions": {"torch": "9.8.7"}}
-    return Result(f"{strategy}{view}{seed}", replace(place, **cell), found, white, curves, Verdict(), provenance)
+    return Result(f"{strategy}{view}{seed}", replace(place, **cell), found, beside, curves, Verdict(), provenance)
 
 
 def grid(**cell):

@@ -62,7 +62,7 @@ def result(seed: int = 0, right: int = 14) -> Result:
         key=digest(["cell", seed]),
         cell=cell,
         outcome=outcome,
-        white=outcome,
+        beside={"white": outcome},
         curves={name: METRICS[name].curve(outcome, outcome) for name in METRICS.names()},
         verdict=Verdict("amber", ("Few samples.", "One seed.")),
         provenance={

@@ -260,11 +260,11 @@ def test_the_attack_itself_is_compared_with_more_steps_on_the_same_samples() -> 
 def test_the_same_attack_on_the_victim_does_what_transfer_does(own: int, level: str) -> None:
     white = outcome([190, own, 20, 0])
     transfer = outcome([190, 150, 80, 10], [190, 78, 90, 20])
-    found = verdict("beats_transfer", transfer, white=white)
+    found = verdict("beats_transfer", transfer, beside={"white": white})
     assert found.level == level
-    assert verdict("beats_transfer", transfer, white=white, iterates=False).level == "green"
+    assert verdict("beats_transfer", transfer, beside={"white": white}, iterates=False).level == "green"
     order = torch.randperm(N, generator=torch.Generator().manual_seed(0))
-    assert verdict("beats_transfer", transfer, white=white.take(order)) == found
+    assert verdict("beats_transfer", transfer, beside={"white": white.take(order)}) == found
     assert verdict("beats_transfer", white).level == "green"
 
 

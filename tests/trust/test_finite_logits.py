@@ -13,7 +13,7 @@ from tl_robust.bench import runner
 from tl_robust.bench.observer import Silent
 from tl_robust.bench.plan import make_plan
 from tl_robust.bench.store import Store
-from tl_robust.claims import judge
+from tl_robust.claims import decide
 from tl_robust.config.load import load
 from tl_robust.trust import CHECKS
 from tl_robust.types import Evidence, Examination, Outcome, Verdict
@@ -104,4 +104,4 @@ def test_a_bench_of_a_training_that_diverged_is_red_and_does_not_fail(tiny: Path
         assert any("not finite" in reason for reason in result.verdict.reasons)
         assert float(result.curves["robust_accuracy"].value.max()) == 0
     assert len(finished.pictures) > 0
-    assert {finding.decision for finding in judge(finished.results)} == {"not judged"}
+    assert {finding.decision for finding in decide(finished.results)} == {"not judged"}

@@ -12,7 +12,7 @@ import math
 import zipfile
 import zlib
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -21,14 +21,10 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
+from tl_robust.records import Record
 from tl_robust.types import Examination, Outcome, Pictures
 
-KINDS = {
-    torch.int64: ("sample_id", "label", "clean_a", "clean_b", "adv_a", "adv_b"),
-    torch.float32: ("size", "loss_rise"),
-}
-KINDS |= {torch.bool: ("zero_gradient", "valid", "same_labels"), torch.float64: ("eps",)}
-DTYPES = {name: dtype for dtype, names in KINDS.items() for name in names}  # of the fields of an outcome
+R = TypeVar("R", bound=Record)
 EXPANSION = 1100  # deflate makes at most 1032 bytes of one
 
 
@@ -45,21 +41,24 @@ def unpack_weights(content: bytes) -> dict[str, Tensor]:
         raise ValueError(f"no weights ({error})") from error
 
 
+def pack_record(record: Record) -> bytes:
+    """A record as a compressed npz, its fields in the order of their declarations."""
+    return _pack(record.tensors())
+
+
+def unpack_record(kind: type[R], content: bytes) -> R:
+    """The record of :func:`pack_record`; field names, types and shapes are checked."""
+    return kind.of(_unpack(content))
+
+
 def pack_outcome(outcome: Outcome) -> bytes:
-    """An outcome as a compressed npz."""
-    return _pack(outcome.tensors())
+    """The record of evasion as a compressed npz."""
+    return pack_record(outcome)
 
 
 def unpack_outcome(content: bytes) -> Outcome:
-    """The outcome of :func:`pack_outcome`; field names, types and shapes are checked."""
-    arrays = _unpack(content)
-    for name, tensor in arrays.items():
-        if DTYPES.get(name, tensor.dtype) != tensor.dtype:
-            raise ValueError(f"{name} is {tensor.dtype}, expected {DTYPES[name]}")
-    try:
-        return Outcome(**arrays)
-    except TypeError as error:
-        raise ValueError(f"not the arrays of an outcome ({error})") from error
+    """The record of :func:`pack_outcome`."""
+    return unpack_record(Outcome, content)
 
 
 def pack_examination(examination: Examination) -> bytes:

@@ -17,7 +17,6 @@ from tl_robust.data.pair import get_pair, split_pair
 from tl_robust.data.space import get_space
 from tl_robust.errors import ConfigError, UnknownNameError
 from tl_robust.registry import Component
-from tl_robust.seeding import digest
 from tl_robust.strategies import STRATEGIES
 from tl_robust.types import Cell
 
@@ -55,7 +54,7 @@ class PlannedCell:
     @cached_property
     def key(self) -> str:
         """16 hex digits of the SHA-256 of coordinates and outcome: the id of the cell's W&B run."""
-        return digest([vars(self.cell), self.judgment.key, self.white.key if self.white else None])[:16]
+        return self.cell.key(self.judgment.key, {"white": self.white.key} if self.white else {})
 
 
 @dataclass(frozen=True)

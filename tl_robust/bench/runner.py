@@ -7,13 +7,13 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
+from tl_robust import metrics
 from tl_robust.bench.executor import Executor, Failure
 from tl_robust.bench.observer import Observer, Silent
 from tl_robust.bench.plan import Plan, PlannedCell
 from tl_robust.bench.spec import Bench
 from tl_robust.bench.store import Kind, Store
 from tl_robust.errors import StoreError
-from tl_robust.metrics import METRICS
 from tl_robust.trust import judge, worst
 from tl_robust.trust.checks.distinct_outcomes import Placed, twins
 from tl_robust.types import Evidence, Examination, Outcome, Pictures, Result, Verdict
@@ -124,13 +124,9 @@ def _result(
     others: tuple[str, ...],
     store: Store,
 ) -> Result:
-    outcome, white = outcomes[planned.judgment.key], outcomes[planned.white.key] if planned.white else None
-    metrics = {name: METRICS[name] for name in METRICS.names()}
-    curves = {
-        name: metric.curve(outcome, white)
-        for name, metric in metrics.items()
-        if planned.cell.view in metric.views and not (metric.needs_white and white is None)
-    }
+    outcome = outcomes[planned.judgment.key]
+    beside = {"white": outcomes[planned.white.key]} if planned.white else {}
+    curves = metrics.curves(outcome, planned.cell.view, beside)
     made = store.manifest("outcomes", planned.judgment.key)["made"]
     provenance: dict[str, Any] = made | {
         "outcome": planned.judgment.key,
@@ -138,7 +134,7 @@ def _result(
         "victim": planned.victim.origin(),
     }
     a, b = (examinations.get(examinee.key) for examinee in planned.examinees)
-    verdict = judge(Evidence(outcome, white, a, b, planned.judgment.group.built.ITERATES, others))
+    verdict = judge(Evidence(outcome, beside, a, b, planned.judgment.group.built.ITERATES, others))
     if a is None or b is None:
         verdict = worst([verdict, Verdict("amber", ("The trust checks could not examine both models.",))])
-    return Result(planned.key, planned.cell, outcome, white, curves, verdict, provenance)
+    return Result(planned.key, planned.cell, outcome, beside, curves, verdict, provenance)

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from tl_robust.claims.comparisons import Comparisons, Place
 from tl_robust.claims.effects import Effect, Family
-from tl_robust.claims.record import Place, Record
 from tl_robust.registry import Registry
 
-AtPlace = Callable[[Record, Place], list[Effect]]
-OverBench = Callable[[Record, tuple[Place, ...]], list[Effect]]
+AtPlace = Callable[[Comparisons, Place], list[Effect]]
+OverBench = Callable[[Comparisons, tuple[Place, ...]], list[Effect]]
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,8 @@ class Claim:
         bench: Effects over all places of one attack; None for a claim that is made of every place.
         every: Each effect must be above 0 at every eps, not only on the mean over eps.
         primary: It is of the first family.
-        across_labels: It compares numbers of labels, so it is judged over all of them only.
+        across_labels: It compares numbers of labels, so it is decided over all of them only.
+        of: The threat whose cells it speaks of.
     """
 
     id: str
@@ -36,6 +37,7 @@ class Claim:
     every: bool = False
     primary: bool = False
     across_labels: bool = False
+    of: str = "evasion"
 
     @property
     def family(self) -> Family:
@@ -47,31 +49,42 @@ CLAIMS: Registry[Claim] = Registry("claim", "tl_robust.claims.named")
 
 
 def claim(
-    says: str, source: str, *, id: str = "", every: bool = False, primary: bool = False, across_labels: bool = False
+    says: str,
+    source: str,
+    *,
+    id: str = "",
+    name: str = "",
+    every: bool = False,
+    primary: bool = False,
+    across_labels: bool = False,
+    of: str = "evasion",
 ) -> Callable[[AtPlace], Claim]:
     """Register a claim about every place, a pair with a network and an attack; a decorator.
 
-    The function raises :class:`MissingError` where the claim cannot be judged. Without an ``id``, tables name the claim
-    by its file in capitals. See :class:`Claim`.
+    The function raises :class:`MissingError` where the claim cannot be decided. Without an ``id``, tables name the
+    claim by its file in capitals, or by ``name``, which a file with several claims needs. See :class:`Claim`.
     """
 
     def register(function: AtPlace) -> Claim:
-        title = id or _title(function)
+        title = id or _title(function, name)
         return CLAIMS.register(
-            Claim(title, says, source, function, None, every, primary, across_labels), function.__module__
+            Claim(title, says, source, function, None, every, primary, across_labels, of), function.__module__, name
         )
 
     return register
 
 
-def bench_claim(says: str, source: str, *, id: str = "") -> Callable[[OverBench], Claim]:
+def bench_claim(
+    says: str, source: str, *, id: str = "", name: str = "", of: str = "evasion"
+) -> Callable[[OverBench], Claim]:
     """Register a claim about all places of an attack together; a decorator."""
 
     def register(function: OverBench) -> Claim:
-        return CLAIMS.register(Claim(id or _title(function), says, source, None, function), function.__module__)
+        registered = Claim(id or _title(function, name), says, source, None, function, of=of)
+        return CLAIMS.register(registered, function.__module__, name)
 
     return register
 
 
-def _title(function: Callable[..., object]) -> str:
-    return function.__module__.rpartition(".")[2].upper()
+def _title(function: Callable[..., object], name: str) -> str:
+    return (name or function.__module__.rpartition(".")[2]).upper()

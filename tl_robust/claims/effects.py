@@ -40,6 +40,7 @@ class Finding:
         family: ``primary`` (H1 and H2, the paper's two sides) or ``secondary``: each is corrected for itself.
         labels: Numbers of labeled target images it speaks of (``50 labels``, ``all labels``); empty for the finding
             over all of them, and where a bench has one.
+        threat: The threat that the claim speaks of.
     """
 
     claim: str
@@ -58,14 +59,15 @@ class Finding:
     reason: str
     family: Family = "secondary"
     labels: str = ""
+    threat: str = "evasion"
 
 
 class MissingError(Exception):
-    """A claim cannot be judged here; the message says what it needs."""
+    """A claim cannot be decided here; the message says what it needs."""
 
 
 class ElsewhereError(MissingError):
-    """The claim is judged at another place of the same bench, so that nothing is missing here."""
+    """The claim is decided at another place of the same bench, so that nothing is missing here."""
 
 
 @dataclass(frozen=True)

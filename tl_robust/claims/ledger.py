@@ -1,7 +1,7 @@
-"""All claims judged on the results of a bench: tests, Holm's correction, decisions.
+"""All claims decided on the results of a bench: tests, Holm's correction, decisions.
 
 H1 and H2, the paper's two sides, are the primary claims: Holm's correction runs over these two, and apart from them
-over all others. A claim is judged at every place, and on the mean over places: over all, of each pair over its numbers
+over all others. A claim is decided at every place, and on the mean over places: over all, of each pair over its numbers
 of labels, and of each number of labels over its pairs. Each of these scopes has its two families.
 
 A claim is decided by its mean over eps. Accuracy over eps is the share of samples whose least harmful eps is larger, so
@@ -19,11 +19,11 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import get_args
+from typing import Any, get_args
 
 from tl_robust.claims.claim import CLAIMS, Claim
+from tl_robust.claims.comparisons import Comparisons, Place
 from tl_robust.claims.effects import Decision, Effect, ElsewhereError, Family, Finding, MissingError
-from tl_robust.claims.record import Place, Record
 from tl_robust.metrics.estimate import holm
 from tl_robust.text import eps_text
 from tl_robust.types import Result
@@ -67,7 +67,7 @@ class _Test:
         return min(1.0, 2 * min(self.holds, self.fails))
 
     def finding(self, scope: _Scope, p: float) -> Finding:
-        """The record of what the corrected p-value and the single eps allow to say.
+        """What the corrected p-value and the single eps allow to say.
 
         A claim is decided by the mean over eps; where enough single eps say the opposite beyond doubt, it stays open.
         """
@@ -84,7 +84,7 @@ class _Test:
             float(shown.mean.value), low, high, shown.unit, p, min(one.mean.seeds for one in self.effects),
             min(one.mean.samples for one in self.effects),
             " ".join(filter(None, [self._reason(decision, shown, crossed), self.note])), self.claim.family,
-            scope.labels,
+            scope.labels, scope.threat,
         )  # fmt: skip
 
     def _reason(self, decision: Decision, shown: Effect, crossed: tuple[Sequence[float], float]) -> str:
@@ -137,30 +137,32 @@ Tests = Mapping[str, "_Test | MissingError"]
 
 @dataclass(frozen=True)
 class _Scope:
-    """Places that a claim is judged over together.
+    """Places that a claim is decided over together.
 
     Attributes:
+        threat: Name of the threat.
         attack: Attack and norm.
         pair: Title of the pair; empty over all pairs.
         labels: Which numbers of labels; empty over all of them.
         places: At least one.
     """
 
+    threat: str
     attack: str
     pair: str
     labels: str
     places: tuple[Place, ...]
 
     @classmethod
-    def all_of(cls, record: Record, attack: str) -> list[_Scope]:
+    def all_of(cls, comparisons: Comparisons, threat: str, attack: str) -> list[_Scope]:
         """Over all places of an attack, over pairs at each number of labels, each pair, and each place."""
         found: dict[tuple[str, str], list[Place]] = {}
-        for place in record.places:
+        for place in comparisons.places:
             if place.method == attack:
-                title, labels = record.title(place), record.labels(place)
+                title, labels = comparisons.title(place), comparisons.labels(place)
                 for key in dict.fromkeys([("", ""), ("", labels), (title, ""), (title, labels)]):
                     found.setdefault(key, []).append(place)
-        scopes = [cls(attack, *key, tuple(places)) for key, places in found.items()]
+        scopes = [cls(threat, attack, *key, tuple(places)) for key, places in found.items()]
         return sorted(scopes, key=lambda scope: (bool(scope.pair), bool(scope.labels)))
 
     def parts(self, scopes: Sequence[_Scope]) -> list[_Scope]:
@@ -169,38 +171,40 @@ class _Scope:
         return list({one.places: one for one in reversed(fewer)}.values())[::-1]
 
 
-def judge(results: Sequence[Result]) -> tuple[Finding, ...]:
+def decide(results: Sequence[Result[Any]]) -> tuple[Finding, ...]:
     """What the results say about every claim: the findings over all pairs first, then those of each pair.
 
-    Within these, those over all numbers of labels come first. Each attack is judged for itself. Red cells are never
-    used. What cannot be judged is said over all pairs, once.
+    Within these, those over all numbers of labels come first. Each threat and each attack is decided for itself, by the
+    claims of the threat. Red cells are never used. What cannot be decided is said over all pairs, once.
     """
-    record = Record(results)
     overall, single = list[Finding](), list[Finding]()
-    for attack in dict.fromkeys(place.method for place in record.places):
-        scopes = _Scope.all_of(record, attack)
-        at = {place: _at(record, place) for place in scopes[0].places}
-        tests = {scope: {name: _over(name, record, scope, at) for name in _names()} for scope in scopes}
-        judged = {scope: _findings(scope, each) for scope, each in tests.items()}
-        missing = _missing(tests)
-        for scope, found in judged.items():
-            parts = [one for part in scope.parts(scopes) for one in judged[part]]
-            findings = [*(_agreed(finding, parts) for finding in found), *missing[scope]]
-            (single if scope.pair else overall).extend(sorted(findings, key=lambda one: _order(one.claim)))
+    for threat in dict.fromkeys(result.cell.threat for result in results):
+        names = _names(threat)
+        comparisons = Comparisons([result for result in results if result.cell.threat == threat])
+        for attack in dict.fromkeys(place.method for place in comparisons.places):
+            scopes = _Scope.all_of(comparisons, threat, attack)
+            at = {place: _at(comparisons, names, place) for place in scopes[0].places}
+            tests = {scope: {name: _over(name, comparisons, scope, at) for name in names} for scope in scopes}
+            decided = {scope: _findings(scope, each) for scope, each in tests.items()}
+            missing = _missing(tests)
+            for scope, here in decided.items():
+                parts = [finding for part in scope.parts(scopes) for finding in decided[part]]
+                findings = [*(_agreed(finding, parts) for finding in here), *missing[scope]]
+                (single if scope.pair else overall).extend(sorted(findings, key=lambda finding: _order(finding.claim)))
     return (*overall, *single)
 
 
-def _names() -> list[str]:
-    return sorted(CLAIMS.names(), key=lambda name: _order(CLAIMS[name].id))
+def _names(threat: str) -> list[str]:
+    """The claims about a threat, H2 before H10."""
+    return sorted(
+        (name for name in CLAIMS.names() if CLAIMS[name].of == threat), key=lambda name: _order(CLAIMS[name].id)
+    )
 
 
-def _at(record: Record, place: Place) -> Tests:
+def _at(comparisons: Comparisons, names: Sequence[str], place: Place) -> Tests:
     """The claims at a place: their tests, or what is missing."""
-    found: dict[str, _Test | MissingError] = {}
-    for name in _names():
-        if measure := CLAIMS[name].place:
-            found[name] = _tested(name, partial(measure, record, place))
-    return found
+    measures = {name: measure for name in names if (measure := CLAIMS[name].place)}
+    return {name: _tested(name, partial(measure, comparisons, place)) for name, measure in measures.items()}
 
 
 def _tested(name: str, measure: Callable[[], Sequence[Effect]]) -> _Test | MissingError:
@@ -215,13 +219,13 @@ def _tested(name: str, measure: Callable[[], Sequence[Effect]]) -> _Test | Missi
         return MissingError(f"claim {title} raised {cause}: mend its file {name}.py.")
 
 
-def _over(name: str, record: Record, scope: _Scope, at: Mapping[Place, Tests]) -> _Test | MissingError:
+def _over(name: str, comparisons: Comparisons, scope: _Scope, at: Mapping[Place, Tests]) -> _Test | MissingError:
     """A claim over the places of a scope, or why it cannot be judged."""
     claim = CLAIMS[name]
     if (claim.across_labels and scope.labels) or (claim.bench and scope.pair):
         return ElsewhereError("it is judged over more than this.")
     if claim.bench:
-        return _tested(name, partial(claim.bench, record, scope.places))
+        return _tested(name, partial(claim.bench, comparisons, scope.places))
     found = [at[place][name] for place in scope.places]
     missed = [one for one in found if isinstance(one, MissingError)]
     effects: dict[str, list[Effect]] = {}
@@ -231,7 +235,7 @@ def _over(name: str, record: Record, scope: _Scope, at: Mapping[Place, Tests]) -
     lacking = [one for one in missed if not isinstance(one, ElsewhereError)]
     if not effects:
         return (lacking or missed)[0]
-    what = "places" if len(found) > len({record.title(place) for place in scope.places}) else "pairs"
+    what = "places" if len(found) > len({comparisons.title(place) for place in scope.places}) else "pairs"
     note = f"Without {len(lacking)} of {len(found)} {what}, since {lacking[0]}" if lacking else ""
     test = _tested(name, lambda: [Effect.over(same) for same in effects.values()])
     return replace(test, note=note) if isinstance(test, _Test) else test
@@ -265,7 +269,7 @@ def _not_judged(title: str, claim: Claim, scope: _Scope, reason: str) -> Finding
     nan, reason = math.nan, reason[:1].upper() + reason[1:]
     return Finding(
         title, claim.says, claim.source, scope.pair, scope.attack, "not judged", nan, nan, nan, "share", nan, 0, 0,
-        reason, claim.family, scope.labels,
+        reason, claim.family, scope.labels, scope.threat,
     )  # fmt: skip
 
 

@@ -89,7 +89,7 @@ def views_of(config: Config, finished: Finished, publish: bool) -> Views:
         results=finished.results,
         summary=table.summary(finished.results),
         rows=[row for result in finished.results for row in table.rows(result)],
-        findings=claims.judge(finished.results),
+        findings=claims.decide(finished.results),
         failures=[asdict(failure) for failure in finished.failures],
         pictures=finished.pictures,
         seconds=finished.seconds,

@@ -1,6 +1,6 @@
-"""Metrics: pure functions of outcomes. ``metrics.get("robust_accuracy")(outcome)`` gives one value per eps."""
+"""Metrics: pure functions of records. ``metrics.get("robust_accuracy")(outcome)`` gives one value per eps."""
 
-from tl_robust.metrics.base import METRICS, Metric, Rates, rate, statistic
+from tl_robust.metrics.base import METRICS, Accuracies, Metric, Rates, curves, rate, statistic
 
 
 def get(name: str) -> Metric:
@@ -13,4 +13,4 @@ def names() -> list[str]:
     return METRICS.names()
 
 
-__all__ = ["METRICS", "Metric", "Rates", "get", "names", "rate", "statistic"]
+__all__ = ["METRICS", "Accuracies", "Metric", "Rates", "curves", "get", "names", "rate", "statistic"]

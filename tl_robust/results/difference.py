@@ -18,16 +18,16 @@ from rich.table import Table
 from scipy.stats import t as student
 
 from tl_robust.metrics import METRICS, Metric
+from tl_robust.metrics.base import Seed
 from tl_robust.metrics.estimate import TAIL, Estimate, estimate, holm
 from tl_robust.results.means import mean_rows
 from tl_robust.results.names import Names, grouped, number, unit
 from tl_robust.results.table import Row, summary
 from tl_robust.text import eps_text
-from tl_robust.types import Cell, Outcome, Result
+from tl_robust.types import Cell, Result
 
 LEVEL = 0.05
 UNMOVING = ("name", "profile", "results", "workers", "wandb", "data.cache")  # settings that move no number
-Judged = tuple[Outcome, Outcome | None]
 Place = tuple[Cell, str, str]
 
 
@@ -48,13 +48,13 @@ class Side:
     name: str
     summary: Sequence[Row]
     seeds: Mapping[Cell, Sequence[int]]
-    results: Sequence[Result] = ()
+    results: Sequence[Result[Any]] = ()
     settings: Mapping[str, Any] | None = None
     made: Mapping[str, str] | None = None
     note: str = ""
 
     @classmethod
-    def of_results(cls, name: str, results: Sequence[Result], settings: Mapping[str, Any] | None = None) -> Side:
+    def of_results(cls, name: str, results: Sequence[Result[Any]], settings: Mapping[str, Any] | None = None) -> Side:
         """From outcomes."""
         return cls(
             name,
@@ -71,7 +71,7 @@ class Side:
         return cls(name, means or mean_rows(rows), _seeds(row.cell for row in rows), note=note)
 
     @cached_property
-    def by_place(self) -> dict[Cell, list[Result]]:
+    def by_place(self) -> dict[Cell, list[Result[Any]]]:
         """Results by coordinates, seeds ascending."""
         ordered = sorted(self.results, key=lambda result: result.cell.seed)
         return grouped(ordered, lambda result: _coordinates(result.cell))
@@ -180,18 +180,18 @@ class Comparison:
         )
 
 
-def contrast(metric: Metric, first: Sequence[Judged], second: Sequence[Judged], eps: Sequence[str]) -> Estimate:
+def contrast(metric: Metric, first: Sequence[Seed], second: Sequence[Seed], eps: Sequence[str]) -> Estimate:
     """Second minus first on the same samples and seeds.
 
     Args:
         metric: What is compared.
-        first: ``(outcome, white)`` a seed.
+        first: A record and what is beside it, a seed.
         second: The same seeds and samples.
         eps: Sizes that both have to six digits, K; ``[""]`` for a metric of a whole curve.
     """
     draws = []
     for side in (first, second):
-        grid = [""] if metric.summary else [_size(size) for size in side[0][0].eps.tolist()]
+        grid = [""] if metric.summary else [_size(size) for size in side[0][0].x.tolist()]
         draws.append(metric.draws(side).at(torch.tensor([grid.index(size) for size in eps])))
     return estimate(draws[1] - draws[0])
 
@@ -216,7 +216,7 @@ def compare(first: Side, second: Side, metrics: Sequence[str] = ()) -> Compariso
         rows = [(first.rows[place], second.rows[place]) for place in places]
         ours, theirs = first.by_place.get(cell, []), second.by_place.get(cell, [])
         if _same_samples(ours, theirs):
-            judged = [[(result.outcome, result.white) for result in side] for side in (ours, theirs)]
+            judged = [[(result.outcome, result.beside) for result in side] for side in (ours, theirs)]
             numbers += _paired(rows, contrast(METRICS[metric], judged[0], judged[1], [eps for _, _, eps in places]))
         else:
             freedom = sum(len(side.seeds.get(cell, [0])) - 1 for side in (first, second))
@@ -229,11 +229,14 @@ def compare(first: Side, second: Side, metrics: Sequence[str] = ()) -> Compariso
     return Comparison(first, second, list(_settings(first, second)), numbers, only)
 
 
-def _same_samples(first: Sequence[Result], second: Sequence[Result]) -> bool:
-    def alike(one: Result, other: Result) -> bool:
-        ours, theirs = one.outcome, other.outcome
-        same = torch.equal(ours.sample_id, theirs.sample_id) and torch.equal(ours.label, theirs.label)
-        return same and one.cell.seed == other.cell.seed
+def _same_samples(first: Sequence[Result[Any]], second: Sequence[Result[Any]]) -> bool:
+    def alike(one: Result[Any], other: Result[Any]) -> bool:
+        ours, theirs = one.outcome.tensors(), other.outcome.tensors()
+        return (
+            type(one.outcome) is type(other.outcome)
+            and one.cell.seed == other.cell.seed
+            and all(torch.equal(ours[name], theirs[name]) for name in ("sample_id", "label") if name in ours)
+        )
 
     return 0 < len(first) == len(second) and all(map(alike, first, second))
 

@@ -114,20 +114,14 @@ class Placed(Protocol):
 P = TypeVar("P", bound=Placed)
 
 
-def threat_of(cell: Cell) -> str:
-    """The threat of a cell; of one that names none, evasion."""
-    return str(getattr(cell, "threat", EVASION.threat))
-
-
 def face_of(cell: Cell, faces: Mapping[str, Face] = FACES) -> Face:
     """The face of a cell's threat; of a threat that is not known here, one that has its name and nothing more."""
-    threat = threat_of(cell)
-    return faces.get(threat) or Face(threat, threat)
+    return faces.get(cell.threat) or Face(cell.threat, cell.threat)
 
 
 def by_threat(items: Iterable[P], faces: Mapping[str, Face] = FACES) -> list[tuple[Face, list[P]]]:
     """Rows or results with the face of their threat, a list for each threat in order of appearance."""
     groups: dict[str, tuple[Face, list[P]]] = {}
     for item in items:
-        groups.setdefault(threat_of(item.cell), (face_of(item.cell, faces), []))[1].append(item)
+        groups.setdefault(item.cell.threat, (face_of(item.cell, faces), []))[1].append(item)
     return list(groups.values())

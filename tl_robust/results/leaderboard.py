@@ -9,10 +9,9 @@ import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from functools import cached_property, lru_cache
-from importlib.resources import files
+from functools import cached_property
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -20,19 +19,17 @@ from torch import Tensor
 from tl_robust.errors import ResultsError
 from tl_robust.files import write_atomically
 from tl_robust.metrics import METRICS
+from tl_robust.records import Record
 from tl_robust.results import strangers, table
 from tl_robust.results.means import mean_rows
 from tl_robust.results.packing import pack, unpack
+from tl_robust.results.shared import SCHEMA, refuse, valid
 from tl_robust.results.table import Row
-from tl_robust.seeding import digest
-from tl_robust.text import plain
 from tl_robust.types import Cell, Curve, Outcome, Result, Verdict
 
-FAMILY, VERSION = "tl_robust.leaderboard", 1
-SCHEMA = f"{FAMILY}/{VERSION}"
 PARTS = ("value", "low", "high", "n")
 SLACK = 1e-9  # of rounding, between a value and the end of its interval
-LIMIT = 500_000_000  # bytes of a file; a cell with samples of 10,000 images at 10 eps has 0.2 MB
+EVASION: Mapping[str, type[Record]] = {"evasion": Outcome}
 
 
 @dataclass(frozen=True)
@@ -41,14 +38,14 @@ class Origin:
 
     Attributes:
         place: Position in the tables of its bench.
-        white: Key of the outcome of the white view; None where the bench has none.
+        beside: Keys of the records beside the outcome, by name; empty where the bench has none.
         protocol: Digest of all that makes the number, without seeds: 16 hex digits.
         source_images: Training images of the source; None for a public checkpoint.
         fingerprint: Of the test images.
     """
 
     place: int
-    white: str | None
+    beside: Mapping[str, str]
     protocol: str
     source_images: int | None
     fingerprint: str
@@ -72,12 +69,17 @@ class Entry:
     cell: Cell
     curves: Mapping[str, Curve]
     verdict: Verdict
-    result: Result | None
+    result: Result[Any] | None
 
     @property
     def key(self) -> str:
         """The cell's key."""
         return str(self.content["key"])
+
+    @property
+    def axis(self) -> str:
+        """What its curves are drawn over; files of before know evasion alone."""
+        return str(self.content.get("axis", Outcome.AXIS))
 
     @property
     def unknown(self) -> set[str]:
@@ -92,7 +94,7 @@ class Board:
     entries: tuple[Entry, ...]
 
     @property
-    def results(self) -> list[Result]:
+    def results(self) -> list[Result[Any]]:
         """Those with outcomes."""
         return [entry.result for entry in self.entries if entry.result]
 
@@ -103,7 +105,7 @@ class Board:
             row
             for entry in self.entries
             for metric, curve in entry.curves.items()
-            for row in table.curve_rows(entry.cell, metric, curve, entry.verdict.level, entry.key)
+            for row in table.curve_rows(entry.cell, metric, curve, entry.verdict.level, entry.key, entry.axis)
         ]
 
     @cached_property
@@ -123,7 +125,7 @@ def _by_place(entries: Iterable[Entry]) -> dict[Cell, list[Entry]]:
     return groups
 
 
-def write(folder: Path, found: Iterable[tuple[Result, Origin]], samples: bool) -> list[Path]:
+def write(folder: Path, found: Iterable[tuple[Result[Any], Origin]], samples: bool) -> list[Path]:
     """Write one file a cell.
 
     Args:
@@ -147,14 +149,17 @@ def write(folder: Path, found: Iterable[tuple[Result, Origin]], samples: bool) -
     return paths
 
 
-def _content(result: Result, origin: Origin, samples: bool) -> dict[str, Any]:
+def _content(result: Result[Any], origin: Origin, samples: bool) -> dict[str, Any]:
+    keys = {name: key for name, key in origin.beside.items() if name != "white"}
+    others = {"beside": keys} if keys else {}  # which files of before do not have
     content = {
         "schema": SCHEMA,
         "key": result.key,
         "place": origin.place,
         "cell": asdict(result.cell),
         "protocol": origin.protocol,
-        "eps": result.outcome.eps.tolist(),
+        "axis": result.outcome.AXIS,
+        "eps": result.outcome.x.tolist(),
         "metrics": {
             name: {
                 "unit": METRICS[name].unit,
@@ -167,14 +172,14 @@ def _content(result: Result, origin: Origin, samples: bool) -> dict[str, Any]:
         "data": {
             "source_images": origin.source_images,
             "target_images": result.cell.target_images,
-            "test_images": len(result.outcome.label),
+            "test_images": len(result.outcome.sample_id),
             "test_fingerprint": origin.fingerprint,
         },
-        "provenance": {**result.provenance, "white": origin.white},
+        "provenance": {**result.provenance, "white": origin.beside.get("white"), **others},
     }
     if samples:
-        outcomes = {"outcome": result.outcome, "white": result.white}
-        content["samples"] = {name: pack(item) if item else None for name, item in outcomes.items()}
+        beside = {name: pack(record) for name, record in result.beside.items()}
+        content["samples"] = {"outcome": pack(result.outcome), "white": None} | beside
     return content
 
 
@@ -187,8 +192,12 @@ def _plain(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def read(places: Sequence[Path]) -> Board:
+def read(places: Sequence[Path], records: Mapping[str, type[Record]] = EVASION) -> Board:
     """Read files, and all ``*.json`` of folders; what is there twice with the same content counts once.
+
+    Args:
+        places: Files and folders.
+        records: The class of records of every threat that is known here, by the threat's name.
 
     Raises:
         ResultsError: A file is damaged, foreign or of a newer version, its numbers are not those of its samples, or
@@ -200,7 +209,7 @@ def read(places: Sequence[Path]) -> Board:
             f"no leaderboard file in {', '.join(map(str, places))}: expected *.json, as tl-robust export writes them."
         )
     found: dict[str, Entry] = {}
-    for entry in map(_entry, paths):
+    for entry in (_entry(path, records) for path in paths):
         other = found.setdefault(entry.key, entry)
         if _without_samples(other) != _without_samples(entry):
             raise ResultsError(
@@ -231,67 +240,28 @@ def _check_coordinates(entries: Iterable[Entry]) -> None:
                 )
 
 
-def _entry(path: Path) -> Entry:
-    content = _valid(path)
+def _entry(path: Path, kinds: Mapping[str, type[Record]]) -> Entry:
+    content = valid(path)
     cell, eps = Cell(**content["cell"]), torch.tensor(content["eps"], dtype=torch.float64)
     curves = {
         name: _curve(path, name, item, eps) for name, item in content["metrics"].items() if name in METRICS.names()
     }
     verdict = Verdict(content["trust"]["level"], tuple(content["trust"]["reasons"]))
     made = content["provenance"]
-    if digest([vars(cell), made["outcome"], made["white"]])[:16] != content["key"]:
-        _refuse(path, "its key is not that of its coordinates and outcomes: it was changed after export")
+    beside = made.get("beside", {}) | ({"white": made["white"]} if made["white"] else {})
+    if cell.key(made["outcome"], beside) != content["key"]:
+        refuse(path, "its key is not that of its coordinates and outcomes: it was changed after export")
     result, samples = None, content.get("samples")
     if samples:
-        outcome = _outcome(path, content, samples["outcome"])
-        white = _outcome(path, content, samples["white"]) if samples["white"] else None
-        again = {name: _again(path, name, curve, outcome, white) for name, curve in curves.items()}
-        result = Result(content["key"], cell, outcome, white, again, verdict, made)
+        if cell.threat not in kinds:
+            refuse(path, f"its threat {cell.threat!r} is not known here: add the plugin that it was made with")
+        records = {
+            name: _record(path, content, kinds[cell.threat], packed) for name, packed in samples.items() if packed
+        }
+        outcome = records.pop("outcome")
+        again = {name: _again(path, name, curve, outcome, records) for name, curve in curves.items()}
+        result = Result(content["key"], cell, outcome, records, again, verdict, made)
     return Entry(path, content, cell, curves, verdict, result)
-
-
-def _refuse(path: Path, why: str) -> NoReturn:
-    raise ResultsError(f"{path} cannot be used: {why}.")
-
-
-@lru_cache
-def _schema() -> Any:
-    from jsonschema import Draft202012Validator
-
-    return Draft202012Validator(json.loads(files(__package__).joinpath("leaderboard.schema.json").read_text("utf-8")))
-
-
-def _valid(path: Path) -> dict[str, Any]:
-    """The content of a file that fits the schema."""
-
-    def number(name: str) -> NoReturn:
-        raise ValueError(f"{name} is no number in JSON")
-
-    try:
-        if not path.is_file():
-            _refuse(path, "it cannot be read (no such file, or not a regular one)")
-        if path.stat().st_size > LIMIT:
-            _refuse(path, f"it has more than {LIMIT // 1_000_000} MB")
-        content = json.loads(path.read_bytes(), parse_constant=number)
-    except OSError as error:
-        _refuse(path, f"it cannot be read ({error.strerror or error})")
-    except (ValueError, RecursionError) as error:
-        _refuse(path, f"it is damaged or no JSON ({error})")
-    if fault := strangers.fault(content):
-        _refuse(path, fault)
-    named = content.get("schema") if isinstance(content, dict) else None
-    family, _, version = str(named).partition("/")
-    if family != FAMILY:
-        _refuse(path, f'it is no leaderboard file: expected "schema": "{SCHEMA}", as tl-robust export writes it')
-    if version != str(VERSION):
-        _refuse(path, f"it has the schema {named}, and this version reads {SCHEMA}: use a version that knows it")
-    from jsonschema.exceptions import best_match
-
-    if misfit := best_match(_schema().iter_errors(content)):
-        _refuse(path, f"{plain(misfit.json_path.removeprefix('$.'))[:200]}: {plain(misfit.message)[:200]}")
-    if fault := strangers.absurd(content):
-        _refuse(path, fault)
-    return dict(content)
 
 
 def _curve(path: Path, name: str, item: Mapping[str, Any], eps: Tensor) -> Curve:
@@ -300,34 +270,34 @@ def _curve(path: Path, name: str, item: Mapping[str, Any], eps: Tensor) -> Curve
         part: torch.tensor([math.nan if x is None else x for x in item[part]], dtype=torch.float64) for part in PARTS
     }
     if (item["unit"], item["whole_curve"]) != (METRICS[name].unit, METRICS[name].summary):
-        _refuse(path, f"{name} is another metric here, in {METRICS[name].unit}: add the plugin that it was made with")
+        refuse(path, f"{name} is another metric here, in {METRICS[name].unit}: add the plugin that it was made with")
     if any(len(part) != (len(size) or 1) for part in parts.values()):
-        _refuse(path, f"metrics.{name} must have {len(size) or 1} values in each list")
+        refuse(path, f"metrics.{name} must have {len(size) or 1} values in each list")
     if item["unit"] == "share" and any(bool(((part < 0) | (part > 1)).any()) for part in list(parts.values())[:3]):
-        _refuse(path, f"metrics.{name} is a share and must be in [0, 1]")
+        refuse(path, f"metrics.{name} is a share and must be in [0, 1]")
     low, value, high = (parts[part] for part in ("low", "value", "high"))
     outside = (value < low - SLACK) | (value > high + SLACK)  # the bootstrap of a ratio may leave its value outside
     if bool((low > high).any()) or (item["unit"] == "share" and not item["whole_curve"] and bool(outside.any())):
-        _refuse(path, f"metrics.{name} must have low <= value <= high")
+        refuse(path, f"metrics.{name} must have low <= value <= high")
     return Curve(size, **(parts | {"n": parts["n"].long()}))
 
 
-def _outcome(path: Path, content: Mapping[str, Any], packed: Mapping[str, Any]) -> Outcome:
+def _record(path: Path, content: Mapping[str, Any], kind: type[Record], packed: Mapping[str, Any]) -> Record:
     try:
-        outcome = unpack(packed)
+        record = unpack(kind, packed)
     except ValueError as error:
-        _refuse(path, f"its samples are damaged or of a newer version ({error})")
-    if len(outcome.label) != content["data"]["test_images"] or outcome.eps.tolist() != content["eps"]:
-        _refuse(path, "its samples are not those of its eps and test images")
-    return outcome
+        refuse(path, f"its samples are damaged or of a newer version ({error})")
+    if len(record.sample_id) != content["data"]["test_images"] or record.x.tolist() != content["eps"]:
+        refuse(path, "its samples are not those of its eps and test images")
+    return record
 
 
-def _again(path: Path, name: str, stated: Curve, outcome: Outcome, white: Outcome | None) -> Curve:
+def _again(path: Path, name: str, stated: Curve, outcome: Record, beside: Mapping[str, Record]) -> Curve:
     """The metric of the samples; intervals by bootstrap may differ a little with the release of torch."""
     metric = METRICS[name]
-    if metric.needs_white and white is None:
-        _refuse(path, f"metrics.{name} needs samples.white")
-    found = metric.curve(outcome, white)
+    if missing := [other for other in metric.beside if other not in beside]:
+        refuse(path, f"metrics.{name} needs samples.{missing[0]}")
+    found = metric.curve(outcome, beside)
     slack = {"value": 1e-6, "n": 0.0, "low": None, "high": None}
     width = (stated.high - stated.low).abs().nan_to_num(0.0)
     for part, limit in slack.items():
@@ -336,7 +306,7 @@ def _again(path: Path, name: str, stated: Curve, outcome: Outcome, white: Outcom
         wrong = ((said - now).abs() > allowed) | (said.isnan() != now.isnan())
         if bool(wrong.any()):
             place = int(wrong.int().argmax())
-            _refuse(
+            refuse(
                 path,
                 f"{part} {place + 1} of metrics.{name} is stated as {float(said[place]):.6g}, but its samples give "
                 f"{float(now[place]):.6g}: it was changed after export, or made by another version of the metric",

@@ -6,7 +6,7 @@ import csv
 import io
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import MISSING, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +19,11 @@ from tl_robust.types import Cell, Curve, Result
 
 SUMMARY_COLUMNS = (
     "bench", "source", "target", "network", "strategy", "common", "defense", "attack", "norm", "view",
-    "eps", "metric", "value", "n", "low", "high", "trust", "target_images",
+    "eps", "metric", "value", "n", "low", "high", "trust", "target_images", "threat", "axis",
 )  # fmt: skip
-TEXTS = {*SUMMARY_COLUMNS[:10], "metric", "trust", "cell"}  # all other columns are numbers
+TEXTS = {*SUMMARY_COLUMNS[:10], "metric", "trust", "cell", "threat", "axis"}  # all other columns are numbers
 FORMULA = r"'*[=+\-@\t\r]"  # the apostrophes: what begins with some keeps its own
-COLUMNS = (*SUMMARY_COLUMNS[:10], "seed", *SUMMARY_COLUMNS[10:-1], "cell", "target_images")
+COLUMNS = (*SUMMARY_COLUMNS[:10], "seed", *SUMMARY_COLUMNS[10:-3], "cell", *SUMMARY_COLUMNS[-3:])
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Row:
 
     Attributes:
         cell: Coordinates; in a summary the seed is -1.
-        eps: In [0,1] pixel units; None for a metric of a whole curve.
+        eps: Where on the axis, of evasion in [0,1] pixel units; None for a metric of a whole curve.
         metric: Registered name.
         value: In the metric's unit; NaN where undefined.
         n: Samples in the denominator, over all seeds in a summary.
@@ -40,6 +40,7 @@ class Row:
         high: Upper end.
         trust: ``green``, ``amber`` or ``red``.
         key: The cell's key; empty in a summary.
+        axis: What ``eps`` holds: the :attr:`~tl_robust.records.Record.AXIS` of the cell's record.
     """
 
     cell: Cell
@@ -51,36 +52,37 @@ class Row:
     high: float
     trust: str
     key: str
+    axis: str = "eps"
 
 
-def curve_rows(cell: Cell, metric: str, curve: Curve, trust: str, key: str) -> Iterator[Row]:
+def curve_rows(cell: Cell, metric: str, curve: Curve, trust: str, key: str, axis: str) -> Iterator[Row]:
     """The rows of one metric of one cell."""
     eps: list[float | None] = list(curve.eps.tolist()) or [None]
     columns = (curve.value.tolist(), curve.n.tolist(), curve.low.tolist(), curve.high.tolist())
     for size, value, n, low, high in zip(eps, *columns, strict=True):
-        yield Row(cell, size, metric, value, int(n), low, high, trust, key)
+        yield Row(cell, size, metric, value, int(n), low, high, trust, key, axis)
 
 
-def rows(result: Result) -> list[Row]:
+def rows(result: Result[Any]) -> list[Row]:
     """All rows of one cell."""
     return [
         row
         for metric, curve in result.curves.items()
-        for row in curve_rows(result.cell, metric, curve, result.verdict.level, result.key)
+        for row in curve_rows(result.cell, metric, curve, result.verdict.level, result.key, result.outcome.AXIS)
     ]
 
 
-def summary(results: Sequence[Result]) -> list[Row]:
+def summary(results: Sequence[Result[Any]]) -> list[Row]:
     """Rows of the means over seeds, with intervals over seeds and samples, in the order of the cells."""
-    groups: dict[Cell, list[Result]] = {}
+    groups: dict[Cell, list[Result[Any]]] = {}
     for result in results:
         groups.setdefault(replace(result.cell, seed=-1), []).append(result)
     found: list[Row] = []
     for cell, seeds in groups.items():
         trust = worst([result.verdict for result in seeds]).level
         for metric in seeds[0].curves:
-            curve = METRICS[metric].mean_curve([(result.outcome, result.white) for result in seeds])
-            found.extend(curve_rows(cell, metric, curve, trust, ""))
+            curve = METRICS[metric].mean_curve([(result.outcome, result.beside) for result in seeds])
+            found.extend(curve_rows(cell, metric, curve, trust, "", seeds[0].outcome.AXIS))
     return found
 
 
@@ -107,7 +109,7 @@ def write(path: Path, rows: Iterable[Row], columns: Sequence[str]) -> None:
         values = {item.name: getattr(row.cell, item.name) for item in fields(row.cell)}
         values |= {"eps": "" if row.eps is None else f"{row.eps:.6g}", "metric": row.metric, "n": row.n}
         values |= {name: f"{getattr(row, name):.6g}" for name in ("value", "low", "high")}
-        values |= {"trust": row.trust, "cell": row.key}
+        values |= {"trust": row.trust, "cell": row.key, "axis": row.axis}
         values = {name: defused(plain(value)) if name in TEXTS else value for name, value in values.items()}
         writer.writerow([values[column] for column in columns])
     write_atomically(path, text.getvalue().encode(errors="backslashreplace"))
@@ -130,8 +132,10 @@ def read(path: Path) -> list[Row]:
 
 def _row(line: dict[str, str]) -> Row:
     line = {name: restored(value) if name in TEXTS and value else value for name, value in line.items()}
-    found: dict[str, Any] = {item.name: line[item.name] for item in fields(Cell) if item.name != "seed"}
-    cell = Cell(**(found | {"seed": int(line.get("seed", -1)), "target_images": int(line["target_images"])}))
+    named = [item.name for item in fields(Cell) if item.default is MISSING or line.get(item.name)]
+    texts: dict[str, Any] = {name: line[name] for name in named if name != "seed"}
+    cell = Cell(**(texts | {"seed": int(line.get("seed", -1)), "target_images": int(line["target_images"])}))
     value, low, high = (float(line[name]) for name in ("value", "low", "high"))
     eps = float(line["eps"]) if line["eps"] else None
-    return Row(cell, eps, line["metric"], value, int(line["n"]), low, high, line["trust"], line.get("cell", ""))
+    axis = line.get("axis") or "eps"  # tables of before know evasion alone
+    return Row(cell, eps, line["metric"], value, int(line["n"]), low, high, line["trust"], line.get("cell", ""), axis)

@@ -53,7 +53,7 @@ class Views:
 
     folder: Path
     bench: str
-    results: Sequence[Result]
+    results: Sequence[Result[Any]]
     summary: Sequence[Row]
     rows: Sequence[Row] = ()
     findings: Sequence[Finding] = ()

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -14,6 +15,7 @@ from torch import Tensor
 from tl_robust import attacks
 from tl_robust.attacks.norms import check_eps
 from tl_robust.attacks.problem import Model, attackable
+from tl_robust.records import Record
 from tl_robust.registry import Registry
 from tl_robust.trust.subject import Subject, choose
 from tl_robust.types import Evidence, Examination, Level, Outcome, Verdict
@@ -31,22 +33,29 @@ class Check:
             ``<check>/<name>``, one plain tensor a name.
         attacks: The probe attacks the model. It is left out where the model is random or depends on the batch: the
             attack would say nothing, and the checks of that are red.
+        of: The class of records whose evidence it reads.
     """
 
-    verdict: Callable[[Evidence], Verdict]
+    verdict: Callable[[Evidence[Any]], Verdict]
     probe: Probe | None = None
     attacks: bool = False
+    of: type[Record] = Outcome
 
 
 CHECKS: Registry[Check] = Registry("trust check", "tl_robust.trust.checks")
 LEVELS: tuple[Level, ...] = ("green", "amber", "red")
 
 
-def check(probe: Probe | None = None, attacks: bool = False) -> Callable[[Callable[[Evidence], Verdict]], Check]:
-    """Make a function :class:`Evidence` to :class:`Verdict` a check under its file's name; a decorator."""
+def check(
+    probe: Probe | None = None, attacks: bool = False, *, of: type[Record] = Outcome, name: str = ""
+) -> Callable[[Callable[[Evidence[Any]], Verdict]], Check]:
+    """Make a function :class:`Evidence` to :class:`Verdict` a check; a decorator.
 
-    def register(verdict: Callable[[Evidence], Verdict]) -> Check:
-        return CHECKS.register(Check(verdict, probe, attacks), verdict.__module__)
+    It is asked about records of the class ``of`` only. Without a ``name`` it has that of its file. See :class:`Check`.
+    """
+
+    def register(verdict: Callable[[Evidence[Any]], Verdict]) -> Check:
+        return CHECKS.register(Check(verdict, probe, attacks, of), verdict.__module__, name)
 
     return register
 
@@ -71,7 +80,7 @@ class Measured:
         return self.values[name]
 
 
-def measured(evidence: Evidence, name: str, *, crafting: bool = True, judging: bool = False) -> Iterator[Measured]:
+def measured(evidence: Evidence[Any], name: str, *, crafting: bool = True, judging: bool = False) -> Iterator[Measured]:
     """What check ``name`` measured of the models, where they were examined by it.
 
     Args:
@@ -140,9 +149,10 @@ def examine(
     return Examination(ids[place].cpu(), torch.tensor(some, dtype=torch.float64), seen)
 
 
-def judge(evidence: Evidence) -> Verdict:
-    """The verdict of all checks on the evidence for one result."""
-    return worst([CHECKS[name].verdict(evidence) for name in CHECKS.names()])
+def judge(evidence: Evidence[Any]) -> Verdict:
+    """The verdict of all checks of such records on the evidence for one result."""
+    checks = [CHECKS[name] for name in CHECKS.names()]
+    return worst([check.verdict(evidence) for check in checks if isinstance(evidence.outcome, check.of)])
 
 
 def graded(share: float, amber: float, red: float, reason: str) -> Verdict:

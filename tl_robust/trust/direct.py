@@ -89,7 +89,7 @@ def verdicts(
     ]
     return {
         name: judge(Evidence(
-            outcome, own.get(id(victims[name]), outcome), seen[id(surrogate)], seen[id(victims[name])],
+            outcome, {"white": own.get(id(victims[name]), outcome)}, seen[id(surrogate)], seen[id(victims[name])],
             attack.ITERATES, others,
         ))
         for (name, outcome), others in zip(outcomes.items(), twins(cells), strict=True)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from tl_robust.claims.claim import claim
+from tl_robust.claims.comparisons import Comparisons, Place
 from tl_robust.claims.effects import Effect
-from tl_robust.claims.record import Place, Record
 
 
 @claim(
@@ -12,10 +12,10 @@ from tl_robust.claims.record import Place, Record
     "inferred from KDD 2020",
     id="H4",
 )
-def common_init_lies_between(record: Record, place: Place) -> list[Effect]:
+def common_init_lies_between(comparisons: Comparisons, place: Place) -> list[Effect]:
     """Both steps, the mean over common domains."""
     return [
-        record.compare(place, "robust_accuracy", "black", more, less, f"black-box accuracy, {text}")
+        comparisons.compare(place, "robust_accuracy", "black", more, less, f"black-box accuracy, {text}")
         for more, less, text in (
             ("scratch", "common_init", "Scratch over CommonInit"),
             ("common_init", "finetune", "CommonInit over FineTune"),

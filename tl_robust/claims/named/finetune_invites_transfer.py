@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from tl_robust.claims.claim import claim
+from tl_robust.claims.comparisons import Comparisons, Place
 from tl_robust.claims.effects import Effect
-from tl_robust.claims.record import Place, Record
 
 
 @claim(
@@ -13,12 +13,12 @@ from tl_robust.claims.record import Place, Record
     primary=True,
     id="H2",
 )
-def finetune_invites_transfer(record: Record, place: Place) -> list[Effect]:
+def finetune_invites_transfer(comparisons: Comparisons, place: Place) -> list[Effect]:
     """Mean over eps of the difference."""
-    return [black_loss(record, place)]
+    return [black_loss(comparisons, place)]
 
 
-def black_loss(record: Record, place: Place) -> Effect:
+def black_loss(comparisons: Comparisons, place: Place) -> Effect:
     """How much more accuracy Scratch keeps than FineTune in the black box."""
     name = "black-box accuracy, Scratch over FineTune"
-    return record.compare(place, "robust_accuracy", "black", "scratch", "finetune", name)
+    return comparisons.compare(place, "robust_accuracy", "black", "scratch", "finetune", name)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from tl_robust.claims.claim import claim
+from tl_robust.claims.comparisons import Comparisons, Place
 from tl_robust.claims.effects import Effect
-from tl_robust.claims.record import Place, Record
 
 
 @claim(
@@ -13,11 +13,11 @@ from tl_robust.claims.record import Place, Record
     every=True,
     id="H3",
 )
-def finetune_raises_transfer_ratio(record: Record, place: Place) -> list[Effect]:
+def finetune_raises_transfer_ratio(comparisons: Comparisons, place: Place) -> list[Effect]:
     """The difference at each eps at which both ratios are known."""
-    return [ratio_gain(record, place)]
+    return [ratio_gain(comparisons, place)]
 
 
-def ratio_gain(record: Record, place: Place, metric: str = "transfer_ratio") -> Effect:
+def ratio_gain(comparisons: Comparisons, place: Place, metric: str = "transfer_ratio") -> Effect:
     """How much higher a ratio is with FineTune than with Scratch."""
-    return record.compare(place, metric, "black", "finetune", "scratch", f"{metric}, FineTune over Scratch")
+    return comparisons.compare(place, metric, "black", "finetune", "scratch", f"{metric}, FineTune over Scratch")

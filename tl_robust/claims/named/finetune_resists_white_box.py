@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from tl_robust.claims.claim import claim
+from tl_robust.claims.comparisons import Comparisons, Place
 from tl_robust.claims.effects import Effect
-from tl_robust.claims.record import Place, Record
 
 
 @claim(
@@ -13,12 +13,12 @@ from tl_robust.claims.record import Place, Record
     primary=True,
     id="H1",
 )
-def finetune_resists_white_box(record: Record, place: Place) -> list[Effect]:
+def finetune_resists_white_box(comparisons: Comparisons, place: Place) -> list[Effect]:
     """Mean over eps of the difference."""
-    return [white_gain(record, place)]
+    return [white_gain(comparisons, place)]
 
 
-def white_gain(record: Record, place: Place) -> Effect:
+def white_gain(comparisons: Comparisons, place: Place) -> Effect:
     """How much more accuracy FineTune keeps than Scratch in the white box."""
     name = "white-box accuracy, FineTune over Scratch"
-    return record.compare(place, "robust_accuracy", "white", "finetune", "scratch", name)
+    return comparisons.compare(place, "robust_accuracy", "white", "finetune", "scratch", name)

@@ -5,18 +5,18 @@ from __future__ import annotations
 import torch
 
 from tl_robust.claims.claim import claim
+from tl_robust.claims.comparisons import Comparisons, Place
 from tl_robust.claims.effects import Effect
 from tl_robust.claims.named.finetune_invites_transfer import black_loss
 from tl_robust.claims.named.finetune_raises_transfer_ratio import ratio_gain
 from tl_robust.claims.named.finetune_resists_white_box import white_gain
-from tl_robust.claims.record import Place, Record
 from tl_robust.metrics.estimate import Draws, Estimate, least_luck
 
 
 @claim("H1 to H3 hold from seed to seed.", "ours", id="H10")
-def holds_from_seed_to_seed(record: Record, place: Place) -> list[Effect]:
+def holds_from_seed_to_seed(comparisons: Comparisons, place: Place) -> list[Effect]:
     """The effects of H1 to H3, one value a seed: Student's t-test over seeds alone."""
-    return [_over_seeds(measure(record, place)) for measure in (white_gain, black_loss, ratio_gain)]
+    return [_over_seeds(measure(comparisons, place)) for measure in (white_gain, black_loss, ratio_gain)]
 
 
 def _over_seeds(effect: Effect) -> Effect:

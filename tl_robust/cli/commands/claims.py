@@ -28,7 +28,7 @@ def run(parsed: argparse.Namespace, console: Console) -> int:
     from tl_robust.cli.terminal import claim_tables
 
     config = load(parsed)
-    findings = claims.judge(session.results(config).results)
+    findings = claims.decide(session.results(config).results)
     if parsed.json:
         records = [asdict(one).items() for one in findings]
         plain = [{name: None if value != value else value for name, value in record} for record in records]  # NaN

@@ -53,7 +53,7 @@ def _origin(place: int, planned: PlannedCell) -> Origin:
     craft = {name: value for name, value in group.spec.items() if name not in ("seed", "surrogate")}
     protocol = digest([craft, _without_seeds(group.surrogate), _without_seeds(planned.victim)])[:16]
     images = planned.surrogate.origin().get("images")
-    return Origin(place, white.key if white else None, protocol, images, craft["images"])
+    return Origin(place, {"white": white.key} if white else {}, protocol, images, craft["images"])
 
 
 def _without_seeds(model: Model) -> list[Any]:

@@ -33,7 +33,7 @@ def run(parsed: argparse.Namespace, console: Console) -> int:
     board = leaderboard.read(parsed.places)
     summary, results = board.summary, board.results
     views = Views(
-        folder, folder.resolve().name, results, summary, rows=board.rows, findings=claims.judge(results)
+        folder, folder.resolve().name, results, summary, rows=board.rows, findings=claims.decide(results)
     )  # fmt: skip
     broken = list[str]()
     sentences = list(sentences_of_sinks(views, broken))

@@ -6,7 +6,7 @@ from tl_robust.metrics.base import rate
 from tl_robust.types import Outcome
 
 
-@rate(views=("black",), higher_is_better=False)
+@rate(views=("black", "shadow"), higher_is_better=False)
 def match_rate(outcome: Outcome) -> tuple[Tensor, Tensor]:
     """Share of B fooled among the samples that fool A, both right on the clean image.
 

@@ -6,7 +6,7 @@ from tl_robust.metrics.base import rate
 from tl_robust.types import Outcome
 
 
-@rate(views=("black",))
+@rate(views=("black", "shadow"))
 def same_mistake(outcome: Outcome) -> tuple[Tensor, Tensor]:
     """Share of A's wrong class at B among the samples that fool both, both right on the clean image.
 

@@ -6,7 +6,7 @@ from tl_robust.metrics.base import rate
 from tl_robust.types import Outcome
 
 
-@rate(views=("black",))
+@rate(views=("black", "shadow"))
 def surrogate_accuracy(outcome: Outcome) -> tuple[Tensor, Tensor]:
     """Share of all samples that A gets right before and after the attack crafted on it.
 

@@ -6,7 +6,7 @@ from torch import Tensor
 from tl_robust.metrics.base import Rates, statistic
 
 
-@statistic(views=("black",), higher_is_better=False)
+@statistic(views=("black", "shadow"), higher_is_better=False)
 def surrogate_ratio(rates: Rates) -> Tensor:
     """(acc_B - acc_B(A)) / (acc_A - acc_A(A)): harm done to B over harm done to A by the same examples.
 

@@ -6,7 +6,7 @@ from torch import Tensor
 from tl_robust.metrics.base import Rates, statistic
 
 
-@statistic(views=("black",), higher_is_better=False, needs_white=True)
+@statistic(views=("black", "shadow"), higher_is_better=False, beside=("white",))
 def transfer_ratio(rates: Rates) -> Tensor:
     """(acc_B - acc_B(A)) / (acc_B - acc_B(B)): harm done by A's examples over harm done by B's own.
 

@@ -17,7 +17,7 @@ from markupsafe import Markup
 from tl_robust.errors import TLRobustError
 from tl_robust.files import write_atomically
 from tl_robust.results.answer import headline_rows
-from tl_robust.results.faces import Face, face_of, threat_of
+from tl_robust.results.faces import Face, face_of
 from tl_robust.results.names import Names, grid
 from tl_robust.results.table import Row
 from tl_robust.sinks.base import Views
@@ -48,7 +48,7 @@ def write(views: Views) -> list[Path]:
     facts = [sections.facts(views), *([] if answers else views.notes), sections.ran(views, names)]
     page, text = views.folder / "report.html", views.folder / "report.md"
     write_atomically(page, _page(views, facts, shown, names).encode())
-    rows = [row for row in views.summary if (threat_of(row.cell), names.group(row.cell)) in charted]
+    rows = [row for row in views.summary if (row.cell.threat, names.group(row.cell)) in charted]
     picture = _figure(views, rows, names)
     write_atomically(text, markdown.document(views.bench, facts, shown, picture).encode())
     return [page, text]
@@ -65,7 +65,7 @@ def sections_of(views: Views, names: Names, answers: list[Block], charted: set[t
     """
     yield "The answer", answers
     yield "Failures", origins.failed(views.failures)
-    threats = list(dict.fromkeys(threat_of(row.cell) for row in views.summary))
+    threats = list(dict.fromkeys(row.cell.threat for row in views.summary))
     each = [_OfThreat(views, threat, names, len(threats) > 1) for threat in threats]
     for part in each:
         yield from part.curves(charted)
@@ -83,8 +83,8 @@ class _OfThreat:
     """The sections of one threat; where the bench has several, its title stands before theirs."""
 
     def __init__(self, views: Views, threat: str, names: Names, named: bool) -> None:
-        self._rows = [row for row in views.summary if threat_of(row.cell) == threat]
-        self._results = [result for result in views.results if threat_of(result.cell) == threat]
+        self._rows = [row for row in views.summary if row.cell.threat == threat]
+        self._results = [result for result in views.results if result.cell.threat == threat]
         self._face, self._names, self._views = face_of(self._rows[0].cell, views.faces), names, views
         self._before = f"{self._face.name}: " if named else ""
 
@@ -158,7 +158,7 @@ class _Numbering:
         xs = grid(rows)
         key = face.threat, metric, *xs
         if key not in self._specs:
-            of_threat = (row for row in self._views.summary if threat_of(row.cell) == face.threat)
+            of_threat = (row for row in self._views.summary if row.cell.threat == face.threat)
             chart = lines(face, metric, xs, self.strategies, limits(metric, of_threat)).to_dict()
             self._specs[key] = {"chart": chart, "eps": xs, "strips": strips(face, xs), "strategies": self.strategies}
         group = self._names.group(rows[0].cell)

@@ -35,7 +35,7 @@ def ran(views: Views, names: Names) -> str:
     cells = [result.cell for result in views.results] or [row.cell for row in views.summary]
     if not cells:
         return "Nothing has run yet."
-    images = sorted({len(result.outcome.label) for result in views.results})
+    images = sorted({len(result.outcome.sample_id) for result in views.results})
     parts = [
         _several("pair", [names.pair(cell) for cell in cells]),
         _several("strategy", [names.strategy(cell) for cell in cells]).replace("strategys", "strategies"),

@@ -11,7 +11,7 @@ import os
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -198,7 +198,7 @@ def _content(result: Result, config: Mapping[str, Any], settings: WandbSettings,
     run["tags"] = sorted({cell.strategy[:64], cell.view, verdict.level})
     start = cell.strategy + (f" ({cell.common})" if cell.common else "")
     curve = f"{cell.source} to {cell.target} ({cell.target_images} images), {cell.network}, {start}"
-    parts = {**asdict(cell), "pair": f"{cell.source}-{cell.target}", "start": start}
+    parts: dict[str, Any] = {**cell.coordinates(), "pair": f"{cell.source}-{cell.target}", "start": start}
     parts |= {"curve": f"{curve}, {cell.attack} {cell.norm}", **_lineage(result.provenance)}
     parts |= {"provenance": dict(result.provenance), "bench_config": dict(config)}
     run["config"] = json.loads(json.dumps(parts, default=str), parse_constant=str)
@@ -208,8 +208,7 @@ def _content(result: Result, config: Mapping[str, Any], settings: WandbSettings,
 
 def _axis(result: Result, rows: Sequence[Row]) -> list[float]:
     """The values of the axis in the order of the outcome, those at which no metric is defined too."""
-    known = result.outcome.eps.tolist() if isinstance(result.outcome, Outcome) else []
-    return list(dict.fromkeys([*known, *(row.eps for row in rows if row.eps is not None)]))
+    return list(dict.fromkeys([*result.outcome.x.tolist(), *(row.eps for row in rows if row.eps is not None)]))
 
 
 def axis_key(face: Face, x: float) -> str:

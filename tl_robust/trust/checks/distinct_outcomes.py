@@ -9,10 +9,12 @@ import hashlib
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import cast
 
 import torch
 from torch import Tensor
 
+from tl_robust.records import Record
 from tl_robust.trust.base import check
 from tl_robust.types import Evidence, Outcome, Verdict
 
@@ -41,7 +43,7 @@ class Placed:
     attack: Hashable
     victim: str
     early: bool
-    outcome: Outcome
+    outcome: Record
 
 
 @check()
@@ -124,22 +126,28 @@ class Shared:
 
 
 def twins(cells: Sequence[Placed]) -> list[tuple[str, ...]]:
-    """For each cell, in words, the cells of other settings whose outcome is bit for bit the same."""
+    """For each cell, in words, the cells of other settings whose outcome is bit for bit the same.
+
+    Cells whose outcome is no :class:`Outcome` have none: only of evasion is known what coincidence can do.
+    """
     digests: dict[str, str] = {}
     groups: dict[str, list[int]] = {}
     for place, cell in enumerate(cells):
+        if not isinstance(cell.outcome, Outcome):
+            continue
         digest = digests.get(cell.key) or digests.setdefault(cell.key, _digest(cell.outcome))
         groups.setdefault(digest, []).append(place)
     found: list[tuple[str, ...]] = [()] * len(cells)
     for places in groups.values():
-        shared, members = Shared(cells[places[0]].outcome), [cells[place] for place in places]
+        members = [cells[place] for place in places]
+        shared = Shared(cast(Outcome, members[0].outcome))
         for place, cell in zip(places, members, strict=True):
             others = (other for other in members if other.key != cell.key and shared.tells(cell, other))
             found[place] = tuple(dict.fromkeys(_words(cell, other) for other in others))
     return found
 
 
-def _digest(outcome: Outcome) -> str:
+def _digest(outcome: Record) -> str:
     content = hashlib.sha256()
     for name, tensor in outcome.tensors().items():
         content.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())

@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor, nn
 
+from tl_robust.records import Record
 from tl_robust.trust.base import check, measured, worst
 from tl_robust.trust.subject import Subject
 from tl_robust.types import Evidence, Verdict
@@ -14,7 +15,7 @@ def measure(subject: Subject) -> dict[str, Tensor]:
     return {"training": torch.tensor([sum(module.training for module in modules)])}
 
 
-@check(measure)
+@check(measure, of=Record)
 def eval_mode(evidence: Evidence) -> Verdict:
     """Red where a part of surrogate or victim stays in train mode though ``eval()`` was called.
 

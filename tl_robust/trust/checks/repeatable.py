@@ -2,6 +2,7 @@
 
 from torch import Tensor
 
+from tl_robust.records import Record
 from tl_robust.trust.base import check, measured, worst
 from tl_robust.trust.subject import REPEATED, Subject
 from tl_robust.types import Evidence, Verdict
@@ -12,7 +13,7 @@ def measure(subject: Subject) -> dict[str, Tensor]:
     return {"change": subject.repeated}
 
 
-@check(measure)
+@check(measure, of=Record)
 def repeatable(evidence: Evidence) -> Verdict:
     """Red where a model's logits change by over a thousandth of their spread when it is asked again.
 

@@ -1,4 +1,4 @@
-"""The results of a bench, as claims ask for them."""
+"""The results of a bench, as claims ask for them: one side against another on the same samples and seeds."""
 
 from __future__ import annotations
 
@@ -16,11 +16,12 @@ from tl_robust.types import Cell, Result, View
 _Basis = tuple[tuple[int, ...], tuple[int, ...], tuple[float, ...]]  # seeds, samples, eps
 FEWEST = 3  # seeds: where seeds differ much, two would support 8 of 100 claims that are false
 KNOWN = 0.1  # standard error of a ratio up to which an eps counts
+UNDEFENDED = "none"  # as tables name the absence of a defense
 
 
 @dataclass(frozen=True)
 class Place:
-    """What a claim is judged at: all coordinates of a cell but strategy, common domain, view and seed."""
+    """What a claim is decided at: all coordinates of a cell but its side, common domain, view and seed."""
 
     source: str
     target: str
@@ -40,21 +41,42 @@ class Place:
         return f"{self.attack} {self.norm}"
 
 
-class Record:
-    """Results without a defense, by place, strategy, common domain and view.
+@dataclass(frozen=True)
+class Side:
+    """One of two victims that a claim compares.
 
-    Args:
-        results: Of one bench.
+    Attributes:
+        strategy: How B was trained, as tables name it.
+        defense: What protects it, as tables name it.
     """
 
-    def __init__(self, results: Sequence[Result]) -> None:
-        self._cells: dict[tuple[Place, str, View], dict[str, dict[int, Result]]] = {}
-        self._drawn: dict[tuple[Place, str, View, str], tuple[Draws, _Basis]] = {}
+    strategy: str
+    defense: str = UNDEFENDED
+
+    @classmethod
+    def of(cls, side: Side | str) -> Side:
+        """The side itself; a text is a strategy without a defense."""
+        return cls(side) if isinstance(side, str) else side
+
+    def __str__(self) -> str:
+        return self.strategy + f" with defense {self.defense}" * (self.defense != UNDEFENDED)
+
+
+class Comparisons:
+    """Results of one threat by place, side, common domain and view.
+
+    Args:
+        results: Of one bench and threat.
+    """
+
+    def __init__(self, results: Sequence[Result[Any]]) -> None:
+        self._cells: dict[tuple[Place, Side, View], dict[str, dict[int, Result[Any]]]] = {}
+        self._drawn: dict[tuple[Place, Side, View, str], tuple[Draws, _Basis]] = {}
         for result in results:
             cell = result.cell
-            if cell.defense in ("", "none"):
-                commons = self._cells.setdefault((Place.of(cell), cell.strategy, cell.view), {})
-                commons.setdefault(cell.common, {})[cell.seed] = result
+            side = Side(cell.strategy, cell.defense or UNDEFENDED)
+            commons = self._cells.setdefault((Place.of(cell), side, cell.view), {})
+            commons.setdefault(cell.common, {})[cell.seed] = result
 
     @property
     def places(self) -> tuple[Place, ...]:
@@ -98,77 +120,80 @@ class Record:
         place: Place,
         metric: str,
         view: View,
-        more: str,
-        less: str,
+        more: Side | str,
+        less: Side | str,
         name: str = "",
     ) -> Effect:
-        """How much higher a metric is with strategy ``more`` than with ``less``, on the same samples and seeds.
+        """How much higher a metric is on side ``more`` than on ``less``, on the same samples and seeds.
 
-        Eps above 0 count; of a ratio those at which both strategies' values are known to a standard error of 0.1.
+        A text is a strategy without a defense. Eps above 0 count; of a ratio those at which the values of both sides
+        are known to a standard error of 0.1.
 
         Raises:
-            MissingError: A strategy was not run, a cell is red, or there are fewer than three seeds.
+            MissingError: A side was not run, a cell is red, or there are fewer than three seeds.
         """
         draws, eps = self.gap(place, metric, view, more, less)
         return Effect.of(name or f"{view} box {metric}, {more} over {less}", draws, eps, METRICS[metric].unit)
 
-    def gap(self, place: Place, metric: str, view: View, more: str, less: str) -> tuple[Draws, tuple[float, ...]]:
+    def gap(
+        self, place: Place, metric: str, view: View, more: Side | str, less: Side | str
+    ) -> tuple[Draws, tuple[float, ...]]:
         """The draws behind :meth:`compare`, ``[S,K]``, and their eps."""
-        sides = [self._strategy(place, strategy, view, metric) for strategy in (more, less)]
-        (first, sizes), (second, others) = sides
-        if sizes != others:
+        (first, basis), (second, other) = (self._side(place, Side.of(side), view, metric) for side in (more, less))
+        if basis != other:
             raise MissingError(f"{more} and {less} were judged on other samples, seeds or eps.")
-        eps = torch.tensor([float(size) for size in sizes[2]])
+        eps = torch.tensor([float(size) for size in basis[2]])
         counts = eps > 0
-        for one in (first, second):
-            counts &= ~one.value.isnan().any(0) & ~one.again.isnan().any(1).any(0)
+        for draws in (first, second):
+            counts &= ~draws.value.isnan().any(0) & ~draws.again.isnan().any(1).any(0)
             if METRICS[metric].unit == "ratio":
-                counts &= estimate(one).error <= KNOWN
+                counts &= estimate(draws).error <= KNOWN
         if not bool(counts.any()):
             raise MissingError(f"{metric} is known well enough at no eps.")
-        places = counts.nonzero().squeeze(1)
-        return (first - second).at(places), tuple(sizes[2][index] for index in places.tolist())
+        indices = counts.nonzero().squeeze(1)
+        return (first - second).at(indices), tuple(basis[2][index] for index in indices.tolist())
 
-    def clean(self, place: Place, more: str, less: str) -> Draws:
+    def clean(self, place: Place, more: Side | str, less: Side | str) -> Draws:
         """How much higher the accuracy on clean images is, ``[S,1]``."""
-        (first, sizes), (second, others) = (
-            self._strategy(place, strategy, "black", "robust_accuracy") for strategy in (more, less)
+        (first, basis), (second, other) = (
+            self._side(place, Side.of(side), "black", "robust_accuracy") for side in (more, less)
         )
-        if sizes != others or 0 not in sizes[2]:
+        if basis != other or 0 not in basis[2]:
             raise MissingError("it needs eps 0, and the same samples and seeds for both strategies.")
-        return (first - second).at(torch.tensor([sizes[2].index(0)]))
+        return (first - second).at(torch.tensor([basis[2].index(0)]))
 
-    def _strategy(self, place: Place, strategy: str, view: View, metric: str) -> tuple[Draws, _Basis]:
-        """Draws of a strategy, the mean over its common domains, and what they are of; kept for the other claims."""
-        key = place, strategy, view, metric
+    def _side(self, place: Place, side: Side, view: View, metric: str) -> tuple[Draws, _Basis]:
+        """Draws of a side, the mean over its common domains, and what they are of; kept for the other claims."""
+        key = place, side, view, metric
         if key not in self._drawn:
-            self._drawn[key] = self._draw(place, strategy, view, metric)
+            self._drawn[key] = self._draw(place, side, view, metric)
         return self._drawn[key]
 
-    def _draw(self, place: Place, strategy: str, view: View, metric: str) -> tuple[Draws, _Basis]:
-        commons = self._cells.get((place, strategy, view))
+    def _draw(self, place: Place, side: Side, view: View, metric: str) -> tuple[Draws, _Basis]:
+        commons = self._cells.get((place, side, view))
         if not commons:
-            raise MissingError(f"it needs strategy {strategy} in the {view} box.")
+            raise MissingError(f"it needs strategy {side} in the {view} box.")
         red = [result for seeds in commons.values() for result in seeds.values() if result.verdict.level == "red"]
         if red:
             raise MissingError(f"{len(red)} of its cells are red, the first: {red[0].cell}.")
-        found, known = list[Draws](), set[_Basis]()
+        draws, bases = list[Draws](), set[_Basis]()
         for seeds in commons.values():
             if len(seeds) < FEWEST:
                 count = "one seed decides" if len(seeds) == 1 else f"{len(seeds)} seeds decide"
                 raise MissingError(
                     f"{count} nothing: it needs at least three seeds, better five (axes.seed=[0,1,2,3,4])."
                 )
-            if METRICS[metric].needs_white and any(result.white is None for result in seeds.values()):
-                raise MissingError(f"{metric} needs the white box beside the black one.")
+            for name in METRICS[metric].beside:
+                if any(name not in result.beside for result in seeds.values()):
+                    raise MissingError(f"{metric} needs the {name} box beside the {view} one.")
             results = [seeds[seed] for seed in sorted(seeds)]
             ids = {tuple(result.outcome.sample_id.tolist()) for result in results}
-            grids = {tuple(result.outcome.eps.tolist()) for result in results}
+            grids = {tuple(result.outcome.x.tolist()) for result in results}
             if len(ids) > 1 or len(grids) > 1:
                 raise MissingError("its seeds were judged on other samples or eps.")
-            found.append(METRICS[metric].draws([(result.outcome, result.white) for result in results]))
-            known.add((tuple(sorted(seeds)), ids.pop(), grids.pop()))
-        if len(known) > 1:
+            draws.append(METRICS[metric].draws([(result.outcome, result.beside) for result in results]))
+            bases.add((tuple(sorted(seeds)), ids.pop(), grids.pop()))
+        if len(bases) > 1:
             raise MissingError("its common domains were judged on other samples, seeds or eps.")
-        basis = known.pop()
-        return replace(Draws.average(found), met=(place.target, *basis[:2])), basis
+        basis = bases.pop()
+        return replace(Draws.average(draws), met=(place.target, *basis[:2])), basis
