@@ -16,6 +16,7 @@ from tl_robust.data.pair import PAIRS
 from tl_robust.data.space import SPACES
 from tl_robust.metrics import METRICS
 from tl_robust.models import NETWORKS
+from tl_robust.sinks.base import SINKS
 from tl_robust.strategies import STRATEGIES
 from tl_robust.trust import CHECKS
 
@@ -57,12 +58,12 @@ plugins: [plugins]
 @pytest.fixture(autouse=True)
 def _registries() -> Iterator[None]:
     """Forget what a test registers."""
-    kinds = (ATTACKS, CHECKS, CLAIMS, DOMAINS, METRICS, NETWORKS, PAIRS, SPACES, STRATEGIES)
+    kinds = (ATTACKS, CHECKS, CLAIMS, DOMAINS, METRICS, NETWORKS, PAIRS, SINKS, SPACES, STRATEGIES)
     before = []
     for kind in kinds:
         kind.names()  # walks the package once
         before.append((dict(kind._items), dict(kind._modules)))
-    loaded = set(registry._loaded_plugins)
+    loaded = dict(registry._loaded_plugins)
     yield
     for kind, (items, modules) in zip(kinds, before, strict=True):
         kind._items, kind._modules = items, modules

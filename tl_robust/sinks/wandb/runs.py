@@ -20,7 +20,6 @@ from filelock import FileLock
 from tl_robust.files import write_atomically
 from tl_robust.results.faces import FACES, Face, face_of
 from tl_robust.results.names import MARKS
-from tl_robust.results.table import Row
 from tl_robust.results.table import rows as table_rows
 from tl_robust.seeding import digest
 from tl_robust.sinks.wandb.read import check
@@ -177,14 +176,14 @@ def publish_runs(
 
 def _content(result: Result, config: Mapping[str, Any], settings: WandbSettings, face: Face) -> Content:
     """A cell's run; undefined values (NaN) are left out, since W&B would keep them as strings."""
-    cell, verdict, rows = result.cell, result.verdict, table_rows(result)
-    history: dict[float, dict[str, float]] = {x: {face.axis: x} for x in _axis(result, rows)}
+    cell, verdict = result.cell, result.verdict
+    history: dict[float, dict[str, float]] = {x: {face.axis: x} for x in result.outcome.x.tolist()}
     summary: dict[str, Any] = {}
     if isinstance(result.outcome, Outcome):
         summary["clean_accuracy"] = (result.outcome.clean_b == result.outcome.label).double().mean().item()
         summary["n"] = len(result.outcome.label)
     summary |= {"trust": verdict.level, "trust_rank": list(MARKS).index(verdict.level)}
-    for row in rows:
+    for row in table_rows(result):
         at, name = (summary, row.metric) if row.eps is None else (history[row.eps], f"{face.prefix}/{row.metric}")
         figures = dict(zip(FIGURES, (row.value, row.low, row.high, row.n), strict=True))
         at |= {f"{name}{end}": figure for end, figure in figures.items() if math.isfinite(figure)}
@@ -204,11 +203,6 @@ def _content(result: Result, config: Mapping[str, Any], settings: WandbSettings,
     run["config"] = json.loads(json.dumps(parts, default=str), parse_constant=str)
     sections = face.prefix, face.word
     return Content(str(cell), run, list(history.values()), summary, axis=face.axis, sections=sections)
-
-
-def _axis(result: Result, rows: Sequence[Row]) -> list[float]:
-    """The values of the axis in the order of the outcome, those at which no metric is defined too."""
-    return list(dict.fromkeys([*result.outcome.x.tolist(), *(row.eps for row in rows if row.eps is not None)]))
 
 
 def axis_key(face: Face, x: float) -> str:
