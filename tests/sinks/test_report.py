@@ -7,6 +7,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from html.parser import HTMLParser
+from importlib.resources import files
 from itertools import pairwise
 from pathlib import Path
 
@@ -20,9 +21,22 @@ from tl_robust.results.names import Names, interval, number
 from tl_robust.results.table import summary
 from tl_robust.sinks.base import Views
 from tl_robust.sinks.report import page as report
-from tl_robust.sinks.report import sections
-from tl_robust.sinks.report.blocks import Fold
+from tl_robust.sinks.report import rendering, sections
+from tl_robust.sinks.report.blocks import (
+    Code,
+    Exhibit,
+    Field,
+    Fold,
+    Gallery,
+    Matrix,
+    Picture,
+    Points,
+    Table,
+    Text,
+    Why,
+)
 from tl_robust.sinks.report.charts import strips
+from tl_robust.sinks.report.rendering import fragment
 from tl_robust.text import eps_text
 from tl_robust.types import Cell, Outcome, Result, Verdict
 
@@ -164,10 +178,10 @@ def test_charts_hold_the_rows(made):
     spec = found["specs"][panel["spec"]]
     assert "Black box" in panel["label"]
     assert spec["strategies"] == ["scratch", "finetune"]
-    assert [strip["eps"] for strip in spec["strips"]] == ["0", "8/255", "16/255"]
+    assert [strip["at"] for strip in spec["strips"]] == ["0", "8/255", "16/255"]
     _, (strategy, places, value, low, high, texts, n) = panel["lines"]
     assert (strategy, places, value) == (1, [0, 1, 2], [0.96, 0.7, 0.58])
-    assert spec["eps"] == list(EPS)
+    assert spec["xs"] == list(EPS)
     rows = [row for row in summary(grid()) if row.metric == "robust_accuracy" and row.cell.view == "black"]
     finetune = [row for row in rows if row.cell.strategy == "finetune"]
     assert (low, high) == (pytest.approx([one.low for one in finetune], abs=1e-4),
@@ -226,6 +240,30 @@ def test_names_are_escaped_everywhere(tmp_path):
     assert evil in Page(page).text
     assert Page(page).tags.count("script") == Page(plain).tags.count("script")
     assert re.search(r"(?<!\\)<script", text) is None
+
+
+EVIL = "\x1b\"><script>alert(1)</script>{{ 7 * 7 }}'"
+SEEN = "\\x1b\"><script>alert(1)</script>{{ 7 * 7 }}'"  # control characters act nowhere
+BLOCKS = [
+    Text(EVIL, EVIL),
+    Points([EVIL]),
+    Table(EVIL, [EVIL], [[EVIL], [Why(EVIL, EVIL)]], cards=True),
+    Code(EVIL),
+    Matrix(EVIL, [EVIL], [(EVIL, [Field(EVIL, EVIL, EVIL, EVIL, EVIL), None])], [EVIL]),
+    Gallery(EVIL, [EVIL], [([EVIL, EVIL], [Exhibit([Picture("", EVIL)], [(EVIL, EVIL, True)])])]),
+    Fold(EVIL, [Text(EVIL)]),
+]
+
+
+@pytest.mark.parametrize("block", BLOCKS, ids=lambda block: block.kind)
+def test_no_template_lets_a_text_act(block):
+    markup = fragment(block)
+    shown = Page(markup)
+    assert "script" not in shown.tags
+    assert SEEN in shown.text
+    assert "\x1b" not in markup
+    assert markup.count("{{ 7 * 7 }}") >= 1
+    assert "|safe" not in files(rendering.__package__).joinpath("templates/blocks.html.j2").read_text().replace(" ", "")
 
 
 def test_lineage_trust_and_versions_are_shown(tmp_path):

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from tl_robust.claims.effects import Finding
 from tl_robust.metrics import METRICS
 from tl_robust.results.faces import FACES, Face, by_threat, face_of
-from tl_robust.results.names import Names, grouped, interval, number, unit
+from tl_robust.results.names import Names, grouped, interval, method, number, unit
 from tl_robust.results.table import Row
 from tl_robust.text import effect_text
 from tl_robust.types import Cell
@@ -76,7 +76,7 @@ def _said(face: Face, rows: Sequence[Row], names: Names, quotes: _Quotes, severa
         cell = members[0].cell
         count = labels.get(_edge(cell), {}).get(cell.target_images, f"{cell.target_images} labels")
         edge = f"{cell.source} → {cell.target}" + f" ({cell.network})" * names.networks
-        places = [*[face.name] * several_threats, *[edge] * several_edges, f"{cell.attack} {cell.norm}"]
+        places = [*[face.name] * several_threats, *[edge] * several_edges, method(cell)]
         where = ", ".join([*places, *[count] * names.images])
         sentences = []
         for view in face.views:
@@ -219,14 +219,14 @@ class _Quotes:
 
     def _judged(self, cell: Cell, labels: str, claims: Sequence[str]) -> list[Finding]:
         """What was found at the place of a cell, or over more of its bench where nothing is nearer."""
-        attack, pair = f"{cell.attack} {cell.norm}", f"{cell.source} → {cell.target}"
+        attack, pair = method(cell), f"{cell.source} → {cell.target}"
         pairs = (f"{pair} ({cell.network})", pair)
         judged = list[Finding]()
         for claim in claims:
             same = [
                 finding
                 for finding in self.findings
-                if finding.claim == claim and finding.attack == attack and _known(finding)
+                if finding.claim == claim and finding.attack.rstrip() == attack and _known(finding)
             ]
             near = [
                 [finding for finding in same if finding.pair in pairs and finding.labels == labels],

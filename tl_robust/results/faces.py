@@ -28,6 +28,7 @@ class Face:
             stands its short name.
         direct: The view in which the attacker has the victim itself.
         claims: The claims that are named beside the answer, by view.
+        whole: Metrics that sum a whole curve up, the most telling first, for dashboards.
         charts: Metrics that are charted after the headline.
         charts_title: Title of their charts.
         notes: What a reader must know of a metric beyond the sentence that describes it.
@@ -48,6 +49,7 @@ class Face:
     views: Mapping[str, str] = field(default_factory=dict)
     direct: str = ""
     claims: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    whole: tuple[str, ...] = ()
     charts: tuple[str, ...] = ()
     charts_title: str = ""
     notes: Mapping[str, str] = field(default_factory=dict)
@@ -86,6 +88,7 @@ EVASION = Face(
     },
     direct="white",
     claims={"black": ("H2", "H13"), "white": ("H1",)},
+    whole=("curve_area", "half_eps"),
     charts=("transfer_ratio", "surrogate_ratio", "match_rate"),
     charts_title="Transferability",
     notes={

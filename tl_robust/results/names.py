@@ -63,7 +63,7 @@ class Names:
 
     def group(self, cell: Cell) -> str:
         """What shares one chart."""
-        return f"{self.pair(cell)}, {cell.attack} {cell.norm}"
+        return f"{self.pair(cell)}, {method(cell)}"
 
     def target(self, cell: Cell) -> str:
         """What shares one matrix: the test set under an attack, whatever the source."""
@@ -73,6 +73,11 @@ class Names:
         """What is one line of a chart."""
         common = f" ({cell.common})" if cell.common else ""
         return cell.strategy + common + (f", defense {cell.defense or 'none'}" if self.defenses else "")
+
+
+def method(cell: Cell) -> str:
+    """What the attacker does: the attack and its norm, where it has one."""
+    return f"{cell.attack} {cell.norm}".rstrip()
 
 
 def unit(metric: str) -> str:

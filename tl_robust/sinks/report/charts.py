@@ -71,7 +71,7 @@ def strips(face: Face, xs: Sequence[float]) -> list[dict[str, object]]:
     place = [math.log1p(x / unit) for x in xs]  # as the axis puts it
     middle = [unit * math.expm1((left + right) / 2) for left, right in pairwise(place)]
     ends = zip(xs, [0.0, *middle], [*middle, xs[-1]], strict=True)
-    return [{"from": left, "to": right, "eps": face.axis_text(x)} for x, left, right in ends]
+    return [{"from": left, "to": right, "at": face.axis_text(x)} for x, left, right in ends]
 
 
 def _short(value: float) -> float | None:
@@ -135,7 +135,7 @@ def lines(
     if values is None:
         over = alt.selection_point(on="pointerover", clear="pointerout", empty=False)
         tips = [
-            alt.Tooltip("eps:N", title=face.axis),
+            alt.Tooltip("at:N", title=face.axis),
             *(alt.Tooltip(f"s{i}:N", title=name) for i, name in enumerate(strategies)),
         ]
         strips = alt.Chart(alt.NamedData(name="hover")).mark_rect(fill="currentColor", aria=False)

@@ -80,31 +80,28 @@ def sections_of(views: Views, names: Names, answers: list[Block], charted: set[t
 
 
 class _OfThreat:
-    """The sections of one threat; where the bench has several, its title stands before theirs."""
+    """The sections of one threat; where the bench has several, its name stands behind their titles."""
 
     def __init__(self, views: Views, threat: str, names: Names, named: bool) -> None:
         self._rows = [row for row in views.summary if row.cell.threat == threat]
         self._results = [result for result in views.results if result.cell.threat == threat]
         self._face, self._names, self._views = face_of(self._rows[0].cell, views.faces), names, views
-        self._before = f"{self._face.name}: " if named else ""
-
-    def _titled(self, title: str) -> str:
-        return self._before + (title[:1].lower() + title[1:] if self._before else title)
+        self._suffix = f" ({self._face.name.lower()})" if named else ""
 
     def curves(self, charted: set[tuple[str, str]]) -> Iterator[Section]:
         face, names = self._face, self._names
-        yield self._titled(face.title), sections.curves(face, self._rows, names, [face.headline], charted)
-        yield self._titled(face.charts_title), sections.curves(face, self._rows, names, face.charts)
+        yield face.title + self._suffix, sections.curves(face, self._rows, names, [face.headline], charted)
+        yield face.charts_title + self._suffix, sections.curves(face, self._rows, names, face.charts)
 
     def models(self) -> Iterator[Section]:
         face, results, rows, names = self._face, self._results, self._rows, self._names
-        yield self._titled("Lineage: who helps the attacker"), matrices(face, results, rows, names)
-        yield self._titled("Pictures"), gallery(face, results, rows, self._views.pictures, names)
+        yield "Lineage: who helps the attacker" + self._suffix, matrices(face, results, rows, names)
+        yield "Pictures" + self._suffix, gallery(face, results, rows, self._views.pictures, names)
         clean, whole = sections.clean(face, results, names), sections.whole_curves(face, rows, names)
-        yield self._titled("Clean accuracy and whole curves"), [*clean, *whole]
+        yield "Clean accuracy and whole curves" + self._suffix, [*clean, *whole]
 
     def others(self) -> Iterator[Section]:
-        yield self._titled("Other metrics"), sections.others(self._face, self._rows, self._names)
+        yield "Other metrics" + self._suffix, sections.others(self._face, self._rows, self._names)
 
 
 def _figure(views: Views, rows: Sequence[Row], names: Names) -> str:
@@ -160,7 +157,7 @@ class _Numbering:
         if key not in self._specs:
             of_threat = (row for row in self._views.summary if row.cell.threat == face.threat)
             chart = lines(face, metric, xs, self.strategies, limits(metric, of_threat)).to_dict()
-            self._specs[key] = {"chart": chart, "eps": xs, "strips": strips(face, xs), "strategies": self.strategies}
+            self._specs[key] = {"chart": chart, "xs": xs, "strips": strips(face, xs), "strategies": self.strategies}
         group = self._names.group(rows[0].cell)
         label = f"{title}, {group}: {metric} over {face.axis}; the table below has its values"
         spec = list(self._specs).index(key)

@@ -12,7 +12,7 @@ from tl_robust.metrics import METRICS
 from tl_robust.results import answer
 from tl_robust.results.answer import Said
 from tl_robust.results.faces import Face, by_threat
-from tl_robust.results.names import MARKS, Names, grid, grouped, interval, number
+from tl_robust.results.names import MARKS, Names, grid, grouped, interval, method, number
 from tl_robust.results.table import Row
 from tl_robust.sinks.base import Views
 from tl_robust.sinks.report.blocks import Block, Fold, Panels, Points, Table, Text
@@ -39,7 +39,7 @@ def ran(views: Views, names: Names) -> str:
     parts = [
         _several("pair", [names.pair(cell) for cell in cells]),
         _several("strategy", [names.strategy(cell) for cell in cells]).replace("strategys", "strategies"),
-        _several("attack", [f"{cell.attack} {cell.norm}" for cell in cells]),
+        _several("attack", [method(cell) for cell in cells]),
     ]
     for face, rows in by_threat(views.summary, views.faces):
         parts.append(f"{face.axis} {', '.join(map(face.axis_text, grid(rows)))}")

@@ -14,7 +14,7 @@ from tl_robust.sinks.wandb.session import WandbSettings
 from tl_robust.types import View
 
 COLUMNS = 4  # of the run table: values of the headline metric, spread over the axis
-WHOLE = ("clean_accuracy", "curve_area", "half_eps")
+CLEAN = "clean_accuracy"  # of the victim, which every run has
 CLAIMS, IMAGES, REPORT = "overview/claims", ("overview/curves", "overview/lineage_matrix"), "overview/report"
 
 
@@ -38,8 +38,8 @@ def spec(
         face: How its threat reads.
 
     Returns:
-        JSON-able: ``name``, ``entity``, ``project``, ``runs`` (filter, group_by, columns) and ``sections`` of panels,
-        each with its ``kind``: ``line``, ``bar``, ``scatter``, ``media`` or ``table``.
+        JSON-able: ``name``, ``entity``, ``project``, ``axis``, ``runs`` (filter, group_by, columns) and ``sections`` of
+        panels, each with its ``kind``: ``line``, ``bar``, ``scatter``, ``media`` or ``table``.
     """
     by = "curve" if several else "start"
     ends = [0.0, max(grid, default=1.0)]
@@ -56,19 +56,24 @@ def spec(
         if view in views
     ]
     more = [line(metric, f"{face.prefix}/{metric}", "stddev", share=False) for metric in face.charts]
-    whole = [{"kind": "bar", "title": metric, "key": metric, "group_by": by, "center": "mean"} for metric in WHOLE]
-    trade = {"kind": "scatter", "title": "clean accuracy and area under the curve", "x": WHOLE[0], "y": WHOLE[1]}
+    whole: list[dict[str, Any]] = [
+        {"kind": "bar", "title": key, "key": key, "group_by": by, "center": "mean"} for key in (CLEAN, *face.whole)
+    ]
+    for key in face.whole[:1]:
+        title = f"{CLEAN} and {key}".replace("_", " ")
+        whole.append({"kind": "scatter", "title": title, "x": CLEAN, "y": key})
     overview = [
         *({"kind": "media", "title": key.partition("/")[2], "keys": [key]} for key in (*IMAGES, REPORT)),
         *({"kind": "table", "title": key.partition("/")[2], "key": key} for key in (CLAIMS, "overview/lineage")),
     ]
-    sections = {face.title: headline, "Overview": overview, "Whole curves": [*whole, trade]}
+    sections = {face.title: headline, "Overview": overview, "Whole curves": whole}
     if any(view != face.direct for view in views):
         sections[face.charts_title] = more
     return {
         "name": f"{bench}: robustness",
         "entity": settings.entity,
         "project": settings.project,
+        "axis": face.axis,
         "runs": {
             "filter": {"bench": bench},
             "group_by": ["pair", "network", "attack", "view", "start"] if several else ["view", "start"],
@@ -84,7 +89,7 @@ def _columns(face: Face, grid: Sequence[float]) -> list[str]:
     shown = [attacked[round(place * last / (COLUMNS - 1))] for place in range(COLUMNS)] if attacked else []
     values = [f"at/{axis_key(face, x)}/{face.headline}" for x in dict.fromkeys(shown)]
     config = [f"config:{name}" for name in ("pair", "attack", "view", "start", "seed")]
-    return [*config, *(f"summary:{name}" for name in (*WHOLE, *values, "trust", "trust_rank"))]
+    return [*config, *(f"summary:{name}" for name in (CLEAN, *face.whole, *values, "trust", "trust_rank"))]
 
 
 def keys(of: Mapping[str, Any]) -> set[str]:

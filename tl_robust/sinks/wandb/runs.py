@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -212,12 +213,12 @@ def axis_key(face: Face, x: float) -> str:
     >>> axis_key(EVASION, 8 / 255), axis_key(EVASION, 0.0), axis_key(EVASION, 0.125)
     ('8_255', '0', '0p125')
     """
-    return face.axis_text(x).replace("/", "_").replace(".", "p")
+    return re.sub(r"[^\w-]+", "_", face.axis_text(x).replace(".", "p")).strip("_")
 
 
 def side_key(face: Face, view: str) -> str:
     """The key of the headline metric in one view: ``accuracy/black_box``."""
-    return f"{face.word}/{face.side(view)}".replace(" ", "_")
+    return f"{face.word}/{face.side(view).replace(' ', '_')}"
 
 
 def _lineage(provenance: Mapping[str, Any]) -> dict[str, Any]:

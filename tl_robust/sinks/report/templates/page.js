@@ -7,12 +7,12 @@ const options = { renderer: "svg", tooltip: { theme: "custom" },
   actions: { export: true, source: false, compiled: false, editor: false } };
 const filled = (box, width) => {
   const { spec, label, lines } = panels[box.dataset.panel];
-  const { chart, eps, strips, strategies } = specs[spec];
+  const { chart, xs, strips, strategies } = specs[spec];
   const points = [], none = Object.fromEntries(strategies.map((_, place) => [`s${place}`, "-"]));
   const hover = strips.map((strip) => ({ ...strip, ...none }));
   for (const [strategy, places, value, low, high, text, n] of lines) {
     places.forEach((place, i) => {
-      points.push({ x: eps[place], strategy: strategies[strategy], value: value[i], low: low[i], high: high[i] });
+      points.push({ x: xs[place], strategy: strategies[strategy], value: value[i], low: low[i], high: high[i] });
       hover[place][`s${strategy}`] = `${text[i]}, n ${n[i] ?? n}`;
     });
   }
