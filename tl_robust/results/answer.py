@@ -51,7 +51,7 @@ def said(
 
     Args:
         summary: Means over seeds.
-        findings: What was found of the claims; only those that could be judged are named.
+        findings: What was found of the claims; only those that could be decided are named.
         names: How cells are named; by default by what differs among the rows.
         quoted: Say what a claim says where it is first named, not its number alone.
         faces: How each threat reads.
@@ -81,9 +81,9 @@ def _said(face: Face, rows: Sequence[Row], names: Names, quotes: _Quotes, severa
         sentences = []
         for view in face.views:
             if sentence := _sentence(face, [row for row in members if row.cell.view == view], names):
-                verdicts = quotes.of(cell, count, face.claims.get(view, ()))
+                decisions = quotes.of(cell, count, face.claims.get(view, ()))
                 side = face.side(view)
-                sentences.append(f"{side[:1].upper()}{side[1:]} {' '.join([sentence, *verdicts])}")
+                sentences.append(f"{side[:1].upper()}{side[1:]} {' '.join([sentence, *decisions])}")
         if sentences:
             answers.append(Said(face, group, where, sentences, members))
     return answers
@@ -126,7 +126,7 @@ def overall(findings: Sequence[Finding]) -> list[str]:
         if not finding.pair and not finding.labels and _known(finding) and finding.family == "primary"
     ]
     return [
-        f"Over all pairs, {attack}: {' '.join(_verdict(finding, False) for finding in members)}"
+        f"Over all pairs, {attack}: {' '.join(_decision(finding, False) for finding in members)}"
         for attack, members in grouped(whole, lambda finding: finding.attack).items()
     ]
 
@@ -211,23 +211,21 @@ class _Quotes:
         self._named = set[str]()
 
     def of(self, cell: Cell, labels: str, claims: Sequence[str]) -> list[str]:
-        """The verdicts of some claims at the place of a cell."""
-        judged = self._judged(cell, labels, claims)
-        verdicts = [_verdict(finding, self._quoted and finding.claim not in self._named) for finding in judged]
-        self._named |= {finding.claim for finding in judged}
-        return verdicts
+        """What is decided of some claims at the place of a cell."""
+        nearest = self._nearest(cell, labels, claims)
+        decisions = [_decision(finding, self._quoted and finding.claim not in self._named) for finding in nearest]
+        self._named |= {finding.claim for finding in nearest}
+        return decisions
 
-    def _judged(self, cell: Cell, labels: str, claims: Sequence[str]) -> list[Finding]:
-        """What was found at the place of a cell, or over more of its bench where nothing is nearer."""
+    def _nearest(self, cell: Cell, labels: str, claims: Sequence[str]) -> list[Finding]:
+        """What is decided at the place of a cell, or over more of its bench where nothing is nearer."""
         attack, pair = method(cell), f"{cell.source} → {cell.target}"
         pairs = (f"{pair} ({cell.network})", pair)
-        judged = list[Finding]()
+        nearest = list[Finding]()
+        same_attack = [finding for finding in self.findings if finding.attack.rstrip() == attack and _known(finding)]
+        here = [finding for finding in same_attack if finding.threat == cell.threat]
         for claim in claims:
-            same = [
-                finding
-                for finding in self.findings
-                if finding.claim == claim and finding.attack.rstrip() == attack and _known(finding)
-            ]
+            same = [finding for finding in here if finding.claim == claim]
             near = [
                 [finding for finding in same if finding.pair in pairs and finding.labels == labels],
                 [finding for finding in same if finding.pair in pairs and not finding.labels],
@@ -235,16 +233,16 @@ class _Quotes:
             if _pairs(self.findings) < 2:
                 near.insert(1, [finding for finding in same if not finding.pair and finding.labels == labels])
                 near.append([finding for finding in same if not finding.pair and not finding.labels])
-            judged += [places[0] for places in near if places][:1]
-        return judged
+            nearest += [candidates[0] for candidates in near if candidates][:1]
+        return nearest
 
 
 def _known(finding: Finding) -> bool:
-    """Whether it could be judged."""
+    """Whether it could be decided."""
     return finding.decision != "not judged" and finding.effect == finding.effect
 
 
-def _verdict(finding: Finding, quoted: bool) -> str:
+def _decision(finding: Finding, quoted: bool) -> str:
     effect = effect_text(finding.effect, finding.low, finding.high, finding.unit)
     claim = finding.claim + f' ("{finding.says.replace("`", "").rstrip(".")}")' * quoted
     return f"{claim} is {finding.decision}: {effect}."

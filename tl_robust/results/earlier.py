@@ -68,10 +68,10 @@ def _new_folder(folder: Path, file: Path) -> Path:
 def _read(path: Path) -> Mapping[str, Any]:
     """An earlier configuration; what cannot be read is another one."""
     try:
-        found = yaml.safe_load(path.read_text(encoding="utf-8"))
+        config = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError):
         return {}
-    return found if isinstance(found, dict) else {}
+    return config if isinstance(config, dict) else {}
 
 
 def _changed(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
@@ -82,7 +82,7 @@ def _changed(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
 
 
 def _how(name: str) -> bool:
-    return any(name == one or name.startswith(f"{one}.") for one in HOW)
+    return any(name == setting or name.startswith(f"{setting}.") for setting in HOW)
 
 
 def _covers(name: str, before: Any, after: Any) -> bool:

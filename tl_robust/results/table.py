@@ -77,13 +77,13 @@ def summary(results: Sequence[Result[Any]]) -> list[Row]:
     groups: dict[Cell, list[Result[Any]]] = {}
     for result in results:
         groups.setdefault(replace(result.cell, seed=-1), []).append(result)
-    found: list[Row] = []
+    means: list[Row] = []
     for cell, seeds in groups.items():
         trust = worst([result.verdict for result in seeds]).level
         for metric in seeds[0].curves:
             curve = METRICS[metric].mean_curve([(result.outcome, result.beside) for result in seeds])
-            found.extend(curve_rows(cell, metric, curve, trust, "", seeds[0].outcome.AXIS))
-    return found
+            means.extend(curve_rows(cell, metric, curve, trust, "", seeds[0].outcome.AXIS))
+    return means
 
 
 def defused(text: str) -> str:

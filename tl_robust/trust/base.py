@@ -132,13 +132,13 @@ def examine(
     """
     positive = sorted(size for size in check_eps(eps, norm) if size > 0)
     last = len(positive) - 1
-    some = [positive[place] for place in sorted({0, last // 2, last})] if positive else []
+    sizes = [positive[index] for index in sorted({0, last // 2, last})] if positive else []
     ids = torch.arange(len(images), device=images.device) if sample_id is None else sample_id
-    place = choose(images, labels, ids, seed, samples)
+    chosen = choose(images, labels, ids, seed, samples)
     with attackable(model):
-        known = None if labels is None else labels[place]
-        problem = attacks.get("fgsm", norm=norm).problem(model, images[place], known, ids[place], seed, True, None)
-        subject = Subject(model, problem.clean, problem.label, problem.sample_id, some, norm, seed)
+        known = None if labels is None else labels[chosen]
+        problem = attacks.get("fgsm", norm=norm).problem(model, images[chosen], known, ids[chosen], seed, True, None)
+        subject = Subject(model, problem.clean, problem.label, problem.sample_id, sizes, norm, seed)
         probes = {name: CHECKS[name].probe for name in CHECKS.names()}
         seen = {
             f"{name}/{key}": value.detach().cpu()
@@ -146,7 +146,7 @@ def examine(
             if probe is not None and (subject.steady or not CHECKS[name].attacks)
             for key, value in probe(subject).items()
         }
-    return Examination(ids[place].cpu(), torch.tensor(some, dtype=torch.float64), seen)
+    return Examination(ids[chosen].cpu(), torch.tensor(sizes, dtype=torch.float64), seen)
 
 
 def judge(evidence: Evidence[Any]) -> Verdict:

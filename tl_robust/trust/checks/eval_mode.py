@@ -24,8 +24,8 @@ def eval_mode(evidence: Evidence) -> Verdict:
     """
     return worst([
         Verdict("red", (
-            f"{one.who} has {int(one['training'])} submodules that stay in train mode when eval() is called.",
+            f"{model.who} has {int(model['training'])} submodules that stay in train mode when eval() is called.",
         ))
-        for one in measured(evidence, "eval_mode", judging=True)
-        if int(one["training"])
+        for model in measured(evidence, "eval_mode", judging=True)
+        if int(model["training"])
     ])  # fmt: skip

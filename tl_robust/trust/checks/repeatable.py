@@ -23,9 +23,9 @@ def repeatable(evidence: Evidence) -> Verdict:
     """
     return worst([
         Verdict("red", (
-            f"{one.who} answers otherwise when asked again: make it deterministic in eval mode, or attack its "
+            f"{model.who} answers otherwise when asked again: make it deterministic in eval mode, or attack its "
             "expectation over its noise.",
         ))
-        for one in measured(evidence, "repeatable", judging=True)
-        if float(one["change"].max()) > REPEATED
+        for model in measured(evidence, "repeatable", judging=True)
+        if float(model["change"].max()) > REPEATED
     ])  # fmt: skip
