@@ -1,10 +1,7 @@
 """A Ray cluster on this machine: the same table, whatever is killed; what is wrong is said in one sentence."""
 
 import os
-import pickle
-import re
 import signal
-import subprocess
 import sys
 import tempfile
 import threading
@@ -16,14 +13,7 @@ from typing import Any
 import pytest
 
 from tl_robust.cli import main
-from tl_robust.engines.base import Job
-from tl_robust.engines.local import Local
-from tl_robust.engines.observer import Observer
-from tl_robust.engines.ray import Ray
-from tl_robust.errors import ConfigError, InputError
-from tl_robust.nodes.node import KINDS, Node
-from tl_robust.nodes.store import Store
-from tl_robust.registry import load_plugins
+from tl_robust.nodes.node import KINDS
 
 pytestmark = pytest.mark.ray
 
