@@ -234,6 +234,8 @@ def test_a_file_of_before_is_of_evasion(tmp_path: Path) -> None:
     assert (entry.cell.threat, entry.axis) == ("evasion", "eps")
     assert entry.result
     assert entry.result.beside.keys() == {"white"}
+    written(tmp_path / "new", cell())
+    assert len(leaderboard.read([tmp_path, tmp_path / "new"]).entries) == 1, "files of both ages may lie side by side"
 
 
 def test_records_of_another_threat_come_back_where_it_is_known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

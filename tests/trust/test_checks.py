@@ -175,7 +175,7 @@ def test_excess_weighs_both_sides_and_shares() -> None:
     assert excess(rows(20, samples=1000), rows(0, samples=1000)).level == "green"  # 4.5 standard errors, 2.0 %
     assert excess(rows(21, samples=1000), rows(0, samples=1000)).level == "amber"
     assert excess(rows(30), rows(0), 0.5, 0.9).level == "green"
-    assert excess(rows(3, 40, 5), rows(0, 0, 0)).place == 1
+    assert excess(rows(3, 40, 5), rows(0, 0, 0)).index == 1
 
 
 def test_match_finds_what_both_hold() -> None:

@@ -15,9 +15,8 @@ from tl_robust.engines.observer import Observer
 from tl_robust.errors import StoreError
 from tl_robust.nodes.pictures import PictureGroup
 from tl_robust.nodes.store import Store
-from tl_robust.records import Record
 from tl_robust.threats.base import THREATS, PlannedCell, Reading
-from tl_robust.types import Pictures, Result, Verdict
+from tl_robust.types import Pictures, Record, Result, Verdict
 
 
 @dataclass(frozen=True)
@@ -86,13 +85,13 @@ def gather(plan: Plan, store: Store, failures: tuple[Failure, ...] = ()) -> Fini
         readings.setdefault(planned.method.threat, []).append(Reading(planned, outcome, beside))
     results: dict[str, Result] = {}
     for name, several in readings.items():
-        for reading, verdict in zip(several, THREATS[name].verdicts(several, store), strict=True):
-            results[reading.planned.key] = _result(reading, verdict, store)
+        for reading, verdicts in zip(several, THREATS[name].verdicts(several, store), strict=True):
+            results[reading.planned.key] = _result(reading, *verdicts, store)
     ordered = tuple(results[planned.key] for planned in plan.cells if planned.key in results)
     return Finished(ordered, failures, tuple(missing), _seconds(plan, store), _pictures(plan, store))
 
 
-def _result(reading: Reading, verdict: Verdict, store: Store) -> Result:
+def _result(reading: Reading, verdict: Verdict, doubts: Mapping[str, Verdict], store: Store) -> Result:
     planned = reading.planned
     curves = metrics.curves(reading.outcome, planned.cell.view, reading.beside)
     address = planned.play.outcome[0]
@@ -101,7 +100,7 @@ def _result(reading: Reading, verdict: Verdict, store: Store) -> Result:
         "surrogate": planned.play.surrogate.origin(),
         "victim": planned.scene.victim.origin(),
     }
-    return Result(planned.key, planned.cell, reading.outcome, reading.beside, curves, verdict, provenance)
+    return Result(planned.key, planned.cell, reading.outcome, reading.beside, curves, verdict, provenance, doubts)
 
 
 def _seconds(plan: Plan, store: Store) -> dict[str, float]:

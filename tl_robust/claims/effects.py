@@ -1,4 +1,4 @@
-"""What a claim rests on, and what is found about it.
+"""What a claim rests on, and what the numbers say about it.
 
 Axes: K eps, S seeds.
 """
@@ -108,26 +108,26 @@ class Effect:
         if len(effects) == 1:
             return first
         groups: dict[Hashable, list[tuple[Draws, tuple[float, ...]]]] = {}
-        for place, one in enumerate(effects):
-            for draws in one.draws:
-                met = place if draws.met is None else draws.met
-                groups.setdefault(met, []).append((draws, one.eps))
+        for index, effect in enumerate(effects):
+            for draws in effect.draws:
+                met = index if draws.met is None else draws.met
+                groups.setdefault(met, []).append((draws, effect.eps))
         weights = [len(group) for group in groups.values()]
         means = [Draws.average([draws.mean() for draws, _ in group]) for group in groups.values()]
-        mean = pooled([first.by(one) for one in means], weights)
-        shared = tuple(size for size in first.eps if all(size in one.eps for one in effects))
-        all_draws = tuple(draws for one in effects for draws in one.draws)
+        mean = pooled([first.by(draws) for draws in means], weights)
+        shared = tuple(size for size in first.eps if all(size in effect.eps for effect in effects))
+        all_draws = tuple(draws for effect in effects for draws in effect.draws)
         each = None
-        if shared and all(one.each for one in effects):
+        if shared and all(effect.each for effect in effects):
             alike = [
                 Draws.average([draws.at(torch.tensor([eps.index(size) for size in shared])) for draws, eps in group])
                 for group in groups.values()
             ]
-            each = pooled([estimate(one) for one in alike], weights)
+            each = pooled([estimate(draws) for draws in alike], weights)
         return cls(first.name, mean, each, shared, first.unit, all_draws, first.by)
 
     def reversed(self) -> Effect:
         """The effect of the opposite claim."""
         return replace(
-            self, mean=-self.mean, each=-self.each if self.each else None, draws=tuple(-one for one in self.draws)
+            self, mean=-self.mean, each=-self.each if self.each else None, draws=tuple(-draws for draws in self.draws)
         )

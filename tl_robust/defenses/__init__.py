@@ -1,7 +1,7 @@
 """Defenses, one file each, with the attacks of those who know them. ``defenses.parse("squeeze(bits=3)")``."""
 
 from tl_robust.defenses.base import DEFENSES, Adaptive, Defense, Lineage
-from tl_robust.defenses.composed import Composed, compose, parse
+from tl_robust.defenses.composed import Composed, build, compose, parse
 
 
 def names() -> list[str]:
@@ -9,4 +9,4 @@ def names() -> list[str]:
     return DEFENSES.names()
 
 
-__all__ = ["DEFENSES", "Adaptive", "Composed", "Defense", "Lineage", "compose", "names", "parse"]
+__all__ = ["DEFENSES", "Adaptive", "Composed", "Defense", "Lineage", "build", "compose", "names", "parse"]

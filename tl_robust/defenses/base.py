@@ -42,6 +42,7 @@ class Task(Protocol):
     def current_epoch(self) -> int: ...  # noqa: D102
 
     def __call__(self, images: Tensor) -> Tensor: ...  # noqa: D102
+    def objective(self, batch: Sequence[Tensor]) -> Tensor: ...  # noqa: D102
 
 
 @dataclass(frozen=True)
@@ -135,15 +136,15 @@ class Defense(ABC):
     def initialize(self, task: Task, parent: Mapping[str, Tensor] | None) -> None:  # noqa: B027  (most do nothing)
         """Change the weights that training starts from, after the strategy has set them."""
 
-    def loss(self, task: Task, batch: Sequence[Tensor], others: Mapping[str, nn.Module]) -> Tensor | None:
-        """The loss of a batch of images and labels; None for the strategy's own.
+    def loss(self, task: Task, batch: Sequence[Tensor], others: Mapping[str, nn.Module]) -> Tensor:
+        """The loss of a batch of images and labels: here the strategy's own.
 
         Args:
             task: The training.
             batch: Images ``[N,C,H,W]`` in [0,1], labels ``[N]``, and what else the data give.
             others: Frozen networks of the models that :meth:`lineage` named for this training.
         """
-        return None
+        return task.objective(batch)
 
     def score(self, task: Task, batch: Sequence[Tensor]) -> Tensor | None:
         """What chooses the epoch: for each sample ``[N]`` how well it does, from 0 to 1; None for its accuracy."""
@@ -192,6 +193,11 @@ class Defense(ABC):
     def against(self, view: str) -> tuple[Adaptive, ...]:
         """The adaptive attacks of a view."""
         return tuple(attack for attack in self.adaptive() if attack.view in ("", view))
+
+    def untried(self, view: str) -> str:
+        """Why no attack of a view knows the whole defense; empty where one does."""
+        attacks = self.against(view)
+        return " ".join(attack.why for attack in attacks if not attack.exists) if attacks else "It declares none."
 
 
 DEFENSES: Registry[type[Defense]] = Registry("defense", "tl_robust.defenses")

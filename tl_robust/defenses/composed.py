@@ -12,6 +12,7 @@ from typing_extensions import override
 
 from tl_robust.defenses.base import DEFENSES, TRAINING, VIEWS, Adaptive, Defense, Lineage, Task
 from tl_robust.errors import ConfigError
+from tl_robust.registry import Component
 from tl_robust.seeding import derive
 from tl_robust.types import ImageSet
 
@@ -58,9 +59,9 @@ class Composed(Defense):
             defense.initialize(task, parent)
 
     @override
-    def loss(self, task: Task, batch: Sequence[Tensor], others: Mapping[str, nn.Module]) -> Tensor | None:
-        losses = (defense.loss(task, batch, others) for defense in self.defenses)
-        return next((loss for loss in losses if loss is not None), None)
+    def loss(self, task: Task, batch: Sequence[Tensor], others: Mapping[str, nn.Module]) -> Tensor:
+        setting = next((defense for defense in self.defenses if "loss" in defense.acts), self.defenses[0])
+        return setting.loss(task, batch, others)
 
     @override
     def score(self, task: Task, batch: Sequence[Tensor]) -> Tensor | None:
@@ -124,6 +125,13 @@ def _joined(view: str, attacks: Sequence[Adaptive]) -> Adaptive | None:
 def compose(defenses: Sequence[Defense]) -> Defense | None:
     """Several defenses as one; one is itself, and none is None."""
     return Composed(tuple(defenses)) if len(defenses) > 1 else next(iter(defenses), None)
+
+
+def build(components: Sequence[Component]) -> Defense:
+    """The defense of these parts, at least one, from the inside out."""
+    defense = compose([DEFENSES[part.name](**dict(part.settings)) for part in components])
+    assert defense
+    return defense
 
 
 def parse(text: str) -> Defense | None:

@@ -34,6 +34,7 @@ class Examinee(Node):
         norm: Norm.
         eps: Sizes in [0,1] pixel units, ascending.
         seed: Seed of the choice of samples and of the probing attacks.
+        through: What gradients are taken of where the model is guarded.
     """
 
     KIND = EXAMINATIONS
@@ -42,6 +43,7 @@ class Examinee(Node):
     norm: str
     eps: tuple[float, ...]
     seed: int
+    through: str = "exact"
 
     @cached_property
     def same_labels(self) -> bool:
@@ -51,7 +53,9 @@ class Examinee(Node):
     @cached_property
     def spec(self) -> dict[str, Any]:
         """What the key is the digest of."""
+        through = {} if self.through == "exact" else {"through": self.through}
         return {
+            **through,
             "kind": "examination",
             "same_labels": self.same_labels,
             "model": self.model.key,
@@ -82,6 +86,7 @@ class Examinee(Node):
                 self.norm,
                 sample_id=places.to(device),
                 seed=self.seed,
+                through=self.through,
             )
         hands.advance(1)
         return {self.key: examination}, {"device": device_name(device)}

@@ -12,8 +12,7 @@ from torch import Tensor, nn
 from typing_extensions import override
 
 from tl_robust.data.mapped import DomainInSpace, split_validation
-from tl_robust.defenses import Defense, compose
-from tl_robust.defenses.base import DEFENSES
+from tl_robust.defenses import Defense, build
 from tl_robust.nodes.hands import Hands
 from tl_robust.nodes.kind import Address, Kind
 from tl_robust.nodes.models import Derived, Model
@@ -26,13 +25,6 @@ from tl_robust.seeding import derive
 
 GUARDS = Kind("guards", "guard.safetensors", "guard", pack_weights, unpack_weights)
 Components = tuple[Component, ...]
-
-
-def built(components: Components) -> Defense:
-    """The defense of its parts, from the inside out."""
-    defense = compose([DEFENSES[part.name](**dict(part.settings)) for part in components])
-    assert defense
-    return defense
 
 
 @dataclass(frozen=True)
@@ -70,7 +62,7 @@ class Guarded(Derived):
     @cached_property
     def built(self) -> Defense:
         """The defense."""
-        return built(self.defense)
+        return build(self.defense)
 
     @property
     @override
@@ -144,7 +136,7 @@ class Fitting(Node):
         with hands.tester([]) as trainer, torch.no_grad():
             device = trainer.strategy.root_device
             network = self.model.load(store).to(device).eval()
-            fitted = built(self.defense).fit(network, held, derive("guard", self.model.key))
+            fitted = build(self.defense).fit(network, held, derive("guard", self.model.key))
         hands.advance(1)
         return {self.key: fitted}, {"device": device_name(device)}
 

@@ -14,6 +14,7 @@ from tl_robust.callbacks import Snapshots
 from tl_robust.data.mapped import DomainInSpace
 from tl_robust.data.names import Names
 from tl_robust.data.pair import DomainModule
+from tl_robust.defenses import build
 from tl_robust.errors import ConfigError
 from tl_robust.models.base import classifier_names
 from tl_robust.nodes.hands import Hands, seeded
@@ -154,7 +155,9 @@ class Training(Model, Node):
             if inherited is not None and not self.same_labels:
                 other = classifier_names(network)
                 inherited = {name: value for name, value in inherited.items() if name not in other}
-            task.initialize(inherited)
+            if self.defense:
+                task.defend(build(self.defense), {model.key: model.load(store) for model in self.others})
+            task.start_from(inherited)
             kept = Snapshots(self.snapshots)
             callbacks = [Epochs(hands.advance), kept]
             with hands.trainer(callbacks, max_epochs=self.recipe.epochs, **hands.options) as trainer:

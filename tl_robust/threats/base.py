@@ -15,11 +15,10 @@ from tl_robust.nodes.kind import Address
 from tl_robust.nodes.models import Model
 from tl_robust.nodes.node import Node
 from tl_robust.nodes.store import Store
-from tl_robust.records import Record
 from tl_robust.registry import Component, Registry
 from tl_robust.seeding import digest
 from tl_robust.trust import judge
-from tl_robust.types import Cell, Evidence, Face, Verdict
+from tl_robust.types import Cell, Evidence, Face, Record, Verdict
 
 
 @dataclass(frozen=True)
@@ -151,6 +150,10 @@ class Reading:
     beside: Mapping[str, Any]
 
 
+Verdicts = tuple[Verdict, Mapping[str, Verdict]]
+"""Trust in a cell, and in those of its metrics that rest on another record."""
+
+
 class Threat(ABC):
     """Base of all threats; one instance a file is registered.
 
@@ -189,9 +192,9 @@ class Threat(ABC):
         (record,) = records
         return record
 
-    def verdicts(self, readings: Sequence[Reading], store: Store) -> list[Verdict]:
+    def verdicts(self, readings: Sequence[Reading], store: Store) -> list[Verdicts]:
         """Whether the numbers of these cells, all of a bench, are to be believed."""
-        return [judge(Evidence(reading.outcome, reading.beside)) for reading in readings]
+        return [(judge(Evidence(reading.outcome, reading.beside)), {}) for reading in readings]
 
 
 THREATS: Registry[Threat] = Registry("threat", "tl_robust.threats")

@@ -15,10 +15,9 @@ from torch import Tensor
 from tl_robust import attacks
 from tl_robust.attacks.norms import check_eps
 from tl_robust.attacks.problem import Model, attackable
-from tl_robust.records import Record
 from tl_robust.registry import Registry
 from tl_robust.trust.subject import Subject, choose
-from tl_robust.types import Evidence, Examination, Level, Outcome, Verdict
+from tl_robust.types import Evidence, Examination, Level, Outcome, Record, Verdict
 
 Probe = Callable[[Subject], dict[str, Tensor]]
 
@@ -114,6 +113,7 @@ def examine(
     sample_id: Tensor | None = None,
     seed: int = 0,
     samples: int = 64,
+    through: str = "exact",
 ) -> Examination:
     """Measure a model for all checks, on a few samples; it is the same for all attacks of this norm.
 
@@ -126,19 +126,22 @@ def examine(
         sample_id: int64 ``[N]``, places in the test split; 0 to N-1 where None.
         seed: Seed of the choice of samples and of the attacks.
         samples: How many samples are examined; all where there are fewer.
+        through: What gradients are taken of where the model is guarded by a defense, a name of ``attacks/through``.
 
     Raises:
         ConfigError: Images, labels, eps, norm or samples are not of that form.
     """
     positive = sorted(size for size in check_eps(eps, norm) if size > 0)
     last = len(positive) - 1
-    some = [positive[place] for place in sorted({0, last // 2, last})] if positive else []
+    sizes = [positive[index] for index in sorted({0, last // 2, last})] if positive else []
     ids = torch.arange(len(images), device=images.device) if sample_id is None else sample_id
-    place = choose(images, labels, ids, seed, samples)
+    chosen = choose(images, labels, ids, seed, samples)
     with attackable(model):
-        known = None if labels is None else labels[place]
-        problem = attacks.get("fgsm", norm=norm).problem(model, images[place], known, ids[place], seed, True, None)
-        subject = Subject(model, problem.clean, problem.label, problem.sample_id, some, norm, seed)
+        known = None if labels is None else labels[chosen]
+        problem = attacks.get("fgsm", norm=norm).problem(
+            model, images[chosen], known, ids[chosen], seed, True, None, through=through
+        )
+        subject = Subject(model, problem.clean, problem.label, problem.sample_id, sizes, norm, seed, through)
         probes = {name: CHECKS[name].probe for name in CHECKS.names()}
         seen = {
             f"{name}/{key}": value.detach().cpu()
@@ -146,7 +149,7 @@ def examine(
             if probe is not None and (subject.steady or not CHECKS[name].attacks)
             for key, value in probe(subject).items()
         }
-    return Examination(ids[place].cpu(), torch.tensor(some, dtype=torch.float64), seen)
+    return Examination(ids[chosen].cpu(), torch.tensor(sizes, dtype=torch.float64), seen)
 
 
 def judge(evidence: Evidence[Any]) -> Verdict:

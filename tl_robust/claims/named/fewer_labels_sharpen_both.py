@@ -22,7 +22,7 @@ def fewer_labels_sharpen_both(comparisons: Comparisons, place: Place) -> list[Ef
     if few == many:
         raise MissingError("it needs two numbers of target images (axes.target_images=[0.1,1]).")
     if place.target_images != few:
-        raise ElsewhereError("it is judged at the fewest target images.")
+        raise ElsewhereError("it is decided at the fewest target images.")
     full = replace(place, target_images=many)
     clean = comparisons.clean(place, "finetune", "scratch") - comparisons.clean(full, "finetune", "scratch")
     losses = [comparisons.gap(where, "robust_accuracy", "black", "scratch", "finetune") for where in (place, full)]

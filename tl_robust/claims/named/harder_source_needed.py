@@ -17,7 +17,7 @@ def harder_source_needed(comparisons: Comparisons, places: tuple[Place, ...]) ->
     easy = [place for place in places if (place.source, place.target) == ("mnist", "usps")]
     if not hard or not easy:
         raise MissingError("it needs a pair from SVHN and the pair mnist-usps.")
-    effects = [Effect.over([white_gain(comparisons, place) for place in found]) for found in (hard, easy)]
+    effects = [Effect.over([white_gain(comparisons, place) for place in chosen]) for chosen in (hard, easy)]
     return [
         replace(effects[0], name=f"from SVHN: {effects[0].name}"),
         replace(effects[1].reversed(), name="MNIST to USPS: white-box accuracy, Scratch over FineTune"),

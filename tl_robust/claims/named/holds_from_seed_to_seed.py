@@ -20,7 +20,7 @@ def holds_from_seed_to_seed(comparisons: Comparisons, place: Place) -> list[Effe
 
 
 def _over_seeds(effect: Effect) -> Effect:
-    (draws,) = (one.mean() for one in effect.draws)
+    (draws,) = (draws.mean() for draws in effect.draws)
     return Effect(effect.name, by_seeds(draws), None, (), effect.unit, (draws,), by_seeds)
 
 

@@ -15,12 +15,12 @@ from tl_robust.claims.named.finetune_resists_white_box import white_gain
 @bench_claim("H1 to H3 hold for objects as for digits.", "KDD 2020, text", id="H6")
 def objects_as_digits(comparisons: Comparisons, places: tuple[Place, ...]) -> list[Effect]:
     """The effects of H1 to H3 over the pairs of digits, and over those of objects."""
-    found = []
+    effects = []
     for space in ("digits", "objects"):
         here = [place for place in places if comparisons.space(place).partition("(")[0] == space]
         if not here:
             raise MissingError(f"it needs a pair of {space}.")
         for measure in (white_gain, black_loss, ratio_gain):
             effect = Effect.over([measure(comparisons, place) for place in here])
-            found.append(replace(effect, name=f"{space}: {effect.name}"))
-    return found
+            effects.append(replace(effect, name=f"{space}: {effect.name}"))
+    return effects

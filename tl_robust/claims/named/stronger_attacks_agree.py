@@ -14,7 +14,7 @@ from tl_robust.claims.named.finetune_resists_white_box import white_gain
 def stronger_attacks_agree(comparisons: Comparisons, place: Place) -> list[Effect]:
     """The effect of H1 under FGSM and under each other attack of the same norm."""
     if place.attack != "fgsm":
-        raise ElsewhereError("it is judged beside FGSM.")
+        raise ElsewhereError("it is decided beside FGSM.")
     others = [other for other in comparisons.places if replace(other, attack="fgsm") == place and other != place]
     if not others:
         raise MissingError("it needs FGSM and a stronger attack (axes.attack=[fgsm,pgd]).")

@@ -34,8 +34,8 @@ def above_chance(evidence: Evidence) -> Verdict:
     return worst(verdicts)
 
 
-def _verdict(who: str, given: Tensor, label: Tensor) -> Verdict:
-    count, right = len(label), int((given == label).sum())
+def _verdict(who: str, predicted: Tensor, label: Tensor) -> Verdict:
+    count, right = len(label), int((predicted == label).sum())
     classes = label.bincount()
     chance = float(classes.max()) / count
     if chance**count > LEVEL:  # also where there is one class
@@ -46,7 +46,7 @@ def _verdict(who: str, given: Tensor, label: Tensor) -> Verdict:
             f"{says} always naming the most frequent of {int((classes > 0).sum())} classes is on {chance:.1%}: no "
             "better than chance, so its robustness says nothing.",
         ))  # fmt: skip
-    if (p := _exchanged(given, label)) > LEVEL:
+    if (p := _exchanged(predicted, label)) > LEVEL:
         return Verdict("red", (
             f"{says} with the names of its classes exchanged at random it is as often in {p:.1%} of cases: no better "
             "than chance, so its robustness says nothing.",
@@ -54,14 +54,14 @@ def _verdict(who: str, given: Tensor, label: Tensor) -> Verdict:
     return Verdict()
 
 
-def _exchanged(given: Tensor, label: Tensor) -> float:
+def _exchanged(predicted: Tensor, label: Tensor) -> float:
     """How probable as many hits are when the names of the classes are exchanged; 0 where there are too few classes."""
-    named = given >= 0  # no prediction is no hit under any name
-    names, place = torch.cat([label, given[named]]).unique(return_inverse=True)
+    named = predicted >= 0  # no prediction is no hit under any name
+    names, codes = torch.cat([label, predicted[named]]).unique(return_inverse=True)
     if len(names) < FEWEST:
         return 0.0
     table = torch.zeros(len(names), len(names), dtype=torch.int64)
-    at = (place[: len(label)][named], place[len(label) :])
+    at = (codes[: len(label)][named], codes[len(label) :])
     table.index_put_(at, torch.ones_like(at[0]), accumulate=True)
     keys = torch.rand(DRAWS, len(names), generator=generator("exchanged names"))
     hits = table[torch.arange(len(names)), keys.argsort(1)].sum(1)

@@ -2,10 +2,9 @@
 
 from torch import Tensor
 
-from tl_robust.records import Record
 from tl_robust.trust.base import check, measured, worst
 from tl_robust.trust.subject import REBATCHED, Subject
-from tl_robust.types import Evidence, Verdict
+from tl_robust.types import Evidence, Record, Verdict
 
 
 def measure(subject: Subject) -> dict[str, Tensor]:
@@ -23,8 +22,8 @@ def batch_free(evidence: Evidence) -> Verdict:
     """
     return worst([
         Verdict("red", (
-            f"{one.who}'s answers depend on the other images of the batch: BatchNorm is probably in train mode.",
+            f"{model.who}'s answers depend on the other images of the batch: BatchNorm is probably in train mode.",
         ))
-        for one in measured(evidence, "batch_free", judging=True)
-        if float(one["change"].max()) > max(REBATCHED, 3 * float(one["again"].max()))
+        for model in measured(evidence, "batch_free", judging=True)
+        if float(model["change"].max()) > max(REBATCHED, 3 * float(model["again"].max()))
     ])  # fmt: skip

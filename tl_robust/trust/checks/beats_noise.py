@@ -17,10 +17,10 @@ def measure(subject: Subject) -> dict[str, Tensor]:
     ``right [S]``, bool.
     """
     noise = torch.zeros_like(subject.pgd)
-    for place, size in enumerate(subject.eps):
+    for index, size in enumerate(subject.eps):
         for draw in range(DRAWS):
             images = subject.noise(subject.norm, size, draw)
-            noise[place] |= subject.right & (subject.classes(images) != subject.label)
+            noise[index] |= subject.right & subject.wrong(images[None], slice(None))[0]
     return {"noise": noise, "pgd": subject.pgd, "right": subject.right}
 
 
@@ -33,17 +33,17 @@ def beats_noise(evidence: Evidence) -> Verdict:
     evaluating adversarial robustness", 2019.
     """
     verdicts = []
-    for one in measured(evidence, "beats_noise"):
-        right = max(int(one["right"].sum()), 1)
-        noise, pgd = one["noise"].sum(1), one["pgd"].sum(1)
+    for model in measured(evidence, "beats_noise"):
+        right = max(int(model["right"].sum()), 1)
+        noise, pgd = model["noise"].sum(1), model["pgd"].sum(1)
         close = (noise > 0.1 * right) & (noise > 3) & (2 * noise > pgd) & (pgd < 0.9 * right)
         if not bool(close.any()):
             continue
-        place = int(torch.argmax(torch.where(close, noise - pgd, -right)))
+        index = int(torch.argmax(torch.where(close, noise - pgd, -right)))
         reason = (
-            f"Random noise fools the surrogate on {int(noise[place])} of {right} samples and PGD on {int(pgd[place])} "
-            f"at eps {float(one.eps[place]):.4g}: the attack does little more than noise."
+            f"Random noise fools the surrogate on {int(noise[index])} of {right} samples and PGD on {int(pgd[index])} "
+            f"at eps {float(model.eps[index]):.4g}: the attack does little more than noise."
         )
-        weaker = excess(one["noise"], one["pgd"]).level != "green"
+        weaker = excess(model["noise"], model["pgd"]).level != "green"
         verdicts.append(Verdict("red" if weaker else "amber", (reason,)))
     return worst(verdicts)

@@ -22,11 +22,11 @@ def beats_one_step(evidence: Evidence) -> Verdict:
     Wagner, "Obfuscated gradients give a false sense of security", ICML 2018, section 3.1.
     """
     verdicts = []
-    for one in measured(evidence, "beats_one_step"):
-        if len(one.eps):
-            found = excess(one["fgsm"], one["pgd"])
-            verdicts.append(found.verdict(
-                f"FGSM fools the surrogate on {found.first:.0%} of samples but PGD on {found.second:.0%} at eps "
-                f"{float(one.eps[found.place]):.4g}: its gradients lead astray."
+    for model in measured(evidence, "beats_one_step"):
+        if len(model.eps):
+            gap = excess(model["fgsm"], model["pgd"])
+            verdicts.append(gap.verdict(
+                f"FGSM fools the surrogate on {gap.first:.0%} of samples but PGD on {gap.second:.0%} at eps "
+                f"{float(model.eps[gap.index]):.4g}: its gradients lead astray."
             ))  # fmt: skip
     return worst(verdicts)

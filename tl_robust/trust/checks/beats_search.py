@@ -29,12 +29,12 @@ def beats_search(evidence: Evidence) -> Verdict:
     white-box attacks); Croce and Hein, ICML 2020, who add such a search to gradient attacks for this reason.
     """
     verdicts = []
-    for one in measured(evidence, "beats_search"):
-        right, found = int(one["right"].sum()), int(one["found"].sum())
-        if found >= 3:
+    for model in measured(evidence, "beats_search"):
+        right, extra = int(model["right"].sum()), int(model["found"].sum())
+        if extra >= 3:
             reason = (
-                f"Random search of {QUERIES} queries fools the surrogate on {found} of {right} samples that PGD leaves "
-                f"right at eps {float(one.eps[-1]):.4g}: its gradients are masked."
+                f"Random search of {QUERIES} queries fools the surrogate on {extra} of {right} samples that PGD leaves "
+                f"right at eps {float(model.eps[-1]):.4g}: its gradients are masked."
             )
-            verdicts.append(graded(found / right, 0.05, 0.2, reason))
+            verdicts.append(graded(extra / right, 0.05, 0.2, reason))
     return worst(verdicts)

@@ -32,18 +32,18 @@ def beats_transfer(evidence: Evidence) -> Verdict:
         rows, white_rows = match(outcome.eps, white.eps)
         own = right[here] & (white.adv_b[white_rows] != white.label)[:, there]
         pairs.append(("the same attack on itself", outcome.eps[rows], transferred[rows][:, here], own))
-    for one in measured(evidence, "beats_transfer", crafting=False, judging=True):
-        here, there = match(outcome.sample_id, one.sample_id)
-        rows, pgd_rows = match(outcome.eps, one.eps)
-        both_right = right[here] & one["right"][there]
-        own = one["pgd"][pgd_rows][:, there] & both_right
+    for model in measured(evidence, "beats_transfer", crafting=False, judging=True):
+        here, there = match(outcome.sample_id, model.sample_id)
+        rows, pgd_rows = match(outcome.eps, model.eps)
+        both_right = right[here] & model["right"][there]
+        own = model["pgd"][pgd_rows][:, there] & both_right
         pairs.append(("PGD on itself", outcome.eps[rows], transferred[rows][:, here] & both_right, own))
     verdicts = []
     for name, eps, first, second in pairs:
         if first.numel():
-            found = excess(first, second)
-            verdicts.append(found.verdict(
-                f"The surrogate's images fool the victim on {found.first:.1%} of samples but {name} on "
-                f"{found.second:.1%} at eps {float(eps[found.place]):.4g}: the victim masks its gradients."
+            gap = excess(first, second)
+            verdicts.append(gap.verdict(
+                f"The surrogate's images fool the victim on {gap.first:.1%} of samples but {name} on "
+                f"{gap.second:.1%} at eps {float(eps[gap.index]):.4g}: the victim masks its gradients."
             ))  # fmt: skip
     return worst(verdicts)

@@ -14,9 +14,8 @@ from typing import cast
 import torch
 from torch import Tensor
 
-from tl_robust.records import Record
 from tl_robust.trust.base import check
-from tl_robust.types import Evidence, Outcome, Verdict
+from tl_robust.types import Evidence, Outcome, Record, Verdict
 
 FLOATS = 10  # samples that must agree to the last bit
 CLASSES = 30  # samples that must agree in what few models share: two attacks or models differ in a third of them
@@ -96,8 +95,8 @@ class Shared:
         """The same of those that no eps fools: the attack took all its steps for them."""
         return self._floats((self.outcome.adv_a == self.outcome.label_a).all(0))
 
-    def _floats(self, part: Tensor) -> int:
-        values = torch.cat([self.outcome.size, self.outcome.loss_rise[None]])[:, part]
+    def _floats(self, mask: Tensor) -> int:
+        values = torch.cat([self.outcome.size, self.outcome.loss_rise[None]])[:, mask]
         return int((values.unique(dim=1, return_counts=True)[1] == 1).sum())
 
     @property
@@ -132,19 +131,19 @@ def twins(cells: Sequence[Placed]) -> list[tuple[str, ...]]:
     """
     digests: dict[str, str] = {}
     groups: dict[str, list[int]] = {}
-    for place, cell in enumerate(cells):
+    for index, cell in enumerate(cells):
         if not isinstance(cell.outcome, Outcome):
             continue
         digest = digests.get(cell.key) or digests.setdefault(cell.key, _digest(cell.outcome))
-        groups.setdefault(digest, []).append(place)
-    found: list[tuple[str, ...]] = [()] * len(cells)
-    for places in groups.values():
-        members = [cells[place] for place in places]
+        groups.setdefault(digest, []).append(index)
+    words: list[tuple[str, ...]] = [()] * len(cells)
+    for indices in groups.values():
+        members = [cells[index] for index in indices]
         shared = Shared(cast(Outcome, members[0].outcome))
-        for place, cell in zip(places, members, strict=True):
+        for index, cell in zip(indices, members, strict=True):
             others = (other for other in members if other.key != cell.key and shared.tells(cell, other))
-            found[place] = tuple(dict.fromkeys(_words(cell, other) for other in others))
-    return found
+            words[index] = tuple(dict.fromkeys(_words(cell, other) for other in others))
+    return words
 
 
 def _digest(outcome: Record) -> str:
@@ -158,12 +157,12 @@ def _digest(outcome: Record) -> str:
 def _own(classes: Tensor, label: Tensor) -> int:
     """How many samples have other ``classes [N,K]`` than most of their label ``[N]`` have."""
     usual = 0
-    for one in label.unique():
-        usual += int(classes[label == one].unique(dim=0, return_counts=True)[1].max())
+    for name in label.unique():
+        usual += int(classes[label == name].unique(dim=0, return_counts=True)[1].max())
     return len(label) - usual
 
 
 def _words(cell: Placed, other: Placed) -> str:
     """Both cells by the coordinates in which they differ."""
     differing = [name for name, value in cell.at.items() if other.at[name] != value]
-    return " and ".join(", ".join(f"{name} {one.at[name]}" for name in differing) for one in (cell, other))
+    return " and ".join(", ".join(f"{name} {place.at[name]}" for name in differing) for place in (cell, other))

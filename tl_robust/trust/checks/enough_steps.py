@@ -13,17 +13,17 @@ from tl_robust.types import Evidence, Verdict
 def measure(subject: Subject) -> dict[str, Tensor]:
     """``right [S]``, ``pgd [1,S]``, ``longer [1,S]``, bool: right on the clean image; fooled by PGD; by a longer one.
 
-    At one eps, of place ``place [1]`` (int64) among those examined: there PGD leaves closest to half of the right
+    At one eps, the ``place [1]``-th (int64) of those examined: there PGD leaves closest to half of the right
     samples, where two attacks differ most. The longer one has 40 steps, two restarts and maximizes the margin.
     """
     if not subject.eps:
         return {}
     left = subject.pgd.sum(1) - subject.right.sum() / 2
-    place = len(left) - 1 - int(left.abs().flip(0).argmin())  # of equals the largest eps
+    index = len(left) - 1 - int(left.abs().flip(0).argmin())  # of equals the largest eps
     longer = attacks.get("pgd", norm=subject.norm, objective="margin", steps=40, restarts=2)
     return {
-        "right": subject.right, "pgd": subject.pgd[place, None], "place": torch.tensor([place]),
-        "longer": subject.fooled(longer, [subject.eps[place]]),
+        "right": subject.right, "pgd": subject.pgd[index, None], "place": torch.tensor([index]),
+        "longer": subject.fooled(longer, [subject.eps[index]]),
     }  # fmt: skip
 
 
@@ -38,19 +38,19 @@ def enough_steps(evidence: Evidence) -> Verdict:
     if not evidence.iterates:
         return Verdict()
     outcome, verdicts = evidence.outcome, []
-    for one in measured(evidence, "enough_steps"):
-        eps = one.eps[one["place"]]
-        pairs = [("PGD of 10 steps", one["longer"], one["pgd"])]
-        here, there = match(outcome.sample_id, one.sample_id)
+    for model in measured(evidence, "enough_steps"):
+        eps = model.eps[model["place"]]
+        pairs = [("PGD of 10 steps", model["longer"], model["pgd"])]
+        here, there = match(outcome.sample_id, model.sample_id)
         rows, _ = match(outcome.eps, eps)
         if white_box(outcome) and len(rows) and len(here):
-            right = (outcome.clean_a == outcome.label_a)[here] & one["right"][there]
+            right = (outcome.clean_a == outcome.label_a)[here] & model["right"][there]
             own = (outcome.adv_a[rows] != outcome.label_a)[:, here] & right
-            pairs.append(("the attack", one["longer"][:, there] & right, own))
+            pairs.append(("the attack", model["longer"][:, there] & right, own))
         for name, longer, shorter in pairs:
-            found = excess(longer, shorter, 0.1, 0.25)
-            verdicts.append(found.verdict(
-                f"PGD of 40 steps fools the surrogate on {found.first:.0%} of samples but {name} on {found.second:.0%} "
+            gap = excess(longer, shorter, 0.1, 0.25)
+            verdicts.append(gap.verdict(
+                f"PGD of 40 steps fools the surrogate on {gap.first:.0%} of samples but {name} on {gap.second:.0%} "
                 f"at eps {float(eps):.4g}: it has not converged."
             ))  # fmt: skip
     return worst(verdicts)

@@ -3,10 +3,9 @@
 import torch
 from torch import Tensor, nn
 
-from tl_robust.records import Record
 from tl_robust.trust.base import check, measured, worst
 from tl_robust.trust.subject import Subject
-from tl_robust.types import Evidence, Verdict
+from tl_robust.types import Evidence, Record, Verdict
 
 
 def measure(subject: Subject) -> dict[str, Tensor]:
@@ -24,8 +23,8 @@ def eval_mode(evidence: Evidence) -> Verdict:
     """
     return worst([
         Verdict("red", (
-            f"{one.who} has {int(one['training'])} submodules that stay in train mode when eval() is called.",
+            f"{model.who} has {int(model['training'])} submodules that stay in train mode when eval() is called.",
         ))
-        for one in measured(evidence, "eval_mode", judging=True)
-        if int(one["training"])
+        for model in measured(evidence, "eval_mode", judging=True)
+        if int(model["training"])
     ])  # fmt: skip

@@ -21,9 +21,9 @@ def falling_curve(evidence: Evidence) -> Verdict:
     noise = 2 * (lowest_before * (1 - lowest_before) / len(outcome.label)).sqrt().clamp(min=1 / len(outcome.label))
     if not bool((rise > noise).any()):
         return Verdict()
-    place = int(torch.where(rise > noise, rise, -1.0).argmax())
+    index = int(torch.where(rise > noise, rise, -1.0).argmax())
     eps, high, low = (
-        float(value) for value in (outcome.eps[order][place + 1], accuracy[place + 1], lowest_before[place])
+        float(value) for value in (outcome.eps[order][index + 1], accuracy[index + 1], lowest_before[index])
     )
     reason = f"The surrogate's accuracy rises to {high:.1%} at eps {eps:.4g} after {low:.1%}: the attack is weak there."
     return Verdict("amber", (reason,))

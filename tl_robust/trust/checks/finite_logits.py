@@ -34,10 +34,10 @@ def finite_logits(evidence: Evidence) -> Verdict:
             if count:
                 total = (clean if kind == "clean" else adversarial).numel()
                 verdicts.append(Verdict("red", (_reason(who, count, total, kind),)))
-    for one in measured(evidence, "finite_logits", judging=True):
+    for model in measured(evidence, "finite_logits", judging=True):
         for kind in ("clean", "noise"):
-            if count := int(one[kind].sum()):
-                verdicts.append(Verdict("red", (_reason(one.who, count, len(one[kind]), f"examined {kind}"),)))
+            if count := int(model[kind].sum()):
+                verdicts.append(Verdict("red", (_reason(model.who, count, len(model[kind]), f"examined {kind}"),)))
     return worst(verdicts)
 
 

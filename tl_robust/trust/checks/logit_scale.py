@@ -31,12 +31,12 @@ def logit_scale(evidence: Evidence) -> Verdict:
     section 4 (why their loss is free of scale); Carlini and Wagner, S&P 2017.
     """
     verdicts = []
-    for one in measured(evidence, "logit_scale"):
-        small = SMALLEST * one["largest"].clamp(min=1)
+    for model in measured(evidence, "logit_scale"):
+        small = SMALLEST * model["largest"].clamp(min=1)
         for what, which, amber, red in (
-            (f"differ by less than {SMALLEST:g}, which float32 loses", one["spread"] < small, 0.03, 0.1),
-            (f"are over {LARGEST:g} apart, where cross entropy has no gradient", one["gap"] > LARGEST, 0.03, 0.1),
+            (f"differ by less than {SMALLEST:g}, which float32 loses", model["spread"] < small, 0.03, 0.1),
+            (f"are over {LARGEST:g} apart, where cross entropy has no gradient", model["gap"] > LARGEST, 0.03, 0.1),
         ):
             share = float(which.double().mean())
-            verdicts.append(graded(share, amber, red, f"{one.who}'s logits {what}, for {share:.1%} of samples."))
+            verdicts.append(graded(share, amber, red, f"{model.who}'s logits {what}, for {share:.1%} of samples."))
     return worst(verdicts)

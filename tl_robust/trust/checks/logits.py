@@ -21,7 +21,7 @@ def logits(evidence: Evidence) -> Verdict:
     public code); Carlini et al., "On evaluating adversarial robustness", 2019.
     """
     return worst([
-        Verdict("red", (f"{one.who} gives probabilities, not logits: take the softmax off its end.",))
-        for one in measured(evidence, "logits")
-        if bool((one["lowest"] >= 0).all()) and bool(((one["sum"] - 1).abs() < 1e-3).all())
+        Verdict("red", (f"{model.who} gives probabilities, not logits: take the softmax off its end.",))
+        for model in measured(evidence, "logits")
+        if bool((model["lowest"] >= 0).all()) and bool(((model["sum"] - 1).abs() < 1e-3).all())
     ])  # fmt: skip

@@ -2,10 +2,9 @@
 
 from torch import Tensor
 
-from tl_robust.records import Record
 from tl_robust.trust.base import check, measured, worst
 from tl_robust.trust.subject import REPEATED, Subject
-from tl_robust.types import Evidence, Verdict
+from tl_robust.types import Evidence, Record, Verdict
 
 
 def measure(subject: Subject) -> dict[str, Tensor]:
@@ -23,9 +22,9 @@ def repeatable(evidence: Evidence) -> Verdict:
     """
     return worst([
         Verdict("red", (
-            f"{one.who} answers otherwise when asked again: make it deterministic in eval mode, or attack its "
+            f"{model.who} answers otherwise when asked again: make it deterministic in eval mode, or attack its "
             "expectation over its noise.",
         ))
-        for one in measured(evidence, "repeatable", judging=True)
-        if float(one["change"].max()) > REPEATED
+        for model in measured(evidence, "repeatable", judging=True)
+        if float(model["change"].max()) > REPEATED
     ])  # fmt: skip

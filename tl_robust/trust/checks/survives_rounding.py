@@ -37,8 +37,8 @@ def survives_rounding(evidence: Evidence) -> Verdict:
         "the victim", outcome.adv_b != outcome.label, back != outcome.label, outcome.eps,
         ": the images round to the clean ones",
     ))  # fmt: skip
-    for one in measured(evidence, "survives_rounding"):
-        verdicts.append(_verdict("the surrogate under PGD", one["pgd"], one["rounded"], one.eps, ""))
+    for model in measured(evidence, "survives_rounding"):
+        verdicts.append(_verdict("the surrogate under PGD", model["pgd"], model["rounded"], model.eps, ""))
     return worst(verdicts)
 
 
@@ -50,9 +50,9 @@ def _verdict(who: str, fooled: Tensor, rounded: Tensor, eps: Tensor, why: str) -
     share = torch.where(noise * len(eps) < LEVEL, share, 0.0)
     if not len(eps) or float(share.max()) <= DIFFERENCE:
         return Verdict()
-    place = int(share.argmax())
-    before, after = (float(1 - which[place].double().mean()) for which in (fooled, rounded))
+    index = int(share.argmax())
+    before, after = (float(1 - which[index].double().mean()) for which in (fooled, rounded))
     return Verdict("amber", (
-        f"Rounded to 8 bits, adversarial images at eps {float(eps[place]):.4g} leave {who} an accuracy of {after:.1%} "
+        f"Rounded to 8 bits, adversarial images at eps {float(eps[index]):.4g} leave {who} an accuracy of {after:.1%} "
         f"instead of {before:.1%}{why}.",
     ))  # fmt: skip

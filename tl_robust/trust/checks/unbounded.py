@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from tl_robust import attacks
-from tl_robust.attacks.oracle import predicted
+from tl_robust.attacks.logits import predicted
 from tl_robust.trust.base import check, graded, measured, worst
 from tl_robust.trust.subject import Subject
 from tl_robust.types import Evidence, Verdict
@@ -18,8 +18,8 @@ def measure(subject: Subject) -> dict[str, Tensor]:
     """
     attack = attacks.get("pgd", objective="margin", steps=20, restarts=2)
     fooled = subject.fooled(attack, [1.0])[0]
-    given = torch.cat([predicted(subject.logits), subject.classes(subject.noise("linf", 1.0, 0))])
-    classes = given[given >= 0].unique()  # an image without a prediction has no class
+    answers = torch.cat([predicted(subject.logits, subject.rejects), subject.classes(subject.noise("linf", 1.0, 0))])
+    classes = answers[answers >= 0].unique()  # an image without a prediction has no class
     return {"right": subject.right, "fooled": fooled, "classes": torch.tensor([len(classes)])}
 
 
@@ -32,9 +32,9 @@ def unbounded(evidence: Evidence) -> Verdict:
     Wagner, ICML 2018, section 3.1.
     """
     verdicts = []
-    for one in measured(evidence, "unbounded"):
-        right, left = int(one["right"].sum()), int((one["right"] & ~one["fooled"]).sum())
-        if left > 1 and int(one["classes"]) == 1:
+    for model in measured(evidence, "unbounded"):
+        right, left = int(model["right"].sum()), int((model["right"] & ~model["fooled"]).sum())
+        if left > 1 and int(model["classes"]) == 1:
             reason = "The surrogate gives every examined image the same class: its robust accuracy says nothing."
             verdicts.append(Verdict("amber", (reason,)))
         elif left > 1:

@@ -24,8 +24,8 @@ def within_budget(evidence: Evidence) -> Verdict:
     reasons = []
     if bad := int((~outcome.valid).sum()):
         reasons.append(f"{bad} of {outcome.valid.numel()} adversarial images are not finite, leave [0,1] or eps.")
-    for one in measured(evidence, "within_budget"):
-        allowed = (outcome.eps + one["rounding"])[:, None] * (1 + 1e-4) + 1e-6
+    for model in measured(evidence, "within_budget"):
+        allowed = (outcome.eps + model["rounding"])[:, None] * (1 + 1e-4) + 1e-6
         if large := int((~(outcome.size <= allowed)).sum()):
             reasons.append(
                 f"{large} of {outcome.size.numel()} adversarial images exceed eps by over half a gray level a value "

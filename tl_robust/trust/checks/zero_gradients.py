@@ -34,6 +34,6 @@ def zero_gradients(evidence: Evidence) -> Verdict:
     """
     own = _verdict(evidence.outcome.zero_gradient, 0.01, "The surrogate's gradient")
     return worst([own] + [
-        _verdict(one[objective], 0.03, f"The surrogate's gradient of the {name} at clean images")
-        for one in measured(evidence, "zero_gradients") for objective, name in LOSSES.items()
+        _verdict(model[objective], 0.03, f"The surrogate's gradient of the {name} at clean images")
+        for model in measured(evidence, "zero_gradients") for objective, name in LOSSES.items()
     ])  # fmt: skip
