@@ -70,7 +70,7 @@ def test_a_defense_acts_in_all_its_places(tiny: Path) -> None:
 
     assert not finished.failures
     said = set(plugin.SAID)
-    assert {"initialize", "loss of ['teacher']", "score", "images 72", "fit on 8", "wrap 0.01"} <= said
+    assert {"initialize", "loss of ['teacher']", "score", "images 70", "fit on 10", "wrap 0.01"} <= said
     victims = {cell.cell.defense: cell.scene.victim for cell in plan.cells}
     guarded = victims["everywhere"]
     assert isinstance(guarded, Guarded)
