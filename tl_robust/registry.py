@@ -56,7 +56,7 @@ class Registry(Generic[T]):
 
     Args:
         kind: The word users know ("attack").
-        package: The package whose modules are walked on first use.
+        package: The package whose modules are walked on first use; empty where there is none.
     """
 
     def __init__(self, kind: str, package: str) -> None:
@@ -130,12 +130,28 @@ class Registry(Generic[T]):
         return build(**check_settings(f"{self.kind} {name!r}", build, inside))
 
     def _walk(self) -> None:
-        if self._walked:
+        if self._walked or not self._package:
             return
         self._walked = True
         package = importlib.import_module(self._package)
         for module in pkgutil.iter_modules(package.__path__, prefix=f"{self._package}."):
             importlib.import_module(module.name)
+
+
+def kinds() -> dict[str, str]:
+    """Every kind of component with its package inside this one, read from the sources: ``{"attack": "attacks.named"}``.
+
+    A kind exists where a source makes its :class:`Registry`; no list of them is kept by hand, and none is imported.
+    """
+    packages: dict[str, str] = {}
+    for path in sorted(Path(__file__).parent.rglob("*.py")):
+        text = path.read_text(encoding="utf-8")
+        for node in ast.walk(ast.parse(text)) if re.search(r"\bRegistry[\[(]", text) else ():
+            if isinstance(node, ast.Call) and ast.unparse(node.func).partition("[")[0] == Registry.__name__:
+                kind, package = (ast.literal_eval(argument) for argument in node.args)
+                if package.startswith(f"{__package__}."):
+                    packages[kind] = package.removeprefix(f"{__package__}.")
+    return dict(sorted(packages.items()))
 
 
 def names_in(package: str) -> list[str]:
@@ -233,7 +249,7 @@ def _plain_types(hint: Any) -> tuple[type, ...]:
     return (hint,) if isinstance(hint, type) else (object,)
 
 
-_loaded_plugins: set[Path] = set()
+_loaded_plugins: dict[Path, types.ModuleType] = {}
 
 
 def load_plugins(folder: Path) -> None:
@@ -244,18 +260,30 @@ def load_plugins(folder: Path) -> None:
     """
     if not folder.is_dir():
         raise ConfigError(f"plugin folder {folder} not found: give the path of a folder of .py files under plugins:.")
-    for path in sorted(folder.resolve().glob("*.py")):
-        if path in _loaded_plugins:
-            continue
-        spec = importlib.util.spec_from_file_location(f"tl_robust_plugins.{path.stem}", path)
-        assert spec is not None
-        assert spec.loader is not None
-        module = importlib.util.module_from_spec(spec)
-        sys.modules[spec.name] = module
-        try:
-            spec.loader.exec_module(module)
-        except ConfigError:
-            raise
-        except (Exception, SystemExit) as error:
-            raise ConfigError(f"plugin {path} cannot be imported: {type(error).__name__}: {error}.") from error
-        _loaded_plugins.add(path)
+    sys.modules.setdefault("tl_robust_plugins", types.ModuleType("tl_robust_plugins"))  # pickle imports it by name
+    for path in sorted(folder.glob("*.py")):
+        load_plugin(path)
+
+
+def load_plugin(path: Path) -> types.ModuleType:
+    """Import a Python file of a plugin folder, once.
+
+    Raises:
+        ConfigError: It cannot be imported.
+    """
+    path = path.resolve()
+    if path in _loaded_plugins:
+        return _loaded_plugins[path]
+    spec = importlib.util.spec_from_file_location(f"tl_robust_plugins.{path.stem}", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    try:
+        spec.loader.exec_module(module)
+    except ConfigError:
+        raise
+    except (Exception, SystemExit) as error:
+        raise ConfigError(f"plugin {path} cannot be imported: {type(error).__name__}: {error}.") from error
+    _loaded_plugins[path] = module
+    return module
