@@ -10,31 +10,38 @@ import tl_robust
 
 PACKAGE = Path(tl_robust.__file__).parent
 VOCABULARY = {"types", "records", "errors", "seeding", "registry", "files", "text"}
-BENCH = {"attacks", "metrics", "models", "data", "trust", "strategies", "callbacks"}
+WORK = {"attacks", "metrics", "models", "data", "trust", "strategies", "callbacks", "defenses"}
+BENCH = WORK | {"nodes", "threats", "engines", "bench"}
 MAY_IMPORT = {  # a layer may import itself, and of tl_robust only this
     **dict.fromkeys(VOCABULARY, VOCABULARY),
     **dict.fromkeys(("attacks", "metrics", "models", "data"), VOCABULARY),
     "trust": VOCABULARY | {"attacks"},
-    "strategies": VOCABULARY | {"models"},
-    "callbacks": VOCABULARY | {"attacks", "metrics"},
+    "defenses": VOCABULARY | {"attacks", "models"},
+    "strategies": VOCABULARY | {"models", "defenses"},
+    "callbacks": VOCABULARY | {"attacks", "metrics", "models"},
+    "nodes": VOCABULARY | WORK,
+    "threats": VOCABULARY | WORK | {"nodes"},
+    "engines": VOCABULARY | {"nodes"},
     "bench": VOCABULARY | BENCH,
     "claims": VOCABULARY | {"metrics"},
     "results": VOCABULARY | {"metrics", "trust", "claims"},
-    "sinks": VOCABULARY | {"metrics", "trust", "claims", "results", "bench.store"},
-    "config": VOCABULARY | BENCH | {"bench", "sinks.wandb.session"},
-    "cli": VOCABULARY | BENCH | {"bench", "results", "sinks", "config", "claims", "__doc__", "__version__"},
-    "": BENCH | {"types"},  # tl_robust/__init__.py, which names them for readers and imports them when asked
+    "sinks": VOCABULARY | {"metrics", "trust", "claims", "results", "nodes.store"},
+    "config": VOCABULARY | BENCH | {"sinks.wandb.session"},
+    "cli": VOCABULARY | BENCH | {"results", "sinks", "config", "claims", "__doc__", "__version__"},
+    "": WORK | {"types"},  # tl_robust/__init__.py, which names them for readers and imports them when asked
 }
 ONLY_IN = {  # of all modules, only these may import the library
     "wandb": {f"sinks.wandb.{part}" for part in ("workspace", "overview", "read", "session", "runs")},
     "omegaconf": {"config.load"},
+    "ray": {"engines.ray"},
     "lightning": {
         "bench.options",
-        "bench.progress",
+        "nodes.progress",
         "data.pair",
         "models.module",
         "callbacks.transfer_attack",
-        "bench.work",
+        "callbacks.snapshots",
+        "nodes.hands",
     },
     "pytorch_lightning": set[str](),
     "experiments": set[str](),
@@ -94,11 +101,11 @@ def test_every_layer_has_a_rule_and_every_rule_a_layer() -> None:
         ("bench.plan", "from omegaconf import OmegaConf"),
         ("strategies.base", "import pytorch_lightning as pl"),
         ("attacks.pgd", "from lightning import Trainer"),
-        ("bench.work", "from experiments.perf import speed"),
+        ("nodes.hands", "from experiments.perf import speed"),
         ("types", "from tl_robust.attacks import get"),
         ("attacks.base", "def f():\n    from tl_robust.models import build"),
         ("attacks.base", "from tl_robust import strategies"),
-        ("callbacks.transfer_attack", "import tl_robust.bench.work"),
+        ("callbacks.transfer_attack", "import tl_robust.nodes.hands"),
         ("results.table", "from tl_robust.bench.plan import Plan"),
         ("bench.runner", "from tl_robust.config.load import Config"),
         ("trust.base", "from tl_robust.metrics import METRICS"),
@@ -110,5 +117,5 @@ def test_a_forbidden_import_is_found(module: str, source: str) -> None:
 
 
 def test_an_allowed_import_is_not() -> None:
-    assert violations("sinks.wandb.sync", "import tl_robust.bench.store\nfrom tl_robust.metrics import METRICS") == []
+    assert violations("sinks.wandb.sync", "import tl_robust.nodes.store\nfrom tl_robust.metrics import METRICS") == []
     assert violations("sinks.wandb.runs", "import wandb.util") == []

@@ -13,7 +13,7 @@ shared and cut into parts without a list of field names elsewhere::
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from functools import cache
 from typing import Any, ClassVar, Self
@@ -101,6 +101,26 @@ class Record:
             if "N" in self.columns()[name].axes
         }
         return replace(self, **parts)
+
+    def beside(self, *others: Self) -> tuple[Self, ...]:
+        """This record and others of the same samples and x.
+
+        Raises:
+            ValueError: They are of other samples or x.
+        """
+        for other in others:
+            if not (torch.equal(self.sample_id, other.sample_id) and torch.equal(self.x, other.x)):
+                raise ValueError(f"only records of the same samples and {self.AXIS} can be put together")
+        return (self, *others)
+
+    def chosen(self, records: Sequence[Self], place: Mapping[str, Tensor]) -> Self:
+        """The record that has each value from one of several; ``place`` says which, int64 by axes such as ``K N``."""
+        values = {
+            name: torch.stack([record.tensors()[name] for record in records]).gather(0, place[axes][None])[0]
+            for name, axes in ((name, " ".join(declared.axes)) for name, declared in self.columns().items())
+            if axes in place
+        }
+        return replace(self, **values)
 
     @classmethod
     def of(cls, tensors: Mapping[str, Tensor]) -> Self:

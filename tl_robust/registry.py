@@ -56,7 +56,7 @@ class Registry(Generic[T]):
 
     Args:
         kind: The word users know ("attack").
-        package: The package whose modules are walked on first use.
+        package: The package whose modules are walked on first use; empty where there is none.
     """
 
     def __init__(self, kind: str, package: str) -> None:
@@ -130,7 +130,7 @@ class Registry(Generic[T]):
         return build(**check_settings(f"{self.kind} {name!r}", build, inside))
 
     def _walk(self) -> None:
-        if self._walked:
+        if self._walked or not self._package:
             return
         self._walked = True
         package = importlib.import_module(self._package)
@@ -273,6 +273,7 @@ def load_plugin(path: Path) -> types.ModuleType:
     path = path.resolve()
     if path in _loaded_plugins:
         return _loaded_plugins[path]
+    sys.modules.setdefault("tl_robust_plugins", types.ModuleType("tl_robust_plugins"))  # pickle imports it by name
     spec = importlib.util.spec_from_file_location(f"tl_robust_plugins.{path.stem}", path)
     assert spec is not None
     assert spec.loader is not None

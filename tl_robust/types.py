@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from typing import Any, Generic, Literal
 
@@ -167,6 +167,24 @@ class Outcome(Record):
         own = torch.where(self.clean_a < 0, -2, self.clean_a)
         return torch.where(self.same_labels, self.label, own)
 
+    def worst(self, *others: Outcome) -> Outcome:
+        """The worst case for B over several attacks, for each sample and eps alone: never more right than under any.
+
+        It is the first of them under which B is fooled (another class than the label), else the first under which B
+        gives no prediction (-1: it refused), else this one. Of clean images, where all should agree, the same. A
+        gradient is zero where it was in every attack, and the loss rose as it did where it rose most.
+        """
+        outcomes = self.beside(*others)
+
+        def first(name: str) -> Tensor:
+            classes = torch.stack([getattr(outcome, name) for outcome in outcomes])
+            return ((classes != self.label).long() * (1 + (classes >= 0).long())).argmax(0)
+
+        zero = torch.stack([outcome.zero_gradient for outcome in outcomes]).all(0)
+        rise = torch.stack([outcome.loss_rise for outcome in outcomes]).amax(0)
+        chosen = self.chosen(outcomes, {"N": first("clean_b"), "K N": first("adv_b")})
+        return replace(chosen, zero_gradient=zero, loss_rise=rise)
+
 
 R = TypeVar("R", bound=Record, default=Outcome, covariant=True)
 
@@ -236,6 +254,7 @@ class Evidence(Generic[R]):
         victim: The same of B.
         iterates: The attack refines its images in many steps or queries.
         twins: Cells of other settings whose outcome is bit for bit the same, in words that name both.
+        untried: Why no attack knows the defense of B; empty where one does, and where there is no defense.
     """
 
     outcome: R
@@ -244,6 +263,7 @@ class Evidence(Generic[R]):
     victim: Examination | None = None
     iterates: bool = True
     twins: tuple[str, ...] = ()
+    untried: str = ""
 
     @property
     def white(self) -> R | None:
@@ -311,6 +331,35 @@ class Cell:
 
 
 @dataclass(frozen=True)
+class Face:
+    """How readers meet a threat: what tables, charts and dashboards say of it.
+
+    Attributes:
+        threat: Its registered name.
+        title: What its main chart shows.
+        axis: What the column ``eps`` of its tables holds: ``eps``, or another x axis.
+        headline: The metric of the main chart, of the first section and of the terminal.
+        views: What the attacker may know, by name, with a heading for each.
+        charts: Metrics that are drawn, too.
+        notes: What must be said of a metric wherever it is shown, by its name.
+        prefix: Begins the names of its metrics in Weights & Biases.
+        baseline: Where on the axis nobody attacks; None where that is nowhere.
+        terms: Its name in other taxonomies, by taxonomy.
+    """
+
+    threat: str
+    title: str
+    axis: str
+    headline: str
+    views: Mapping[str, str]
+    charts: tuple[str, ...] = ()
+    notes: Mapping[str, str] = field(default_factory=dict)
+    prefix: str = ""
+    baseline: float | None = None
+    terms: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Result(Generic[R]):
     """Everything known of one cell; without a parameter, of evasion.
 
@@ -323,6 +372,7 @@ class Result(Generic[R]):
         curves: Metric name to curve.
         verdict: Trust.
         provenance: Keys of A, B and outcome, versions, device, commit, seconds.
+        doubts: Trust in metrics that rest on another record, by name.
     """
 
     key: str
@@ -332,3 +382,8 @@ class Result(Generic[R]):
     curves: Mapping[str, Curve]
     verdict: Verdict
     provenance: Mapping[str, Any] = field(default_factory=dict)
+    doubts: Mapping[str, Verdict] = field(default_factory=dict)
+
+    def trust(self, metric: str) -> Verdict:
+        """Trust in a metric."""
+        return self.doubts.get(metric, self.verdict)

@@ -64,6 +64,8 @@ BY_HAND = {
     "surrogate_ratio": [NAN, 3 / 4, 5 / 6],
     # trapezoids: (6 + 3) / 16 * 0.1 + (3 + 1) / 16 * 0.3, over the range 0.4
     "curve_area": [(9 / 16 * 0.1 + 4 / 16 * 0.3) / 0.4],
+    # with B's own attack for the plain one, 6 - 6; 2 - 3; 0 - 1
+    "adaptive_gap": [0, -1 / 8, -1 / 8],
     # half of 6/8 is 3/8: reached at 0.1
     "half_eps": [0.1],
 }
@@ -96,7 +98,7 @@ def test_every_metric_is_worked_out_here() -> None:
 BETTER_HIGH = {  # for the victim's owner
     "robust_accuracy": True, "curve_area": True, "half_eps": True, "accuracy_drop": False, "error_rate": False,
     "fooling_rate": False, "match_rate": False, "surrogate_ratio": False, "transfer_ratio": False,
-    "same_mistake": None, "surrogate_accuracy": None,
+    "adaptive_gap": False, "same_mistake": None, "surrogate_accuracy": None,
 }  # fmt: skip
 
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import sys
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from functools import partial
 from types import CodeType, FunctionType, MethodType, ModuleType
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 from torch import Tensor, nn
 
@@ -49,6 +49,32 @@ def modules_behind(model: object) -> list[nn.Module]:
         if depth < DEPTH:
             queue.extend((part, depth + 1) for part in _parts(item))
     return found
+
+
+@runtime_checkable
+class Guarded(Protocol):
+    """A guarded network as the engine sees it; :class:`tl_robust.models.guard.Guard` is one.
+
+    Attributes:
+        rejects: Its last logit means that the image is refused.
+    """
+
+    rejects: bool
+
+    def chain(self, images: Tensor, ask: Callable[[nn.Module, Tensor], Tensor]) -> Tensor:
+        """Logits of images, with each link on the way asked by ``ask``."""
+
+
+def guard_in(model: object) -> Guarded | None:
+    """The guard that a model is, or that it wraps as ``network`` for a Trainer; None without one.
+
+    It is not looked for behind a function, which may do anything with the logits.
+    """
+    while isinstance(model, nn.Module):
+        if isinstance(model, Guarded):
+            return model
+        model = getattr(model, "network", None)
+    return None
 
 
 def _parts(item: Any) -> Iterable[object]:

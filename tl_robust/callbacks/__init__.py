@@ -1,5 +1,6 @@
 """Lightning callbacks."""
 
+from tl_robust.callbacks.snapshots import Snapshots
 from tl_robust.callbacks.transfer_attack import TransferAttack
 
-__all__ = ["TransferAttack"]
+__all__ = ["Snapshots", "TransferAttack"]

@@ -38,6 +38,7 @@ class TransferAttack(Callback):
         early: Iterative attacks may stop at the first images that fool the surrogate. None: if it is the only victim.
         pool: Images ``[M,C,H,W]`` in [0,1] and labels that attacks may learn from; None: the first batch.
         strict: Refuse a model whose logits are not finite on clean images; see :class:`Judge`.
+        through: What gradients are taken of where the surrogate is guarded by a defense, a name of ``attacks/through``.
     """
 
     def __init__(
@@ -50,6 +51,7 @@ class TransferAttack(Callback):
         early: bool | None = None,
         pool: tuple[Tensor, Tensor] | None = None,
         strict: bool = True,
+        through: str = "exact",
     ) -> None:
         if not isinstance(victims, Mapping):
             raise ConfigError(f"victims must be names and models, such as {{'b': b}}, got {type(victims).__name__}.")
@@ -61,6 +63,7 @@ class TransferAttack(Callback):
         self.early = early
         self.pool = pool
         self.strict = strict
+        self.through = through
         self.outcomes: dict[str, Outcome] = {}
         self._judge: Judge | None = None
         self._counted = 0
@@ -75,8 +78,9 @@ class TransferAttack(Callback):
             victim.to(pl_module.device)
         victims: Mapping[str, nn.Module] = self.victims or {"surrogate": pl_module}
         self._judge = Judge(
-            self.attack, pl_module, victims, self.eps, self.seed, self.same_labels, self.early, self.pool, self.strict
-        )
+            self.attack, pl_module, victims, self.eps, self.seed, self.same_labels, self.early, self.pool, self.strict,
+            self.through,
+        )  # fmt: skip
         self._counted = 0
 
     def on_test_batch_end(

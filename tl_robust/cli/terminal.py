@@ -12,8 +12,8 @@ from rich.table import Table
 from rich.text import Text
 from typing_extensions import override
 
-from tl_robust.bench.observer import Stage
 from tl_robust.claims import Decision, Finding
+from tl_robust.engines.observer import Observer
 from tl_robust.metrics import METRICS
 from tl_robust.results.answer import headline_rows
 from tl_robust.results.faces import FACES, Face, by_threat
@@ -24,15 +24,9 @@ from tl_robust.types import Cell
 
 ROWS = 40
 JUDGED = [kind for kind in get_args(Decision) if kind != "not judged"]
-STAGES: dict[Stage, str] = {
-    "training": "trainings",
-    "attack": "attacks",
-    "check": "trust checks",
-    "picture": "pictures",
-}
 
 
-class Lines:
+class Lines(Observer):
     """Plain progress: one line an item.
 
     Args:
@@ -41,8 +35,8 @@ class Lines:
 
     def __init__(self, console: Console) -> None:
         self.console = console
-        self._expected: dict[Stage, int] = {}
-        self._done: dict[Stage, int] = {}
+        self._expected: dict[str, int] = {}
+        self._done: dict[str, int] = {}
 
     def __enter__(self) -> Self:
         return self
@@ -52,28 +46,22 @@ class Lines:
     ) -> None:
         pass
 
-    def expect(self, stage: Stage, items: int, work: int) -> None:
-        """See :class:`Observer`."""
+    @override
+    def expect(self, stage: str, items: int, work: int) -> None:
         self._expected[stage], self._done[stage] = items, 0
 
-    def begin(self, stage: Stage, label: str) -> None:
-        """See :class:`Observer`."""
-
-    def advance(self, stage: Stage, work: int) -> None:
-        """See :class:`Observer`."""
-
-    def end(self, stage: Stage, label: str, seconds: float, note: str) -> None:
-        """See :class:`Observer`."""
+    @override
+    def end(self, stage: str, label: str, seconds: float, note: str) -> None:
         self._done[stage] += 1
         place = f"{self._done[stage]}/{self._expected[stage]}"
         self.console.print(f"{stage} {place}  {label}  {seconds:.1f} s{'  ' + note if note else ''}", soft_wrap=True)
 
-    def drop(self, stage: Stage, work: int) -> None:
-        """See :class:`Observer`."""
+    @override
+    def drop(self, stage: str, work: int) -> None:
         self._expected[stage] -= 1
 
+    @override
     def warn(self, message: str) -> None:
-        """See :class:`Observer`."""
         self.console.print(f"warning: {message}", style="yellow", soft_wrap=True)
 
 
@@ -83,7 +71,7 @@ class Bars(Lines):
     def __init__(self, console: Console) -> None:
         super().__init__(console)
         self._progress = Progress(
-            TextColumn("{task.fields[stage]:9}"),
+            TextColumn("{task.fields[stage]:12}"),
             BarColumn(bar_width=24),
             TextColumn("{task.fields[done]}"),
             TimeRemainingColumn(compact=True),
@@ -91,7 +79,7 @@ class Bars(Lines):
             console=console,
             transient=True,
         )
-        self._tasks: dict[Stage, TaskID] = {}
+        self._tasks: dict[str, TaskID] = {}
 
     def __enter__(self) -> Self:
         self._progress.start()
@@ -103,36 +91,36 @@ class Bars(Lines):
         self._progress.stop()
 
     @override
-    def expect(self, stage: Stage, items: int, work: int) -> None:
+    def expect(self, stage: str, items: int, work: int) -> None:
         super().expect(stage, items, work)
         if items:
             self._tasks[stage] = self._progress.add_task(
-                "", total=work, stage=STAGES[stage], done=f"0/{items}", start=False
+                "", total=work, stage=f"{stage}s", done=f"0/{items}", start=False
             )
 
     @override
-    def begin(self, stage: Stage, label: str) -> None:
+    def begin(self, stage: str, label: str) -> None:
         self._progress.start_task(self._tasks[stage])
         self._progress.update(self._tasks[stage], description=plain(label))
 
     @override
-    def advance(self, stage: Stage, work: int) -> None:
+    def advance(self, stage: str, work: int) -> None:
         self._progress.advance(self._tasks[stage], work)
 
     @override
-    def end(self, stage: Stage, label: str, seconds: float, note: str) -> None:
+    def end(self, stage: str, label: str, seconds: float, note: str) -> None:
         self._done[stage] += 1
         self._show(stage)
 
     @override
-    def drop(self, stage: Stage, work: int) -> None:
+    def drop(self, stage: str, work: int) -> None:
         super().drop(stage, work)
         task = self._tasks[stage]
         total = next(item.total for item in self._progress.tasks if item.id == task) or 0
         self._progress.update(task, total=total - work)
         self._show(stage)
 
-    def _show(self, stage: Stage) -> None:
+    def _show(self, stage: str) -> None:
         done = f"{self._done[stage]}/{self._expected[stage]}"
         self._progress.update(self._tasks[stage], done=done, description="")
 

@@ -9,14 +9,16 @@ from dataclasses import asdict
 from rich.console import Console
 
 from tl_robust import claims
-from tl_robust.bench.lineage import Training
-from tl_robust.bench.provenance import commit, versions
 from tl_robust.bench.runner import Finished
-from tl_robust.bench.store import Store
 from tl_robust.cli.terminal import accuracy_tables, claim_line
 from tl_robust.config.load import Config
 from tl_robust.data.left_out import left_out
 from tl_robust.errors import BenchFailedError, TLRobustError
+from tl_robust.nodes.crafting import OUTCOMES
+from tl_robust.nodes.models import WEIGHTS
+from tl_robust.nodes.provenance import commit, versions
+from tl_robust.nodes.store import Store
+from tl_robust.nodes.training import Training
 from tl_robust.results import answer, earlier, table
 from tl_robust.sinks.base import SINKS, Problem, Views, files, in_order
 
@@ -98,7 +100,7 @@ def views_of(config: Config, finished: Finished, publish: bool) -> Views:
         text=config.text,
         settings=config.settings,
         weights={
-            f"{model}, {model.network}": store.file("weights", model.key)
+            f"{model}, {model.network}": store.file(WEIGHTS, model.key)
             for model in config.plan.trainings
             if isinstance(model, Training)
         },
@@ -110,6 +112,6 @@ def views_of(config: Config, finished: Finished, publish: bool) -> Views:
 def _date(store: Store, finished: Finished) -> str:
     """The day on which the last of the shown attacks was computed; a report that is made again has the same."""
     keys = {str(result.provenance["outcome"]) for result in finished.results if "outcome" in result.provenance}
-    paths = [path for path in (store.file("outcomes", key) for key in keys) if path.is_file()]
+    paths = [path for path in (store.file(OUTCOMES, key) for key in keys) if path.is_file()]
     times = [path.stat().st_mtime for path in paths]
     return time.strftime("%Y-%m-%d", time.localtime(max(times))) if times else ""

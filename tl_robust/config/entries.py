@@ -9,13 +9,14 @@ from typing import Any, TypeVar
 
 import torch
 
-from tl_robust.bench.spec import Checkpoint, PairSpec
+from tl_robust.bench.spec import PairSpec
 from tl_robust.config.schema import BenchFile
 from tl_robust.data.domain import DOMAINS, DataSettings, Declared, below_root, get_domain
 from tl_robust.data.names import Names, checked_names, class_file
 from tl_robust.data.space import SPACES, get_space
 from tl_robust.errors import ConfigError, UnknownNameError
 from tl_robust.models import NETWORKS, build
+from tl_robust.nodes.models import Checkpoint
 from tl_robust.registry import Component, Registry
 from tl_robust.strategies import STRATEGIES
 from tl_robust.types import Recipe

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, is_dataclass
+from dataclasses import dataclass, is_dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, cast, get_type_hints
@@ -26,6 +26,7 @@ from tl_robust.config.schema import BenchFile
 from tl_robust.config.written import Written
 from tl_robust.data.domain import DataSettings
 from tl_robust.data.space import SPACES
+from tl_robust.engines.base import ENGINES, Engine
 from tl_robust.errors import ConfigError, InputError, UnknownNameError
 from tl_robust.registry import Component, load_plugins
 from tl_robust.sinks.wandb.session import WandbSettings
@@ -41,7 +42,8 @@ class Config:
         bench: What runs.
         wandb: Weights & Biases.
         results: Folder of results.
-        workers: Processes that share the work; 0: as many as fit, see :mod:`tl_robust.bench.workers`.
+        workers: Processes of a machine that share the work; 0: as many as fit, see :mod:`tl_robust.bench.workers`.
+        engine: Who computes.
         text: The whole configuration as YAML.
         settings: The same as plain values.
     """
@@ -50,6 +52,7 @@ class Config:
     wandb: WandbSettings
     results: Path
     workers: int
+    engine: Engine
     text: str
     settings: dict[str, Any]
 
@@ -72,17 +75,21 @@ def load(path: Path, overrides: Sequence[str] = ()) -> Config:
     written, problems = Written(BenchFile), Problems(path.name)
     merged = _merge(path.name, _text(path), overrides, written, problems)
     file = _object(merged, problems)
+    folders = tuple((path.parent / folder).resolve() for folder in file.plugins)
     for place, folder in enumerate(file.plugins):
         problems.tried(("plugins", place), None, load_plugins, path.parent / folder)
     if problems.at("plugins"):  # names that a plugin would bring are not unknown
         problems.end(written.places)
     workers = problems.tried(("workers",), 1, _workers, file)
+    engine = problems.tried(("engine",), None, _engine, file)
     results = Path(problems.tried(("results",), "", folder_text, "results", file.results))
     bench = resolve(file, problems)
     problems.end(written.places)
     settings = cast(dict[str, Any], OmegaConf.to_container(merged))
     assert bench is not None
-    return Config(bench, file.wandb, results, workers, OmegaConf.to_yaml(merged), settings)
+    assert engine is not None
+    bench = replace(bench, plugins=folders)
+    return Config(bench, file.wandb, results, workers, engine, OmegaConf.to_yaml(merged), settings)
 
 
 def load_settings(overrides: Sequence[str], path: Path | None, pair: str) -> tuple[DataSettings, Component]:
@@ -228,6 +235,11 @@ def _sentence(error: OmegaConfBaseException) -> str:
     if key and key not in first:
         first = f"{key}: {first}"
     return first + ("?" if "Did you mean" in first else ".")
+
+
+def _engine(file: BenchFile) -> Engine | None:
+    component = component_of(ENGINES, file.engine, "engine")
+    return ENGINES[component.name](**dict(component.settings))
 
 
 def _workers(file: BenchFile) -> int:

@@ -7,11 +7,10 @@ from dataclasses import replace
 from functools import partial
 from typing import Any, TypeVar
 
-from tl_robust.attacks import ATTACKS
 from tl_robust.attacks.norms import pixel_eps
 from tl_robust.bench.options import trainer_options
 from tl_robust.bench.plan import CHECKPOINT
-from tl_robust.bench.spec import AttackSpec, Axes, Bench, Checkpoint
+from tl_robust.bench.spec import Axes, Bench
 from tl_robust.config.entries import (
     bench_name,
     checkpoint_of,
@@ -31,9 +30,13 @@ from tl_robust.data.augment import augmentation
 from tl_robust.data.domain import DataSettings, Declared, get_domain
 from tl_robust.data.pair import get_pair
 from tl_robust.data.space import SPACES
+from tl_robust.defenses import DEFENSES, Defense
+from tl_robust.defenses import parse as parse_defense
 from tl_robust.errors import ConfigError, InputError, UnknownNameError
 from tl_robust.models.fast import check_modes
+from tl_robust.nodes.models import Checkpoint
 from tl_robust.registry import Component, Scalar, check_settings
+from tl_robust.threats.base import THREATS, Method, threat_of
 from tl_robust.types import Recipe, View
 
 T = TypeVar("T")
@@ -74,7 +77,7 @@ def resolve(file: BenchFile, problems: Problems) -> Bench | None:
     strategies = _each(problems, "strategy", axes.strategy, strategy_of, networks if spaces else (), first)
     usual: tuple[float, ...] = (0.0,)
     sizes = tried(("eps",), usual, _sizes, file.eps, "eps", scale)
-    attacks = _each(problems, "attack", axes.attack, _attack, sizes, scale)
+    attacks = _each(problems, "attack", axes.attack, _method, sizes, scale)
     common = _each(problems, "common", axes.common, _common, data)
     view = _each(problems, "view", axes.view, _view)
     _each(problems, "seed", axes.seed, _plain, "seed")
@@ -88,6 +91,7 @@ def resolve(file: BenchFile, problems: Problems) -> Bench | None:
         network=networks,
         strategy=full("strategy", strategies),
         common=full("common", common) if axes.common else (),
+        defense=full("defense", _each(problems, "defense", axes.defense, _defense), lambda one: str(one or "none")),
         attack=full("attack", attacks, lambda spec: str(spec.component)),
         view=full("view", view),
         seed=full("seed", axes.seed),
@@ -147,10 +151,19 @@ def _sizes(values: Any, where: str, scale: str) -> tuple[float, ...]:
     return tuple(sorted(pixel_eps(parse_number(value, where), *EPS_SCALES[scale]) for value in values))
 
 
-def _attack(entry: Any, sizes: tuple[float, ...], scale: str) -> AttackSpec:
+def _defense(entry: Any) -> Defense | None:
+    if isinstance(entry, dict):
+        name, settings = name_and_settings(entry, "axes.defense")
+        return DEFENSES[name](**dict(DEFENSES.component(name, settings).settings))
+    return parse_defense(str(_plain(entry, "defense")))
+
+
+def _method(entry: Any, sizes: tuple[float, ...], scale: str) -> Method:
     name, settings = name_and_settings(entry, "axes.attack")
-    eps = _sizes(settings.pop("eps"), "eps in axes.attack", scale) if "eps" in settings else sizes
-    return AttackSpec(ATTACKS.component(name, settings), eps)
+    threat = THREATS[threat_of(name)]
+    axis = threat.face.axis
+    own = _sizes(settings.pop(axis), f"{axis} in axes.attack", scale) if axis in settings else sizes
+    return threat.method(threat.METHODS.component(name, settings), own)
 
 
 def _plain(entry: Any, axis: str) -> Any:
@@ -179,7 +192,9 @@ def _share(part: Any) -> float:
 
 
 def _view(entry: Any) -> View:
-    return _known("view", _plain(entry, "view"), ("white", "black"))
+    return _known(
+        "view", _plain(entry, "view"), {view for name in THREATS.names() for view in THREATS[name].face.views}
+    )
 
 
 def _recipes(file: BenchFile, data: DataSettings, problems: Problems) -> dict[str, dict[str, Any]]:

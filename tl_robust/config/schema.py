@@ -23,6 +23,7 @@ class AxesFile:
         network: Networks; a checkpoint brings its own.
         strategy: Strategies, for example ``{name: finetune, mode: probe}``.
         common: Common domains or checkpoints, for the strategies that have one.
+        defense: Defenses, for example ``{name: squeeze, bits: 3}``, or ``none``; ``a + b`` is both.
         attack: Attacks; ``eps`` among the settings replaces the bench's.
         view: ``white`` (A is B), ``black`` (crafted on A, judged on B).
         seed: Seeds of training and attack.
@@ -33,6 +34,7 @@ class AxesFile:
     network: list[Any] = field(default_factory=lambda: ["dtn"])
     strategy: list[Any] = MISSING
     common: list[str] = field(default_factory=list)
+    defense: list[Any] = field(default_factory=lambda: ["none"])
     attack: list[Any] = MISSING
     view: list[str] = field(default_factory=lambda: ["white", "black"])
     seed: list[int] = field(default_factory=lambda: [0])
@@ -71,8 +73,10 @@ class BenchFile:
         attack_batch: Images an attack works on at a time; 0 measures which size is fastest.
         fast: Fast modes of attacks, of ``fold``, ``subpixel``, ``bf16``, ``channels_last``, ``compile``; each craft
             group is checked against full precision, and falls back to it.
-        workers: Processes that share the work; 0 is one a CPU core, and with a CUDA device as many as its free memory
-            holds where networks are small (both at most 4).
+        engine: Who computes: ``processes`` of this machine, ``local`` (this one alone), ``ray`` (a cluster); a mapping
+            where it has settings.
+        workers: Processes of a machine that share the work; 0 is one a CPU core, and with a CUDA device as many as its
+            free memory holds where networks are small (both at most 4).
         trainer: Options of the Lightning Trainer (accelerator, devices, precision, strategy, ...).
         wandb: Weights & Biases.
         plugins: Folders of plugin files, relative to the bench file.
@@ -92,6 +96,7 @@ class BenchFile:
     recipes: dict[str, dict[str, Any]] = field(default_factory=dict)
     attack_batch: int = 250
     fast: list[str] = field(default_factory=list)
+    engine: Any = "processes"
     workers: int = 0
     trainer: dict[str, Any] = field(default_factory=dict)
     wandb: WandbSettings = field(default_factory=WandbSettings)

@@ -196,6 +196,11 @@ def stratified(images: ImageSet, count: int, domain: str, split: Split) -> Image
     return images.take(chosen.sort().values)
 
 
+def spread(count: int, wanted: int) -> Tensor:
+    """Places of some of ``count`` samples, evenly spaced, at most ``wanted``: int64 ascending."""
+    return torch.arange(count)[:: max(1, count // wanted)][:wanted]
+
+
 def _rank_in_class(labels: Tensor, order: Tensor) -> tuple[Tensor, Tensor]:
     """For each sample: its place among those of its class in ``order``, and how many these are; float64 ``[N]``."""
     count = torch.bincount(labels)

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.fx.experimental.optimization import fuse
 
 from tl_robust.errors import UnknownNameError
+from tl_robust.models.guard import Guard
 from tl_robust.models.subpixel import subpixel
 
 BATCHES = (125, 250, 500, 1000)
@@ -45,7 +46,7 @@ MODES: dict[str, Callable[[nn.Module], nn.Module]] = {
 
 
 def accelerate(network: nn.Module, modes: Sequence[str]) -> nn.Module:
-    """A faster copy in eval mode; the network is left as it is.
+    """A faster copy in eval mode; the network is left as it is. Of a guard only the network inside becomes faster.
 
     Args:
         network: Images in [0,1] to logits.
@@ -58,6 +59,9 @@ def accelerate(network: nn.Module, modes: Sequence[str]) -> nn.Module:
         Exception: Whatever torch raises where a network cannot be changed so; the caller uses the network itself.
     """
     fast = copy.deepcopy(network).eval()
+    if isinstance(fast, Guard):  # tracing would turn its random draws into constants and its refusals into logits
+        fast.network = accelerate(fast.network, modes)
+        return fast
     for mode in check_modes(modes):
         fast = MODES[mode](fast)
     return fast

@@ -27,7 +27,7 @@ from tl_robust.text import eps_text
 from tl_robust.types import Cell, Result
 
 LEVEL = 0.05
-UNMOVING = ("name", "profile", "results", "workers", "wandb", "data.cache")  # settings that move no number
+UNMOVING = ("name", "profile", "results", "engine", "workers", "wandb", "data.cache")  # settings that move no number
 Point = tuple[Cell, str, str]  # coordinates, metric, eps
 
 

@@ -13,7 +13,7 @@ from tl_robust.errors import ResultsError
 from tl_robust.files import write_atomically
 
 CONFIG = "config.yaml"
-HOW = {"results", "workers", "wandb", "plugins", "attack_batch", "data.root", "data.cache", "data.download"}
+HOW = {"results", "engine", "workers", "wandb", "plugins", "attack_batch", "data.root", "data.cache", "data.download"}
 HOW |= {"trainer.accelerator", "trainer.devices"}  # where and how it is computed, not what is asked
 SHOWN = 4  # settings that the sentence names
 

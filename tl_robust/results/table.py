@@ -68,7 +68,7 @@ def rows(result: Result[Any]) -> list[Row]:
     return [
         row
         for metric, curve in result.curves.items()
-        for row in curve_rows(result.cell, metric, curve, result.verdict.level, result.key, result.outcome.AXIS)
+        for row in curve_rows(result.cell, metric, curve, result.trust(metric).level, result.key, result.outcome.AXIS)
     ]
 
 
@@ -79,8 +79,8 @@ def summary(results: Sequence[Result[Any]]) -> list[Row]:
         groups.setdefault(replace(result.cell, seed=-1), []).append(result)
     means: list[Row] = []
     for cell, seeds in groups.items():
-        trust = worst([result.verdict for result in seeds]).level
         for metric in seeds[0].curves:
+            trust = worst([result.trust(metric) for result in seeds]).level
             curve = METRICS[metric].mean_curve([(result.outcome, result.beside) for result in seeds])
             means.extend(curve_rows(cell, metric, curve, trust, "", seeds[0].outcome.AXIS))
     return means

@@ -2,8 +2,9 @@
 
 from typing_extensions import override
 
-from tl_robust.strategies.base import STRATEGIES, D, M, Train
+from tl_robust.strategies.base import STRATEGIES
 from tl_robust.strategies.finetune import FineTune
+from tl_robust.strategies.forest import D, M, Train
 
 
 @STRATEGIES.register

@@ -2,7 +2,8 @@
 
 from typing_extensions import override
 
-from tl_robust.strategies.base import STRATEGIES, D, M, Train, TransferTask
+from tl_robust.strategies.base import STRATEGIES, TransferTask
+from tl_robust.strategies.forest import D, M, Train
 
 
 @STRATEGIES.register

@@ -114,6 +114,7 @@ def examine(
     sample_id: Tensor | None = None,
     seed: int = 0,
     samples: int = 64,
+    through: str = "exact",
 ) -> Examination:
     """Measure a model for all checks, on a few samples; it is the same for all attacks of this norm.
 
@@ -126,6 +127,7 @@ def examine(
         sample_id: int64 ``[N]``, places in the test split; 0 to N-1 where None.
         seed: Seed of the choice of samples and of the attacks.
         samples: How many samples are examined; all where there are fewer.
+        through: What gradients are taken of where the model is guarded by a defense, a name of ``attacks/through``.
 
     Raises:
         ConfigError: Images, labels, eps, norm or samples are not of that form.
@@ -137,8 +139,10 @@ def examine(
     chosen = choose(images, labels, ids, seed, samples)
     with attackable(model):
         known = None if labels is None else labels[chosen]
-        problem = attacks.get("fgsm", norm=norm).problem(model, images[chosen], known, ids[chosen], seed, True, None)
-        subject = Subject(model, problem.clean, problem.label, problem.sample_id, sizes, norm, seed)
+        problem = attacks.get("fgsm", norm=norm).problem(
+            model, images[chosen], known, ids[chosen], seed, True, None, through=through
+        )
+        subject = Subject(model, problem.clean, problem.label, problem.sample_id, sizes, norm, seed, through)
         probes = {name: CHECKS[name].probe for name in CHECKS.names()}
         seen = {
             f"{name}/{key}": value.detach().cpu()

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 from typing_extensions import override
 
 from tl_robust.attacks.objectives.base import OBJECTIVES, Model, Objective, capture, classifier, model_name, whole
+from tl_robust.attacks.problem import Problem
 from tl_robust.errors import ConfigError
-
-if TYPE_CHECKING:
-    from tl_robust.attacks.problem import Problem
 
 
 def features(model: Model, images: Tensor, block: int, objective: str) -> tuple[Tensor, Tensor]:

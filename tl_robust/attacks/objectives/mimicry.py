@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 from typing_extensions import override
 
+from tl_robust.attacks.logits import predicted
 from tl_robust.attacks.objectives.base import OBJECTIVES, Model, Objective
 from tl_robust.attacks.objectives.feature import check_block, features
-from tl_robust.attacks.oracle import predicted
+from tl_robust.attacks.problem import Problem
 from tl_robust.errors import ConfigError
-
-if TYPE_CHECKING:
-    from tl_robust.attacks.problem import Problem
 
 DRAWS = 20
 
@@ -61,7 +59,7 @@ class Mimicry(Objective):
                 f"targets, got {got}: use attack 'mimicry', or give the images as fitted."
             )
         with torch.no_grad():
-            own = predicted(problem.model(problem.clean))
+            own = predicted(problem.model(problem.clean), problem.model.rejects)
             found: Tensor | None = None
             missing = torch.arange(len(own), device=own.device)
             for draw in range(DRAWS):
@@ -70,7 +68,7 @@ class Mimicry(Objective):
                 if found is None:
                     found = seen.clone()
                 found[missing] = seen
-                classes = predicted(logits)
+                classes = predicted(logits, problem.model.rejects)
                 missing = missing[(classes == own[missing]) | (classes < 0)]
                 if len(missing) == 0:
                     break

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -11,10 +11,8 @@ from torch.nn.functional import cross_entropy
 from typing_extensions import override
 
 from tl_robust.attacks.objectives.base import OBJECTIVES, Objective, ranked_classes
+from tl_robust.attacks.problem import Problem
 from tl_robust.errors import ConfigError
-
-if TYPE_CHECKING:
-    from tl_robust.attacks.problem import Problem
 
 
 @OBJECTIVES.register

@@ -27,7 +27,7 @@ def run(parsed: argparse.Namespace, console: Console) -> int:
     config = load(parsed)
     axes = config.bench.axes
     places = (axes.pair, axes.network, axes.attack, axes.target_images)
-    eps = sorted({size for attack in axes.attack for size in attack.eps})
+    eps = sorted({size for attack in axes.attack for size in attack.x})
     several = any(len(axis) > 1 for axis in places)
     spec = dashboard.spec(config.bench.name, config.wandb, eps, axes.view, several)
     if parsed.action == "spec":

@@ -14,9 +14,9 @@ from rich.console import Console
 from tl_robust.cli.commands.base import bench_arguments, load
 
 if TYPE_CHECKING:
-    from tl_robust.bench.lineage import Model
-    from tl_robust.bench.plan import PlannedCell
+    from tl_robust.nodes.models import Model
     from tl_robust.results.leaderboard import Origin
+    from tl_robust.threats.base import PlannedCell
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -49,11 +49,10 @@ def _origin(place: int, planned: PlannedCell) -> Origin:
     from tl_robust.results.leaderboard import Origin
     from tl_robust.seeding import digest
 
-    group, white = planned.judgment.group, planned.white
-    craft = {name: value for name, value in group.spec.items() if name not in ("seed", "surrogate")}
-    protocol = digest([craft, _without_seeds(group.surrogate), _without_seeds(planned.victim)])[:16]
-    images = planned.surrogate.origin().get("images")
-    return Origin(place, {"white": white.key} if white else {}, protocol, images, craft["images"])
+    play, scene = planned.play, planned.scene
+    protocol = digest([play.protocol, _without_seeds(play.surrogate), _without_seeds(scene.victim)])[:16]
+    images = scene.surrogate.origin().get("images")
+    return Origin(place, play.beside_keys, protocol, images, scene.test.images("test").fingerprint)
 
 
 def _without_seeds(model: Model) -> list[Any]:

@@ -33,14 +33,14 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(parsed: argparse.Namespace, console: Console) -> int:
     """Run the command; returns the exit code."""
-    from tl_robust.bench.store import Store
     from tl_robust.data.left_out import left_out
+    from tl_robust.nodes.store import Store
 
     assumed = _assumed(parsed)
     config = load(parsed)
     plan, store = config.plan, Store(config.results / "store")
     counts = plan.counts(store)
-    tests = list(dict.fromkeys((cell.cell.target, len(cell.judgment.group.test.images("test"))) for cell in plan.cells))
+    tests = list(dict.fromkeys((cell.cell.target, len(cell.scene.test.images("test"))) for cell in plan.cells))
     seeds = len(config.bench.axes.seed)
     if parsed.json:
         more = {"precision": _facts(tests, seeds, assumed)} if assumed else {}
@@ -54,9 +54,10 @@ def run(parsed: argparse.Namespace, console: Console) -> int:
     for title in ("done", "training", "classes", "images", "epochs", "key"):
         table.add_column(title, no_wrap=True)
     for model in plan.trainings:
-        done, origin = "yes" if store.has("weights", model.key) else "", model.origin()
+        there = all(store.has(address.kind, address.key) for address in model.addresses)
+        origin = model.origin()
         images, epochs = (str(origin.get(name, "-")) for name in ("images", "epochs"))
-        table.add_row(done, str(model), f"{len(model.labels)}", images, epochs, model.key[:12])
+        table.add_row("yes" if there else "", str(model), f"{len(model.labels)}", images, epochs, model.key[:12])
     console.print(table)
     console.print(
         f"{counts['cells']} cells, {counts['done']} done; {counts['trainings']} unique trainings; "

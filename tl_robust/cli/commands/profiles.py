@@ -30,7 +30,7 @@ def run(parsed: argparse.Namespace, console: Console) -> int:
         parsed.overrides = [*given, f"profile={profile}"]
         parsed.overrides.append(f"name={load(parsed).bench.name}.{profile}")
         config = load(parsed)
-        finished = session.run(config, console, parsed.plain, [parsed.bench, *parsed.overrides])
+        finished = session.run(config, console, parsed.plain)
         views.write(config, finished, console, publish=False)
         sides.append(Side.of_results(profile, finished.results, config.settings))
     comparison = compare(sides[0], sides[1], [face.headline for face in FACES.values()])

@@ -6,7 +6,6 @@ example: tl-robust run embedded axes.seed=[0,1,2,3,4]
 from __future__ import annotations
 
 import argparse
-import threading
 
 from rich.console import Console
 
@@ -17,7 +16,6 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
     bench_arguments(parser)
     parser.add_argument("--plain", action="store_true", help="lines instead of progress bars")
-    parser.add_argument("--helper", action="store_true", help=argparse.SUPPRESS)
 
 
 def run(parsed: argparse.Namespace, console: Console) -> int:
@@ -25,10 +23,6 @@ def run(parsed: argparse.Namespace, console: Console) -> int:
     from tl_robust.cli import session, views
 
     config = load(parsed)
-    if parsed.helper:
-        threading.Thread(target=session.end_with_parent, daemon=True).start()
-        session.help_out(config)
-        return 0
-    finished = session.run(config, console, parsed.plain, [parsed.bench, *parsed.overrides])
+    finished = session.run(config, console, parsed.plain)
     views.write(config, finished, console, publish=True)
     return 0

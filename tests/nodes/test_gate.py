@@ -7,15 +7,16 @@ import pytest
 import torch
 from torch import nn
 
-from tl_robust.bench import work
-from tl_robust.bench.gate import compare, gate_places
 from tl_robust.bench.plan import make_plan
-from tl_robust.bench.runner import run
-from tl_robust.bench.store import Store
+from tl_robust.bench.runner import gather, run
 from tl_robust.config.load import load
 from tl_robust.errors import UnknownNameError
 from tl_robust.models import build, fast
 from tl_robust.models.fast import MODES, accelerate, best_batch, check_modes
+from tl_robust.nodes import crafting
+from tl_robust.nodes.examination import EXAMINATIONS, Examinee
+from tl_robust.nodes.gate import compare, gate_places
+from tl_robust.nodes.store import Store
 from tl_robust.registry import Component
 from tl_robust.types import Outcome
 
@@ -109,7 +110,7 @@ def test_a_bench_uses_a_fast_mode_only_where_it_agrees(
     if case == "refused":
         monkeypatch.setitem(MODES, "fold", broken)
     if case == "fails":
-        monkeypatch.setattr(work, "accelerate", lambda *given: (_ for _ in ()).throw(RuntimeError("no luck")))
+        monkeypatch.setattr(crafting, "accelerate", lambda *given: (_ for _ in ()).throw(RuntimeError("no luck")))
 
     def made(overrides: list[str]) -> tuple[dict[str, object], list[list[float]]]:
         config = load(tiny, [f"results={tmp_path / 'r'}", *few, *overrides])
@@ -141,7 +142,7 @@ def test_a_bench_uses_a_fast_mode_only_where_it_agrees(
 
 
 def test_a_measured_batch_is_recorded(tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(work, "best_batch", lambda model, images: 33)
+    monkeypatch.setattr(crafting, "best_batch", lambda model, images: 33)
     config = load(tiny, [f"results={tmp_path / 'r'}", "axes.seed=[0]", "axes.strategy=[scratch]", "attack_batch=0"])
     bench = replace(config.bench)
     finished = run(make_plan(bench), bench, Store(config.results / "store"))
@@ -152,14 +153,13 @@ def test_the_time_of_trust_checks_is_known(tiny: Path, tmp_path: Path) -> None:
     config = load(tiny, [f"results={tmp_path / 'r'}", "axes.seed=[0]", "axes.strategy=[scratch]"])
     plan, store = make_plan(config.bench), Store(config.results / "store")
     finished = run(plan, config.bench, store)
-    spent = sum(store.manifest("examinations", one.key)["made"]["seconds"] for one in plan.examinees)
+    examinees = [node for node in plan.nodes if isinstance(node, Examinee)]
+    spent = sum(store.manifest(EXAMINATIONS, one.key)["made"]["seconds"] for one in examinees)
     assert finished.seconds["examinations"] == pytest.approx(spent)
     assert spent > 0
     assert all(result.verdict.level in ("green", "amber", "red") for result in finished.results)
-    for one in plan.examinees:  # a damaged examination is named, made again, and until then not believed
+    for one in examinees:  # a damaged examination is named, made again, and until then not believed
         (tmp_path / "r" / "store" / "examinations" / one.key / "examination.npz").write_bytes(b"cut")
-    from tl_robust.bench.runner import gather
-
     doubted = gather(plan, store)
     assert all(result.verdict.level != "green" for result in doubted.results)
     assert any("could not examine" in reason for reason in doubted.results[0].verdict.reasons)

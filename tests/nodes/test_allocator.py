@@ -8,7 +8,7 @@ import pytest
 
 CODE = """
 import resource, torch
-from tl_robust.bench.allocator import keep_freed_memory
+from tl_robust.nodes.allocator import keep_freed_memory
 assert keep_freed_memory()
 def faults():
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt

@@ -9,29 +9,30 @@ import torch
 from torch import Tensor
 
 from tl_robust.bench import runner
-from tl_robust.bench.observer import Silent, Stage
-from tl_robust.bench.payload import pack_weights
 from tl_robust.bench.plan import make_plan
-from tl_robust.bench.store import Store
 from tl_robust.config.load import load
+from tl_robust.engines.observer import Observer
 from tl_robust.errors import ResultsError, StoreError
+from tl_robust.nodes.models import WEIGHTS
+from tl_robust.nodes.payload import pack_weights
+from tl_robust.nodes.store import Store
 from tl_robust.results import table
 
 
-class Witness(Silent):
+class Witness(Observer):
     """Remembers what was done and said."""
 
     def __init__(self) -> None:
-        self.done: list[tuple[Stage, str]] = []
+        self.done: list[tuple[str, str]] = []
         self.said: list[str] = []
 
-    def end(self, stage: Stage, label: str, seconds: float, note: str) -> None:
+    def end(self, stage: str, label: str, seconds: float, note: str) -> None:
         self.done.append((stage, label))
 
     def warn(self, message: str) -> None:
         self.said.append(message)
 
-    def count(self, stage: Stage) -> int:
+    def count(self, stage: str) -> int:
         return sum(kind == stage for kind, _ in self.done)
 
 
@@ -113,16 +114,16 @@ def test_whole_weights_that_do_not_fit_their_network_are_computed_again(tiny: Pa
     _, _, before = run(tiny, tmp_path / "r", settings)
     store = Store(tmp_path / "r" / "store")
     keys = sorted(path.name for path in (store.root / "weights").iterdir())
-    contents = [store.file("weights", key).read_bytes() for key in keys]
+    contents = [store.file(WEIGHTS, key).read_bytes() for key in keys]
     for key, change in zip(keys, (cut, renamed), strict=False):
-        manifest, state = store.manifest("weights", key), store.read_weights(key)
-        store.write("weights", key, pack_weights(change(state)), manifest["spec"], manifest["made"])
-        assert store.whole("weights", key)
+        manifest, state = store.manifest(WEIGHTS, key), store.load(WEIGHTS, key)
+        store.write(WEIGHTS, key, pack_weights(change(state)), manifest["spec"], manifest["made"])
+        assert store.whole(WEIGHTS, key)
     finished, again, after = run(tiny, tmp_path / "r", settings)
     assert finished.failures == ()
     assert again.count("training") == len(again.done) == 2
     assert sum("is damaged: Error(s) in loading state_dict" in message for message in again.said) == 2
-    assert [store.file("weights", key).read_bytes() for key in keys] == contents
+    assert [store.file(WEIGHTS, key).read_bytes() for key in keys] == contents
     assert before == after
 
 
@@ -152,7 +153,7 @@ def test_an_entry_of_another_specification_is_refused(tiny: Path, tmp_path: Path
     manifest["spec"]["seed"] = 5
     path.write_text(json.dumps(manifest))
     with pytest.raises(StoreError, match="another specification"):
-        store.whole("weights", path.parent.name)
+        store.whole(WEIGHTS, path.parent.name)
 
 
 def test_a_lock_is_held_by_one(tmp_path: Path) -> None:
@@ -189,7 +190,7 @@ def test_a_failing_training_names_what_depends_on_it(tiny: Path, tmp_path: Path)
     assert {result.cell.strategy for result in finished.results} == {"scratch"}
     causes = [failure.cause for failure in finished.failures]
     assert causes[0] == "ValueError: will not"
-    assert "starts from a training that failed" in causes[1]
+    assert causes[1].startswith("it needs a training that failed: stubborn made_a")
 
 
 def test_results_that_are_no_folder_are_one_sentence(tiny: Path, tmp_path: Path) -> None:

@@ -9,27 +9,22 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import os
+import platform
+import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Literal
 
 from filelock import FileLock, Timeout
-from torch import Tensor
 
-from tl_robust.bench import payload
 from tl_robust.errors import ResultsError, StoreError
 from tl_robust.files import write_atomically
+from tl_robust.nodes.kind import KINDS, Kind
 from tl_robust.seeding import digest
-from tl_robust.types import Examination, Outcome, Pictures
 
-Kind = Literal["weights", "outcomes", "examinations", "pictures"]
-FILES: dict[Kind, str] = {
-    "weights": "model.safetensors",
-    "outcomes": "outcome.npz",
-    "examinations": "examination.npz",
-    "pictures": "pictures.npz",
-}
+Mark = Literal["running", "failed"]
 SCHEMA = 1
 MANIFEST_LIMIT = 10_000_000  # bytes; real ones have a few thousand
 OPTIONAL = {"val_accuracy": float, "attack_batch": float, "fast": list, "refused": str, "gate": dict}
@@ -37,7 +32,7 @@ GATE = ("samples", "accuracy", "predictions", "tolerance")
 
 
 class Store:
-    """Weights, outcomes, examinations and pictures by key.
+    """Entries of all kinds by key: bytes, and manifests that say what they are of.
 
     Args:
         root: Folder of the store; made when first written to.
@@ -48,11 +43,11 @@ class Store:
 
     def has(self, kind: Kind, key: str) -> bool:
         """Whether an entry is present (its content is checked when it is read)."""
-        return (self.root / kind / key / "manifest.json").is_file()
+        return (self.root / kind.folder / key / "manifest.json").is_file()
 
     def file(self, kind: Kind, key: str) -> Path:
         """Where the content of an entry lies."""
-        return self.root / kind / key / FILES[kind]
+        return self.root / kind.folder / key / kind.file
 
     def manifest(self, kind: Kind, key: str) -> dict[str, Any]:
         """What is known of an entry.
@@ -60,14 +55,14 @@ class Store:
         Raises:
             StoreError: It is absent, cannot be read, or is none that :meth:`write` made.
         """
-        path = self.root / kind / key / "manifest.json"
+        path = self.root / kind.folder / key / "manifest.json"
         try:
             if path.stat().st_size > MANIFEST_LIMIT:
                 raise StoreError(f"{path} is damaged: more than {MANIFEST_LIMIT} bytes")
             manifest = json.loads(path.read_bytes())
         except (OSError, ValueError, RecursionError) as error:
             raise StoreError(f"{path} cannot be read ({error})") from error
-        if misfit := _misfit(manifest, kind):
+        if misfit := _misfit(manifest):
             raise StoreError(f"{path} is damaged: {misfit}")
         return dict(manifest)
 
@@ -95,7 +90,7 @@ class Store:
         """Whether an entry is present and undamaged.
 
         Args:
-            kind: ``weights``, ``outcomes``, ``examinations`` or ``pictures``.
+            kind: Its kind.
             key: The entry.
             fault: Says of what the entry holds what is wrong with it; empty if nothing.
 
@@ -104,17 +99,17 @@ class Store:
         """
         if not self.has(kind, key):
             return False
-        content = self._load(kind, key)
-        if fault and (said := fault(content)):
+        record = self.load(kind, key)
+        if fault and (said := fault(record)):
             raise StoreError(f"{self.file(kind, key)} is damaged: {said}")
         return True
 
     def check(self) -> Iterator[str]:
         """One string for each entry: empty where it is whole, else what is wrong."""
-        for kind in FILES:
-            for folder in sorted((self.root / kind).glob("*")):
+        for kind in KINDS.values():
+            for folder in sorted((self.root / kind.folder).glob("*")):
                 try:
-                    self._load(kind, folder.name)
+                    self.load(kind, folder.name)
                     yield ""
                 except StoreError as error:
                     yield str(error)
@@ -123,7 +118,7 @@ class Store:
         """Write an entry, manifest last.
 
         Args:
-            kind: ``weights``, ``outcomes``, ``examinations`` or ``pictures``.
+            kind: Its kind.
             key: Digest of ``spec``.
             content: The file.
             spec: Everything that could change the content.
@@ -132,9 +127,9 @@ class Store:
         Raises:
             ResultsError: The store cannot be written.
         """
-        folder = self.root / kind / key
+        folder = self.root / kind.folder / key
         self._clear(folder)
-        write_atomically(folder / FILES[kind], content)
+        write_atomically(folder / kind.file, content)
         manifest = {
             "schema": SCHEMA,
             "key": key,
@@ -168,27 +163,47 @@ class Store:
         finally:
             lock.release()
 
-    def read_weights(self, key: str) -> dict[str, Tensor]:
-        """A network's state dict."""
-        weights: dict[str, Tensor] = self._load("weights", key)
-        return weights
+    @contextmanager
+    def running(self, key: str, title: str) -> Iterator[None]:
+        """Let other machines see that a node is being computed, where and since when; its last failure is past."""
+        self._unmark("failed", key)
+        self._mark("running", key, {"title": title})
+        try:
+            yield
+        finally:
+            self._unmark("running", key)
 
-    def read_outcome(self, key: str) -> Outcome:
-        """An outcome."""
-        outcome: Outcome = self._load("outcomes", key)
-        return outcome
+    def failed(self, key: str, title: str, cause: str) -> None:
+        """Let other machines see that a node could not be computed."""
+        self._mark("failed", key, {"title": title, "cause": cause})
 
-    def read_examination(self, key: str) -> Examination:
-        """What the trust checks measured of a model."""
-        examination: Examination = self._load("examinations", key)
-        return examination
+    def marks(self, mark: Mark) -> dict[str, dict[str, Any]]:
+        """What is being computed or has failed, by key: ``title``, ``host``, ``pid``, ``time``, for failures ``cause``.
 
-    def read_pictures(self, key: str) -> Pictures:
-        """Pictures of a craft group."""
-        pictures: Pictures = self._load("pictures", key)
-        return pictures
+        Of what is being computed, only what somebody still holds the lock of: a killed process leaves its mark.
+        """
+        marks: dict[str, dict[str, Any]] = {}
+        for path in sorted((self.root / mark).glob("*.json")):
+            with suppress(OSError, ValueError):
+                fields = json.loads(path.read_bytes())
+                if isinstance(fields, dict) and {"title", "host", "pid", "time"} <= fields.keys():
+                    marks[path.stem] = fields
+        return {key: fields for key, fields in marks.items() if mark == "failed" or self._held(key)}
 
-    def _load(self, kind: Kind, key: str) -> Any:
+    def _held(self, key: str) -> bool:
+        with self.lock(key) as free:
+            return not free
+
+    def _mark(self, mark: Mark, key: str, fields: Mapping[str, Any]) -> None:
+        about = {"host": platform.node(), "pid": os.getpid(), "time": round(time.time(), 1)}
+        with suppress(ResultsError):  # the entry itself will say that the store cannot be written
+            write_atomically(self.root / mark / f"{key}.json", json.dumps({**fields, **about}).encode())
+
+    def _unmark(self, mark: Mark, key: str) -> None:
+        with suppress(OSError):
+            (self.root / mark / f"{key}.json").unlink(missing_ok=True)
+
+    def load(self, kind: Kind, key: str) -> Any:
         """What an entry holds.
 
         Raises:
@@ -196,7 +211,7 @@ class Store:
         """
         content = self.read(kind, key)
         try:
-            return payload.UNPACK[kind](content)
+            return kind.unpack(content)
         except ValueError as error:
             raise StoreError(f"{self.file(kind, key)} is damaged: {error}") from error
 
@@ -212,7 +227,7 @@ class Store:
             raise ResultsError(f"cannot write {folder} ({error.strerror or error}): set results= elsewhere.") from error
 
 
-def _misfit(manifest: object, kind: Kind) -> str:
+def _misfit(manifest: object) -> str:
     """What a manifest lacks, empty if nothing: whatever reads one later may rely on these parts."""
     if not isinstance(manifest, dict):
         return f"expected a mapping, found {type(manifest).__name__}"

@@ -6,34 +6,32 @@ import pytest
 import torch
 
 from tl_robust.attacks.norms import get_norm
-from tl_robust.bench.craft import PictureGroup
-from tl_robust.bench.observer import Silent, Stage
 from tl_robust.bench.plan import Plan, make_plan
 from tl_robust.bench.runner import Finished, gather, run
-from tl_robust.bench.store import Store
-from tl_robust.bench.work import Worker
 from tl_robust.config.load import load
-from tl_robust.models import build
+from tl_robust.engines.observer import Observer
+from tl_robust.nodes.pictures import PICTURES, PictureGroup
+from tl_robust.nodes.store import Store
 from tl_robust.types import Pictures
 
 ATTACKS = "axes.attack=[fgsm, {name: pgd, steps: 3}, {name: universal, epochs: 1}]"  # one step, random start, a pool
 
 
-class Witness(Silent):
+class Witness(Observer):
     """Counts pictures."""
 
     def __init__(self) -> None:
         self.expected = self.told = self.done = 0
         self.said: list[str] = []
 
-    def expect(self, stage: Stage, items: int, work: int) -> None:
+    def expect(self, stage: str, items: int, work: int) -> None:
         if stage == "picture":
             self.expected = work
 
-    def advance(self, stage: Stage, work: int) -> None:
+    def advance(self, stage: str, work: int) -> None:
         self.told += work * (stage == "picture")
 
-    def end(self, stage: Stage, label: str, seconds: float, note: str) -> None:
+    def end(self, stage: str, label: str, seconds: float, note: str) -> None:
         self.done += stage == "picture"
 
     def warn(self, message: str) -> None:
@@ -46,12 +44,16 @@ def ran(bench: Path, *overrides: str) -> tuple[Finished, Witness, Plan, Store]:
     return run(plan, config.bench, store, witness), witness, plan, store
 
 
+def pictures(plan: Plan) -> list[PictureGroup]:
+    """All that are planned."""
+    return [node for node in plan.nodes if isinstance(node, PictureGroup)]
+
+
 def crafted_in_full(pictured: PictureGroup, store: Store) -> torch.Tensor:
     """The whole test set crafted by a plain call of the attack, as bytes ``[K,N,C,H,W]``."""
     group = pictured.group
     whole, pool = group.test.images("test"), group.pool()
-    model = build(group.surrogate.network, tuple(whole.images.shape[1:]), len(group.surrogate.labels))
-    model.load_state_dict(store.read_weights(group.surrogate.key))
+    model = group.surrogate.load(store)
     known = {"seed": group.seed}
     fitted = group.built.fitted(model, pool.images / 255, pool.labels, group.eps, **known) if pool else None
     found = group.built(model, whole.images / 255, whole.labels, group.eps, early=group.early, fitted=fitted, **known)
@@ -71,10 +73,10 @@ def one_thread():
 def test_pictures_are_the_images_of_the_full_run(tiny: Path) -> None:
     finished, witness, plan, store = ran(tiny, "axes.seed=[0,1]", ATTACKS)
     assert not finished.failures
-    assert len(plan.pictures) == 3 * 5  # attacks x (2 source models, 3 victims), of one seed
+    assert len(pictures(plan)) == 3 * 5  # attacks x (2 source models, 3 victims), of one seed
     assert witness.expected == witness.told == witness.done == 15
-    for pictured in plan.pictures:
-        found = store.read_pictures(pictured.key)
+    for pictured in pictures(plan):
+        found = store.load(PICTURES, pictured.key)
         assert pictured.group.seed == 0
         assert found.sample_id.tolist() == [0, 1, 2, 3, 4, 5]
         assert found.classes == tuple("0123456789")
@@ -99,7 +101,7 @@ def test_pictures_are_made_once_and_again_where_damaged_or_absent(tiny: Path) ->
     first, _, plan, store = ran(tiny, "axes.seed=[0]")
     _, again, _, _ = ran(tiny, "axes.seed=[0]")
     assert again.done == 0
-    damaged, absent = (store.root / "pictures" / pictured.key for pictured in plan.pictures[:2])
+    damaged, absent = (store.root / "pictures" / pictured.key for pictured in pictures(plan)[:2])
     before = (damaged / "pictures.npz").read_bytes()
     (damaged / "pictures.npz").write_bytes(b"cut")
     (absent / "manifest.json").unlink()
@@ -119,9 +121,9 @@ def test_pictures_that_fail_are_told_and_cost_no_result(tiny: Path, monkeypatch:
         raise RuntimeError("no paint")
 
     with monkeypatch.context() as inside:
-        inside.setattr(Worker, "picture", fail)
+        inside.setattr(PictureGroup, "make", fail)
         finished, _, plan, _ = ran(tiny, "axes.seed=[0]", "axes.strategy=[scratch]", "axes.attack=[fgsm]")
-    assert [failure.cause for failure in finished.failures] == ["RuntimeError: no paint"] * len(plan.pictures)
+    assert [failure.cause for failure in finished.failures] == ["RuntimeError: no paint"] * len(pictures(plan))
     assert finished.failures[0].node.startswith("pictures of fgsm on ")
     assert (len(finished.results), finished.missing, finished.pictures) == (2, (), {})
 
@@ -151,11 +153,11 @@ def test_at_most_four_eps_are_shown_and_always_the_largest(
     tiny: Path, eps: tuple[float, ...], shown: list[int] | None
 ) -> None:
     plan = make_plan(load(tiny, [f"eps={list(eps)}"]).bench)
-    assert [pictured.places for pictured in plan.pictures[:1]] == ([shown] if shown else [])
+    assert [pictured.places for pictured in pictures(plan)[:1]] == ([shown] if shown else [])
 
 
 def test_classes_that_no_sample_has_are_left_out(tiny: Path) -> None:
-    (pictured, *_) = make_plan(load(tiny, ["data.test_limit=3"]).bench).pictures
+    pictured, *_ = pictures(make_plan(load(tiny, ["data.test_limit=3"]).bench))
     assert len(pictured.sample_id) <= 3
     assert isinstance(pictured.spec["samples"], list)
     assert Pictures.__dataclass_fields__.keys() >= {"sample_id", "eps", "clean", "adversarial", "classes"}

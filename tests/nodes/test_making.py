@@ -9,40 +9,32 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
+from by_hand import State, attacked, trained
 
 from tl_robust import attacks
-from tl_robust.bench.craft import CraftGroup
-from tl_robust.bench.lineage import Training
-from tl_robust.bench.work import Worker
 from tl_robust.data.domain import DataSettings
 from tl_robust.data.mapped import DomainInSpace
 from tl_robust.data.space import SPACES
-from tl_robust.errors import ConfigError
-from tl_robust.models import build
+from tl_robust.errors import ConfigError, StoreError
+from tl_robust.nodes.crafting import CraftGroup
+from tl_robust.nodes.training import Training
 from tl_robust.registry import Component
 from tl_robust.strategies import TransferTask
 from tl_robust.types import Recipe
 
-State = dict[str, Tensor]
 DATA = DomainInSpace("optdigits", SPACES.component("digits"), DataSettings(train_limit=150, test_limit=40))
 DTN = Component("dtn", 1, (("width", 0.1),))
 ROOT = Training(DATA, DTN, Recipe(epochs=2, batch_size=32, lr=0.05), 0, Component("scratch", 1))
-WORKER = Worker({"accelerator": "cpu"}, attack_batch=16)
-
-
-def quiet(done: int) -> None:
-    """Nobody is told; at module level, so that another process can import it."""
 
 
 def train(training: Training = ROOT, parent: State | None = None, **options: Any) -> State:
-    weights, _ = Worker({"accelerator": "cpu"} | options, 16).train(training, parent, quiet)
-    return dict(weights)
+    return trained(training, parent, **options)[0]
 
 
 def equal(one: State, other: State) -> bool:
@@ -82,13 +74,14 @@ def test_the_number_of_threads_changes_nothing_and_is_put_back(weights: State) -
 
 def test_another_process_gives_the_same_weights(weights: State) -> None:
     code = (
-        "import sys, pickle; sys.path.insert(0, sys.argv[1]); import test_work;"
-        "open('weights', 'wb').write(pickle.dumps({k: v.numpy() for k, v in test_work.train().items()}))"
+        "import sys, pickle; sys.path[:0] = sys.argv[1:]; import test_making;"
+        "open('weights', 'wb').write(pickle.dumps({k: v.numpy() for k, v in test_making.train().items()}))"
     )
-    here = os.path.dirname(__file__)  # noqa: PTH120
-    subprocess.run([sys.executable, "-W", "ignore", "-c", code, here], check=True, capture_output=True)
-    with open("weights", "rb") as file:  # noqa: PTH123
-        found = {name: torch.from_numpy(np.asarray(value)) for name, value in pickle.load(file).items()}
+    folders = [str(folder) for folder in Path(__file__).parents[:2]]
+    subprocess.run([sys.executable, "-W", "ignore", "-c", code, *folders], check=True, capture_output=True)
+    found = {
+        name: torch.from_numpy(np.asarray(value)) for name, value in pickle.loads(Path("weights").read_bytes()).items()
+    }
     assert equal(found, weights)
 
 
@@ -115,7 +108,9 @@ def test_a_child_starts_from_its_parent(weights: State) -> None:
     for name, value in found.items():
         if "running" not in name and "num_batches" not in name:
             assert torch.allclose(value, weights[name], atol=1e-6), name
-    assert not equal(train(child), found), "without its parent's weights it is another model"
+    assert not equal(train(child, parent=train(replace(ROOT, seed=1))), found), "of another parent it is another model"
+    with pytest.raises(StoreError, match=ROOT.key):
+        train(child)
 
 
 def test_the_parents_weights_are_not_written_to(weights: State) -> None:
@@ -139,17 +134,16 @@ def test_the_process_is_left_as_it_was() -> None:
     assert log.level == level
     assert [signal.getsignal(s) for s in (2, 15)] == handlers
     assert dict(os.environ) == environment | {"PYTEST_CURRENT_TEST": os.environ["PYTEST_CURRENT_TEST"]}
-    assert os.listdir() == [], "no file in the working directory"  # noqa: PTH208
+    assert list(Path().iterdir()) == [], "no file in the working directory"
 
 
 def test_it_tells_of_each_epoch_and_of_how_it_was_made() -> None:
     told: list[int] = []
-    _, made = WORKER.train(ROOT, None, told.append)
+    _, facts = trained(ROOT, advance=told.append)
     assert told == [1, 1]
-    assert made["device"]
-    assert made["seconds"] > 0
-    assert 0 <= made["val_accuracy"] <= 1
-    assert torch.__version__.startswith(made["versions"]["torch"])
+    assert facts.keys() == {"device", "val_accuracy"}, "the rest is the engine's to tell"
+    assert facts["device"].startswith("cpu")
+    assert 0 <= facts["val_accuracy"] <= 1
 
 
 # options of the Trainer
@@ -186,7 +180,7 @@ def test_an_error_in_training_is_not_swallowed_and_the_process_is_put_back() -> 
         raise ZeroDivisionError("in training")
 
     with pytest.raises(ZeroDivisionError, match="in training"):
-        WORKER.train(ROOT, None, fail)
+        trained(ROOT, advance=fail)
     assert torch.equal(torch.get_rng_state(), state)
     assert torch.get_num_threads() == 2
     assert logging.getLogger("lightning.pytorch").level == level
@@ -195,8 +189,8 @@ def test_an_error_in_training_is_not_swallowed_and_the_process_is_put_back() -> 
 @pytest.mark.slow
 @pytest.mark.parametrize("strategy", ["ddp_spawn", "ddp_fork"])
 def test_two_processes_train_one_network(strategy: str, weights: State) -> None:
-    found, made = Worker({"accelerator": "cpu", "devices": 2, "strategy": strategy}, 16).train(ROOT, None, quiet)
-    assert not equal(dict(found), weights), "a batch on each of two processes is another training"
+    found, made = trained(ROOT, devices=2, strategy=strategy)
+    assert not equal(found, weights), "a batch on each of two processes is another training"
     assert all(value.isfinite().all() for value in found.values())
     fresh = train(replace(ROOT, recipe=replace(ROOT.recipe, lr=1e-12, epochs=1)))
     moved = (found["classifier.weight"] - fresh["classifier.weight"]).abs().max()
@@ -206,15 +200,14 @@ def test_two_processes_train_one_network(strategy: str, weights: State) -> None:
 
 @pytest.mark.slow
 def test_two_processes_report_the_validation_accuracy() -> None:
-    _, made = Worker({"accelerator": "cpu", "devices": 2, "strategy": "ddp_spawn"}, 16).train(ROOT, None, quiet)
+    _, made = trained(ROOT, devices=2, strategy="ddp_spawn")
     assert 0 <= made["val_accuracy"] <= 1
 
 
 @pytest.mark.slow
 def test_two_processes_train_for_a_caller_that_gives_a_lambda() -> None:
     told: list[int] = []
-    worker = Worker({"accelerator": "cpu", "devices": 2, "strategy": "ddp_spawn"}, 16)
-    _, made = worker.train(ROOT, None, lambda done: told.append(done))
+    _, made = trained(ROOT, advance=lambda done: told.append(done), devices=2, strategy="ddp_spawn")
     assert told == [], "the epochs ran in other processes"
     assert 0 <= made["val_accuracy"] <= 1
 
@@ -235,7 +228,7 @@ def test_ctrl_c_reaches_the_caller_and_works_the_next_time() -> None:
                 signal.raise_signal(signal.SIGINT)
 
             with pytest.raises(KeyboardInterrupt):
-                WORKER.train(ROOT, None, stop)
+                trained(ROOT, advance=stop)
             assert signal.getsignal(signal.SIGINT) is handler
             assert signal.getsignal(signal.SIGTERM) == terminate
             with pytest.raises(KeyboardInterrupt):
@@ -263,7 +256,7 @@ def test_after_ctrl_c_a_training_is_as_if_nothing_had_happened(weights: State) -
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        WORKER.train(ROOT, None, stop)
+        trained(ROOT, advance=stop)
     assert equal(train(), weights)
 
 
@@ -274,58 +267,54 @@ def test_an_attack_judges_as_evaluate_does(weights: State) -> None:
     other = replace(ROOT, seed=1)
     victim = train(other)
     pgd = Component("pgd", attacks.ATTACKS["pgd"].VERSION, (("steps", 2),))
-    group = CraftGroup(ROOT, DATA, pgd, (0.0, 16 / 255), seed=5)
+    group = CraftGroup(ROOT, DATA, pgd, (0.0, 16 / 255), seed=5, victims=(other, ROOT))
     told: list[int] = []
-    outcomes, made = WORKER.attack(group, weights, {"b": (other, victim), "a": (ROOT, weights)}, told.append)
-    models = []
-    for state in (weights, victim):
-        model = build(DTN, (3, 32, 32), 10)
-        model.load_state_dict(state)
-        models.append(model)
+    outcomes, facts = attacked(group, {ROOT: weights, other: victim}, told.append)
+    models = [ROOT.build(weights), other.build(victim)]
     test = DATA.images("test")
     expected = attacks.evaluate(
         attacks.get("pgd", steps=2),
         surrogate=models[0],
-        victims={"b": models[1], "a": models[0]},
+        victims={other.key: models[1], ROOT.key: models[0]},
         images=test.images,
         labels=test.labels,
         eps=group.eps,
         seed=5,
         batch_size=16,
     )
-    assert outcomes.keys() == {"a", "b"}
+    assert outcomes.keys() == {other.key, ROOT.key}
     for name, outcome in outcomes.items():
         for field, value in outcome.tensors().items():
             assert torch.equal(value, expected[name].tensors()[field]), f"{name} {field}"
-    assert not torch.equal(outcomes["b"].adv_b, outcomes["a"].adv_b)
+    assert not torch.equal(outcomes[other.key].adv_b, outcomes[ROOT.key].adv_b)
     assert told == [16, 16, 8]
-    assert made["attack_batch"] == 16
+    assert facts.keys() == {"device", "attack_batch"}
+    assert facts["attack_batch"] == 16
 
 
 def test_an_attack_ignores_options_that_are_for_training(weights: State) -> None:
-    group = CraftGroup(ROOT, DATA, Component("fgsm", 1), (16 / 255,), seed=0)
+    group = CraftGroup(ROOT, DATA, Component("fgsm", 1), (16 / 255,), seed=0, victims=(ROOT,))
     found = []
     for options in ({}, {"precision": "bf16-mixed", "limit_test_batches": 1, "devices": 2, "strategy": "ddp_spawn"}):
-        worker = Worker({"accelerator": "cpu"} | options, 16)
-        found.append(worker.attack(group, weights, {"a": (ROOT, weights)}, quiet)[0]["a"])
+        found.append(attacked(group, {ROOT: weights}, **options)[0][ROOT.key])
     assert len(found[1].label) == 40
     assert torch.equal(found[0].adv_a, found[1].adv_a)
 
 
 def test_a_training_without_validation_is_refused() -> None:
     with pytest.raises(ConfigError, match="no validation ran"):
-        Worker({"accelerator": "cpu", "limit_val_batches": 0}, 16).train(ROOT, None, quiet)
+        train(limit_val_batches=0)
 
 
 def test_options_that_the_trainer_refuses_are_one_sentence() -> None:
     with pytest.raises(ConfigError, match=r"the Trainer refuses these trainer options: .*precision") as caught:
-        Worker({"accelerator": "cpu", "precision": "17"}, 16).train(ROOT, None, quiet)
+        train(precision="17")
     assert "\n" not in str(caught.value)
 
 
 def test_determinism_and_environment_are_put_back() -> None:
     before = dict(os.environ)
-    Worker({"accelerator": "cpu", "strategy": "ddp"}, 16).train(ROOT, None, quiet)
+    train(strategy="ddp")
     assert dict(os.environ) == before
     assert not torch.are_deterministic_algorithms_enabled()
     assert not torch.distributed.is_initialized()
