@@ -62,7 +62,10 @@ plugins: [plugins]
 @pytest.fixture(autouse=True)
 def _registries() -> Iterator[None]:
     """Forget what a test registers."""
-    kinds = (ATTACKS, CHECKS, CLAIMS, DEFENSES, DOMAINS, ENGINES, METRICS, NETWORKS, PAIRS, SINKS, SPACES, STRATEGIES, THREATS)
+    kinds = (
+        ATTACKS, CHECKS, CLAIMS, DEFENSES, DOMAINS, ENGINES, METRICS, NETWORKS, PAIRS, SINKS, SPACES, STRATEGIES,
+        THREATS,
+    )  # fmt: skip
     before, entries = [], dict(KINDS)
     for kind in kinds:
         kind.names()  # walks the package once

@@ -12,9 +12,8 @@ import torch
 from tl_robust.bench.payload import pack_outcome, pack_record, unpack_outcome, unpack_record
 from torch import Tensor
 
-from tl_robust.records import Record, column
 from tl_robust.results.packing import pack, unpack
-from tl_robust.types import Outcome
+from tl_robust.types import Outcome, Record, column
 
 
 @dataclass(frozen=True)

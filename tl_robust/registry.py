@@ -260,6 +260,7 @@ def load_plugins(folder: Path) -> None:
     """
     if not folder.is_dir():
         raise ConfigError(f"plugin folder {folder} not found: give the path of a folder of .py files under plugins:.")
+    sys.modules.setdefault("tl_robust_plugins", types.ModuleType("tl_robust_plugins"))  # pickle imports it by name
     for path in sorted(folder.glob("*.py")):
         load_plugin(path)
 
@@ -273,7 +274,6 @@ def load_plugin(path: Path) -> types.ModuleType:
     path = path.resolve()
     if path in _loaded_plugins:
         return _loaded_plugins[path]
-    sys.modules.setdefault("tl_robust_plugins", types.ModuleType("tl_robust_plugins"))  # pickle imports it by name
     spec = importlib.util.spec_from_file_location(f"tl_robust_plugins.{path.stem}", path)
     assert spec is not None
     assert spec.loader is not None

@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 
 from tl_robust.metrics import METRICS
-from tl_robust.results.faces import EVASION
+from tl_robust.results.faces import FACES
 from tl_robust.results.names import Names
 from tl_robust.results.table import summary
 from tl_robust.sinks.report import pictures as gallery_module
@@ -61,7 +61,7 @@ FOUND = {"o1": WHITE, "o2": BLACK, "o3": BLACK}
 
 
 def blocks(results=GRID, found=FOUND):
-    return gallery(EVASION, results, summary(results), found, Names.of(one.cell for one in results))
+    return gallery(FACES["evasion"], results, summary(results), found, Names.of(one.cell for one in results))
 
 
 def tables(found):

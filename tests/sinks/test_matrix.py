@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from tl_robust.metrics import METRICS
-from tl_robust.results.faces import EVASION
+from tl_robust.results.faces import FACES
 from tl_robust.results.names import Names
 from tl_robust.results.table import summary
 from tl_robust.sinks.report.blocks import Fold, Matrix, Text
@@ -66,7 +66,7 @@ def read(markup):
 
 
 def test_fields_hold_the_means_and_the_relations_at_the_telling_eps() -> None:
-    note, heading, markup, fold = matrices(EVASION, GRID, summary(GRID), Names.of(one.cell for one in GRID))
+    note, heading, markup, fold = matrices(FACES["evasion"], GRID, summary(GRID), Names.of(one.cell for one in GRID))
     assert isinstance(heading, Text)
     assert heading.heading == "tgt, fgsm linf"
     assert isinstance(markup, Matrix)
@@ -94,12 +94,12 @@ def test_fields_hold_the_means_and_the_relations_at_the_telling_eps() -> None:
 
 def test_one_matrix_an_attack_and_none_without_provenance() -> None:
     both = [*GRID, result("scratch", "black", (95, 94, 90), attack="pgd")]
-    blocks = matrices(EVASION, both, summary(both), Names.of(one.cell for one in both))
+    blocks = matrices(FACES["evasion"], both, summary(both), Names.of(one.cell for one in both))
     assert [block.heading for block in blocks if isinstance(block, Text) and block.heading] == [
         "tgt, fgsm linf", "tgt, pgd linf",
     ]  # fmt: skip
     bare = [replace(one, provenance={}) for one in GRID]
-    assert matrices(EVASION, bare, summary(bare), Names.of(one.cell for one in bare)) == []
+    assert matrices(FACES["evasion"], bare, summary(bare), Names.of(one.cell for one in bare)) == []
 
 
 def test_names_say_how_a_model_came_to_be() -> None:

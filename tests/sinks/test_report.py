@@ -16,7 +16,7 @@ import torch
 
 from tl_robust import metrics
 from tl_robust.errors import ConfigError
-from tl_robust.results.faces import EVASION
+from tl_robust.results.faces import FACES
 from tl_robust.results.names import Names, interval, number
 from tl_robust.results.table import summary
 from tl_robust.sinks.base import Views
@@ -193,7 +193,7 @@ def test_charts_hold_the_rows(made):
 
 
 def test_strips_meet_between_the_points():
-    found = strips(EVASION, EPS)
+    found = strips(FACES["evasion"], EPS)
     assert found[0]["from"] == 0
     assert found[-1]["to"] == EPS[2]
     for (left, right), below, above in zip(pairwise(found), EPS, EPS[1:], strict=False):
@@ -366,10 +366,10 @@ def test_traces_are_folded_away_and_not_in_the_text(tmp_path):
 def test_a_large_bench_shows_the_first_of_the_other_numbers(monkeypatch):
     rows = summary([*grid(), *grid(attack="pgd")])
     names = Names.of(row.cell for row in rows)
-    whole = sections.others(EVASION, rows, names)
+    whole = sections.others(FACES["evasion"], rows, names)
     titles = [block.title for block in whole if isinstance(block, Fold)]
     assert titles == ["Numbers of src → tgt, fgsm linf", "Numbers of src → tgt, pgd linf"]
     monkeypatch.setattr(sections, "OTHERS", len(rows) // 3)
-    *_, fold, text = sections.others(EVASION, rows, names)
+    *_, fold, text = sections.others(FACES["evasion"], rows, names)
     assert fold.title == titles[0]
     assert "summary.csv" in text.text

@@ -17,15 +17,14 @@ from tl_robust import metrics
 from tl_robust.cli.screen import Screen
 from tl_robust.cli.terminal import accuracy_tables
 from tl_robust.metrics import rate
-from tl_robust.records import Record, column
 from tl_robust.results import answer
-from tl_robust.results.faces import FACES, Face
+from tl_robust.results.faces import FACES
 from tl_robust.results.table import summary
 from tl_robust.sinks.base import Views
 from tl_robust.sinks.report import page as report
 from tl_robust.sinks.wandb import dashboard
 from tl_robust.sinks.wandb.runs import WandbSettings, _content
-from tl_robust.types import Cell, Result, Verdict
+from tl_robust.types import Cell, Face, Record, Result, Verdict, column
 
 SHARES = (0.0, 0.01, 0.05)
 BACKDOOR = Face(

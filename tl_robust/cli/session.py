@@ -1,4 +1,4 @@
-"""One run of a bench: what the store lacks is computed, and all results are gathered."""
+"""One run of a bench: its work, shared with the processes that help."""
 
 from __future__ import annotations
 

@@ -16,11 +16,11 @@ from tl_robust.claims import Decision, Finding
 from tl_robust.engines.observer import Observer
 from tl_robust.metrics import METRICS
 from tl_robust.results.answer import headline_rows
-from tl_robust.results.faces import FACES, Face, by_threat
+from tl_robust.results.faces import FACES, by_threat
 from tl_robust.results.names import Names, grouped, number
 from tl_robust.results.table import Row
 from tl_robust.text import effect_text, p_text, plain
-from tl_robust.types import Cell
+from tl_robust.types import Cell, Face
 
 ROWS = 40
 JUDGED = [kind for kind in get_args(Decision) if kind != "not judged"]

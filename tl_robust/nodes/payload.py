@@ -21,8 +21,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
-from tl_robust.records import Record
-from tl_robust.types import Examination, Outcome, Pictures
+from tl_robust.types import Examination, Outcome, Pictures, Record
 
 R = TypeVar("R", bound=Record)
 EXPANSION = 1100  # deflate makes at most 1032 bytes of one

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 
 from tl_robust.claims.effects import Finding
 from tl_robust.metrics import METRICS
-from tl_robust.results.faces import FACES, Face, by_threat, face_of
+from tl_robust.results.faces import FACES, by_threat, face_of
 from tl_robust.results.names import Names, grouped, interval, method, number, unit
 from tl_robust.results.table import Row
 from tl_robust.text import effect_text
-from tl_robust.types import Cell
+from tl_robust.types import Cell, Face
 
 LEAD = 4  # pairs with attacks that the report charts beside the answer
 PRINTED = 3  # of them in a terminal

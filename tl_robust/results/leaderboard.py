@@ -20,13 +20,12 @@ from torch import Tensor
 from tl_robust.errors import ResultsError
 from tl_robust.files import write_atomically
 from tl_robust.metrics import METRICS
-from tl_robust.records import Record
 from tl_robust.results import strangers, table
 from tl_robust.results.means import mean_rows
 from tl_robust.results.packing import pack, unpack
 from tl_robust.results.shared import SCHEMA, refuse, valid
 from tl_robust.results.table import Row
-from tl_robust.types import Cell, Curve, Outcome, Result, Verdict
+from tl_robust.types import Cell, Curve, Outcome, Record, Result, Verdict
 
 PARTS = ("value", "low", "high", "n")
 SLACK = 1e-9  # of rounding, between a value and the end of its interval

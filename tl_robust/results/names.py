@@ -8,9 +8,8 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from tl_robust.metrics import METRICS
-from tl_robust.results.faces import Face
 from tl_robust.results.table import Row
-from tl_robust.types import Cell
+from tl_robust.types import Cell, Face
 
 T = TypeVar("T")
 K = TypeVar("K", bound=Hashable)

@@ -40,7 +40,7 @@ class Row:
         high: Upper end.
         trust: ``green``, ``amber`` or ``red``.
         key: The cell's key; empty in a summary.
-        axis: What ``eps`` holds: the :attr:`~tl_robust.records.Record.AXIS` of the cell's record.
+        axis: What ``eps`` holds: the :attr:`~tl_robust.types.Record.AXIS` of the cell's record.
     """
 
     cell: Cell

@@ -21,9 +21,9 @@ from typing import Any
 from tl_robust.claims.effects import Finding
 from tl_robust.errors import ConfigError
 from tl_robust.registry import Registry
-from tl_robust.results.faces import FACES, Face
+from tl_robust.results.faces import FACES
 from tl_robust.results.table import Row
-from tl_robust.types import Pictures, Result
+from tl_robust.types import Face, Pictures, Result
 
 
 @dataclass(frozen=True)

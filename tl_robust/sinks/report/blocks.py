@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from tl_robust.results.faces import Face
 from tl_robust.results.table import Row
+from tl_robust.types import Face
 
 
 @dataclass(frozen=True)

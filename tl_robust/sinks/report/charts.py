@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING, Any
 from tl_robust.errors import ConfigError
 from tl_robust.files import write_atomically
 from tl_robust.results.answer import headline_rows
-from tl_robust.results.faces import FACES, Face, by_threat
+from tl_robust.results.faces import FACES, by_threat
 from tl_robust.results.names import Names, grid, grouped, interval, unit
 from tl_robust.results.table import Row
 from tl_robust.sinks.report.drawing import draw
+from tl_robust.types import Face
 
 if TYPE_CHECKING:
     import altair

@@ -7,11 +7,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from tl_robust.results.faces import Face
 from tl_robust.results.names import Names, grouped, interval, number, telling_x
 from tl_robust.results.table import Row
 from tl_robust.sinks.report.blocks import Block, Field, Fold, Matrix, Table, Text
-from tl_robust.types import Outcome, Result
+from tl_robust.types import Face, Outcome, Result
 
 SCALE = (  # cividis (Nunez, Anderton, Renslow, PLOS ONE 2018): the same order of lightness to color-blind readers
     "00224e", "123570", "3b496c", "575d6d", "707173", "8a8678", "a59c74", "c3b369", "e1cc55", "fee838",

@@ -17,7 +17,7 @@ from markupsafe import Markup
 from tl_robust.errors import TLRobustError
 from tl_robust.files import write_atomically
 from tl_robust.results.answer import headline_rows
-from tl_robust.results.faces import Face, face_of
+from tl_robust.results.faces import face_of
 from tl_robust.results.names import Names, grid
 from tl_robust.results.table import Row
 from tl_robust.sinks.base import Views
@@ -27,6 +27,7 @@ from tl_robust.sinks.report.charts import COLORS, DASHES, SHAPES, figure, limits
 from tl_robust.sinks.report.ledger import ledger
 from tl_robust.sinks.report.matrix import matrices
 from tl_robust.sinks.report.pictures import gallery
+from tl_robust.types import Face
 
 __all__ = ["figure", "write"]
 FIGURE = "curves.svg"

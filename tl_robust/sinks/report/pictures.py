@@ -12,13 +12,12 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from tl_robust.results.faces import Face
 from tl_robust.results.names import Names, grouped, telling_x
 from tl_robust.results.table import Row
 from tl_robust.sinks.report.blocks import Block, Exhibit, Fold, Gallery, Picture, Text
 from tl_robust.sinks.report.matrix import model_name
 from tl_robust.sinks.report.rendering import fragment
-from tl_robust.types import Outcome, Pictures, Result
+from tl_robust.types import Face, Outcome, Pictures, Result
 
 LIMIT = 450_000  # bytes of the page that pictures may take, a quarter of it ...
 MANY = 10_000  # ... where tables and charts have more numbers than this

@@ -11,12 +11,12 @@ from dataclasses import replace
 from tl_robust.metrics import METRICS
 from tl_robust.results import answer
 from tl_robust.results.answer import Said
-from tl_robust.results.faces import Face, by_threat
+from tl_robust.results.faces import by_threat
 from tl_robust.results.names import MARKS, Names, grid, grouped, interval, method, number
 from tl_robust.results.table import Row
 from tl_robust.sinks.base import Views
 from tl_robust.sinks.report.blocks import Block, Fold, Panels, Points, Table, Text
-from tl_robust.types import Outcome, Result
+from tl_robust.types import Face, Outcome, Result
 
 OTHERS = 2000  # numbers of metrics without a chart that the page shows, to stay small
 

@@ -8,10 +8,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tl_robust.results.faces import EVASION, Face
 from tl_robust.sinks.wandb.runs import axis_key, side_key
 from tl_robust.sinks.wandb.session import WandbSettings
-from tl_robust.types import View
+from tl_robust.types import Face, View
 
 COLUMNS = 4  # of the run table: values of the headline metric, spread over the axis
 CLEAN = "clean_accuracy"  # of the victim, which every run has
@@ -24,7 +23,7 @@ def spec(
     grid: Sequence[float],
     views: Sequence[View],
     several: bool,
-    face: Face = EVASION,
+    face: Face,
 ) -> dict[str, Any]:
     """The dashboard of a bench.
 

@@ -20,7 +20,7 @@ from typing import Any
 from tl_robust.errors import ResultsError
 from tl_robust.files import scratch_folder
 from tl_robust.results.answer import headline_rows
-from tl_robust.results.faces import EVASION, Face, by_threat, face_of
+from tl_robust.results.faces import by_threat, face_of
 from tl_robust.results.names import MARKS, Names, grouped, telling_x
 from tl_robust.results.table import SUMMARY_COLUMNS, Row
 from tl_robust.seeding import digest
@@ -30,7 +30,7 @@ from tl_robust.sinks.report.drawing import draw
 from tl_robust.sinks.report.matrix import model_name
 from tl_robust.sinks.wandb.runs import Content, Published, WandbSettings, publish_runs, resolve_mode
 from tl_robust.text import plain
-from tl_robust.types import Outcome, Result
+from tl_robust.types import Face, Outcome, Result
 
 LIMIT = 200_000_000  # bytes of weights: a view should not fill a disk or a quota
 UNFIT = r"[^\w .,()=-]+"  # for the name of a file
@@ -194,7 +194,7 @@ def _matrix(lineage: _Table, judged: Sequence[Row], faces: Mapping[str, Face]) -
     """The lineage matrix where the cells differ most, as a PNG."""
     import altair as alt
 
-    face = face_of(judged[0].cell, faces) if judged else EVASION
+    face = face_of(judged[0].cell, faces) if judged else next(iter(faces.values()))
     eps, lanes = telling_x(judged, face), []
     for target, rows in grouped((row for row in lineage.rows if row[1] == eps), lambda row: row[0]).items():
         cells = [

@@ -19,14 +19,14 @@ from typing import Any
 from filelock import FileLock
 
 from tl_robust.files import write_atomically
-from tl_robust.results.faces import FACES, Face, face_of
+from tl_robust.results.faces import FACES, face_of
 from tl_robust.results.names import MARKS
 from tl_robust.results.table import rows as table_rows
 from tl_robust.seeding import digest
 from tl_robust.sinks.wandb.read import check
 from tl_robust.sinks.wandb.session import WandbSettings, resolve_mode
 from tl_robust.sinks.wandb.session import session as _session
-from tl_robust.types import Outcome, Result
+from tl_robust.types import Face, Outcome, Result
 
 __all__ = ["Content", "Published", "WandbSettings", "check", "publish", "publish_runs", "resolve_mode"]
 
@@ -209,8 +209,8 @@ def _content(result: Result, config: Mapping[str, Any], settings: WandbSettings,
 def axis_key(face: Face, x: float) -> str:
     """A value of the axis as a part of a key: W&B would take a dot for nesting and a slash for a section.
 
-    >>> from tl_robust.results.faces import EVASION
-    >>> axis_key(EVASION, 8 / 255), axis_key(EVASION, 0.0), axis_key(EVASION, 0.125)
+    >>> from tl_robust.results.faces import FACES
+    >>> axis_key(FACES["evasion"], 8 / 255), axis_key(FACES["evasion"], 0.0), axis_key(FACES["evasion"], 0.125)
     ('8_255', '0', '0p125')
     """
     return re.sub(r"[^\w-]+", "_", face.axis_text(x).replace(".", "p")).strip("_")
