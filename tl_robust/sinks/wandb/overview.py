@@ -30,7 +30,7 @@ from tl_robust.sinks.report.drawing import draw
 from tl_robust.sinks.report.matrix import model_name
 from tl_robust.sinks.wandb.runs import Content, Published, WandbSettings, publish_runs, resolve_mode
 from tl_robust.text import plain
-from tl_robust.types import Face, Outcome, Result
+from tl_robust.types import Face, Outcome
 
 LIMIT = 200_000_000  # bytes of weights: a view should not fill a disk or a quota
 UNFIT = r"[^\w .,()=-]+"  # for the name of a file
