@@ -147,7 +147,9 @@ class Training(Model, Node):
     def make(self, hands: Hands, store: Store) -> tuple[Mapping[str, Any], Made]:
         """Train it: weights, order of images and dropout follow from the key alone."""
         inherited = store.load(WEIGHTS, self.parent.key) if self.parent else None
-        data = DomainModule(self.data, self.recipe, derive("order", self.key))
+        defense = build(self.defense) if self.defense else None
+        keep = defense.images if defense else None
+        data = DomainModule(self.data, self.recipe, derive("order", self.key), keep)
         with seeded(derive("weights", self.key)):
             network = self.build()
             strategy = STRATEGIES[self.by.name]
@@ -155,8 +157,8 @@ class Training(Model, Node):
             if inherited is not None and not self.same_labels:
                 other = classifier_names(network)
                 inherited = {name: value for name, value in inherited.items() if name not in other}
-            if self.defense:
-                task.defend(build(self.defense), {model.key: model.load(store) for model in self.others})
+            if defense:
+                task.defend(defense, {model.key: model.load(store) for model in self.others})
             task.start_from(inherited)
             kept = Snapshots(self.snapshots)
             callbacks = [Epochs(hands.advance), kept]
