@@ -14,7 +14,7 @@ from tests.sinks.test_wandb_overview import cells
 from tests.sinks.test_wandb_overview import offline as overview
 from tests.sinks.wandb_made import API_KEY, BENCH, EPS, no_account, of_type, records, runs, server, summary_of
 from tl_robust.cli.commands import dashboard as command
-from tl_robust.errors import ConfigError
+from tl_robust.errors import ConfigError, UnknownNameError
 from tl_robust.results.faces import FACES
 from tl_robust.sinks.wandb import dashboard
 from tl_robust.sinks.wandb import workspace as wandb_dashboard
@@ -87,6 +87,9 @@ def test_the_command_prints_the_spec_without_the_library(
     )
     assert spec["sections"][0]["panels"][0]["group_by"] == "curve"  # two attacks
     assert spec["sections"][0]["panels"][0]["range_x"] == [0, 16 / 255]
+    assert spec["axis"] == "eps"
+    with pytest.raises(UnknownNameError, match="unknown threat of this bench 'evasio'; did you mean 'evasion'"):
+        command.run(parsed("spec", str(tiny), "--threat", "evasio"), Console())
 
 
 @library

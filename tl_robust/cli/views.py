@@ -12,6 +12,7 @@ from tl_robust import claims
 from tl_robust.bench.runner import Finished
 from tl_robust.cli.terminal import accuracy_tables, claim_line
 from tl_robust.config.load import Config
+from tl_robust.config.schema import BenchFile
 from tl_robust.data.left_out import left_out
 from tl_robust.errors import BenchFailedError, TLRobustError
 from tl_robust.nodes.crafting import OUTCOMES
@@ -36,7 +37,7 @@ def write(config: Config, finished: Finished, console: Console, publish: bool) -
         BenchFailedError: Some cells have no result, or a sink failed.
     """
     views = views_of(config, finished, publish)
-    if moved := earlier.keep(views.folder, config.text, files()):
+    if moved := earlier.keep(views.folder, config.text, files(), asdict(BenchFile())):
         console.print(moved, style="yellow", soft_wrap=True)
     places, broken = list[str](), list[str]()
     for sentence in sentences_of_sinks(views, broken):

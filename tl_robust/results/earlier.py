@@ -18,7 +18,7 @@ HOW |= {"trainer.accelerator", "trainer.devices"}  # where and how it is compute
 SHOWN = 4  # settings that the sentence names
 
 
-def keep(folder: Path, text: str, files: Sequence[str]) -> str:
+def keep(folder: Path, text: str, files: Sequence[str], defaults: Mapping[str, Any]) -> str:
     """Move a report and tables of other settings away, and remember the settings of those that will be written.
 
     Settings that only add values to an axis, as more seeds do, ask for all that was there and more: nothing is moved.
@@ -27,6 +27,7 @@ def keep(folder: Path, text: str, files: Sequence[str]) -> str:
         folder: Of the bench.
         text: The whole configuration as YAML.
         files: Names of what is moved: all that the sinks write.
+        defaults: What a setting was that an earlier version of the program did not have yet.
 
     Returns:
         A sentence about what was moved where; empty where nothing was.
@@ -36,7 +37,7 @@ def keep(folder: Path, text: str, files: Sequence[str]) -> str:
     """
     known, said = folder / CONFIG, ""
     try:
-        changed = _changed(_read(known), yaml.safe_load(text)) if known.is_file() else []
+        changed = _changed(_read(known), yaml.safe_load(text), defaults) if known.is_file() else []
         there = [folder / name for name in files if (folder / name).is_file()]
         if changed and there:
             home = _new_folder(folder, there[0])
@@ -74,9 +75,11 @@ def _read(path: Path) -> Mapping[str, Any]:
     return config if isinstance(config, dict) else {}
 
 
-def _changed(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+def _changed(old: Mapping[str, Any], new: Mapping[str, Any], defaults: Mapping[str, Any]) -> list[str]:
     """Names of settings that ask for something else, or for less."""
     before, after = dict(_flat(old)), dict(_flat(new))
+    if before:  # the whole configuration of a run, so what it lacks was no setting then
+        before = {name: value for name, value in _flat(defaults) if name in after} | before
     names = [name for name in dict.fromkeys([*before, *after]) if not _how(name)]
     return [name for name in names if not _covers(name, before.get(name), after.get(name))]
 

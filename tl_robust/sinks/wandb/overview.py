@@ -30,7 +30,7 @@ from tl_robust.sinks.report.drawing import draw
 from tl_robust.sinks.report.matrix import model_name
 from tl_robust.sinks.wandb.runs import Content, Published, WandbSettings, publish_runs, resolve_mode
 from tl_robust.text import plain
-from tl_robust.types import Face, Outcome, Result
+from tl_robust.types import Face, Outcome
 
 LIMIT = 200_000_000  # bytes of weights: a view should not fill a disk or a quota
 UNFIT = r"[^\w .,()=-]+"  # for the name of a file
@@ -124,7 +124,9 @@ class _Overview:
     @cached_property
     def judged(self) -> list[Row]:
         """The headline metric of the first threat whose examples are crafted on one model and judged on another."""
-        crafted = {replace(result.cell, seed=-1) for result in self.views.results if _crafted(result)}
+        crafted = {
+            replace(result.cell, seed=-1) for result in self.views.results if isinstance(result.outcome, Outcome)
+        }
         rows = [row for row in headline_rows(self.views.summary, self.views.faces) if row.cell in crafted]
         return by_threat(rows, self.views.faces)[0][1] if rows else []
 
@@ -144,11 +146,13 @@ class _Overview:
             with scratch_folder("tl_robust_wandb_") as scratch:
                 charts.figure(self.views.summary, path := scratch / "curves.png", faces=faces)
                 curves = path.read_bytes()
-            matrix = _matrix(tables["overview/lineage"], self.judged, faces)
+            matrix = {}
+            if self.judged:
+                matrix["overview/lineage_matrix"] = _matrix(tables["overview/lineage"], self.judged, faces)
         except ResultsError as error:  # the run is worth more than its charts
             self.lost.append(f"overview: published without its charts: {error}")
             return own
-        return {"overview/curves": curves, "overview/lineage_matrix": matrix, **own}
+        return {"overview/curves": curves, **matrix, **own}
 
 
 @dataclass(frozen=True)
@@ -167,12 +171,8 @@ def _summary(rows: Iterable[Row]) -> _Table:
     return _Table(SUMMARY_COLUMNS, [[_value(row[name]) for name in SUMMARY_COLUMNS] for row in values])
 
 
-def _crafted(result: Result) -> bool:
-    return isinstance(result.outcome, Outcome)
-
-
 def _lineage(judged: Sequence[Row], views: Views) -> _Table:
-    """Surrogates x victims: accuracy of each victim on examples crafted on each surrogate, mean over seeds."""
+    """Surrogates x victims: the headline metric of each victim on what was crafted on each surrogate, mean over seeds."""
     names = Names.of(result.cell for result in views.results)
     models = {replace(result.cell, seed=-1): result.provenance for result in views.results}
     axis = face_of(judged[0].cell, views.faces).axis if judged else "x"
@@ -194,23 +194,23 @@ def _matrix(lineage: _Table, judged: Sequence[Row], faces: Mapping[str, Face]) -
     """The lineage matrix where the cells differ most, as a PNG."""
     import altair as alt
 
-    face = face_of(judged[0].cell, faces) if judged else next(iter(faces.values()))
-    eps, lanes = telling_x(judged, face), []
-    for target, rows in grouped((row for row in lineage.rows if row[1] == eps), lambda row: row[0]).items():
+    face = face_of(judged[0].cell, faces)
+    x, lanes = telling_x(judged, face), []
+    for target, rows in grouped((row for row in lineage.rows if row[1] == x), lambda row: row[0]).items():
         cells = [
-            {"crafted on": row[2], "judged on": victim, "accuracy": value}
+            {"crafted on": row[2], "judged on": victim, "share": value}
             for row in rows
             for victim, value in zip(lineage.columns[3:], row[3:], strict=True)
             if value is not None
         ]
-        title = alt.Title(target, subtitle=f"{face.word} at {face.at(eps or 0.0)}")
+        title = alt.Title(target, subtitle=f"{face.word} at {face.at(x or 0.0)}")
         base = alt.Chart(alt.InlineData(values=cells)).encode(
             x=alt.X("judged on:N", sort=None, axis=alt.Axis(labelAngle=-30, labelLimit=300)),
             y=alt.Y("crafted on:N", sort=None, axis=alt.Axis(labelLimit=300)),
         )
-        color = alt.Color("accuracy:Q", scale=alt.Scale(domain=[0, 1], scheme="cividis"), legend=None)
-        ink = alt.when("datum.accuracy < 0.6").then(alt.value("white")).otherwise(alt.value("black"))
-        text = base.mark_text(fontSize=13).encode(text=alt.Text("accuracy:Q", format=".1%"), color=ink)
+        color = alt.Color("share:Q", scale=alt.Scale(domain=[0, 1], scheme="cividis"), legend=None)
+        ink = alt.when("datum.share < 0.6").then(alt.value("white")).otherwise(alt.value("black"))
+        text = base.mark_text(fontSize=13).encode(text=alt.Text("share:Q", format=".1%"), color=ink)
         lanes.append((base.mark_rect().encode(color=color) + text).properties(title=title, width=alt.Step(110)))
     chart = alt.vconcat(*lanes).resolve_scale(x="independent", y="independent").configure(background="white")
     return draw(chart.to_dict(), "png", scale=2)
