@@ -30,7 +30,7 @@ from tl_robust.sinks.report.drawing import draw
 from tl_robust.sinks.report.matrix import model_name
 from tl_robust.sinks.wandb.runs import Content, Published, WandbSettings, publish_runs, resolve_mode
 from tl_robust.text import plain
-from tl_robust.types import Face, Outcome, Result
+from tl_robust.types import Face, Outcome
 
 LIMIT = 200_000_000  # bytes of weights: a view should not fill a disk or a quota
 UNFIT = r"[^\w .,()=-]+"  # for the name of a file
@@ -172,7 +172,7 @@ def _summary(rows: Iterable[Row]) -> _Table:
 
 
 def _lineage(judged: Sequence[Row], views: Views) -> _Table:
-    """Surrogates x victims: the headline metric of each victim on what was crafted on each surrogate, mean over seeds."""
+    """Surrogates x victims: the headline metric of each victim on what was crafted on each surrogate."""
     names = Names.of(result.cell for result in views.results)
     models = {replace(result.cell, seed=-1): result.provenance for result in views.results}
     axis = face_of(judged[0].cell, views.faces).axis if judged else "x"
