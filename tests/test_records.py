@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 import torch
-from tl_robust.bench.payload import pack_outcome, pack_record, unpack_outcome, unpack_record
 from torch import Tensor
 
+from tl_robust.nodes.payload import pack_outcome, pack_record, unpack_outcome, unpack_record
 from tl_robust.results.packing import pack, unpack
 from tl_robust.types import Outcome, Record, column
 

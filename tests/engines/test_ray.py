@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from tl_robust.cli import main
-from tl_robust.nodes.node import KINDS
+from tl_robust.nodes.kind import KINDS
 
 pytestmark = pytest.mark.ray
 
