@@ -67,15 +67,15 @@ def sections_of(views: Views, names: Names, answers: list[Block], charted: set[t
     yield "The answer", answers
     yield "Failures", origins.failed(views.failures)
     threats = list(dict.fromkeys(row.cell.threat for row in views.summary))
-    each = [_OfThreat(views, threat, names, len(threats) > 1) for threat in threats]
-    for part in each:
-        yield from part.curves(charted)
+    of_threats = [_OfThreat(views, threat, names, len(threats) > 1) for threat in threats]
+    for of_threat in of_threats:
+        yield from of_threat.curves(charted)
     yield "Claims", ledger(views.findings)
-    for part in each:
-        yield from part.models()
+    for of_threat in of_threats:
+        yield from of_threat.models()
     yield "Trust", origins.trust(views.results, names)
-    for part in each:
-        yield from part.others()
+    for of_threat in of_threats:
+        yield from of_threat.others()
     yield "Cost", origins.cost(views.seconds)
     yield "How each number was made", origins.made(views.results, views.text)
 
