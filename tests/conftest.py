@@ -15,9 +15,13 @@ from tl_robust.data.mapped import _labels, _limited, _taken
 from tl_robust.data.pair import PAIRS
 from tl_robust.data.space import SPACES
 from tl_robust.defenses import DEFENSES
+from tl_robust.engines.base import ENGINES
 from tl_robust.metrics import METRICS
 from tl_robust.models import NETWORKS
+from tl_robust.nodes.kind import KINDS
+from tl_robust.sinks.base import SINKS
 from tl_robust.strategies import STRATEGIES
+from tl_robust.threats.base import THREATS
 from tl_robust.trust import CHECKS
 
 TINY_DOMAIN = """
@@ -58,15 +62,20 @@ plugins: [plugins]
 @pytest.fixture(autouse=True)
 def _registries() -> Iterator[None]:
     """Forget what a test registers."""
-    kinds = (ATTACKS, CHECKS, CLAIMS, DEFENSES, DOMAINS, METRICS, NETWORKS, PAIRS, SPACES, STRATEGIES)
-    before = []
+    kinds = (
+        ATTACKS, CHECKS, CLAIMS, DEFENSES, DOMAINS, ENGINES, METRICS, NETWORKS, PAIRS, SINKS, SPACES, STRATEGIES,
+        THREATS,
+    )  # fmt: skip
+    before, entries = [], dict(KINDS)
     for kind in kinds:
         kind.names()  # walks the package once
         before.append((dict(kind._items), dict(kind._modules)))
-    loaded = set(registry._loaded_plugins)
+    loaded = dict(registry._loaded_plugins)
     yield
     for kind, (items, modules) in zip(kinds, before, strict=True):
         kind._items, kind._modules = items, modules
+    KINDS.clear()
+    KINDS.update(entries)
     registry._loaded_plugins.clear()
     registry._loaded_plugins.update(loaded)
     for kept in (_labels, _limited, _taken):

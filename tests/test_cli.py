@@ -101,7 +101,7 @@ def test_a_run_writes_what_the_design_names(tiny: Path, tmp_path: Path, capsys: 
         rows = list(csv.DictReader(file))
     assert list(rows[0]) == [
         *("bench", "source", "target", "network", "strategy", "common", "defense", "attack", "norm", "view"),
-        *("seed", "eps", "metric", "value", "n", "low", "high", "trust", "cell", "target_images"),
+        *("seed", "eps", "metric", "value", "n", "low", "high", "trust", "cell", "target_images", "threat", "axis"),
     ]
     accuracy = [row for row in rows if row["metric"] == "robust_accuracy" and row["view"] == "white"]
     assert all(float(row["low"]) <= float(row["value"]) <= float(row["high"]) for row in accuracy)

@@ -2,6 +2,7 @@
 
 import ast
 from collections.abc import Iterator
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ import pytest
 import tl_robust
 
 PACKAGE = Path(tl_robust.__file__).parent
-VOCABULARY = {"types", "records", "errors", "seeding", "registry", "files", "text"}
+VOCABULARY = {"types", "errors", "seeding", "registry", "files", "text"}
 WORK = {"attacks", "metrics", "models", "data", "trust", "strategies", "callbacks", "defenses"}
 BENCH = WORK | {"nodes", "threats", "engines", "bench"}
 MAY_IMPORT = {  # a layer may import itself, and of tl_robust only this
@@ -24,8 +25,8 @@ MAY_IMPORT = {  # a layer may import itself, and of tl_robust only this
     "engines": VOCABULARY | {"nodes"},
     "bench": VOCABULARY | BENCH,
     "claims": VOCABULARY | {"metrics"},
-    "results": VOCABULARY | {"metrics", "trust", "claims"},
-    "sinks": VOCABULARY | {"metrics", "trust", "claims", "results", "nodes.store"},
+    "results": VOCABULARY | {"metrics", "trust", "claims", "threats"},
+    "sinks": VOCABULARY | {"metrics", "trust", "claims", "results", "nodes"},
     "config": VOCABULARY | BENCH | {"sinks.wandb.session"},
     "cli": VOCABULARY | BENCH | {"results", "sinks", "config", "claims", "__doc__", "__version__"},
     "": WORK | {"types"},  # tl_robust/__init__.py, which names them for readers and imports them when asked
@@ -87,6 +88,28 @@ def test_imports_point_downwards(module: str) -> None:
 def test_modules_are_named_for_a_thing_and_fit_on_a_few_screens(module: str) -> None:
     assert module.rpartition(".")[2] not in ("utils", "helpers", "util", "common", "misc")
     assert len(MODULES[module].read_text().splitlines()) <= 350
+
+
+def test_at_the_top_stands_the_vocabulary_alone() -> None:
+    single = {module for module, path in MODULES.items() if module and path.parent == PACKAGE}
+    assert len(single) <= 6
+    assert single <= VOCABULARY
+
+
+def test_no_two_files_import_each_other() -> None:
+    """Nor do more of them in a circle; an import that serves types alone counts, too."""
+
+    def home(name: str) -> str:
+        inner = name.removeprefix("tl_robust").lstrip(".")
+        return inner if inner in MODULES else inner.rpartition(".")[0]
+
+    graph = {
+        module: {home(name) for name in imports(path.read_text()) if name.startswith("tl_robust.")} - {module, ""}
+        for module, path in MODULES.items()
+        if module and path.name != "__init__.py"  # a package's face only hands names on
+    }
+    graph = {module: targets & graph.keys() for module, targets in graph.items()}
+    assert list(TopologicalSorter(graph).static_order())  # raises CycleError with the circle
 
 
 def test_every_layer_has_a_rule_and_every_rule_a_layer() -> None:

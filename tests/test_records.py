@@ -11,10 +11,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from tl_robust.bench.payload import pack_outcome, pack_record, unpack_outcome, unpack_record
-from tl_robust.records import Record, column
+from tl_robust.nodes.payload import pack_outcome, pack_record, unpack_outcome, unpack_record
 from tl_robust.results.packing import pack, unpack
-from tl_robust.types import Outcome
+from tl_robust.types import Outcome, Record, column
 
 
 @dataclass(frozen=True)

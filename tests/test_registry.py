@@ -32,7 +32,7 @@ class Still(Attack):
 def _restored() -> Iterator[None]:
     kinds = (ATTACKS, DOMAINS)
     before = [(kind.names(), dict(kind._items), dict(kind._modules)) for kind in kinds]
-    loaded = set(registry._loaded_plugins)
+    loaded = dict(registry._loaded_plugins)
     yield
     for kind, (_, items, modules) in zip(kinds, before, strict=True):
         kind._items, kind._modules = items, modules

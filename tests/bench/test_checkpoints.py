@@ -1,6 +1,7 @@
 """Public checkpoints as roots of the forest: read once, never trained, told by their content."""
 
 import csv
+from collections import Counter
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -22,7 +23,6 @@ from tl_robust.models import build
 from tl_robust.models.base import classifier_names
 from tl_robust.nodes.crafting import CraftGroup
 from tl_robust.nodes.models import WEIGHTS, Public
-from tl_robust.nodes.node import KINDS
 from tl_robust.nodes.store import Store
 from tl_robust.nodes.training import Training
 from tl_robust.registry import Component
@@ -63,8 +63,7 @@ class Witness(Observer):
 
     def __init__(self) -> None:
         self.done: list[tuple[str, str, str]] = []
-        self.expected: dict[str, int] = {}
-        self.work = dict.fromkeys((kind.title for kind in KINDS.values()), 0)
+        self.expected, self.work = Counter[str](), Counter[str]()
 
     def expect(self, stage: str, items: int, work: int) -> None:
         self.expected[stage] = work
@@ -290,15 +289,19 @@ def test_a_strategy_that_would_train_the_checkpoint_is_refused(net: Path) -> Non
         planned(net, "axes.strategy=[common_init]")
 
 
-def test_a_strategy_that_gives_the_checkpoint_as_victim_is_refused(net: Path) -> None:
+def test_a_strategy_may_give_the_checkpoint_as_victim_where_it_knows_the_targets_classes(net: Path) -> None:
     (net.parent / "plugins" / "swapped.py").write_text(
         "from tl_robust.strategies import STRATEGIES\nfrom tl_robust.strategies.finetune import FineTune\n"
         "@STRATEGIES.register\nclass Swapped(FineTune):\n"
         "    @staticmethod\n    def lineage(train, source, target, common):\n"
         "        return train(target), train(source)\n"
     )
-    with pytest.raises(ConfigError, match="strategy 'swapped' makes no victim: B would be checkpoint:net itself"):
-        planned(net, "axes.strategy=[swapped]")
+    (victim,) = {cell.scene.victim for cell in planned(net, "axes.strategy=[swapped]").cells}
+    assert victim == public(planned(net))
+    refused = r"^strategy 'swapped' makes checkpoint:net the victim, which knows other classes than made_b"
+    save(net.parent / "net.npz", network(classes=12).state_dict())
+    with pytest.raises(ConfigError, match=refused):
+        planned(net, "axes.strategy=[swapped]", "checkpoints.net.classes=12")
 
 
 @pytest.mark.parametrize(

@@ -95,6 +95,6 @@ def test_a_run_says_the_number_and_why(
     )
     small = ["axes.seed=[0]", "axes.strategy=[scratch]", "axes.attack=[fgsm]", "recipe.epochs=1"]
     assert main(["run", str(tiny), "workers=0", "--plain", *small]) == 0
-    assert capsys.readouterr().out.count("1 process on X: 2.") == 1
+    assert capsys.readouterr().out.count("1 process on X: 4.") == 1  # trainings and attacks
     assert main(["run", str(tiny), "workers=0", "--plain", *small]) == 0
     assert "1 process on X" not in capsys.readouterr().out  # nothing to compute

@@ -15,10 +15,9 @@ from tests.test_records import Noise, noise, outcome
 from tl_robust import metrics
 from tl_robust.metrics import METRICS, rate, statistic
 from tl_robust.metrics.estimate import clopper_pearson
-from tl_robust.records import Record
 from tl_robust.results import table
 from tl_robust.trust import CHECKS, check, judge
-from tl_robust.types import Cell, Evidence, Outcome, Result, Verdict
+from tl_robust.types import Cell, Evidence, Outcome, Record, Result, Verdict
 
 
 @dataclass(frozen=True)

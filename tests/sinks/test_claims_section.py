@@ -4,6 +4,7 @@ import math
 from dataclasses import replace
 
 from tl_robust.claims.effects import Finding
+from tl_robust.sinks.base import Views
 from tl_robust.sinks.report import page as report
 from tl_robust.sinks.report.blocks import Fold, Table, Why
 from tl_robust.sinks.report.ledger import ledger
@@ -21,7 +22,7 @@ PAIR = replace(OVERALL, pair="a → b", decision="refuted", effect=-0.5, low=-0.
 
 def test_no_finding_no_section(tmp_path) -> None:
     assert ledger([]) == []
-    page, text = (path.read_text("utf-8") for path in report.write(tmp_path, "bench", [], [], "", findings=[]))
+    page, text = (path.read_text("utf-8") for path in report.write(Views(tmp_path, "bench", [], [])))
     assert ">Claims</h2>" not in page
     assert "## Claims" not in text
 
@@ -93,7 +94,7 @@ def test_findings_of_pairs_alone_are_not_folded_away() -> None:
 def test_reasons_are_folded_on_the_page_and_stand_in_the_text(tmp_path) -> None:
     evil = replace(OVERALL, says="<b>x</b>", reason="a | b <i>")
     page, text = (
-        path.read_text("utf-8") for path in report.write(tmp_path, "bench", [], [], "", findings=[evil, UNDECIDED])
+        path.read_text("utf-8") for path in report.write(Views(tmp_path, "bench", [], [], findings=[evil, UNDECIDED]))
     )
     assert page.count("<h2>") == 1
     assert '<span class="supported">✔ supported</span>' in page

@@ -12,6 +12,7 @@ import torch
 
 from tl_robust.metrics import METRICS
 from tl_robust.results import table
+from tl_robust.sinks.base import Views
 from tl_robust.sinks.report import page as report
 from tl_robust.types import Cell, Outcome, Pictures, Result, Verdict
 
@@ -89,7 +90,7 @@ def main(folder: str, *shape: str) -> None:
     clock = [time.perf_counter()]
     rows = table.summary(results)
     clock.append(time.perf_counter())
-    page, _ = report.write(Path(folder), "bench", results, rows, "", pictures=found, seconds={"weights": 1.0})
+    page, _ = report.write(Views(Path(folder), "bench", results, rows, pictures=found, seconds={"weights": 1.0}))
     clock.append(time.perf_counter())
     measured = {
         "cells": len(results),

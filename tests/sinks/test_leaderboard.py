@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import jsonschema
@@ -24,6 +25,7 @@ from tl_robust.results.leaderboard import Origin
 from tl_robust.results.means import mean_rows
 from tl_robust.results.packing import pack, unpack
 from tl_robust.seeding import digest, generator
+from tl_robust.threats.base import THREATS
 from tl_robust.types import Cell, Outcome, Result, Verdict, View
 
 SCHEMA = json.loads(files("tl_robust.results").joinpath("leaderboard.schema.json").read_text())
@@ -234,6 +236,8 @@ def test_a_file_of_before_is_of_evasion(tmp_path: Path) -> None:
     assert (entry.cell.threat, entry.axis) == ("evasion", "eps")
     assert entry.result
     assert entry.result.beside.keys() == {"white"}
+    written(tmp_path / "new", cell())
+    assert len(leaderboard.read([tmp_path, tmp_path / "new"]).entries) == 1, "files of both ages may lie side by side"
 
 
 def test_records_of_another_threat_come_back_where_it_is_known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -251,13 +255,12 @@ def test_records_of_another_threat_come_back_where_it_is_known(tmp_path: Path, m
     assert content["provenance"]["beside"] == {"plain": "e" * 64}
     with pytest.raises(ResultsError, match="its threat 'noise' is not known here"):
         leaderboard.read([tmp_path])
-    (entry,) = leaderboard.read([tmp_path], {"noise": Noise}).entries
+    monkeypatch.setattr(THREATS, "_items", {**THREATS._items, "noise": SimpleNamespace(record=Noise)})
+    (entry,) = leaderboard.read([tmp_path]).entries
     assert entry.result
     assert isinstance(entry.result.outcome, Noise)
     assert torch.equal(entry.result.beside["plain"].score, plain.score)
-    assert {(row.metric, row.axis) for row in leaderboard.read([tmp_path], {"noise": Noise}).rows} == {
-        ("kept", "sigma")
-    }
+    assert {(row.metric, row.axis) for row in leaderboard.read([tmp_path]).rows} == {("kept", "sigma")}
 
 
 # what is refused

@@ -15,6 +15,7 @@ from PIL import Image
 
 from tests.sinks.wandb_made import BENCH, EPS, no_account, of_type, records, result, runs, summary_of
 from tl_robust.results import table
+from tl_robust.sinks.base import Views
 from tl_robust.sinks.wandb import overview as wandb_overview
 from tl_robust.sinks.wandb import runs as wandb_sink
 from tl_robust.sinks.wandb.overview import publish_overview
@@ -61,16 +62,9 @@ def offline(folder: Path, **given: Any) -> Published:
     (folder / "report.html").write_text("<!doctype html><p>report</p>")
     (folder / "table.csv").write_text("bench\n")
     found = cells()
-    arguments = {"findings": CLAIMS, "pictures": {"a → b, pgd": png()}, "weights": {}} | given
-    return publish_overview(
-        found,
-        table.summary(found),
-        config=BENCH,
-        folder=folder,
-        settings=WandbSettings(mode="offline"),
-        report=folder / "report.html",
-        **arguments,
-    )
+    pictures = given.pop("pictures", {"a → b, pgd": png()})
+    views = Views(folder, "tiny", found, table.summary(found), settings=BENCH, **{"findings": CLAIMS} | given)
+    return publish_overview(views, WandbSettings(mode="offline"), pictures)
 
 
 @pytest.fixture
@@ -184,7 +178,7 @@ def test_what_fails_is_a_problem_and_no_crash(tmp_path: Path) -> None:
 
 def test_disabled_writes_nothing(tmp_path: Path) -> None:
     settings = WandbSettings(mode="disabled")
-    published = publish_overview(cells(), [], [], BENCH, tmp_path, settings, tmp_path / "report.html")
+    published = publish_overview(Views(tmp_path, "tiny", cells(), []), settings, {})
     assert (published.mode, list(tmp_path.iterdir())) == ("disabled", [])
 
 

@@ -4,19 +4,17 @@ from pathlib import Path
 
 import pytest
 import torch
-from tl_robust.bench.lineage import Forest, Public
-from tl_robust.bench.observer import Silent
-from tl_robust.bench.store import Store
 
 from tl_robust.bench import runner
 from tl_robust.bench.plan import Plan, make_plan
-from tl_robust.bench.spec import Checkpoint
 from tl_robust.config.load import load
 from tl_robust.data.domain import DataSettings
 from tl_robust.data.mapped import DomainInSpace
-from tl_robust.data.space import SPACES, get_space
+from tl_robust.data.space import SPACES
 from tl_robust.errors import ConfigError, UnknownNameError
-from tl_robust.models import build
+from tl_robust.nodes.models import Checkpoint, Public
+from tl_robust.nodes.store import Store
+from tl_robust.nodes.training import Forest
 from tl_robust.registry import Component, load_plugins
 from tl_robust.strategies import STRATEGIES, trained_by
 from tl_robust.types import Recipe
@@ -82,16 +80,14 @@ def test_a_root_is_trained_with_the_settings_of_its_strategy(tiny: Path, tmp_pat
         tiny, "axes.strategy=[{name: shifted, shift: 3}, {name: shifted, shift: 7, mode: probe}]",
         "recipe.epochs=12", "recipe.select=last",
     )  # fmt: skip
-    assert [str(cell.surrogate.by) for cell in plan.cells] == ["shifted(shift=3)", "shifted(mode=probe, shift=7)"]
-    assert [str(cell.victim.by) for cell in plan.cells] == ["finetune", "finetune(mode=probe)"]
+    assert [str(cell.scene.surrogate.by) for cell in plan.cells] == ["shifted(shift=3)", "shifted(mode=probe, shift=7)"]
+    assert [str(cell.scene.victim.by) for cell in plan.cells] == ["finetune", "finetune(mode=probe)"]
     store = Store(tmp_path / "store")
-    assert not runner.run(plan, load(tiny).bench, store, Silent()).failures
+    assert not runner.run(plan, load(tiny).bench, store).failures
     for cell, shift in zip(plan.cells, (3, 7), strict=True):
-        test = cell.surrogate.data.images("test")
-        network = build(cell.surrogate.network, get_space(cell.surrogate.space).image_shape, 10)
-        network.load_state_dict(store.read_weights(cell.surrogate.key))
+        test = cell.scene.surrogate.data.images("test")
         with torch.no_grad():
-            told = network.eval()(test.images / 255).argmax(1)
+            told = cell.scene.surrogate.load(store).eval()(test.images / 255).argmax(1)
         assert ((told - test.labels) % 10 == shift).double().mean() > 0.6
 
 
@@ -124,6 +120,6 @@ def test_a_salt_draws_the_same_training_again(tiny: Path) -> None:
 def test_as_is_has_one_model_and_attacks_it(tiny: Path) -> None:
     plan = planned(tiny, "axes.strategy=[as_is]", "axes.view=[white]")
     (cell,) = plan.cells
-    assert cell.victim is cell.surrogate
+    assert cell.scene.victim is cell.scene.surrogate
     assert [str(training.by) for training in plan.trainings] == ["scratch"]
-    assert cell.surrogate.key in {training.key for training in planned(tiny, "axes.strategy=[scratch]").trainings}
+    assert cell.scene.surrogate.key in {training.key for training in planned(tiny, "axes.strategy=[scratch]").trainings}

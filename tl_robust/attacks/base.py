@@ -212,7 +212,9 @@ class Attack(ABC):
                 logits = oracle(clean)
             if strict:
                 oracle.refuse_unless(finite_rows(logits))
-            opinion = predicted(logits[:, : logits.shape[1] - oracle.rejects])  # also where the image is refused
+            opinion = predicted(
+                logits[:, : logits.shape[1] - oracle.rejects]
+            )  # what it would say of an image that it refuses
             label = opinion.clamp(min=0)  # where there is no prediction there is no gradient either
         else:
             label = labels.clone()
@@ -270,7 +272,7 @@ def _checked(images: Tensor, labels: Tensor | None) -> Tensor:
     clean = images.detach().to(torch.float32 if images.dtype in HALF else images.dtype, copy=True)
     if len(clean):
         low, high = (float(end) for end in clean.aminmax())
-        slack = max(1e-6, torch.finfo(images.dtype).eps)  # a resize may end so far beyond 1
+        slack = max(1e-6, torch.finfo(images.dtype).eps)  # rounding in a resize may lead so far beyond 1
         if not (low >= -slack and high <= 1 + slack and math.isfinite(high)):
             raise ConfigError(
                 f"images must be in [0, 1], got {low:.7g} to {high:.7g}; put normalization into the model's first "

@@ -64,7 +64,7 @@ class Judge:
         self.pool = pool
         self.strict = strict
         self.through = through
-        # no victim has an empty name
+        # The surrogate is kept under the empty name, which no victim has.
         self._oracles = {"": Oracle(surrogate, "the surrogate")} | {
             name: Oracle(victim, f"victim {name!r}") for name, victim in self.victims.items() if victim is not surrogate
         }
@@ -178,7 +178,7 @@ def _measure(adversarial: Tensor, clean: Tensor, eps: float, norm: str) -> tuple
     geometry = get_norm(norm)
     size = geometry.size(adversarial.mul(255).round_().div_(255).sub_(clean))
     flat = adversarial.flatten(1)
-    low, high = flat.amin(1), flat.amax(1)  # not a number where a value is; aminmax takes 20 times as long
+    low, high = flat.amin(1), flat.amax(1)  # NaN where a value is NaN; torch's aminmax takes 20 times as long
     return size, (low >= 0) & (high <= 1) & (geometry.size(adversarial - clean) <= eps * (1 + 1e-4) + 1e-6)
 
 

@@ -20,7 +20,7 @@ from tl_robust.errors import ConfigError
 
 Model = Callable[[Tensor], Tensor]
 HALF = (torch.float16, torch.bfloat16)
-_ENTRIES = ("logits", "out", "output", "outputs", "scores", "preds")  # how dictionaries name logits
+_ENTRIES = ("logits", "out", "output", "outputs", "scores", "preds")  # under which keys models return their logits
 _PRECISION = re.compile(r"dtype|scalar type|[Ii]nput type|tensor type")
 
 
@@ -63,7 +63,7 @@ class Oracle:
         return model if isinstance(model, cls) else cls(model, name)
 
     def __getattr__(self, name: str) -> Any:
-        if name.startswith("__") or name == "model":  # asked for by copy and pickle before there is a model
+        if name.startswith("__") or name == "model":  # copy and pickle ask for these before there is a model
             raise AttributeError(name)
         return getattr(self.model, name)
 
@@ -118,22 +118,24 @@ class Oracle:
             )
 
     def _output(self, images: Tensor) -> Any:
-        given = images if self._dtype is None else images.to(self._dtype)
-        if given is images and (self._copies is not False or images.is_inference()):
-            given = images.clone()
-        before = _version(given)
+        asked = images if self._dtype is None else images.to(self._dtype)
+        if asked is images and (self._copies is not False or images.is_inference()):
+            asked = images.clone()
+        before = _version(asked)
         try:
-            output = self.model(given)
+            output = self.model(asked)
         except RuntimeError as error:
             return self._otherwise(images, error)
-        changed = _version(given) != before
-        if given is images and changed:
+        changed = _version(asked) != before
+        if asked is images and changed:
             raise ConfigError(
                 f"{self.name} changes the images that it is given in place, now and then: write "
                 "lambda images: model(images.clone())."
             )
-        if self._copies is None and given.dtype == images.dtype:
-            self._copies = changed or not torch.equal(given, images)  # images.data.sub_ moves no counter
+        if self._copies is None and asked.dtype == images.dtype:
+            self._copies = changed or not torch.equal(
+                asked, images
+            )  # a change by images.data.sub_ does not raise the version
         return output
 
     def _otherwise(self, images: Tensor, error: RuntimeError) -> Any:
@@ -213,7 +215,7 @@ def _shape(logits: Tensor, count: int, least: int, rejects: bool) -> str:
 
 def _precision(model: Model) -> torch.dtype | None:
     """Type of the first floating-point weights."""
-    tensors = chain.from_iterable(chain(one.parameters(), one.buffers()) for one in modules_behind(model))
+    tensors = chain.from_iterable(chain(module.parameters(), module.buffers()) for module in modules_behind(model))
     return next((tensor.dtype for tensor in tensors if tensor.is_floating_point()), None)
 
 

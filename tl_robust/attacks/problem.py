@@ -33,7 +33,7 @@ def attackable(*models: Model) -> Iterator[None]:
         parameter
         for model in modules
         for parameter in model.parameters()
-        if parameter.requires_grad and not parameter.is_inference()  # torch would refuse to put these back
+        if parameter.requires_grad and not parameter.is_inference()  # torch refuses to give a gradient back to those
     ]
     with ExitStack() as stack:
         stack.enter_context(torch.inference_mode(False))
@@ -150,7 +150,7 @@ class Problem:
         self.model.least = self.guard.least = max(2, int(label.max()) + 1) if len(label) else 2
         self.sample_id, self.seed, self.norm, self.early, self.fitted = sample_id, seed, norm, early, fitted
         self.strict = strict
-        self._begun: list[bool] = []  # one list for all copies
+        self._begun: list[bool] = []  # shared by all copies, of which only the first question of all is strict
         self.restart = 0
         self.notes = Notes.blank(len(clean), clean.device)
         self._place = torch.arange(len(clean), device=clean.device)
@@ -192,7 +192,8 @@ class Problem:
             raise no_gradient(self.model.name)
         finite = self._finite(logits.detach())
         if not bool(finite.all()):
-            gradient = torch.where(per_sample(finite, gradient), gradient, 0.0)  # it would be NaN, and the images after
+            # A gradient of NaN would make the next images NaN, too.
+            gradient = torch.where(per_sample(finite, gradient), gradient, 0.0)
         return Seen(loss.detach(), gradient, self._fooled(images, logits.detach()))
 
     @torch.no_grad()
@@ -249,29 +250,29 @@ class Problem:
 
     def take(self, index: Tensor) -> Problem:
         """The same for the samples at ``index`` (int64 ``[M]`` or bool ``[N]``)."""
-        part = self._copy()
+        copy = self._copy()
         for name in ("clean", "label", "sample_id", "_place"):
-            setattr(part, name, getattr(self, name)[index])
-        part._reference = None if self._reference is None else self._reference[index]
-        part._first = None
-        return part
+            setattr(copy, name, getattr(self, name)[index])
+        copy._reference = None if self._reference is None else self._reference[index]
+        copy._first = None
+        return copy
 
     def restarted(self, number: int) -> Problem:
         """The same with the random draws, and where the objective has several targets the target, of a restart."""
         if number == self.restart:
             return self
-        part = self._copy()
-        part.restart, part._reference, part._first = number, None, None
-        part.seed = derive(self.seed, "restart", number)
-        return part
+        copy = self._copy()
+        copy.restart, copy._reference, copy._first = number, None, None
+        copy.seed = derive(self.seed, "restart", number)
+        return copy
 
     def towards(self, objective: Goal) -> Problem:
         """The same with another objective."""
-        part = self._copy()
-        part.objective, part._reference, part._first = objective, None, None
-        return part
+        copy = self._copy()
+        copy.objective, copy._reference, copy._first = objective, None, None
+        return copy
 
     def _copy(self) -> Problem:
-        part = object.__new__(Problem)
-        part.__dict__.update(self.__dict__)
-        return part
+        copy = object.__new__(Problem)
+        copy.__dict__.update(self.__dict__)
+        return copy

@@ -15,9 +15,8 @@ from tl_robust.engines.observer import Observer
 from tl_robust.errors import StoreError
 from tl_robust.nodes.pictures import PictureGroup
 from tl_robust.nodes.store import Store
-from tl_robust.records import Record
 from tl_robust.threats.base import THREATS, PlannedCell, Reading
-from tl_robust.types import Pictures, Result, Verdict
+from tl_robust.types import Pictures, Record, Result, Verdict
 
 
 @dataclass(frozen=True)

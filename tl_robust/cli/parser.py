@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import argparse
-import ast
 import importlib
 import pkgutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any, NoReturn
 
 from tl_robust import __doc__ as question
 from tl_robust import __version__
-from tl_robust.cli import commands
+from tl_robust.cli import commands, plugins
+from tl_robust.cli.commands.base import BENCHES
 from tl_robust.errors import InputError, UnknownNameError
+from tl_robust.registry import load_plugin
 
 
-def parse(given: Sequence[str]) -> tuple[ModuleType, argparse.Namespace]:
+def parse(words: Sequence[str]) -> tuple[ModuleType, argparse.Namespace]:
     """The module of the command and its arguments; help and the version end the process with exit code 0.
 
     Only the module of the command itself is imported.
@@ -26,16 +27,20 @@ def parse(given: Sequence[str]) -> tuple[ModuleType, argparse.Namespace]:
         UnknownNameError: No such command or option; the message shows the closest.
         InputError: An argument is missing, too many, or of another type.
     """
-    names = [item.name.replace("_", "-") for item in pkgutil.iter_modules(commands.__path__) if item.name != "base"]
-    if not given or given[0].startswith("-"):
-        overview, option = _overview(names), given[0] if given else "--help"
+    own = own_commands()
+    if not words or words[0].startswith("-"):
+        overview, option = _overview(own, plugins.commands_for([])), words[0] if words else "--help"
         if option not in overview.options():
             raise UnknownNameError("option", option, overview.options())
         overview.parse_args([option])
-    name, *rest = given
-    if name not in names:
-        raise UnknownNameError("command", name, names)
-    module = importlib.import_module(f"{commands.__name__}.{name.replace('-', '_')}")
+    name, *rest = words
+    if name in own:
+        module = importlib.import_module(f"{commands.__name__}.{own[name].stem}")
+    else:
+        brought = plugins.commands_for(rest)
+        if name not in brought:
+            raise UnknownNameError("command", name, own | brought)
+        module = load_plugin(brought[name])
     text, _, more = str(module.__doc__).partition("\n")
     parser = Parser(
         prog=f"tl-robust {name}",
@@ -72,26 +77,30 @@ class Parser(argparse.ArgumentParser):
         return [option for action in shown for option in action.option_strings]
 
 
-def _overview(names: Sequence[str]) -> Parser:
+def own_commands() -> dict[str, Path]:
+    """Files of the commands of this package, by name."""
+    folder = Path(commands.__path__[0])
+    names = [item.name for item in pkgutil.iter_modules([str(folder)]) if item.name != "base"]
+    return {name.replace("_", "-"): folder / f"{name}.py" for name in names}
+
+
+def _overview(own: Mapping[str, Path], brought: Mapping[str, Path]) -> Parser:
     """What ``tl-robust --help`` shows; it only serves for options before any command."""
-    summaries = {name: _summary(name) for name in names}
-    width = max(map(len, names))
-    table = "\n".join(f"  {name:{width}}  {summary}" for name, summary in summaries.items())
+    width = max(map(len, [*own, *brought]))
+    lists = [f"commands (each has its own --help):\n{plugins.table(own.items(), width)}"]
+    others = [(name, path) for name, path in brought.items() if name not in own]
+    if others:
+        title = f"commands of plugins of the benches in {BENCHES}/"
+        lists.append(f"{title} (tl-robust COMMAND BENCH):\n{plugins.table(others, width)}")
     parser = Parser(
         prog="tl-robust",
         usage="tl-robust COMMAND ...",
         description=question.partition("\n")[0],
-        epilog=f"commands (each has its own --help):\n{table}\n\nexample: tl-robust run embedded axes.seed=[0,1,2,3,4]",
+        epilog="\n\n".join([*lists, "example: tl-robust run embedded axes.seed=[0,1,2,3,4]"]),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"tl-robust {__version__}", help="show the version")
     return parser
-
-
-def _summary(name: str) -> str:
-    """First line of a command's docstring, read without importing it."""
-    file = Path(commands.__path__[0]) / f"{name.replace('-', '_')}.py"
-    return (ast.get_docstring(ast.parse(file.read_text(encoding="utf-8"))) or "").partition("\n")[0]
 
 
 def _unknown_option(parser: Parser, item: str, has_overrides: bool) -> InputError:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import Self, get_args
 
@@ -14,10 +14,13 @@ from typing_extensions import override
 
 from tl_robust.claims import Decision, Finding
 from tl_robust.engines.observer import Observer
-from tl_robust.results.names import Names
+from tl_robust.metrics import METRICS
+from tl_robust.results.answer import headline_rows
+from tl_robust.results.faces import FACES, by_threat
+from tl_robust.results.names import Names, grouped, number
 from tl_robust.results.table import Row
-from tl_robust.text import effect_text, eps_text, p_text, plain
-from tl_robust.types import Cell
+from tl_robust.text import effect_text, p_text, plain
+from tl_robust.types import Cell, Face
 
 ROWS = 40
 JUDGED = [kind for kind in get_args(Decision) if kind != "not judged"]
@@ -130,59 +133,64 @@ def observer(console: Console, plain: bool) -> Lines:
 def claim_line(findings: Sequence[Finding]) -> str:
     """Decisions over all pairs in one line an attack and number of labels; only claims that could be judged."""
     lines = []
-    for attack, labels in dict.fromkeys((one.attack, one.labels) for one in findings if not one.pair):
-        found = [one for one in findings if (one.attack, one.labels, one.pair) == (attack, labels, "")]
-        kinds = [(kind, [one.claim for one in found if one.decision == kind]) for kind in JUDGED]
-        parts = [f"{kind} {', '.join(names)}" for kind, names in kinds if names]
-        if parts or not labels:
-            text = "; ".join(parts) or "none could be judged"
+    over_all_pairs = [finding for finding in findings if not finding.pair]
+    places = grouped(over_all_pairs, lambda finding: (finding.attack, finding.labels))
+    for (attack, labels), members in places.items():
+        kinds = [(kind, [finding.claim for finding in members if finding.decision == kind]) for kind in JUDGED]
+        decisions = [f"{kind} {', '.join(claims)}" for kind, claims in kinds if claims]
+        if decisions or not labels:
+            text = "; ".join(decisions) or "none could be judged"
             lines.append(f"Claims under {', '.join(filter(None, [attack, labels]))}: {text}.")
     return "\n".join(lines)
 
 
 def claim_tables(findings: Sequence[Finding]) -> Iterator[Table]:
     """Decisions with effect and interval, a table an attack."""
-    for attack in dict.fromkeys(one.attack for one in findings):
-        yield _claim_table(f"Claims under {attack}", [one for one in findings if one.attack == attack])
+    for attack, members in grouped(findings, lambda finding: finding.attack).items():
+        yield _claim_table(f"Claims under {attack}", members)
 
 
 def _claim_table(title: str, findings: Sequence[Finding]) -> Table:
-    pairs, counts = (any(getattr(one, name) for one in findings) for name in ("pair", "labels"))
+    pairs, counts = (any(getattr(finding, name) for finding in findings) for name in ("pair", "labels"))
     table = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False)
     for head in ["", *["pair"] * pairs, *["labels"] * counts, "decision", "effect [95 %]", "p"]:
         table.add_column(head, no_wrap=head != "pair")
     table.add_column("what was claimed, and why so", ratio=1)
     styles = {"supported": "green", "refuted": "red", "not judged": "dim"}
-    for one in findings:
-        effect = effect_text(one.effect, one.low, one.high, one.unit)
-        place = [*[one.pair or "all"] * pairs, *[one.labels or "over all"] * counts]
-        decision = Text(one.decision, styles.get(one.decision, ""))
-        table.add_row(one.claim, *place, decision, effect, p_text(one.p), f"{one.says}\n  {one.reason}")
+    for finding in findings:
+        effect = effect_text(finding.effect, finding.low, finding.high, finding.unit)
+        place = [*[finding.pair or "all"] * pairs, *[finding.labels or "over all"] * counts]
+        decision = Text(finding.decision, styles.get(finding.decision, ""))
+        words = f"{finding.says}\n  {finding.reason}"
+        table.add_row(finding.claim, *place, decision, effect, p_text(finding.p), words)
     return table
 
 
-def accuracy_tables(summary: Sequence[Row]) -> Iterator[Table | str]:
-    """Accuracy under attack over eps: a table for each pair and attack, a row a curve; one screen in all."""
-    rows = [row for row in summary if row.metric == "robust_accuracy" and row.eps is not None]
+def accuracy_tables(summary: Sequence[Row], faces: Mapping[str, Face] = FACES) -> Iterator[Table | str]:
+    """The headline metric along its axis: a table for each pair and attack, a row a curve; one screen in all."""
+    rows = headline_rows(summary, faces)
     names = Names.of(row.cell for row in rows)
-    groups: dict[str, dict[Cell, dict[float | None, Row]]] = {}
-    for row in rows:
-        cell = row.cell
-        heading = f"{names.group(cell)}: accuracy under attack in %"
-        groups.setdefault(heading, {}).setdefault(cell, {})[row.eps] = row
+    groups: dict[str, tuple[Face, dict[Cell, dict[float | None, Row]]]] = {}
+    for face, members in by_threat(rows, faces):
+        measure = face.title[:1].lower() + face.title[1:]
+        unit = " in %" if METRICS[face.headline].unit == "share" else ""
+        for row in members:
+            heading = f"{names.group(row.cell)}: {measure}{unit}"
+            groups.setdefault(heading, (face, {}))[1].setdefault(row.cell, {})[row.eps] = row
     printed = 0
-    for heading, curves in groups.items():
+    for heading, (face, curves) in groups.items():
         if printed + len(curves) > ROWS and printed:
             yield f"{len(groups)} tables in all: see summary.csv"
             return
-        grid = [eps for eps in next(iter(curves.values())) if eps is not None]
+        grid = [x for x in next(iter(curves.values())) if x is not None]
         shown = grid if len(grid) <= 9 else grid[:: -(-len(grid) // 9)]
         table = Table(title=heading, title_justify="left", title_style="bold", box=None, pad_edge=False)
-        table.add_column("view", width=5)
+        table.add_column("view", width=max(5, *(len(cell.view) for cell in curves)))
         table.add_column("strategy", width=28, no_wrap=True)
-        for eps in shown:
-            table.add_column(eps_text(eps), justify="right", width=6, no_wrap=True)
+        for x in shown:
+            table.add_column(face.axis_text(x), justify="right", width=6, no_wrap=True)
         for cell, curve in sorted(curves.items(), key=lambda item: item[0].view):
-            table.add_row(cell.view, names.strategy(cell), *(f"{100 * curve[eps].value:.1f}" for eps in shown))
+            numbers = (number(curve[x].value, METRICS[face.headline].unit) for x in shown)
+            table.add_row(cell.view, names.strategy(cell), *numbers)
         printed += len(curves)
         yield table

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import asdict, replace
 from typing import Any, ClassVar, Literal
 
@@ -20,7 +21,7 @@ from tl_robust.registry import Component, Registry, Scalar, check_settings
 from tl_robust.types import ImageSet, Recipe
 
 Role = Literal["source", "target"]
-LOADING = ("batch_size", "augment", "val_share", "select")  # what a recipe says of loaders
+LOADING = ("batch_size", "augment", "val_share", "select")  # the fields of a recipe that change what loaders give
 
 
 class DomainModule(LightningDataModule):
@@ -33,10 +34,16 @@ class DomainModule(LightningDataModule):
         data: The domain.
         recipe: Batch size, augmentation, and share of the validation part.
         seed: Seed of shuffling and augmentation.
+        keep: Chooses what is learned from, such as a defense's filter of training images. It is given the training part
+            alone: the held-out part stays the same with and without it, so that both are measured on the same images
+            and a filter cannot choose what it is judged by.
     """
 
-    def __init__(self, data: DomainInSpace, recipe: Recipe, seed: int = 0) -> None:
+    def __init__(
+        self, data: DomainInSpace, recipe: Recipe, seed: int = 0, keep: Callable[[ImageSet], ImageSet] | None = None
+    ) -> None:
         super().__init__()
+        self.keep = keep
         self.data = data
         self.recipe = recipe
         self.seed = seed
@@ -60,6 +67,11 @@ class DomainModule(LightningDataModule):
         """Shuffled, augmented batches of the training part; of the whole training split where ``select`` is test."""
         images = self.data.images("train")
         learn = None if self.recipe.select == "test" else split_validation(images, self.recipe.val_share)[0]
+        if self.keep is not None:
+            given = images if learn is None else images.take(learn)
+            kept = self.keep(given)
+            if kept is not given:  # else draws stay keyed by the images' ids in the split, as without a filter
+                images, learn = kept, None
         return self._batches(images, learn, self.seed, self.recipe.augment)
 
     def val_dataloader(self) -> Batches:
@@ -214,11 +226,11 @@ def split_pair(name: str, known: list[str]) -> tuple[str, str]:
     cuts = [("-".join(words[:place]), "-".join(words[place:])) for place in range(1, len(words))]
     if not cuts:
         raise UnknownNameError("pair (a registered one, or source-target)", name, [*PAIRS.names(), *known])
-    good = {side for cut in cuts for side in cut if side in known or re.match(r"\w+:", side)}
-    possible = [cut for cut in cuts if good.issuperset(cut)]
-    if not possible:
-        wrong = next(side for side in cuts[0] if side not in good)
-        raise UnknownNameError("domain", wrong, known)
-    if possible[0][0] == possible[0][1]:
+    domains = {side for cut in cuts for side in cut if side in known or re.match(r"\w+:", side)}
+    source_target = next((cut for cut in cuts if domains.issuperset(cut)), None)
+    if source_target is None:
+        unknown = next(side for side in cuts[0] if side not in domains)
+        raise UnknownNameError("domain", unknown, known)
+    if source_target[0] == source_target[1]:
         raise ConfigError(f"pair {name!r} has the same domain twice: expected two different ones.")
-    return possible[0]
+    return source_target

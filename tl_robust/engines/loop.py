@@ -44,6 +44,7 @@ class Loop:
         self._observer = observer
         self._makers = {key: node for node in nodes for key in node.entries}
         self._whole: set[str] = set()
+        self._before: frozenset[str] = frozenset()  # what was whole when the run began
         self._damaged: set[str] = set()
 
     def run(self) -> dict[str, Failure]:
@@ -60,6 +61,7 @@ class Loop:
     def absent(self) -> list[Node]:
         """The nodes that have something to compute; the observer is told of them."""
         absent = [node for node in self.nodes if not all(self._present(key) for key in node.entries)]
+        self._before = frozenset(self._whole)
         for kind in dict.fromkeys(node.KIND for node in self.nodes):
             works = [node.work for node in absent if kind == node.KIND]
             self._observer.expect(kind.title, len(works), sum(works))
@@ -67,28 +69,32 @@ class Loop:
 
     def settle(self, node: Node) -> bool:
         """Compute what is absent of a node, or note why it cannot be; False where it must wait for another process."""
-        kind, wanted = node.KIND, [key for key in node.entries if not self._present(key)]
-        for key in list(wanted):
-            if failed := next((need for need in node.needs_of(key) if need.key in self.failures), None):
-                wanted.remove(key)
-                if not kind.leaf:
-                    self._fail(key, node, f"it needs a {failed.kind.title} that failed: {failed.title}")
+        kind, waits = node.KIND, node.entries.keys() - self._before
+        wanted = [key for key in node.entries if key in waits and not self._blocked(node, key)]
         if not wanted:
             self._observer.drop(kind.title, node.work)
             return True
-        part = node.only(wanted)
-        if not all(self._there(need) for need in part.needs):
-            return False
-        with self._store.lock(node.key) as held:
-            if not held:
+        if absent := [key for key in wanted if not self._present(key)]:
+            if not all(self._there(need) for need in node.only(absent).needs):
                 return False
-            if all(self._present(key) for key in wanted):  # another process has made them
-                self._observer.advance(kind.title, node.work)
-            elif not self._make(part, wanted):
-                return True
-            made = self._store.manifest(kind, wanted[0])["made"]
-            self._observer.end(kind.title, str(node), made["seconds"], node.note(made))
+            with self._store.lock(node.key) as held:
+                if not held:
+                    return False
+                absent = [key for key in absent if not self._present(key)]
+                if absent and not self._make(node.only(absent), absent):
+                    return True
+        if not absent:  # another process has made them
+            self._observer.advance(kind.title, node.work)
+        made = self._store.manifest(kind, wanted[0])["made"]
+        self._observer.end(kind.title, str(node), made["seconds"], node.note(made))
         return True
+
+    def _blocked(self, node: Node, key: str) -> bool:
+        """Whether what an entry needs could not be computed; a leaf is left out without a word."""
+        failed = next((need for need in node.needs_of(key) if need.key in self.failures), None)
+        if failed and not node.KIND.leaf:
+            self._fail(key, node, f"it needs a {failed.kind.title} that failed: {failed.title}")
+        return failed is not None
 
     def _make(self, node: Node, wanted: Sequence[str]) -> bool:
         """Compute a node and store the entries that are wanted; False where that failed."""
@@ -114,8 +120,9 @@ class Loop:
     def fail(self, node: Node, cause: str, trace: str = "") -> None:
         """Note that what is absent of a node could not be computed."""
         self._store.failed(node.key, str(node), cause)
-        for key in node.entries.keys() - self._whole:
-            self._fail(key, node, cause, trace)
+        for key in node.entries:
+            if key not in self._whole:
+                self._fail(key, node, cause, trace)
 
     def _there(self, need: Address) -> bool:
         """Whether what a node needs is in the store; what no node of this loop makes is read where it is needed."""
@@ -138,6 +145,8 @@ class Loop:
         return True
 
     def _fail(self, key: str, node: Node, cause: str, trace: str = "") -> None:
+        if key in self.failures:  # told before, while another entry of the node waited
+            return
         title = f"{node.KIND.title}s of {node}" if node.KIND.leaf else node.label(key)
-        self.failures.setdefault(key, Failure(title, cause, trace))
+        self.failures[key] = Failure(title, cause, trace)
         self._observer.warn(f"failed: {title}: {cause}")

@@ -40,21 +40,33 @@ class Processes(Engine):
 def _helpers(job: Job, nodes: Sequence[Node], count: int) -> Iterator[None]:
     """Processes that compute the same nodes and end with this one."""
     command = [sys.executable, "-m", "tl_robust.engines.processes"]
+    content = pickle.dumps(job) + pickle.dumps(list(nodes)) if count > 0 else b""
     with ExitStack() as stack:
         for _ in range(count):
             quiet = subprocess.DEVNULL
-            # a group of its own, so that what a helper starts ends with it
-            process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=quiet, stderr=quiet, process_group=0)
+            process = subprocess.Popen(
+                command,
+                bufsize=0,  # so that closing the pipe of a helper that has died raises nothing
+                stdin=subprocess.PIPE,
+                stdout=quiet,
+                stderr=quiet,
+                process_group=0,  # of its own, so that what a helper starts ends with it
+            )
             end = partial(_kill_group, process)
             stack.enter_context(process)  # closes the pipe and waits
             stack.enter_context(undone(end))
             stack.callback(end)
-            assert process.stdin
-            with suppress(BrokenPipeError):  # it has died already; the others do its work
-                pickle.dump(job, process.stdin)
-                pickle.dump(list(nodes), process.stdin)
-                process.stdin.flush()
+            # a pipe holds 64 kB, and a helper imports for seconds before it reads: this process does not wait for that
+            threading.Thread(target=_feed, args=(process, content), daemon=True).start()
         yield
+
+
+def _feed(process: subprocess.Popen[bytes], content: bytes) -> None:
+    """Write to a helper, which may have died already: the others do its work."""
+    assert process.stdin
+    with suppress(OSError, ValueError):
+        while content:
+            content = content[process.stdin.write(content) :]
 
 
 def _kill_group(process: subprocess.Popen[bytes]) -> None:

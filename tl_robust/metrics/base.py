@@ -20,9 +20,8 @@ import torch
 from torch import Tensor
 
 from tl_robust.metrics.estimate import Draws, clopper_pearson, estimate, korn_graubard, percentiles
-from tl_robust.records import Record
 from tl_robust.registry import Registry
-from tl_robust.types import Curve, Outcome, View
+from tl_robust.types import Curve, Outcome, Record, View
 
 Beside = Mapping[str, Record] | Record | None  # a record alone is the one that the metric asks for
 Seed = tuple[Record, Beside]

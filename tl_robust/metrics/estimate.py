@@ -74,16 +74,17 @@ class Draws:
         unseen = self.unseen + other.unseen.flip(1)  # it falls where this falls and the other rises
         return replace(self, value=self.value - other.value, again=self.again - other.again, unseen=unseen)
 
-    def at(self, places: Tensor) -> Draws:
-        """Some of the K, at ``places`` (int64)."""
-        parts = {name: getattr(self, name)[..., places] for name in ("value", "again", "unseen")}
+    def at(self, indices: Tensor) -> Draws:
+        """Some of the K, at ``indices`` (int64)."""
+        parts = {name: getattr(self, name)[..., indices] for name in ("value", "again", "unseen")}
         return replace(self, **parts)
 
     @classmethod
     def average(cls, draws: list[Draws]) -> Draws:
         """The mean of several quantities on the same samples and seeds."""
         value, again, unseen = (
-            torch.stack([getattr(one, name) for one in draws]).mean(0) for name in ("value", "again", "unseen")
+            torch.stack([getattr(quantity, name) for quantity in draws]).mean(0)
+            for name in ("value", "again", "unseen")
         )
         return replace(draws[0], value=value, again=again, unseen=unseen)
 
@@ -114,9 +115,9 @@ class Estimate:
     def __neg__(self) -> Estimate:
         return replace(self, value=-self.value)
 
-    def at(self, places: list[int]) -> Estimate:
+    def at(self, indices: list[int]) -> Estimate:
         """Some of the K."""
-        parts = {name: getattr(self, name)[places] for name in NUMBERS}
+        parts = {name: getattr(self, name)[indices] for name in NUMBERS}
         return replace(self, **parts)
 
     def interval(self) -> tuple[Tensor, Tensor]:
@@ -236,14 +237,14 @@ def pooled(estimates: list[Estimate], weights: list[int]) -> Estimate:
 
     Args:
         estimates: At least one.
-        weights: One each, for example over how many places each is a mean.
+        weights: One each, for example over how many pairs each is a mean.
     """
     shares = torch.tensor(weights, dtype=torch.float64)[:, None] / sum(weights)
-    value, error, freedom = (torch.stack([getattr(one, name) for one in estimates]) for name in NUMBERS)
+    value, error, freedom = (torch.stack([getattr(each, name) for each in estimates]) for name in NUMBERS)
     parts = (shares * error) ** 2
     total = parts.sum(0)
     degrees = total**2 / (parts**2 / freedom).sum(0).clamp(min=torch.finfo(total.dtype).tiny)
-    seeds, samples = (min(getattr(one, name) for one in estimates) for name in ("seeds", "samples"))
+    seeds, samples = (min(getattr(each, name) for each in estimates) for name in ("seeds", "samples"))
     degrees = torch.where(total > 0, degrees, freedom.amin(0))
     return Estimate((shares * value).sum(0), total.sqrt(), degrees, seeds, samples)
 
@@ -274,7 +275,7 @@ def clopper_pearson(hits: Tensor, n: Tensor) -> tuple[Tensor, Tensor]:
     return low.masked_fill(hits == 0, 0.0), high.masked_fill(hits == n, 1.0)
 
 
-def korn_graubard(found: Estimate, n: Tensor) -> tuple[Tensor, Tensor]:
+def korn_graubard(shares: Estimate, n: Tensor) -> tuple[Tensor, Tensor]:
     """Interval of a mean of shares: Clopper and Pearson's for the number of samples that would be as sure.
 
     Korn and Graubard, "Confidence intervals for proportions with small expected number of positive counts estimated
@@ -282,22 +283,22 @@ def korn_graubard(found: Estimate, n: Tensor) -> tuple[Tensor, Tensor]:
     squared t quantiles for the degrees of freedom, so that the ends stay in [0,1].
 
     Args:
-        found: Shares and their errors.
+        shares: Shares and their errors.
         n: Samples in the denominator ``[K]`` of a typical seed: the effective number where all seeds say 0 or 1.
     """
-    share = found.value
-    few, many = (stdtrit(np.maximum(degrees, 1), TAIL) for degrees in (found.freedom.numpy(), n.numpy() - 1))
+    share = shares.value
+    few, many = (stdtrit(np.maximum(degrees, 1), TAIL) for degrees in (shares.freedom.numpy(), n.numpy() - 1))
     cut = torch.from_numpy(np.asarray(many / few)) ** 2
-    effective = cut * share * (1 - share) / found.error.square().clamp(min=1e-300)
-    effective = torch.where((share > 0) & (share < 1), torch.minimum(effective, n * found.seeds), n.double())
+    effective = cut * share * (1 - share) / shares.error.square().clamp(min=1e-300)
+    effective = torch.where((share > 0) & (share < 1), torch.minimum(effective, n * shares.seeds), n.double())
     return clopper_pearson(share * effective, effective)
 
 
 def holm(p: list[float]) -> list[float]:
     """P-values after the correction for a family of tests (Holm, Scandinavian Journal of Statistics 1979)."""
     order = sorted(range(len(p)), key=p.__getitem__)
-    found, least = [0.0] * len(p), 0.0
-    for rank, place in enumerate(order):
-        least = max(least, min(1.0, p[place] * (len(p) - rank)))
-        found[place] = least
-    return found
+    corrected, least = [0.0] * len(p), 0.0
+    for rank, index in enumerate(order):
+        least = max(least, min(1.0, p[index] * (len(p) - rank)))
+        corrected[index] = least
+    return corrected

@@ -21,8 +21,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
-from tl_robust.records import Record
-from tl_robust.types import Examination, Outcome, Pictures
+from tl_robust.types import Examination, Outcome, Pictures, Record
 
 R = TypeVar("R", bound=Record)
 EXPANSION = 1100  # deflate makes at most 1032 bytes of one
@@ -122,7 +121,7 @@ def _unpack(content: bytes) -> dict[str, Tensor]:
         with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
             if not isinstance(arrays, np.lib.npyio.NpzFile) or arrays.zip is None:
                 raise ValueError("one array instead of several by name")
-            found = {}
+            tensors = {}
             for item in arrays.zip.infolist():
                 with arrays.zip.open(item) as member:
                     read = npy.read_array_header_2_0 if npy.read_magic(member)[0] == 2 else npy.read_array_header_1_0
@@ -130,7 +129,7 @@ def _unpack(content: bytes) -> dict[str, Tensor]:
                 if item.file_size > EXPANSION * len(content) or math.prod(shape) * dtype.itemsize > item.file_size:
                     raise ValueError(f"{item.filename} declares more than it can hold")
             for name in arrays.files:
-                found[name] = torch.from_numpy(arrays[name])
-            return found
+                tensors[name] = torch.from_numpy(arrays[name])
+            return tensors
     except (OSError, EOFError, KeyError, TypeError, zipfile.BadZipFile, zlib.error, NotImplementedError) as error:
         raise ValueError(f"no arrays ({type(error).__name__}: {error})") from error

@@ -44,7 +44,7 @@ class Training(Model, Node):
         trainer: Options of the Lightning Trainer that can change weights.
         salt: Tells several draws of the same training apart; empty for the first.
         defense: Parts of a defense that change the training.
-        others: Further models that the training looks at, such as a teacher.
+        others: Further models that a defense asks in its loss, such as a teacher, by name.
         snapshots: Epochs whose weights are stored too; no part of its identity.
     """
 
@@ -58,7 +58,7 @@ class Training(Model, Node):
     trainer: tuple[tuple[str, Scalar], ...] = ()
     salt: str = ""
     defense: tuple[Component, ...] = ()
-    others: tuple[Model, ...] = ()
+    others: tuple[tuple[str, Model], ...] = ()
     snapshots: tuple[int, ...] = field(default=(), compare=False)
 
     @property
@@ -79,7 +79,7 @@ class Training(Model, Node):
     @property
     @override
     def nodes(self) -> tuple[Node, ...]:
-        before = [*([self.parent] if self.parent else []), *self.others]
+        before = [*([self.parent] if self.parent else []), *dict(self.others).values()]
         return (*(node for model in before for node in model.nodes), self)
 
     @property
@@ -90,7 +90,7 @@ class Training(Model, Node):
     @property
     @override
     def needs(self) -> tuple[Address, ...]:
-        before = [*([self.parent] if self.parent else []), *self.others]
+        before = [*([self.parent] if self.parent else []), *dict(self.others).values()]
         return tuple(address for model in before for address in model.addresses)
 
     @cached_property
@@ -105,7 +105,7 @@ class Training(Model, Node):
         later: dict[str, Any] = {
             "salt": self.salt,
             "defense": [asdict(part) for part in self.defense],
-            "others": [model.key for model in self.others],
+            "others": {name: model.key for name, model in self.others},
         }
         return {
             **by_test,
@@ -147,7 +147,8 @@ class Training(Model, Node):
     def make(self, hands: Hands, store: Store) -> tuple[Mapping[str, Any], Made]:
         """Train it: weights, order of images and dropout follow from the key alone."""
         inherited = store.load(WEIGHTS, self.parent.key) if self.parent else None
-        data = DomainModule(self.data, self.recipe, derive("order", self.key))
+        defense = build(self.defense) if self.defense else None
+        data = DomainModule(self.data, self.recipe, derive("order", self.key), defense.images if defense else None)
         with seeded(derive("weights", self.key)):
             network = self.build()
             strategy = STRATEGIES[self.by.name]
@@ -155,8 +156,8 @@ class Training(Model, Node):
             if inherited is not None and not self.same_labels:
                 other = classifier_names(network)
                 inherited = {name: value for name, value in inherited.items() if name not in other}
-            if self.defense:
-                task.defend(build(self.defense), {model.key: model.load(store) for model in self.others})
+            if defense:
+                task.defend(defense, {name: model.load(store) for name, model in self.others})
             task.start_from(inherited)
             kept = Snapshots(self.snapshots)
             callbacks = [Epochs(hands.advance), kept]
@@ -171,6 +172,8 @@ class Training(Model, Node):
                 "check_val_every_n_epoch so that each training validates."
             )
         device = device_name(trainer.strategy.root_device)
+        if missing := set(self.snapshots) - kept.states.keys():
+            raise ConfigError(f"{self} ended before epoch {min(missing)}, of which a snapshot is asked for.")
         weights = {Snapshot(self, epoch).key: weights for epoch, weights in kept.states.items()}
         return weights | {self.key: task.network.state_dict()}, {"device": device, "val_accuracy": accuracy}
 
@@ -272,6 +275,7 @@ class Forest:
         by: str | Component | None = None,
         defense: Component | None = None,
         salt: str = "",
+        others: Mapping[str, Model] | None = None,
     ) -> Model:
         """The training of ``domain`` from ``parent``; a public checkpoint is the model itself.
 
@@ -291,5 +295,5 @@ class Forest:
             return domain
         defenses = (defense,) if defense else self.defenses.get(domain.domain, ())
         by, options = trained_by(self.own, by, root=parent is None), tuple(sorted(self.trainer.items()))
-        recipe = self.recipe(domain.domain)
-        return Training(domain, self.network, recipe, self.seed, by, parent, options, salt, defenses)
+        recipe, asked = self.recipe(domain.domain), tuple(sorted((others or {}).items()))
+        return Training(domain, self.network, recipe, self.seed, by, parent, options, salt, defenses, asked)

@@ -28,7 +28,7 @@ from tl_robust.types import Cell, Result
 
 LEVEL = 0.05
 UNMOVING = ("name", "profile", "results", "engine", "workers", "wandb", "data.cache")  # settings that move no number
-Place = tuple[Cell, str, str]
+Point = tuple[Cell, str, str]  # coordinates, metric, eps
 
 
 @dataclass(frozen=True)
@@ -71,13 +71,13 @@ class Side:
         return cls(name, means or mean_rows(rows), _seeds(row.cell for row in rows), note=note)
 
     @cached_property
-    def by_place(self) -> dict[Cell, list[Result[Any]]]:
+    def by_coordinates(self) -> dict[Cell, list[Result[Any]]]:
         """Results by coordinates, seeds ascending."""
         ordered = sorted(self.results, key=lambda result: result.cell.seed)
         return grouped(ordered, lambda result: _coordinates(result.cell))
 
     @cached_property
-    def rows(self) -> dict[Place, Row]:
+    def rows(self) -> dict[Point, Row]:
         """Summary rows by coordinates, metric and eps; metrics that are not registered here are left out."""
         return {
             (_coordinates(row.cell), row.metric, _size(row.eps)): row for row in self.summary if row.metric in METRICS
@@ -87,7 +87,7 @@ class Side:
     def grids(self) -> dict[Cell, set[str]]:
         """Eps by coordinates."""
         return {
-            cell: {eps for _, _, eps in found} for cell, found in grouped(self.rows, lambda place: place[0]).items()
+            cell: {eps for _, _, eps in points} for cell, points in grouped(self.rows, lambda point: point[0]).items()
         }
 
 
@@ -101,16 +101,16 @@ def _coordinates(cell: Cell) -> Cell:
 
 
 def _seeds(cells: Iterable[Cell]) -> dict[Cell, list[int]]:
-    return {place: sorted({cell.seed for cell in found}) for place, found in grouped(cells, _coordinates).items()}
+    return {cell: sorted({other.seed for other in seeds}) for cell, seeds in grouped(cells, _coordinates).items()}
 
 
 def made(provenances: Iterable[Mapping[str, Any]]) -> dict[str, str]:
     """Versions, devices and commits that cells were made with."""
-    found: dict[str, set[str]] = {}
+    values: dict[str, set[str]] = {}
     for item in provenances:
         for name, value in _flat({name: item[name] for name in ("versions", "device", "commit") if name in item}):
-            found.setdefault(name, set()).add(str(value))
-    return {name: ", ".join(sorted(values)) for name, values in found.items()}
+            values.setdefault(name, set()).add(str(value))
+    return {name: ", ".join(sorted(several)) for name, several in values.items()}
 
 
 def _flat(item: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -175,9 +175,11 @@ class Comparison:
     @cached_property
     def ranked(self) -> list[Number]:
         """What moved first, then by size, undefined last."""
-        return sorted(
-            self.numbers, key=lambda one: (not one.moved, -abs(one.change) if one.change == one.change else 1)
-        )
+
+        def order(both: Number) -> tuple[bool, float]:
+            return not both.moved, 1 if math.isnan(both.change) else -abs(both.change)
+
+        return sorted(self.numbers, key=order)
 
 
 def contrast(metric: Metric, first: Sequence[Seed], second: Sequence[Seed], eps: Sequence[str]) -> Estimate:
@@ -197,7 +199,7 @@ def contrast(metric: Metric, first: Sequence[Seed], second: Sequence[Seed], eps:
 
 
 def compare(first: Side, second: Side, metrics: Sequence[str] = ()) -> Comparison:
-    """Match and judge.
+    """Match the numbers of two sides, and tell which moved.
 
     Args:
         first: One side.
@@ -205,26 +207,26 @@ def compare(first: Side, second: Side, metrics: Sequence[str] = ()) -> Compariso
         metrics: Registered names; all where there are none.
     """
     shared = [
-        place
-        for place in first.rows
-        if place in second.rows
-        and (not metrics or place[1] in metrics)
-        and (place[2] or first.grids[place[0]] == second.grids[place[0]])  # else the curves are others
+        point
+        for point in first.rows
+        if point in second.rows
+        and (not metrics or point[1] in metrics)
+        and (point[2] or first.grids[point[0]] == second.grids[point[0]])  # else the curves are others
     ]
     numbers: list[Number] = []
-    for (cell, metric), places in grouped(shared, lambda place: place[:2]).items():
-        rows = [(first.rows[place], second.rows[place]) for place in places]
-        ours, theirs = first.by_place.get(cell, []), second.by_place.get(cell, [])
+    for (cell, metric), points in grouped(shared, lambda point: point[:2]).items():
+        rows = [(first.rows[point], second.rows[point]) for point in points]
+        ours, theirs = first.by_coordinates.get(cell, []), second.by_coordinates.get(cell, [])
         if _same_samples(ours, theirs):
-            judged = [[(result.outcome, result.beside) for result in side] for side in (ours, theirs)]
-            numbers += _paired(rows, contrast(METRICS[metric], judged[0], judged[1], [eps for _, _, eps in places]))
+            seeds = [[(result.outcome, result.beside) for result in side] for side in (ours, theirs)]
+            numbers += _paired(rows, contrast(METRICS[metric], seeds[0], seeds[1], [eps for _, _, eps in points]))
         else:
             freedom = sum(len(side.seeds.get(cell, [0])) - 1 for side in (first, second))
             numbers += [_independent(*pair, freedom or math.inf) for pair in rows]
-    known = [one for one in numbers if not math.isnan(one.p)]
-    corrected = iter(holm([one.p for one in known]))
-    numbers = [replace(one, p=next(corrected)) if not math.isnan(one.p) else one for one in numbers]
-    cells = [{place[0] for place in side.rows} for side in (first, second)]
+    known = [both for both in numbers if not math.isnan(both.p)]
+    corrected = iter(holm([both.p for both in known]))
+    numbers = [replace(both, p=next(corrected)) if not math.isnan(both.p) else both for both in numbers]
+    cells = [{point[0] for point in side.rows} for side in (first, second)]
     only = len(cells[0] - cells[1]), len(cells[1] - cells[0])
     return Comparison(first, second, list(_settings(first, second)), numbers, only)
 
@@ -241,11 +243,11 @@ def _same_samples(first: Sequence[Result[Any]], second: Sequence[Result[Any]]) -
     return 0 < len(first) == len(second) and all(map(alike, first, second))
 
 
-def _paired(rows: Sequence[tuple[Row, Row]], found: Estimate) -> Iterator[Number]:
-    both = 2 * torch.minimum(found.above(), (-found).above())
-    low, high = found.interval()
-    for place, (first, second) in enumerate(rows):
-        change, *rest, error = (float(part[place]) for part in (found.value, low, high, both, found.error))
+def _paired(rows: Sequence[tuple[Row, Row]], changes: Estimate) -> Iterator[Number]:
+    both = 2 * torch.minimum(changes.above(), (-changes).above())
+    low, high = changes.interval()
+    for index, (first, second) in enumerate(rows):
+        change, *rest, error = (float(values[index]) for values in (changes.value, low, high, both, changes.error))
         ends = rest if error > 0 else [math.nan] * 3
         yield Number(first, second, change, ends[0], ends[1], ends[2], paired=True)
 
@@ -270,33 +272,33 @@ def _independent(first: Row, second: Row, freedom: float) -> Number:
 
 
 def _settings(first: Side, second: Side) -> Iterator[tuple[str, str, str]]:
-    for one, other in ((first.settings, second.settings), (first.made, second.made)):
-        if one is None or other is None:
+    for ours, theirs in ((first.settings, second.settings), (first.made, second.made)):
+        if ours is None or theirs is None:
             continue
-        flat, more = dict(_flat(one)), dict(_flat(other))
+        flat, more = dict(_flat(ours)), dict(_flat(theirs))
         for name in sorted(flat.keys() | more.keys()):
             values = str(flat.get(name, "-")), str(more.get(name, "-"))
             if values[0] != values[1] and not any(name == item or name.startswith(f"{item}.") for item in UNMOVING):
                 yield (name, *values)
 
 
-def tables(found: Comparison, numbers: Sequence[Number]) -> Iterator[Table]:
+def tables(comparison: Comparison, numbers: Sequence[Number]) -> Iterator[Table]:
     """Two tables: settings that differ, and some numbers.
 
     Args:
-        found: The comparison.
+        comparison: What differs.
         numbers: Those to show, in this order.
     """
-    long = found.first.name, found.second.name
+    long = comparison.first.name, comparison.second.name
     short = Path(long[0]).name, Path(long[1]).name
     sides = short if short[0] != short[1] else long
     table = Table("setting", *sides, title="Settings", title_justify="left", box=None, pad_edge=False)
-    for line in found.settings:
+    for line in comparison.settings:
         table.add_row(*line)
     yield table
-    names = Names.of(one.first.cell for one in found.numbers)
-    pairs = list(dict.fromkeys(names.pair(one.first.cell) for one in found.numbers))
-    metrics = {one.first.metric for one in found.numbers}
+    names = Names.of(both.first.cell for both in comparison.numbers)
+    pairs = list(dict.fromkeys(names.pair(both.first.cell) for both in comparison.numbers))
+    metrics = {both.first.metric for both in comparison.numbers}
     what = "Accuracy under attack in %" if metrics == {"robust_accuracy"} else "Numbers, shares in %"
     title = f"{what}, change with its 95 % interval; eps in pixels"
     title = "\n".join([*pairs, title] if len(pairs) == 1 else [title])
@@ -305,15 +307,15 @@ def tables(found: Comparison, numbers: Sequence[Number]) -> Iterator[Table]:
         table.add_column(head, overflow="fold")
     for head in ("eps", *sides, "change", "interval", "beyond noise"):
         table.add_column(head, justify="right", no_wrap=True)
-    for one in numbers:
-        cell, kind = one.first.cell, unit(one.first.metric)
+    for both in numbers:
+        cell, kind = both.first.cell, unit(both.first.metric)
         attack = f"{cell.attack} {cell.norm}" if len(pairs) == 1 else names.group(cell)
-        place = [attack, cell.view, names.strategy(cell), *[one.first.metric] * (len(metrics) > 1), _eps(one.first)]
-        known = not math.isnan(one.p)
-        ends = f"[{signed(one.low, kind)}, {signed(one.high, kind)}]" if known else "n/a"
-        beyond = ("yes" if one.moved else "no") if known else "n/a"
-        values = number(one.first.value, kind), number(one.second.value, kind), signed(one.change, kind)
-        table.add_row(*place, *values, ends, beyond)
+        where = [attack, cell.view, names.strategy(cell), *[both.first.metric] * (len(metrics) > 1), _eps(both.first)]
+        known = not math.isnan(both.p)
+        ends = f"[{signed(both.low, kind)}, {signed(both.high, kind)}]" if known else "n/a"
+        beyond = ("yes" if both.moved else "no") if known else "n/a"
+        values = number(both.first.value, kind), number(both.second.value, kind), signed(both.change, kind)
+        table.add_row(*where, *values, ends, beyond)
     yield table
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,15 +13,12 @@ from tl_robust.errors import ResultsError
 from tl_robust.files import write_atomically
 
 CONFIG = "config.yaml"
-VIEWS = (  # the configuration last: while it is there, a move that was interrupted goes on at the next report
-    "report.html", "report.md", "curves.svg", ".report", "table.csv", "summary.csv", "failures.json", CONFIG,
-)  # fmt: skip
 HOW = {"results", "engine", "workers", "wandb", "plugins", "attack_batch", "data.root", "data.cache", "data.download"}
 HOW |= {"trainer.accelerator", "trainer.devices"}  # where and how it is computed, not what is asked
 SHOWN = 4  # settings that the sentence names
 
 
-def keep(folder: Path, text: str) -> str:
+def keep(folder: Path, text: str, files: Sequence[str], defaults: Mapping[str, Any]) -> str:
     """Move a report and tables of other settings away, and remember the settings of those that will be written.
 
     Settings that only add values to an axis, as more seeds do, ask for all that was there and more: nothing is moved.
@@ -29,6 +26,8 @@ def keep(folder: Path, text: str) -> str:
     Args:
         folder: Of the bench.
         text: The whole configuration as YAML.
+        files: Names of what is moved: all that the sinks write.
+        defaults: What a setting was that an earlier version of the program did not have yet.
 
     Returns:
         A sentence about what was moved where; empty where nothing was.
@@ -38,11 +37,11 @@ def keep(folder: Path, text: str) -> str:
     """
     known, said = folder / CONFIG, ""
     try:
-        changed = _changed(_read(known), yaml.safe_load(text)) if known.is_file() else []
-        there = [folder / name for name in VIEWS if (folder / name).is_file()]
-        if changed and any(path.name in ("report.html", "table.csv") for path in there):
+        changed = _changed(_read(known), yaml.safe_load(text), defaults) if known.is_file() else []
+        there = [folder / name for name in files if (folder / name).is_file()]
+        if changed and there:
             home = _new_folder(folder, there[0])
-            for path in there:
+            for path in (*there, known):  # it last: while it is there, an interrupted move goes on at the next report
                 path.rename(home / path.name)
             more = ", ..." * (len(changed) > SHOWN)
             said = (
@@ -57,9 +56,9 @@ def keep(folder: Path, text: str) -> str:
     return said
 
 
-def _new_folder(folder: Path, report: Path) -> Path:
-    """``earlier/DATE`` of the report, with a number where that is taken."""
-    day = time.strftime("%Y-%m-%d", time.localtime(report.stat().st_mtime))
+def _new_folder(folder: Path, file: Path) -> Path:
+    """``earlier/DATE`` with the day on which a file was written, and a number that is not taken."""
+    day = time.strftime("%Y-%m-%d", time.localtime(file.stat().st_mtime))
     count = 1
     while (home := folder / "earlier" / f"{day}-{count}").exists():
         count += 1
@@ -70,21 +69,23 @@ def _new_folder(folder: Path, report: Path) -> Path:
 def _read(path: Path) -> Mapping[str, Any]:
     """An earlier configuration; what cannot be read is another one."""
     try:
-        found = yaml.safe_load(path.read_text(encoding="utf-8"))
+        config = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError):
         return {}
-    return found if isinstance(found, dict) else {}
+    return config if isinstance(config, dict) else {}
 
 
-def _changed(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+def _changed(old: Mapping[str, Any], new: Mapping[str, Any], defaults: Mapping[str, Any]) -> list[str]:
     """Names of settings that ask for something else, or for less."""
     before, after = dict(_flat(old)), dict(_flat(new))
+    if before:  # the whole configuration of a run, so what it lacks was no setting then
+        before = {name: value for name, value in _flat(defaults) if name in after} | before
     names = [name for name in dict.fromkeys([*before, *after]) if not _how(name)]
     return [name for name in names if not _covers(name, before.get(name), after.get(name))]
 
 
 def _how(name: str) -> bool:
-    return any(name == one or name.startswith(f"{one}.") for one in HOW)
+    return any(name == setting or name.startswith(f"{setting}.") for setting in HOW)
 
 
 def _covers(name: str, before: Any, after: Any) -> bool:

@@ -10,6 +10,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -19,17 +20,16 @@ from torch import Tensor
 from tl_robust.errors import ResultsError
 from tl_robust.files import write_atomically
 from tl_robust.metrics import METRICS
-from tl_robust.records import Record
 from tl_robust.results import strangers, table
 from tl_robust.results.means import mean_rows
 from tl_robust.results.packing import pack, unpack
 from tl_robust.results.shared import SCHEMA, refuse, valid
 from tl_robust.results.table import Row
-from tl_robust.types import Cell, Curve, Outcome, Result, Verdict
+from tl_robust.threats.base import THREATS
+from tl_robust.types import Cell, Curve, Record, Result, Verdict
 
 PARTS = ("value", "low", "high", "n")
 SLACK = 1e-9  # of rounding, between a value and the end of its interval
-EVASION: Mapping[str, type[Record]] = {"evasion": Outcome}
 
 
 @dataclass(frozen=True)
@@ -37,14 +37,14 @@ class Origin:
     """What a result does not know of its cell.
 
     Attributes:
-        place: Position in the tables of its bench.
+        position: In the tables of its bench, from 0.
         beside: Keys of the records beside the outcome, by name; empty where the bench has none.
         protocol: Digest of all that makes the number, without seeds: 16 hex digits.
         source_images: Training images of the source; None for a public checkpoint.
         fingerprint: Of the test images.
     """
 
-    place: int
+    position: int
     beside: Mapping[str, str]
     protocol: str
     source_images: int | None
@@ -78,8 +78,8 @@ class Entry:
 
     @property
     def axis(self) -> str:
-        """What its curves are drawn over; files of before know evasion alone."""
-        return str(self.content.get("axis", Outcome.AXIS))
+        """What its curves are drawn over."""
+        return str(self.content["axis"])
 
     @property
     def unknown(self) -> set[str]:
@@ -110,27 +110,27 @@ class Board:
 
     @cached_property
     def summary(self) -> list[Row]:
-        """Means over seeds: from the outcomes where all seeds of a place have them, else from the stated numbers."""
-        found: list[Row] = []
-        for group in _by_place(self.entries).values():
+        """Means over seeds: from the outcomes where all seeds have them, else from the stated numbers."""
+        means: list[Row] = []
+        for group in _by_coordinates(self.entries).values():
             results = [entry.result for entry in group if entry.result]
-            found += table.summary(results) if len(results) == len(group) else mean_rows(Board(tuple(group)).rows)
-        return found
+            means += table.summary(results) if len(results) == len(group) else mean_rows(Board(tuple(group)).rows)
+        return means
 
 
-def _by_place(entries: Iterable[Entry]) -> dict[Cell, list[Entry]]:
+def _by_coordinates(entries: Iterable[Entry]) -> dict[Cell, list[Entry]]:
     groups: dict[Cell, list[Entry]] = {}
     for entry in entries:
         groups.setdefault(replace(entry.cell, seed=-1), []).append(entry)
     return groups
 
 
-def write(folder: Path, found: Iterable[tuple[Result[Any], Origin]], samples: bool) -> list[Path]:
+def write(folder: Path, cells: Iterable[tuple[Result[Any], Origin]], samples: bool) -> list[Path]:
     """Write one file a cell.
 
     Args:
         folder: Where.
-        found: Results.
+        cells: Results, and what they do not know of their cells.
         samples: Also the classes of every sample.
 
     Returns:
@@ -139,7 +139,7 @@ def write(folder: Path, found: Iterable[tuple[Result[Any], Origin]], samples: bo
     Raises:
         ResultsError: The folder cannot be written.
     """
-    contents = [_content(result, origin, samples) for result, origin in found]
+    contents = [_content(result, origin, samples) for result, origin in cells]
     for content in contents:
         if fault := strangers.fault(_plain(content)):
             raise ResultsError(f"cell {content['key']} cannot be shared: {fault}; give it another name.")
@@ -155,7 +155,7 @@ def _content(result: Result[Any], origin: Origin, samples: bool) -> dict[str, An
     content = {
         "schema": SCHEMA,
         "key": result.key,
-        "place": origin.place,
+        "place": origin.position,
         "cell": asdict(result.cell),
         "protocol": origin.protocol,
         "axis": result.outcome.AXIS,
@@ -192,33 +192,34 @@ def _plain(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def read(places: Sequence[Path], records: Mapping[str, type[Record]] = EVASION) -> Board:
+def read(paths: Sequence[Path]) -> Board:
     """Read files, and all ``*.json`` of folders; what is there twice with the same content counts once.
 
     Args:
-        places: Files and folders.
-        records: The class of records of every threat that is known here, by the threat's name.
+        paths: Files and folders.
 
     Raises:
         ResultsError: A file is damaged, foreign or of a newer version, its numbers are not those of its samples, or
             two files contradict each other.
     """
-    paths = [path for place in places for path in (sorted(place.glob("*.json")) if place.is_dir() else [place])]
-    if not paths:
+    inside = [sorted(path.glob("*.json")) if path.is_dir() else [path] for path in paths]
+    if not any(inside):
         raise ResultsError(
-            f"no leaderboard file in {', '.join(map(str, places))}: expected *.json, as tl-robust export writes them."
+            f"no leaderboard file in {', '.join(map(str, paths))}: expected *.json, as tl-robust export writes them."
         )
-    found: dict[str, Entry] = {}
-    for entry in (_entry(path, records) for path in paths):
-        other = found.setdefault(entry.key, entry)
+    entries: dict[str, Entry] = {}
+    for entry in (_entry(path) for path in chain.from_iterable(inside)):
+        other = entries.setdefault(entry.key, entry)
         if _without_samples(other) != _without_samples(entry):
             raise ResultsError(
                 f"{other.path} and {entry.path} have the same cell {entry.key} with other content: keep one of them."
             )
         if entry.result and not other.result:
-            found[entry.key] = entry
-    _check_coordinates(found.values())
-    return Board(tuple(sorted(found.values(), key=lambda item: (item.cell.bench, item.content["place"], item.key))))
+            entries[entry.key] = entry
+    _check_coordinates(entries.values())
+    return Board(
+        tuple(sorted(entries.values(), key=lambda entry: (entry.cell.bench, entry.content["place"], entry.key)))
+    )
 
 
 def _without_samples(entry: Entry) -> dict[str, Any]:
@@ -226,8 +227,8 @@ def _without_samples(entry: Entry) -> dict[str, Any]:
 
 
 def _check_coordinates(entries: Iterable[Entry]) -> None:
-    """Cells at one place differ in their seeds alone."""
-    for group in _by_place(entries).values():
+    """Cells of the same coordinates differ in their seeds alone."""
+    for group in _by_coordinates(entries).values():
         seeds: dict[int, Entry] = {}
         for entry in group:
             other = seeds.setdefault(entry.cell.seed, entry)
@@ -240,27 +241,29 @@ def _check_coordinates(entries: Iterable[Entry]) -> None:
                 )
 
 
-def _entry(path: Path, kinds: Mapping[str, type[Record]]) -> Entry:
+def _entry(path: Path) -> Entry:
     content = valid(path)
     cell, eps = Cell(**content["cell"]), torch.tensor(content["eps"], dtype=torch.float64)
     curves = {
         name: _curve(path, name, item, eps) for name, item in content["metrics"].items() if name in METRICS.names()
     }
     verdict = Verdict(content["trust"]["level"], tuple(content["trust"]["reasons"]))
-    made = content["provenance"]
-    beside = made.get("beside", {}) | ({"white": made["white"]} if made["white"] else {})
-    if cell.key(made["outcome"], beside) != content["key"]:
+    provenance = content["provenance"]
+    beside = provenance.get("beside", {}) | ({"white": provenance["white"]} if provenance["white"] else {})
+    if cell.key(provenance["outcome"], beside) != content["key"]:
         refuse(path, "its key is not that of its coordinates and outcomes: it was changed after export")
     result, samples = None, content.get("samples")
     if samples:
-        if cell.threat not in kinds:
+        if cell.threat not in THREATS:
             refuse(path, f"its threat {cell.threat!r} is not known here: add the plugin that it was made with")
         records = {
-            name: _record(path, content, kinds[cell.threat], packed) for name, packed in samples.items() if packed
+            name: _record(path, content, THREATS[cell.threat].record, packed)
+            for name, packed in samples.items()
+            if packed
         }
         outcome = records.pop("outcome")
         again = {name: _again(path, name, curve, outcome, records) for name, curve in curves.items()}
-        result = Result(content["key"], cell, outcome, records, again, verdict, made)
+        result = Result(content["key"], cell, outcome, records, again, verdict, provenance)
     return Entry(path, content, cell, curves, verdict, result)
 
 
@@ -295,20 +298,22 @@ def _record(path: Path, content: Mapping[str, Any], kind: type[Record], packed: 
 def _again(path: Path, name: str, stated: Curve, outcome: Record, beside: Mapping[str, Record]) -> Curve:
     """The metric of the samples; intervals by bootstrap may differ a little with the release of torch."""
     metric = METRICS[name]
+    if not isinstance(outcome, metric.of):
+        refuse(path, f"{name} is here no metric of its threat")
     if missing := [other for other in metric.beside if other not in beside]:
         refuse(path, f"metrics.{name} needs samples.{missing[0]}")
-    found = metric.curve(outcome, beside)
+    computed = metric.curve(outcome, beside)
     slack = {"value": 1e-6, "n": 0.0, "low": None, "high": None}
     width = (stated.high - stated.low).abs().nan_to_num(0.0)
     for part, limit in slack.items():
-        said, now = getattr(stated, part), getattr(found, part)
+        said, now = getattr(stated, part), getattr(computed, part)
         allowed = 1e-6 + 0.2 * width if limit is None else torch.full_like(width, limit)
         wrong = ((said - now).abs() > allowed) | (said.isnan() != now.isnan())
         if bool(wrong.any()):
-            place = int(wrong.int().argmax())
+            index = int(wrong.int().argmax())
             refuse(
                 path,
-                f"{part} {place + 1} of metrics.{name} is stated as {float(said[place]):.6g}, but its samples give "
-                f"{float(now[place]):.6g}: it was changed after export, or made by another version of the metric",
+                f"{part} {index + 1} of metrics.{name} is stated as {float(said[index]):.6g}, but its samples give "
+                f"{float(now[index]):.6g}: it was changed after export, or made by another version of the metric",
             )
-    return found
+    return computed

@@ -9,15 +9,11 @@ from typing import TypeVar
 
 from tl_robust.metrics import METRICS
 from tl_robust.results.table import Row
-from tl_robust.types import Cell, View
+from tl_robust.types import Cell, Face
 
 T = TypeVar("T")
 K = TypeVar("K", bound=Hashable)
 
-VIEWS: dict[View, str] = {
-    "black": "Black box: crafted on the source model",
-    "white": "White box: crafted on the victim itself",
-}
 MARKS = {"green": "✔ green", "amber": "▲ amber", "red": "✖ red"}
 DECISIONS = {
     "supported": "✔ supported",
@@ -29,10 +25,10 @@ DECISIONS = {
 
 def grouped(items: Iterable[T], key: Callable[[T], K]) -> dict[K, list[T]]:
     """Items by key, both in order of appearance."""
-    found: dict[K, list[T]] = {}
+    groups: dict[K, list[T]] = {}
     for item in items:
-        found.setdefault(key(item), []).append(item)
-    return found
+        groups.setdefault(key(item), []).append(item)
+    return groups
 
 
 @dataclass(frozen=True)
@@ -66,7 +62,7 @@ class Names:
 
     def group(self, cell: Cell) -> str:
         """What shares one chart."""
-        return f"{self.pair(cell)}, {cell.attack} {cell.norm}"
+        return f"{self.pair(cell)}, {method(cell)}"
 
     def target(self, cell: Cell) -> str:
         """What shares one matrix: the test set under an attack, whatever the source."""
@@ -76,6 +72,11 @@ class Names:
         """What is one line of a chart."""
         common = f" ({cell.common})" if cell.common else ""
         return cell.strategy + common + (f", defense {cell.defense or 'none'}" if self.defenses else "")
+
+
+def method(cell: Cell) -> str:
+    """What the attacker does: the attack and its norm, where it has one."""
+    return f"{cell.attack} {cell.norm}".rstrip()
 
 
 def unit(metric: str) -> str:
@@ -100,15 +101,19 @@ def interval(row: Row) -> str:
 
 
 def grid(rows: Iterable[Row]) -> list[float]:
-    """All eps, rising."""
+    """All places on the axis, rising."""
     return sorted({row.eps for row in rows if row.eps is not None})
 
 
-def telling_eps(rows: Iterable[Row]) -> float | None:
-    """The eps above 0 at which the cells lose most unequally, in the black box if it is there; the larger of equals."""
+def telling_x(rows: Iterable[Row], face: Face) -> float | None:
+    """Where on the axis the cells lose most unequally, in the first view of the face that is there.
+
+    The larger of equals, and the baseline only where nothing else is defined.
+    """
     defined = [row for row in rows if row.eps is not None and not math.isnan(row.value)]
-    defined = [row for row in defined if row.cell.view == "black"] or defined
-    clean = {row.cell: row.value for row in defined if row.eps == 0}
+    views = [view for view in face.views if any(row.cell.view == view for row in defined)]
+    defined = [row for row in defined if row.cell.view in views[:1]] or defined
+    clean = {row.cell: row.value for row in defined if row.eps == face.baseline}
     lost = grouped(((row.eps or 0.0, clean.get(row.cell, 1.0) - row.value) for row in defined), lambda item: item[0])
-    spread = {eps: max(found)[1] - min(found)[1] for eps, found in lost.items()}
-    return max(spread, key=lambda eps: (eps > 0, spread[eps], eps), default=None)
+    spread = {x: max(losses)[1] - min(losses)[1] for x, losses in lost.items()}
+    return max(spread, key=lambda x: (x != face.baseline, spread[x], x), default=None)

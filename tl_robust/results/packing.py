@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from tl_robust.records import Column, Record
+from tl_robust.types import Column, Record
 
 INTEGERS = ("int8", "int16", "int32", "int64")
 EXPANSION = 800  # deflate makes at most 1032 bytes of one, and four letters of base64 are three bytes

@@ -19,31 +19,31 @@ def fault(content: object) -> str:
     return next(_faults(content, "", 0), "")
 
 
-def _faults(value: object, place: str, depth: int) -> Iterator[str]:
+def _faults(value: object, where: str, depth: int) -> Iterator[str]:
     if depth > DEPTH:
         yield f"it is nested deeper than {DEPTH} levels"
     elif isinstance(value, Mapping):
         for name, item in value.items():
-            yield from _text(str(name), f"a name in {place or 'it'}")
-            yield from _faults(item, f"{place}.{plain(str(name))[:60]}".lstrip("."), depth + 1)
+            yield from _text(str(name), f"a name in {where or 'it'}")
+            yield from _faults(item, f"{where}.{plain(str(name))[:60]}".lstrip("."), depth + 1)
     elif isinstance(value, list):
         for item in value:
-            yield from _faults(item, place, depth + 1)
+            yield from _faults(item, where, depth + 1)
     elif isinstance(value, str):
-        yield from _text(value, place, long=place.startswith("samples.") and place.endswith(".data"))
+        yield from _text(value, where, long=where.startswith("samples.") and where.endswith(".data"))
     elif isinstance(value, bool):
         pass
     elif isinstance(value, float) and not math.isfinite(value):
-        yield f"{place} has a number that is not finite"
+        yield f"{where} has a number that is not finite"
     elif isinstance(value, int) and abs(value) > COUNT:
-        yield f"{place} has a whole number beyond 2**53"
+        yield f"{where} has a whole number beyond 2**53"
 
 
-def _text(text: str, place: str, long: bool = False) -> Iterator[str]:
+def _text(text: str, where: str, long: bool = False) -> Iterator[str]:
     if len(text) > LENGTH and not long:
-        yield f"{place} has a text of more than {LENGTH} letters"
+        yield f"{where} has a text of more than {LENGTH} letters"
     elif plain(text) != text or "\n" in text or "\t" in text:
-        yield f"{place} has control characters, which no name has: {plain(text)[:60]!r}"
+        yield f"{where} has control characters, which no name has: {plain(text)[:60]!r}"
 
 
 def absurd(content: Mapping[str, Any]) -> str:
@@ -58,33 +58,33 @@ def absurd(content: Mapping[str, Any]) -> str:
     for name, metric in content["metrics"].items():
         if any(isinstance(count, float) or count > images for count in metric["n"]):
             return f"metrics.{name}.n must be whole numbers of at most the {images} test images"
-    made = content["provenance"]
+    provenance = content["provenance"]
     for role in ("surrogate", "victim"):
-        if problem := _model(made[role], role, 0):
+        if problem := _model(provenance[role], role, 0):
             return problem
-    return _fast(made)
+    return _fast(provenance)
 
 
-def _model(model: Mapping[str, Any], place: str, depth: int) -> str:
+def _model(model: Mapping[str, Any], where: str, depth: int) -> str:
     """What a reader of lineages relies on: texts where it shows names, and ``by`` where something was trained."""
     for name in ("key", "domain", "by", "network", "checkpoint"):
         if name in model and not isinstance(model[name], str | None):
-            return f"provenance.{place}.{name} must be a text"
+            return f"provenance.{where}.{name} must be a text"
     if "epochs" in model and not ("by" in model and "domain" in model):
-        return f"provenance.{place} was trained and lacks 'by' or 'domain'"
+        return f"provenance.{where} was trained and lacks 'by' or 'domain'"
     parent = model.get("parent")
     if parent is None:
         return ""
     if not isinstance(parent, Mapping) or not isinstance(parent.get("key"), str):
-        return f"provenance.{place}.parent must be a model with a key, or null"
-    return _model(parent, f"{place}.parent", depth + 1)
+        return f"provenance.{where}.parent must be a model with a key, or null"
+    return _model(parent, f"{where}.parent", depth + 1)
 
 
-def _fast(made: Mapping[str, Any]) -> str:
-    fast, gate = made.get("fast", []), made.get("gate")
+def _fast(provenance: Mapping[str, Any]) -> str:
+    fast, gate = provenance.get("fast", []), provenance.get("gate")
     if not isinstance(fast, list) or not all(isinstance(mode, str) for mode in fast):
         return "provenance.fast must be a list of texts"
-    if not isinstance(made.get("refused", ""), str):
+    if not isinstance(provenance.get("refused", ""), str):
         return "provenance.refused must be a text"
     if gate is None:
         return ""

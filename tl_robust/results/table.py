@@ -40,7 +40,7 @@ class Row:
         high: Upper end.
         trust: ``green``, ``amber`` or ``red``.
         key: The cell's key; empty in a summary.
-        axis: What ``eps`` holds: the :attr:`~tl_robust.records.Record.AXIS` of the cell's record.
+        axis: What ``eps`` holds: the :attr:`~tl_robust.types.Record.AXIS` of the cell's record.
     """
 
     cell: Cell
@@ -77,13 +77,13 @@ def summary(results: Sequence[Result[Any]]) -> list[Row]:
     groups: dict[Cell, list[Result[Any]]] = {}
     for result in results:
         groups.setdefault(replace(result.cell, seed=-1), []).append(result)
-    found: list[Row] = []
+    means: list[Row] = []
     for cell, seeds in groups.items():
         for metric in seeds[0].curves:
             trust = worst([result.trust(metric) for result in seeds]).level
             curve = METRICS[metric].mean_curve([(result.outcome, result.beside) for result in seeds])
-            found.extend(curve_rows(cell, metric, curve, trust, "", seeds[0].outcome.AXIS))
-    return found
+            means.extend(curve_rows(cell, metric, curve, trust, "", seeds[0].outcome.AXIS))
+    return means
 
 
 def defused(text: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Protocol, TypeVar
 
 from tl_robust.registry import Component
@@ -31,6 +32,7 @@ class Train(Protocol[D_contra, M]):
         by: str | Component | None = None,
         defense: Component | None = None,
         salt: str = "",
+        others: Mapping[str, M] | None = None,
     ) -> M:
         """The training.
 
@@ -42,4 +44,5 @@ class Train(Protocol[D_contra, M]):
                 parent and none at a root. Unless said, ``scratch`` without a parent and ``finetune`` with one.
             defense: The defense whose hooks join in this training.
             salt: Tells apart what is drawn again: another text gives the same training with other random draws.
+            others: Models that a defense asks in its loss, by name; they are made before.
         """

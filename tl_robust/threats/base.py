@@ -15,11 +15,10 @@ from tl_robust.nodes.kind import Address
 from tl_robust.nodes.models import Model
 from tl_robust.nodes.node import Node
 from tl_robust.nodes.store import Store
-from tl_robust.records import Record
 from tl_robust.registry import Component, Registry
 from tl_robust.seeding import digest
 from tl_robust.trust import judge
-from tl_robust.types import Cell, Evidence, Face, Verdict
+from tl_robust.types import Cell, Evidence, Face, Record, Verdict
 
 
 @dataclass(frozen=True)

@@ -15,10 +15,9 @@ from torch import Tensor
 from tl_robust import attacks
 from tl_robust.attacks.norms import check_eps
 from tl_robust.attacks.problem import Model, attackable
-from tl_robust.records import Record
 from tl_robust.registry import Registry
 from tl_robust.trust.subject import Subject, choose
-from tl_robust.types import Evidence, Examination, Level, Outcome, Verdict
+from tl_robust.types import Evidence, Examination, Level, Outcome, Record, Verdict
 
 Probe = Callable[[Subject], dict[str, Tensor]]
 

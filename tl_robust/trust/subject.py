@@ -13,8 +13,9 @@ from torch import Tensor
 
 from tl_robust import attacks
 from tl_robust.attacks import Attack, Crafted
+from tl_robust.attacks.logits import fooled, predicted
 from tl_robust.attacks.norms import get_norm, per_sample
-from tl_robust.attacks.oracle import Oracle, predicted
+from tl_robust.attacks.oracle import Oracle
 from tl_robust.attacks.problem import Model
 from tl_robust.errors import ConfigError
 from tl_robust.seeding import derive, uniform
@@ -46,14 +47,19 @@ class Subject:
     seed: int
     through: str = "exact"
 
+    @property
+    def rejects(self) -> bool:
+        """The model may refuse an image, which is not to be fooled."""
+        return Oracle.of(self.model).rejects
+
     @torch.no_grad()
     def ask(self, images: Tensor) -> Tensor:
         """Logits ``[N,L]``, without gradients."""
         return Oracle.of(self.model)(images)
 
     def classes(self, images: Tensor) -> Tensor:
-        """Predicted classes, int64 ``[N]``; -1, no prediction, where a logit is not finite."""
-        return predicted(self.ask(images))
+        """Predicted classes, int64 ``[N]``; -1, no prediction, where a logit is not finite or the image is refused."""
+        return predicted(self.ask(images), self.rejects)
 
     @cached_property
     def logits(self) -> Tensor:
@@ -63,7 +69,7 @@ class Subject:
     @cached_property
     def right(self) -> Tensor:
         """Bool ``[S]``: the clean image is classified rightly."""
-        return predicted(self.logits) == self.label
+        return predicted(self.logits, self.rejects) == self.label
 
     @cached_property
     def repeated(self) -> Tensor:
@@ -110,14 +116,14 @@ class Subject:
     def fooled(self, attack: Attack, eps: list[float], mask: Tensor | None = None) -> Tensor:
         """Bool ``[K,S]``: right on the clean image, of ``mask`` (bool ``[S]``), and wrong under a white-box attack."""
         mask = self.right if mask is None else self.right & mask
-        fooled = self.right.new_zeros(len(eps), len(mask))
+        hits = self.right.new_zeros(len(eps), len(mask))
         if eps and bool(mask.any()):
-            fooled[:, mask] = self.wrong(self.craft(attack, eps, mask).images, mask)
-        return fooled
+            hits[:, mask] = self.wrong(self.craft(attack, eps, mask).images, mask)
+        return hits
 
-    def wrong(self, images: Tensor, mask: Tensor) -> Tensor:
-        """Bool ``[K,M]``: of images ``[K,M,C,H,W]`` of the samples at ``mask``, which get another class than theirs."""
-        return torch.stack([self.classes(some) != self.label[mask] for some in images])
+    def wrong(self, images: Tensor, mask: Tensor | slice) -> Tensor:
+        """Bool ``[K,M]``: of images ``[K,M,C,H,W]`` of the samples at ``mask``, which fool the model."""
+        return torch.stack([fooled(self.ask(batch), self.label[mask], self.rejects) for batch in images])
 
     @cached_property
     def pgd(self) -> Tensor:

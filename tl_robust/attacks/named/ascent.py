@@ -93,8 +93,8 @@ class Ascent(Attack):
             return best
         margin = problem.margin(best)
         for number in range(1, self.restarts):
-            part = problem.restarted(number)
-            images = self._walk(part, eps, self._start(part, eps))
+            restarted = problem.restarted(number)
+            images = self._walk(restarted, eps, self._start(restarted, eps))
             other = problem.margin(images)
             best = torch.where(per_sample(other > margin, best), images, best)
             margin = torch.maximum(margin, other)
@@ -102,12 +102,12 @@ class Ascent(Attack):
 
     def _attempt(self, number: int, problem: Problem, eps: float, before: Tensor) -> Tensor:
         """One restart on samples that still stand; the first goes on from their best images at smaller eps."""
-        part = problem.restarted(number)
-        start = self._start(part, eps)
+        restarted = problem.restarted(number)
+        start = self._start(restarted, eps)
         if not number:
             moved = (before != problem.clean).flatten(1).any(1)
             start = torch.where(per_sample(moved, before), before, start)
-        return self._walk_until_fooled(part, eps, start)
+        return self._walk_until_fooled(restarted, eps, start)
 
     def _start(self, problem: Problem, eps: float) -> Tensor:
         return (problem.clean + eps * problem.random()).clamp(0, 1) if self.random_start else problem.clean
@@ -131,23 +131,23 @@ class Ascent(Attack):
     def _walk_until_fooled(self, problem: Problem, eps: float, images: Tensor) -> Tensor:
         """The first images that fool the model, else those after all steps."""
         walk, query = self._begin(problem, eps)
-        found = images.clone()
+        kept = images.clone()
         place = torch.arange(len(images), device=images.device)
         for step in range(self.steps):
             look = walk.look(images)
             seen = query(problem, look, step)
             problem.note(seen)
             if look is images and seen.fooled is not None and bool(seen.fooled.any()):
-                found[place] = images
+                kept[place] = images
                 left = ~seen.fooled
                 place, images, problem = place[left], images[left], problem.take(left)
                 if not len(place):
-                    return found
+                    return kept
                 walk.take(left)
                 seen = Seen(seen.loss[left], seen.gradient[left])
             images = walk.move(problem, images, seen)
-        found[place] = walk.end(problem, images)
-        return found
+        kept[place] = walk.end(problem, images)
+        return kept
 
 
 def _gradient(problem: Problem, images: Tensor, step: int) -> Seen:

@@ -45,7 +45,9 @@ def _foolbox(make: Maker, model: nn.Module, clean: Tensor, label: Tensor, settin
     if "distance" in settings:
         settings["distance"] = getattr(foolbox.distances, settings["distance"])
     wrapped = foolbox.PyTorchModel(model, bounds=(0, 1), device=clean.device)
-    return make(**settings)(wrapped, clean, label, epsilons=eps)[0]  # the second result would be clipped
+    return make(**settings)(wrapped, clean, label, epsilons=eps)[
+        0
+    ]  # foolbox clips its second result to eps, the first is what it found
 
 
 def _adv_lib(make: Maker, model: nn.Module, clean: Tensor, label: Tensor, settings: Settings, eps: Any) -> Any:
@@ -152,26 +154,27 @@ class External(Attack):
         if library.norm in inspect.signature(make).parameters:
             settings[library.norm] = library.norms[self.norm]
         budget = self._budget(make)
-        if budget and budget != "epsilon":  # foolbox takes eps when it runs
+        if budget and budget != "epsilon":  # foolbox is told eps when the attack runs, not when it is made
             settings[budget] = eps
         model = _as_module(problem)
         seed = derive(problem.seed, "external", problem.sample_id.tolist())
         with _untouched(model), _seeded(seed):
-            found = library.ask(make, model, problem.clean.clone(), problem.label.clone(), settings, eps)
-        if not isinstance(found, Tensor) or found.shape != problem.clean.shape:
-            shape = list(found.shape) if isinstance(found, Tensor) else type(found).__name__
+            answer = library.ask(make, model, problem.clean.clone(), problem.label.clone(), settings, eps)
+        if not isinstance(answer, Tensor) or answer.shape != problem.clean.shape:
+            shape = list(answer.shape) if isinstance(answer, Tensor) else type(answer).__name__
             raise ConfigError(f"{self.of} must return images {list(problem.clean.shape)}, got {shape}: use another.")
-        bad = int((~found.isfinite()).flatten(1).any(1).sum())
+        bad = int((~answer.isfinite()).flatten(1).any(1).sum())
         if bad:
-            raise ConfigError(f"{self.of} must return finite images, got {bad} of {len(found)} that are not.")
-        return found.detach().to(problem.clean)
+            raise ConfigError(f"{self.of} must return finite images, got {bad} of {len(answer)} that are not.")
+        return answer.detach().to(problem.clean)
 
     def _maker(self) -> Maker:
         """The class or function of the library."""
         library, (package, _, name) = self.library, self.of.partition(":")
         try:
             with warnings.catch_warnings():
-                warnings.simplefilter("ignore", DeprecationWarning)  # theirs, of importing scipy and visdom
+                # The libraries import scipy and visdom in ways that warn; a user of ours can do nothing about it.
+                warnings.simplefilter("ignore", DeprecationWarning)
                 module = importlib.import_module(library.module)
         except ImportError as error:
             raise ConfigError(
@@ -186,9 +189,9 @@ class External(Attack):
 
     def _budget(self, make: Maker) -> str | None:
         """The name of its eps; None for an attack that looks for the smallest perturbation."""
-        parameters = inspect.signature(getattr(make, "run", make)).parameters  # foolbox has it in the method run
+        parameters = inspect.signature(getattr(make, "run", make)).parameters  # foolbox names eps in its method run
         for name in self.library.budget:
-            # an eps that a function may do without is none: adv-lib's fab starts from it
+            # An eps with a default is no budget where the attack is a function: adv-lib's fab only starts from it.
             if name in parameters and (inspect.isclass(make) or parameters[name].default is inspect.Parameter.empty):
                 return name
         return None
@@ -267,7 +270,7 @@ def _as_module(problem: Problem) -> nn.Module:
     oracle, model = problem.model, problem.model.model
     if oracle.plain and isinstance(model, nn.Module) and next(model.parameters(), None) is not None:
         return model
-    return _Plain(oracle, problem.clean).eval()  # asked in its own precision, and given copies where it spoils them
+    return _Plain(oracle, problem.clean).eval()  # the oracle asks a difficult model for it
 
 
 @contextmanager

@@ -77,18 +77,18 @@ class Square(Attack):
         margin = problem.margin(images)
         if number == 0 and not torch.equal(before, problem.clean):
             images, margin = _better(problem, images, margin, _scaled(problem, before, eps))
-        found, place = images.clone(), torch.arange(len(images), device=images.device)
+        kept, place = images.clone(), torch.arange(len(images), device=images.device)
         for query in range(1, self.queries):
             if problem.early and bool((fooled := margin > 0).any()):
-                found[place] = images
+                kept[place] = images
                 left = (~fooled).nonzero().squeeze(1)
                 if not len(left):
-                    return found
+                    return kept
                 problem, images, margin, place = problem.take(left), images[left], margin[left], place[left]
             side = self.side(query, images.shape)
             images, margin = _better(problem, images, margin, move(problem, images, eps, side, query))
-        found[place] = images
-        return found
+        kept[place] = images
+        return kept
 
     def side(self, query: int, shape: torch.Size) -> int:
         """Side of the square at a query, in pixels, for images ``[N,C,H,W]``: odd and at least 3 for ``l2``."""
@@ -106,8 +106,8 @@ _HALVINGS = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)
 
 def _better(problem: Problem, images: Tensor, margin: Tensor, candidate: Tensor) -> tuple[Tensor, Tensor]:
     """The images of larger margin of each sample, and that margin."""
-    found = problem.margin(candidate)
-    return torch.where(per_sample(found > margin, images), candidate, images), torch.maximum(found, margin)
+    other = problem.margin(candidate)
+    return torch.where(per_sample(other > margin, images), candidate, images), torch.maximum(other, margin)
 
 
 def _scaled(problem: Problem, images: Tensor, eps: float) -> Tensor:
@@ -154,7 +154,7 @@ def _recolor(problem: Problem, images: Tensor, eps: float, side: int, query: int
     same = (candidate == images).flatten(1).all(1)
     if not bool(same.any()):
         return candidate
-    # a uniform draw among the other colors: which channels turn, at least one
+    # A square of the same color would be no change: the draw is among the others, so at least one channel turns.
     pattern = 1 + (draw[:, 2] * (2**channels - 1)).long().clamp(max=2**channels - 2)
     turn = (pattern[:, None] >> torch.arange(channels, device=images.device)) & 1
     return painted(torch.where(same[:, None] & (turn == 1), -signs, signs))

@@ -59,7 +59,7 @@ class Strong(Attack):
     def parts(self) -> list[Attack]:
         """The attacks in their order."""
         attacks: list[Attack] = [APGDCE(self.norm, steps=self.steps)]
-        for rank in range(1, self.targets + 1):  # one at a time, so that what falls is not aimed at again
+        for rank in range(1, self.targets + 1):  # one class at a time: what has fallen is not aimed at again
             attacks.append(APGDT(self.norm, f"target(form=dlr, rank={rank})", steps=self.steps, restarts=1))
         if self.queries:
             attacks.append(Square(self.norm, queries=self.queries))
@@ -73,8 +73,8 @@ class Strong(Attack):
 
 def _attempt(place: int, attack: Attack, problem: Problem, eps: float, before: Tensor) -> Tensor:
     """Images of one attack. The notes are those of the first one: other objectives have other losses."""
-    part = problem.towards(attack.goal)
-    part.seed = derive(problem.seed, attack.title, place)
+    own = problem.towards(attack.goal)
+    own.seed = derive(problem.seed, attack.title, place)
     if place:
-        part.notes = Notes.blank(len(problem.notes.zero), problem.clean.device)
-    return attack.search(part, eps, before) if isinstance(attack, Square) else next(attack.perturb(part, [eps]))
+        own.notes = Notes.blank(len(problem.notes.zero), problem.clean.device)
+    return attack.search(own, eps, before) if isinstance(attack, Square) else next(attack.perturb(own, [eps]))

@@ -71,13 +71,15 @@ class Universal(Attack):
                 delta = self._step(problem.take(index), delta, eps)
         return delta[0]
 
-    def _step(self, part: Problem, delta: Tensor, eps: float) -> Tensor:
+    def _step(self, batch: Problem, delta: Tensor, eps: float) -> Tensor:
         def moved(delta: Tensor) -> Tensor:
-            return (part.clean + delta).clamp(0, 1)
+            return (batch.clean + delta).clamp(0, 1)
 
-        gradient = pull_back(moved, part.gradient, delta).gradient  # the sum over the mini batch
-        mean = moved(delta).mean(0, keepdim=True)  # L1 asks how far each value may go: here, on average
-        return part.norm.project(delta + part.norm.step(mean, gradient, self.step_size * eps), eps)
+        gradient = pull_back(
+            moved, batch.gradient, delta
+        ).gradient  # summed over the mini batch, whose scale no step rule sees
+        mean = moved(delta).mean(0, keepdim=True)  # an L1 step asks how far from 0 and 1 a value is: here, on average
+        return batch.norm.project(delta + batch.norm.step(mean, gradient, self.step_size * eps), eps)
 
     def perturb(self, problem: Problem, eps: list[float]) -> Iterator[Tensor]:
         """See :meth:`Attack.perturb`.
@@ -96,5 +98,5 @@ class Universal(Attack):
                 )
             images = (problem.clean + delta.to(problem.clean)).clamp(0, 1)
             if size == eps[0]:
-                problem.gradient(images)  # for the notes: whether the surrogate has gradients at all
+                problem.gradient(images)  # the notes then say whether the surrogate has gradients at all
             yield images

@@ -60,20 +60,20 @@ class Mimicry(Objective):
             )
         with torch.no_grad():
             own = predicted(problem.model(problem.clean), problem.model.rejects)
-            found: Tensor | None = None
+            targets: Tensor | None = None
             missing = torch.arange(len(own), device=own.device)
             for draw in range(DRAWS):
                 chosen = (problem.take(missing).uniform((), "target", draw) * len(pool)).long()
                 logits, seen = self.observe(problem.model, pool[chosen.clamp(max=len(pool) - 1)])
-                if found is None:
-                    found = seen.clone()
-                found[missing] = seen
+                if targets is None:
+                    targets = seen.clone()
+                targets[missing] = seen
                 classes = predicted(logits, problem.model.rejects)
                 missing = missing[(classes == own[missing]) | (classes < 0)]
                 if len(missing) == 0:
                     break
-        assert found is not None
-        return found
+        assert targets is not None
+        return targets
 
     @override
     def loss(self, observed: Tensor, reference: Tensor) -> Tensor:

@@ -34,7 +34,7 @@ class _APGD(Walk):
         if self.done == 0:
             self.before = images
             self.best, self.best_gradient = images, gradient
-            self.best_loss = seen.loss.masked_fill(seen.loss.isnan(), -torch.inf)  # nothing would be above NaN
+            self.best_loss = seen.loss.masked_fill(seen.loss.isnan(), -torch.inf)  # no later loss would be above NaN
             self.best_at_check = self.best_loss
         else:
             self.rises += (seen.loss > self.last_loss).to(torch.int64)

@@ -40,6 +40,6 @@ class Admix(Trick):
     def _mixed(self, problem: Problem, images: Tensor, number: int) -> Tensor:
         pool = problem.fitted
         if not isinstance(pool, Tensor) or not len(pool) or pool.shape[1:] != images.shape[1:]:
-            found = list(pool.shape) if isinstance(pool, Tensor) else type(pool).__name__
-            raise ConfigError(f"trick 'admix' needs a pool of images {['M', *images.shape[1:]]}, got {found}.")
+            got = list(pool.shape) if isinstance(pool, Tensor) else type(pool).__name__
+            raise ConfigError(f"trick 'admix' needs a pool of images {['M', *images.shape[1:]]}, got {got}.")
         return images + self.share * pool[pick(problem, len(pool), "admix", number)]

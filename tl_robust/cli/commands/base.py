@@ -85,15 +85,23 @@ def path(bench: str) -> Path:
     """
     if Path(bench).suffix in (".yaml", ".yml"):
         return Path(bench)
-    here, packaged = ({file.stem: file for file in folder.glob("*.yaml")} for folder in (BENCHES, _packaged()))
-    known = packaged | here
+    known, packaged = benches(), _in(_packaged())
     if bench not in known:
         kind = f"bench (a .yaml file, a name in {BENCHES}/ of this folder, or one that comes with the package)"
         raise UnknownNameError(kind, bench, known)
-    if bench in here and bench in packaged and not here[bench].samefile(packaged[bench]):
-        note = f"Bench {bench}: {here[bench]} of this folder is used, not the file of this name in the package."
+    if bench in packaged and not known[bench].samefile(packaged[bench]):
+        note = f"Bench {bench}: {known[bench]} of this folder is used, not the file of this name in the package."
         print(note, file=sys.stderr)  # noqa: T201
     return known[bench]
+
+
+def benches() -> dict[str, Path]:
+    """Files of all benches that have a name: those of the package, before them those of this folder."""
+    return _in(_packaged()) | _in(BENCHES)
+
+
+def _in(folder: Path) -> dict[str, Path]:
+    return {file.stem: file for file in folder.glob("*.yaml")}
 
 
 def _packaged() -> Path:

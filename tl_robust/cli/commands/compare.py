@@ -46,21 +46,21 @@ def run(parsed: argparse.Namespace, console: Console) -> int:
     for name in parsed.metric:
         if name not in METRICS:
             raise UnknownNameError("metric", name, METRICS.names())
-    found = difference.compare(sides[0], sides[1], parsed.metric)
-    if not found.numbers:
+    comparison = difference.compare(sides[0], sides[1], parsed.metric)
+    if not comparison.numbers:
         raise ResultsError(
             f"{parsed.first} and {parsed.second} have no number in common: cells match where source, target, network, "
             "strategy, attack, view and number of target images are the same."
         )
     if parsed.json:
-        print(json.dumps(_facts(found), allow_nan=False))  # noqa: T201
+        print(json.dumps(_facts(comparison), allow_nan=False))  # noqa: T201
     else:
-        shown = found.ranked[: parsed.rows or None]
-        for part in difference.tables(found, shown):
-            console.print(part)
-        for line in _lines(found, len(shown)):
+        shown = comparison.ranked[: parsed.rows or None]
+        for table in difference.tables(comparison, shown):
+            console.print(table)
+        for line in _lines(comparison, len(shown)):
             console.print(line, soft_wrap=True)
-    return int(parsed.fail_on_move and any(one.moved for one in found.numbers))
+    return int(parsed.fail_on_move and any(number.moved for number in comparison.numbers))
 
 
 def _side(name: str, overrides: Sequence[str]) -> Side:
@@ -111,76 +111,77 @@ def _folder(path: Path, overrides: Sequence[str]) -> Side:
     return replace(Side.of_rows(str(path), rows, means, note), settings=settings)
 
 
-def _lines(found: Comparison, shown: int) -> Iterator[str]:
+def _lines(comparison: Comparison, shown: int) -> Iterator[str]:
     """What a reader must know of the table, and the answer last."""
-    if hidden := len(found.numbers) - shown:
+    if hidden := len(comparison.numbers) - shown:
         yield f"{hidden} more numbers: --rows 0 shows all, --metric NAME fewer."
-    for side, only in zip((found.first, found.second), found.only, strict=True):
+    for side, only in zip((comparison.first, comparison.second), comparison.only, strict=True):
         if only:
             yield f"{only} cells (all seeds as one) are in {side.name} only."
         if side.settings is None:
             yield f"The settings of {side.name} are not known: differences of settings are not shown."
-    paired = sum(one.paired for one in found.numbers)
-    if paired < len(found.numbers):
-        notes = [f"{side.name}: {side.note}" for side in (found.first, found.second) if side.note]
+    paired = sum(number.paired for number in comparison.numbers)
+    if paired < len(comparison.numbers):
+        notes = [f"{side.name}: {side.note}" for side in (comparison.first, comparison.second) if side.note]
         why = "; ".join(notes) or "seeds or test images differ"
         yield (
-            f"{len(found.numbers) - paired} of {len(found.numbers)} differences are from two independent intervals, "
-            f"which are wider than those of a comparison sample by sample ({why})."
+            f"{len(comparison.numbers) - paired} of {len(comparison.numbers)} differences are from two independent "
+            f"intervals, which are wider than those of a comparison sample by sample ({why})."
         )
-    if any(len(seeds) == 1 for side in (found.first, found.second) for seeds in side.seeds.values()):
+    if any(len(seeds) == 1 for side in (comparison.first, comparison.second) for seeds in side.seeds.values()):
         yield "With one seed a difference speaks of these trainings alone: other seeds may differ as much."
-    yield _answer(found)
+    yield _answer(comparison)
 
 
-def _answer(found: Comparison) -> str:
+def _answer(comparison: Comparison) -> str:
     from tl_robust.results.difference import signed
-    from tl_robust.results.names import number, unit
-    from tl_robust.text import eps_text
+    from tl_robust.results.faces import face_of
+    from tl_robust.results.names import number as text_of
+    from tl_robust.results.names import unit
 
-    moved = [one for one in found.ranked if one.moved]
-    alone = sum(one.alone and not one.moved for one in found.numbers)
-    text = f"{len(moved)} of {len(found.numbers)} numbers moved beyond noise (5 %, Holm over all)"
+    moved = [number for number in comparison.ranked if number.moved]
+    alone = sum(number.alone and not number.moved for number in comparison.numbers)
+    text = f"{len(moved)} of {len(comparison.numbers)} numbers moved beyond noise (5 %, Holm over all)"
     if moved:
-        one, kind = moved[0], unit(moved[0].first.metric)
-        values = " to ".join(number(row.value, kind) for row in (one.first, one.second))
-        at = "" if one.first.eps is None else f" at eps {eps_text(one.first.eps)}"
-        cell = str(one.first.cell).rpartition(", seed")[0]
-        text += f"; the largest: {one.first.metric}{at} of {cell}, from {values} ({signed(one.change, kind)})"
+        number, kind = moved[0], unit(moved[0].first.metric)
+        values = " to ".join(text_of(row.value, kind) for row in (number.first, number.second))
+        at = "" if number.first.eps is None else f" at {face_of(number.first.cell).at(number.first.eps)}"
+        cell = str(number.first.cell).rpartition(", seed")[0]
+        text += f"; the largest: {number.first.metric}{at} of {cell}, from {values} ({signed(number.change, kind)})"
     return text + (f"; {alone} more would, looked at alone." if alone else ".")
 
 
-def _facts(found: Comparison) -> dict[str, Any]:
+def _facts(comparison: Comparison) -> dict[str, Any]:
     """The comparison as JSON; null for undefined numbers."""
-    sides = (found.first, found.second)
+    sides = (comparison.first, comparison.second)
     return {
-        "first": found.first.name,
-        "second": found.second.name,
-        "settings": [dict(zip(("setting", "first", "second"), line, strict=True)) for line in found.settings],
-        "only_first": found.only[0],
-        "only_second": found.only[1],
-        "compared": len(found.numbers),
-        "paired": sum(one.paired for one in found.numbers),
+        "first": comparison.first.name,
+        "second": comparison.second.name,
+        "settings": [dict(zip(("setting", "first", "second"), line, strict=True)) for line in comparison.settings],
+        "only_first": comparison.only[0],
+        "only_second": comparison.only[1],
+        "compared": len(comparison.numbers),
+        "paired": sum(number.paired for number in comparison.numbers),
         "notes": {side.name: side.note for side in sides if side.note},
-        "moved": sum(one.moved for one in found.numbers),
-        "numbers": [_fact(one) for one in found.ranked],
-        "answer": _answer(found),
+        "moved": sum(number.moved for number in comparison.numbers),
+        "numbers": [_fact(number) for number in comparison.ranked],
+        "answer": _answer(comparison),
     }
 
 
-def _fact(one: Number) -> dict[str, Any]:
-    cell = {item.name: getattr(one.first.cell, item.name) for item in fields(one.first.cell)}
+def _fact(number: Number) -> dict[str, Any]:
+    cell = {item.name: getattr(number.first.cell, item.name) for item in fields(number.first.cell)}
     place = {name: value for name, value in cell.items() if name not in ("bench", "seed")}
-    change = {name: _known(getattr(one, name)) for name in ("change", "low", "high", "p")}
+    change = {name: _known(getattr(number, name)) for name in ("change", "low", "high", "p")}
     return {
         **place,
-        "metric": one.first.metric,
-        "eps": one.first.eps,
-        "first": _ends(one.first),
-        "second": _ends(one.second),
+        "metric": number.first.metric,
+        "eps": number.first.eps,
+        "first": _ends(number.first),
+        "second": _ends(number.second),
         **change,
-        "paired": one.paired,
-        "moved": one.moved,
+        "paired": number.paired,
+        "moved": number.moved,
     }
 
 

@@ -24,8 +24,10 @@ def run(parsed: argparse.Namespace, console: Console) -> int:
     from tl_robust.nodes.provenance import commit, device_name, versions
     from tl_robust.nodes.store import Store
     from tl_robust.sinks.wandb.runs import WandbSettings, resolve_mode
+    from tl_robust.threats.base import THREATS
 
     devices = [torch.device("cuda", place) for place in range(torch.cuda.device_count())] or [torch.device("cpu")]
+    THREATS.names()  # importing them makes known what kinds of entries there are
     store = Store(Path(parsed.results) / "store")
     damaged = [error for error in store.check() if error]
     facts = {

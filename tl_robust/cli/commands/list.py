@@ -11,22 +11,7 @@ import json
 from rich.console import Console
 from rich.table import Table
 
-from tl_robust.registry import names_in
-
-KINDS = {  # kind and package of every registry: names are read without importing what they name
-    "attack": "attacks.named",
-    "objective": "attacks.objectives",
-    "step rule": "attacks.rules",
-    "gradient trick": "attacks.tricks",
-    "claim": "claims.named",
-    "domain": "data.domains",
-    "metric": "metrics.named",
-    "network": "models.networks",
-    "pair": "data.pairs",
-    "space": "data.spaces",
-    "strategy": "strategies",
-    "trust check": "trust.checks",
-}
+from tl_robust.registry import kinds, names_in
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -36,7 +21,10 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(parsed: argparse.Namespace, console: Console) -> int:
     """Run the command; returns the exit code."""
-    names = {kind: names_in(package) for kind, package in KINDS.items()}
+    from tl_robust.cli.parser import own_commands  # it imports this module's package
+
+    names = {kind: names_in(package) for kind, package in kinds().items()} | {"command": sorted(own_commands())}
+    names = dict(sorted(names.items()))
     if parsed.json:
         print(json.dumps(names))  # noqa: T201
         return 0

@@ -23,22 +23,24 @@ def run(parsed: argparse.Namespace, console: Console) -> int:
     """Run the command; returns the exit code."""
     from tl_robust import claims
     from tl_robust.cli.terminal import accuracy_tables, claim_line
-    from tl_robust.results import leaderboard, table
-    from tl_robust.sinks.report import page as report
+    from tl_robust.cli.views import sentences_of_sinks
+    from tl_robust.results import leaderboard
+    from tl_robust.sinks.base import Views
 
     folder = parsed.out
     if (folder / "config.yaml").exists():
         raise ResultsError(f"{folder} has the results of a bench, and they would be lost: choose another --out.")
     board = leaderboard.read(parsed.places)
     summary, results = board.summary, board.results
-    findings = claims.decide(results)
-    table.write(folder / "table.csv", board.rows, table.COLUMNS)
-    table.write(folder / "summary.csv", summary, table.SUMMARY_COLUMNS)
-    pages = report.write(folder, folder.resolve().name, results, summary, "", findings=findings)
-    for part in accuracy_tables(summary):
-        console.print(part)
+    views = Views(
+        folder, folder.resolve().name, results, summary, rows=board.rows, findings=claims.decide(results)
+    )  # fmt: skip
+    broken = list[str]()
+    sentences = list(sentences_of_sinks(views, broken))
+    for table in accuracy_tables(summary):
+        console.print(table)
     if results:
-        console.print(claim_line(findings), soft_wrap=True)
+        console.print(claim_line(views.findings), soft_wrap=True)
     if unknown := sorted(set().union(*(entry.unknown for entry in board.entries))):
         console.print(f"Left out, since no such metric is registered here: {', '.join(unknown)}.", soft_wrap=True)
     if missing := len(board.entries) - len(results):
@@ -47,5 +49,6 @@ def run(parsed: argparse.Namespace, console: Console) -> int:
             "over seeds have approximate intervals; claims and some sections of the report need samples and lack them.",
             soft_wrap=True,
         )
-    console.print(f"Report: {pages[0]}\nTables: {folder / 'table.csv'}, summary.csv", soft_wrap=True)
-    return 0
+    for sentence in sentences:
+        console.print(sentence, soft_wrap=True)
+    return 1 if broken else 0

@@ -20,19 +20,20 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(parsed: argparse.Namespace, console: Console) -> int:
     """Run the command; returns the exit code."""
-    from tl_robust.cli import session
+    from tl_robust.cli import session, views
     from tl_robust.results.difference import Side, compare, tables
+    from tl_robust.results.faces import FACES
 
     name_bench(parsed)
-    given, sides = parsed.overrides, []
+    overrides, sides = parsed.overrides, []
     for profile in ("kdd20", "default"):
-        parsed.overrides = [*given, f"profile={profile}"]
+        parsed.overrides = [*overrides, f"profile={profile}"]
         parsed.overrides.append(f"name={load(parsed).bench.name}.{profile}")
         config = load(parsed)
         finished = session.run(config, console, parsed.plain)
-        session.write(config, finished, console, publish=False)
+        views.write(config, finished, console, publish=False)
         sides.append(Side.of_results(profile, finished.results, config.settings))
-    found = compare(sides[0], sides[1], ["robust_accuracy"])
-    for part in tables(found, found.numbers):
-        console.print(part)
+    comparison = compare(sides[0], sides[1], [face.headline for face in FACES.values()])
+    for table in tables(comparison, comparison.numbers):
+        console.print(table)
     return 0

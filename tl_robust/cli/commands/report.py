@@ -24,7 +24,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(parsed: argparse.Namespace, console: Console) -> int:
     """Run the command; returns the exit code."""
-    from tl_robust.cli import session
+    from tl_robust.cli import session, views
     from tl_robust.results import table
     from tl_robust.sinks.report import page as report
 
@@ -39,5 +39,5 @@ def run(parsed: argparse.Namespace, console: Console) -> int:
         if parsed.attack and parsed.attack not in attacks:
             raise UnknownNameError("attack of this bench", parsed.attack, attacks)
         report.figure([row for row in rows if parsed.attack in (None, row.cell.attack)], figure)
-    session.write(config, finished, console, publish=False)
+    views.write(config, finished, console, publish=False)
     return 0

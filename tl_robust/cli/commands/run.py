@@ -20,9 +20,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(parsed: argparse.Namespace, console: Console) -> int:
     """Run the command; returns the exit code."""
-    from tl_robust.cli import session
+    from tl_robust.cli import session, views
 
     config = load(parsed)
     finished = session.run(config, console, parsed.plain)
-    session.write(config, finished, console, publish=True)
+    views.write(config, finished, console, publish=True)
     return 0

@@ -7,17 +7,19 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tl_robust.errors import ConfigError
 from tl_robust.files import write_atomically
-from tl_robust.results.names import VIEWS, Names, grid, grouped, interval, unit
+from tl_robust.results.answer import headline_rows
+from tl_robust.results.faces import FACES, by_threat
+from tl_robust.results.names import Names, grid, grouped, interval, unit
 from tl_robust.results.table import Row
 from tl_robust.sinks.report.drawing import draw
-from tl_robust.text import eps_text
+from tl_robust.types import Face
 
 if TYPE_CHECKING:
     import altair
@@ -48,37 +50,37 @@ def packed(rows: Sequence[Row], names: Names, strategies: Sequence[str]) -> list
     """The lines of a chart in few bytes, as the page's script reads them.
 
     Returns:
-        For each line: place of its strategy, then lists of the same length: places of eps, values, lower ends, upper
-        ends, what a tooltip says; and the number of samples where it is the same at all eps, else their list.
+        For each line: place of its strategy, then lists of the same length: places on the axis, values, lower ends,
+        upper ends, what a tooltip says; and the number of samples where it is the same everywhere, else their list.
     """
     places = {size: place for place, size in enumerate(grid(rows))}
     return [
         [
             strategies.index(strategy),
-            [places[row.eps] for row in found if row.eps is not None],
-            *([_short(getattr(row, name)) for row in found] for name in ("value", "low", "high")),
-            [interval(row) for row in found],
-            found[0].n if len({row.n for row in found}) == 1 else [row.n for row in found],
+            [places[row.eps] for row in line if row.eps is not None],
+            *([_short(getattr(row, name)) for row in line] for name in ("value", "low", "high")),
+            [interval(row) for row in line],
+            line[0].n if len({row.n for row in line}) == 1 else [row.n for row in line],
         ]
-        for strategy, found in grouped(rows, lambda row: names.strategy(row.cell)).items()
+        for strategy, line in grouped(rows, lambda row: names.strategy(row.cell)).items()
     ]
 
 
-def strips(eps: Sequence[float]) -> list[dict[str, object]]:
-    """The part of the x axis that belongs to each eps: hovering there shows its values."""
-    unit = _linear_below(eps)
-    place = [math.log1p(size / unit) for size in eps]  # as the axis puts it
+def strips(face: Face, xs: Sequence[float]) -> list[dict[str, object]]:
+    """The part of the x axis that belongs to each value: hovering there shows its numbers."""
+    unit = _linear_below(xs)
+    place = [math.log1p(x / unit) for x in xs]  # as the axis puts it
     middle = [unit * math.expm1((left + right) / 2) for left, right in pairwise(place)]
-    ends = zip(eps, [0.0, *middle], [*middle, eps[-1]], strict=True)
-    return [{"from": left, "to": right, "eps": eps_text(size)} for size, left, right in ends]
+    ends = zip(xs, [0.0, *middle], [*middle, xs[-1]], strict=True)
+    return [{"from": left, "to": right, "at": face.axis_text(x)} for x, left, right in ends]
 
 
 def _short(value: float) -> float | None:
     return None if math.isnan(value) else float(f"{value:.4g}")
 
 
-def _linear_below(eps: Iterable[float]) -> float:
-    return min((size for size in eps if size > 0), default=1.0)
+def _linear_below(xs: Iterable[float]) -> float:
+    return min((x for x in xs if x > 0), default=1.0)
 
 
 def limits(metric: str, rows: Iterable[Row]) -> tuple[float, float]:
@@ -90,8 +92,9 @@ def limits(metric: str, rows: Iterable[Row]) -> tuple[float, float]:
 
 
 def lines(
+    face: Face,
     metric: str,
-    eps: Sequence[float],
+    xs: Sequence[float],
     strategies: Sequence[str],
     ends: tuple[float, float],
     values: list[dict[str, object]] | None = None,
@@ -99,8 +102,9 @@ def lines(
     """Lines with bands and points, one color, dash and marker for each strategy.
 
     Args:
+        face: How the threat reads.
         metric: Registered name.
-        eps: Grid in [0,1] pixel units, rising; the axis is linear below the smallest and logarithmic above.
+        xs: Values of the axis, rising; it is linear below the smallest above 0 and logarithmic beyond.
         strategies: All labels of the page, in its order.
         ends: Ends of the y axis.
         values: Points; without them the chart reads the data sets ``points`` and ``hover``, and has tooltips.
@@ -108,17 +112,17 @@ def lines(
     import altair as alt
 
     data = alt.NamedData(name="points") if values is None else alt.InlineData(values=values)
-    labels = f"{json.dumps([eps_text(size) for size in eps])}[indexof({json.dumps(list(eps))}, datum.value)]"
-    width = alt.Scale(type="symlog", constant=_linear_below(eps), domain=[0, max(eps) or 1.0], nice=False)
-    ticks = alt.Axis(values=list(eps), labelExpr=labels, labelOverlap="greedy", labelSeparation=4, grid=False)
-    x, start = (alt.X(f"{name}:Q", title="eps", scale=width, axis=ticks) for name in ("x", "from"))
+    labels = f"{json.dumps([face.axis_text(x) for x in xs])}[indexof({json.dumps(list(xs))}, datum.value)]"
+    width = alt.Scale(type="symlog", constant=_linear_below(xs), domain=[0, max(xs) or 1.0], nice=False)
+    ticks = alt.Axis(values=list(xs), labelExpr=labels, labelOverlap="greedy", labelSeparation=4, grid=False)
+    x, start = (alt.X(f"{name}:Q", title=face.axis, scale=width, axis=ticks) for name in ("x", "from"))
     scale = alt.Scale(domain=list(ends), nice=False, clamp=True)
     axis = alt.Axis(format="%" if unit(metric) == "share" else ".2~f", tickCount=5)
     y, low = (alt.Y(f"{name}:Q", title=None, scale=scale, axis=axis) for name in ("value", "low"))
     legend = alt.Legend(orient="top", title=None, symbolOpacity=1, labelLimit=400) if values is not None else None
 
-    def styles(found: Sequence[Any]) -> alt.Scale:
-        return alt.Scale(domain=list(strategies), range=[found[i % len(found)] for i in range(len(strategies))])
+    def styles(kinds: Sequence[Any]) -> alt.Scale:
+        return alt.Scale(domain=list(strategies), range=[kinds[i % len(kinds)] for i in range(len(strategies))])
 
     color = alt.Color("strategy:N", legend=legend).scale(styles(COLORS))
     dash = alt.StrokeDash("strategy:N", legend=legend).scale(styles(DASHES))
@@ -131,15 +135,18 @@ def lines(
     ]
     if values is None:
         over = alt.selection_point(on="pointerover", clear="pointerout", empty=False)
-        tips = [alt.Tooltip("eps:N"), *(alt.Tooltip(f"s{i}:N", title=name) for i, name in enumerate(strategies))]
+        tips = [
+            alt.Tooltip("at:N", title=face.axis),
+            *(alt.Tooltip(f"s{i}:N", title=name) for i, name in enumerate(strategies)),
+        ]
         strips = alt.Chart(alt.NamedData(name="hover")).mark_rect(fill="currentColor", aria=False)
         shade = alt.when(over).then(alt.value(0.1)).otherwise(alt.value(0))
         layers.append(strips.encode(x=start, x2="to:Q", opacity=shade, tooltip=tips).add_params(over))
     return alt.LayerChart(layer=layers)
 
 
-def figure(summary: Sequence[Row], path: Path, names: Names | None = None) -> None:
-    """Write the accuracy curves of a summary as a picture on white: SVG, PNG or PDF by the suffix of ``path``.
+def figure(summary: Sequence[Row], path: Path, names: Names | None = None, faces: Mapping[str, Face] = FACES) -> None:
+    """Write the headline curves of a summary as a picture on white: SVG, PNG or PDF by the suffix of ``path``.
 
     The same rows give the same bytes; a PDF of them may have its parts in another order. ``names`` are by default by
     what differs among the rows.
@@ -152,19 +159,21 @@ def figure(summary: Sequence[Row], path: Path, names: Names | None = None) -> No
 
     kind = path.suffix.lower().lstrip(".")
     if kind not in FIGURES:
-        raise ConfigError(f"a figure must be a file {', '.join(f'.{one}' for one in FIGURES)}; got {path.name!r}.")
-    rows = [row for row in summary if row.metric == "robust_accuracy" and row.eps is not None]
+        raise ConfigError(f"a figure must be a file {', '.join(f'.{each}' for each in FIGURES)}; got {path.name!r}.")
+    rows = headline_rows(summary, faces)
     names = names or Names.of(row.cell for row in rows)
     strategies = list(dict.fromkeys(names.strategy(row.cell) for row in rows))
     lanes = []
-    for group, members in grouped(rows, lambda row: names.group(row.cell)).items():
-        views = grouped(members, lambda row: row.cell.view)
-        panels = [
-            lines("robust_accuracy", grid(members), strategies, (0.0, 1.0), points(views[view], names))
-            .properties(width=360, height=220, title=alt.Title(group, subtitle=f"{VIEWS[view]}; accuracy", offset=6))
-            for view in VIEWS
-            if view in views
-        ]  # fmt: skip
-        lanes.append(alt.hconcat(*panels))
+    for face, curves in by_threat(rows, faces):
+        ends = limits(face.headline, curves)
+        for group, members in grouped(curves, lambda row: names.group(row.cell)).items():
+            views = grouped(members, lambda row: row.cell.view)
+            panels = [
+                lines(face, face.headline, grid(members), strategies, ends, points(views[view], names))
+                .properties(width=360, height=220, title=alt.Title(group, subtitle=f"{title}; {face.word}", offset=6))
+                for view, title in face.views.items()
+                if view in views
+            ]  # fmt: skip
+            lanes.append(alt.hconcat(*panels))
     chart = alt.vconcat(*lanes).configure(background="white", font="sans-serif").configure_title(anchor="start")
     write_atomically(path, draw(chart.to_dict(), kind, 2 if kind == "png" else 1))

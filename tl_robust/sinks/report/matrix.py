@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import html
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from tl_robust.results.names import Names, grouped, interval, number, telling_eps
+from tl_robust.results.names import Names, grouped, interval, number, telling_x
 from tl_robust.results.table import Row
-from tl_robust.sinks.report.blocks import Block, Fold, Markup, Table, Text
-from tl_robust.text import eps_text
-from tl_robust.types import Result
+from tl_robust.sinks.report.blocks import Block, Field, Fold, Matrix, Table, Text
+from tl_robust.types import Face, Outcome, Result
 
 SCALE = (  # cividis (Nunez, Anderton, Renslow, PLOS ONE 2018): the same order of lightness to color-blind readers
     "00224e", "123570", "3b496c", "575d6d", "707173", "8a8678", "a59c74", "c3b369", "e1cc55", "fee838",
@@ -34,7 +32,7 @@ class Place:
         surrogate: Name of the row.
         victim: Name of the column.
         relation: How they are related.
-        rows: Accuracy of the victim at every eps.
+        rows: The headline metric along the axis.
     """
 
     surrogate: str
@@ -56,31 +54,33 @@ def _ancestors(model: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
 
 
 def _relation(surrogate: Mapping[str, Any], victim: Mapping[str, Any]) -> str:
-    own, others = ({model.get("key") for model in (one, *_ancestors(one))} for one in (surrogate, victim))
+    own, others = ({model.get("key") for model in (start, *_ancestors(start))} for start in (surrogate, victim))
     if surrogate.get("key") == victim.get("key"):
         return "white box"
     return "its parent" if surrogate.get("key") in others else "same start" if own & others else "unrelated"
 
 
-def matrices(results: Sequence[Result], summary: Sequence[Row], names: Names) -> list[Block]:
-    """One matrix for each target and attack, at the eps that tells most, with its numbers as a table."""
-    curves = grouped(
-        (row for row in summary if row.metric == "robust_accuracy" and row.eps is not None), lambda row: row.cell
-    )
-    found: dict[str, dict[tuple[str, str], Place]] = {}
+def matrices(face: Face, results: Sequence[Result], summary: Sequence[Row], names: Names) -> list[Block]:
+    """One matrix for each target and attack, where the cells differ most, with its numbers as a table."""
+    headline = (row for row in summary if row.metric == face.headline and row.eps is not None)
+    curves = grouped(headline, lambda row: row.cell)
+    targets: dict[str, dict[tuple[str, str, bool], Place]] = {}
     for result in results:
         a, b = (result.provenance.get(role) for role in ("surrogate", "victim"))
         rows = curves.get(replace(result.cell, seed=-1))
-        if rows and isinstance(a, Mapping) and isinstance(b, Mapping):
+        if rows and isinstance(a, Mapping) and isinstance(b, Mapping) and isinstance(result.outcome, Outcome):
             place = Place(model_name(a), model_name(b), _relation(a, b), rows)
-            found.setdefault(names.target(result.cell), {}).setdefault((place.surrogate, place.victim), place)
+            key = place.surrogate, place.victim, place.relation == "white box"
+            targets.setdefault(names.target(result.cell), {}).setdefault(key, place)
     blocks: list[Block] = []
-    for title, fields in found.items():
+    for target, fields in targets.items():
         places = list(fields.values())
-        eps = telling_eps(row for place in places for row in place.rows)
-        if eps is not None:
-            blocks += [Text("", title), Markup(_matrix(title, eps, places))]
-            blocks.append(Fold(f"Numbers of {title}", [_numbers(title, eps, places)]))
+        x = telling_x((row for place in places for row in place.rows), face)
+        if x is not None:
+            title = f"{target}, {face.at(x)}"
+            blocks += [Text("", target), _matrix(f"{face.measure} in %, {title}, mean over seeds", x, places)]
+            numbers = _numbers(f"{face.measure}, {title}, [95 % interval]", face.word, x, places)
+            blocks.append(Fold(f"Numbers of {target}", [numbers]))
     note = (
         "A row is the model that examples are crafted on, a column the model that is judged; the word in a field says "
         f"how the two are related: {'; '.join(f'{word}, {meaning}' for word, meaning in RELATIONS.items())}."
@@ -88,36 +88,21 @@ def matrices(results: Sequence[Result], summary: Sequence[Row], names: Names) ->
     return [Text(note), *blocks] if blocks else []
 
 
-def _matrix(title: str, eps: float, places: Sequence[Place]) -> str:
+def _matrix(label: str, x: float, places: Sequence[Place]) -> Matrix:
     rows: dict[str, dict[str, Place]] = {}
     for place in sorted(places, key=lambda place: place.relation == "white box"):
         rows.setdefault(ITSELF if place.relation == "white box" else place.surrogate, {})[place.victim] = place
     victims = list(dict.fromkeys(place.victim for place in places))
-    label = html.escape(f"Accuracy of the victim in %, {title}, eps {eps_text(eps)}, mean over seeds")
-    head = "".join(f'<th scope="col">{html.escape(victim)}</th>' for victim in victims)
-    body = "".join(
-        f'<tr><th scope="row">{html.escape(row)}</th>{"".join(_field(at.get(name), eps) for name in victims)}</tr>'
-        for row, at in rows.items()
-    )
-    ramp = f"linear-gradient(90deg,{','.join(f'#{stop}' for stop in SCALE)})"
-    return (
-        f'<div class="scroll" tabindex="0" role="region" aria-label="{label}"><table class="matrix">'
-        f"<caption><span>{label}</span></caption><thead><tr><th scope='col'>crafted on ↓ judged on →</th>{head}</tr>"
-        f"</thead><tbody>{body}</tbody></table></div>"
-        f'<p class="scale" aria-hidden="true">0 % <span style="background:{ramp}"></span> 100 %</p>'
-    )
+    fields = [(surrogate, [_field(at.get(victim), x) for victim in victims]) for surrogate, at in rows.items()]
+    return Matrix(label, victims, fields, [f"#{stop}" for stop in SCALE])
 
 
-def _field(place: Place | None, eps: float) -> str:
-    row = next((row for row in place.rows if row.eps == eps), None) if place else None
+def _field(place: Place | None, x: float) -> Field | None:
+    row = next((row for row in place.rows if row.eps == x), None) if place else None
     if place is None or row is None or math.isnan(row.value):
-        return '<td class="none">not run</td>'
+        return None
     ground, ink = _colors(row.value)
-    text = html.escape(f"{interval(row)}, n {row.n}")
-    return (
-        f'<td style="background:{ground};color:{ink}" title="{text}"><b>{number(row.value, "share")}</b>'
-        f"<small>{place.relation}</small></td>"
-    )
+    return Field(number(row.value, "share"), place.relation, f"{interval(row)}, n {row.n}", ground, ink)
 
 
 def _colors(value: float) -> tuple[str, str]:
@@ -129,16 +114,15 @@ def _colors(value: float) -> tuple[str, str]:
     linear = [
         c / 3294.6 if c <= 10 else ((c / 255 + 0.055) / 1.055) ** 2.4 for c in mixed
     ]  # WCAG 2, relative luminance
-    bright = sum(weight * part for weight, part in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
+    bright = sum(weight * light for weight, light in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
     return f"#{bytes(mixed).hex()}", "#fff" if bright < 0.179 else "#000"
 
 
-def _numbers(title: str, eps: float, places: Iterable[Place]) -> Table:
+def _numbers(title: str, word: str, x: float, places: Iterable[Place]) -> Table:
     body = [
         (place.surrogate, place.victim, place.relation, interval(row), str(row.n))
         for place in places
         for row in place.rows
-        if row.eps == eps
+        if row.eps == x
     ]
-    head = ("crafted on", "judged on", "related", "accuracy", "n")
-    return Table(f"Accuracy of the victim, {title}, eps {eps_text(eps)}, [95 % interval]", head, body, names=2)
+    return Table(title, ("crafted on", "judged on", "related", word, "n"), body, names=2)

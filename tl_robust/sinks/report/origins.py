@@ -39,9 +39,9 @@ def trust(results: Sequence[Result], names: Names) -> list[Block]:
     blocks: list[Block] = [Text(f"Of {len(results)} cells: {', '.join(counts)}.")]
     doubtful = [result for result in results if result.verdict.level != "green"]
     body = []
-    for cell, found in grouped(doubtful, lambda result: replace(result.cell, seed=-1)).items():
-        verdict = worst([result.verdict for result in found])
-        seeds = ", ".join(str(result.cell.seed) for result in found)
+    for cell, members in grouped(doubtful, lambda result: replace(result.cell, seed=-1)).items():
+        verdict = worst([result.verdict for result in members])
+        seeds = ", ".join(str(result.cell.seed) for result in members)
         place = names.group(cell), f"{cell.view} box", names.strategy(cell)
         body.append((*place, seeds, MARKS[verdict.level], " ".join(verdict.reasons)))
     head = ("pair, attack", "view", "strategy", "seeds", "trust", "reasons")
@@ -68,7 +68,7 @@ def made(results: Sequence[Result], config_yaml: str) -> list[Block]:
         )
     models: dict[str, dict[str, Any]] = {}
     roles: dict[str, list[str]] = {}
-    for role, model in (found for result in results for found in _models(result.provenance)):
+    for role, model in (named for result in results for named in _models(result.provenance)):
         models.setdefault(str(model["key"]), {}).update(model)
         roles.setdefault(str(model["key"]), []).append(role)
     rows = [{**model, "used as": ", ".join(sorted(set(roles[key])))} for key, model in models.items()]
@@ -100,9 +100,9 @@ def fast_modes(results: Sequence[Result]) -> list[Block]:
     """Whether attacks ran in a fast mode, and what the comparison with full precision showed."""
     tried = [result.provenance for result in results if result.provenance.get("fast")]
     body = []
-    for (modes, refused, gate), found in grouped(tried, _gate).items():
+    for (modes, refused, gate), members in grouped(tried, _gate).items():
         used = f"refused: {refused}" if refused else "used"
-        body.append((modes, used, *(gate or ("-",) * 4), str(len(found))))
+        body.append((modes, used, *(gate or ("-",) * 4), str(len(members))))
     head = (
         "fast modes",
         "decision",

@@ -1,71 +1,41 @@
 """``report.html``, one file that opens without a network, and ``report.md``: the answer first, then how it was made.
 
-Both are pure functions of results and summary. A section is a list of blocks, and a new section one more line of
-:func:`write`; ``report.html`` beside this file is the page around them.
+Both are pure functions of :class:`Views`. A section is a list of blocks, and a new section one more line of
+:func:`sections_of`; ``templates/`` says how blocks look and what stands around them.
 """
 
 from __future__ import annotations
 
-import html
-import json
-import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from functools import cache
-from importlib.resources import files
 from pathlib import Path
-from string import Template
+from typing import ClassVar
 
-from tl_robust.claims.effects import Finding
+from markupsafe import Markup
+
 from tl_robust.errors import TLRobustError
 from tl_robust.files import write_atomically
-from tl_robust.results.names import DECISIONS, MARKS, Names, grid
+from tl_robust.results.answer import headline_rows
+from tl_robust.results.faces import face_of
+from tl_robust.results.names import Names, grid
 from tl_robust.results.table import Row
-from tl_robust.sinks.report import origins, sections
-from tl_robust.sinks.report.blocks import Block, Code, Fold, Markup, Panels, Points, Table, Text, Why
+from tl_robust.sinks.base import Views
+from tl_robust.sinks.report import markdown, origins, rendering, sections
+from tl_robust.sinks.report.blocks import Block, Panels
 from tl_robust.sinks.report.charts import COLORS, DASHES, SHAPES, figure, limits, lines, packed, strips
 from tl_robust.sinks.report.ledger import ledger
 from tl_robust.sinks.report.matrix import matrices
 from tl_robust.sinks.report.pictures import gallery
-from tl_robust.text import plain
-from tl_robust.types import Pictures, Result
+from tl_robust.types import Face
 
 __all__ = ["figure", "write"]
-NUMBER = r"(\d+\.\d %)( \[[^\]]*\])"  # a percentage with its interval, never broken over lines
-LONG = 40  # characters of a field that may break over lines
 FIGURE = "curves.svg"
-WIDE = 8  # columns that a printed page takes upright
-SHORT = 8  # a heading of a row that stays in sight while its table scrolls
 Section = tuple[str, list[Block]]
 
 
-def write(
-    folder: Path,
-    bench: str,
-    results: Sequence[Result],
-    summary: Sequence[Row],
-    config_yaml: str,
-    failures: Sequence[Mapping[str, str]] = (),
-    findings: Sequence[Finding] = (),
-    pictures: Mapping[str, Pictures] | None = None,
-    seconds: Mapping[str, float] | None = None,
-    *,
-    notes: Sequence[str] = (),
-    when: str = "",
-) -> list[Path]:
-    """Write ``report.html`` and ``report.md``; the same arguments give the same bytes.
-
-    Args:
-        folder: Where the two files go.
-        bench: Title.
-        results: The single cells: seeds, clean accuracy, trust and provenance are read from them.
-        summary: Means over seeds with intervals, as :func:`tl_robust.results.table.summary` gives them.
-        config_yaml: What was asked for.
-        failures: One mapping for each cell that failed.
-        findings: What was found of the claims.
-        pictures: Images by key of an outcome, as :class:`tl_robust.bench.runner.Finished` has them.
-        seconds: What the computing took, by kind of the store's entries.
-        notes: What a reader must know of the data, a sentence each.
-        when: Date of the run, as it reads.
+def write(views: Views) -> list[Path]:
+    """Write ``report.html`` and ``report.md``; the same views give the same bytes.
 
     Returns:
         The paths of both files; ``curves.svg``, the figure of ``report.md``, is beside them.
@@ -73,87 +43,143 @@ def write(
     Raises:
         ResultsError: The folder cannot be written.
     """
-    names = Names.of(row.cell for row in summary)
-    answers, charted = sections.answers(results, summary, findings, names, len(failures), notes)
-    found: list[Section] = [
-        ("The answer", answers),
-        ("Failures", origins.failed(failures)),
-        ("Accuracy under attack", sections.curves(summary, names, ["robust_accuracy"], charted)),
-        ("Transferability", sections.curves(summary, names, sections.TRANSFER)),
-        ("Claims", ledger(findings)),
-        ("Lineage: who helps the attacker", matrices(results, summary, names)),
-        ("Pictures", gallery(results, summary, pictures or {}, names)),
-        ("Clean accuracy and whole curves", [*sections.clean(results, names), *sections.whole_curves(summary, names)]),
-        ("Trust", origins.trust(results, names)),
-        ("Other metrics", sections.others(summary, names)),
-        ("Cost", origins.cost(seconds or {})),
-        ("How each number was made", origins.made(results, config_yaml)),
-    ]
-    found = [(title, blocks) for title, blocks in found if blocks]
-    facts = [sections.facts(bench, results, when), *([] if answers else notes), sections.ran(results, summary, names)]
-    page, text = folder / "report.html", folder / "report.md"
-    write_atomically(page, _page(bench, facts, found, summary, names).encode())
-    drawn = _figure(folder / FIGURE, [row for row in summary if names.group(row.cell) in charted], names)
-    write_atomically(text, plain(_markdown(bench, facts, found, drawn)).encode())
+    names = Names.of(row.cell for row in views.summary)
+    answers, charted = sections.answers(views, names)
+    shown = [(title, blocks) for title, blocks in sections_of(views, names, answers, charted) if blocks]
+    facts = [sections.facts(views), *([] if answers else views.notes), sections.ran(views, names)]
+    page, text = views.folder / "report.html", views.folder / "report.md"
+    write_atomically(page, _page(views, facts, shown, names).encode())
+    rows = [row for row in views.summary if (row.cell.threat, names.group(row.cell)) in charted]
+    picture = _figure(views, rows, names)
+    write_atomically(text, markdown.document(views.bench, facts, shown, picture).encode())
     return [page, text]
 
 
-def _figure(path: Path, rows: Sequence[Row], names: Names) -> str:
+def sections_of(views: Views, names: Names, answers: list[Block], charted: set[tuple[str, str]]) -> Iterator[Section]:
+    """Every section of the report; those without blocks are not shown.
+
+    Args:
+        views: What is shown.
+        names: How cells are named.
+        answers: The blocks of the first section.
+        charted: Threat, and pair and attack, whose charts are among them.
+    """
+    yield "The answer", answers
+    yield "Failures", origins.failed(views.failures)
+    threats = list(dict.fromkeys(row.cell.threat for row in views.summary))
+    of_threats = [_OfThreat(views, threat, names, len(threats) > 1) for threat in threats]
+    for of_threat in of_threats:
+        yield from of_threat.curves(charted)
+    yield "Claims", ledger(views.findings)
+    for of_threat in of_threats:
+        yield from of_threat.models()
+    yield "Trust", origins.trust(views.results, names)
+    for of_threat in of_threats:
+        yield from of_threat.others()
+    yield "Cost", origins.cost(views.seconds)
+    yield "How each number was made", origins.made(views.results, views.text)
+
+
+class _OfThreat:
+    """The sections of one threat; where the bench has several, its name stands behind their titles."""
+
+    def __init__(self, views: Views, threat: str, names: Names, named: bool) -> None:
+        self._rows = [row for row in views.summary if row.cell.threat == threat]
+        self._results = [result for result in views.results if result.cell.threat == threat]
+        self._face, self._names, self._views = face_of(self._rows[0].cell, views.faces), names, views
+        self._suffix = f" ({self._face.name.lower()})" if named else ""
+
+    def curves(self, charted: set[tuple[str, str]]) -> Iterator[Section]:
+        face, names = self._face, self._names
+        yield face.title + self._suffix, sections.curves(face, self._rows, names, [face.headline], charted)
+        yield face.charts_title + self._suffix, sections.curves(face, self._rows, names, face.charts)
+
+    def models(self) -> Iterator[Section]:
+        face, results, rows, names = self._face, self._results, self._rows, self._names
+        yield "Lineage: who helps the attacker" + self._suffix, matrices(face, results, rows, names)
+        yield "Pictures" + self._suffix, gallery(face, results, rows, self._views.pictures, names)
+        clean, whole = sections.clean(face, results, names), sections.whole_curves(face, rows, names)
+        yield "Clean accuracy and whole curves" + self._suffix, [*clean, *whole]
+
+    def others(self) -> Iterator[Section]:
+        yield "Other metrics" + self._suffix, sections.others(self._face, self._rows, self._names)
+
+
+def _figure(views: Views, rows: Sequence[Row], names: Names) -> str:
     """Draw the curves of the answer; returns what ``report.md`` shows of them, or why it shows none."""
-    if not rows:
+    path = views.folder / FIGURE
+    headlines = headline_rows(rows, views.faces)
+    if not headlines:
         path.unlink(missing_ok=True)  # that of an earlier report
         return ""
     try:
-        figure(rows, path, names)
+        figure(rows, path, names, views.faces)
     except TLRobustError as error:
         path.unlink(missing_ok=True)
-        return _escaped(f"The figure is missing: {error}")
-    return f"![Accuracy under attack over eps]({path.name})"
+        return markdown.escaped(f"The figure is missing: {error}")
+    face = face_of(headlines[0].cell, views.faces)
+    return f"![{face.title} over {face.axis}]({path.name})"
 
 
-def _page(bench: str, facts: Sequence[str], found: Sequence[Section], summary: Sequence[Row], names: Names) -> str:
-    strategies = list(dict.fromkeys(names.strategy(row.cell) for row in summary))
-    keys = _keys(strategies)
-    specs: dict[tuple[object, ...], dict[str, object]] = {}
-    panels: list[dict[str, object]] = []
+@dataclass(frozen=True)
+class Charts:
+    """Charts side by side as the template knows them.
 
-    def chart(group: Panels) -> str:
-        boxes = []
-        for title, metric, rows in group.panels:
-            key = (metric, *(eps := grid(rows)))
-            if key not in specs:
-                chart = lines(metric, eps, strategies, limits(metric, summary)).to_dict()
-                specs[key] = {"chart": chart, "eps": eps, "strips": strips(eps), "strategies": strategies}
-            label = f"{title}, {names.group(rows[0].cell)}: {metric} over eps; the table below has its values"
-            boxes.append(
-                f"<figure><figcaption>{html.escape(title)}</figcaption>"
-                f'<div class="chart" data-panel="{len(panels)}"></div></figure>'
-            )
-            panels.append({"spec": list(specs).index(key), "label": label, "lines": packed(rows, names, strategies)})
-        return f'<ul class="legend again" aria-hidden="true">{keys}</ul><div class="panels">{"".join(boxes)}</div>'
+    Attributes:
+        places: Title of each chart, and its place among all charts of the page.
+    """
 
-    parts, nav = [], []
-    for place, (title, blocks) in enumerate(found):
-        legend = f'<ul class="legend" aria-label="Strategies">{keys}</ul>'
-        inside, charted = "", False
-        for block in blocks:
-            if isinstance(block, Panels):
-                inside += chart(block) if charted else legend + chart(block)
-                charted = True
-            else:
-                inside += _html(block)
-        parts.append(f'<section id="s{place}"><h2>{html.escape(title)}</h2>{inside}</section>')
-        nav.append(f'<li><a href="#s{place}">{html.escape(title)}</a></li>')
-    return Template(files(__package__).joinpath("report.html").read_text("utf-8")).substitute(
-        title=plain(html.escape(bench)),
-        facts=plain("".join(f"<p>{html.escape(line)}</p>" for line in facts)),
-        nav=plain("".join(nav)),
-        sections=plain("\n".join(parts)),
-        charts=json.dumps({"specs": list(specs.values()), "panels": panels}, separators=(",", ":")).replace(
-            "<", "\\u003c"
-        ),
-        bundle=_bundle() if panels else "",
-    )
+    kind: ClassVar = "charts"
+    places: Sequence[tuple[str, int]]
+
+
+class _Numbering:
+    """Gives every chart of the page its place, and keeps what the script draws there.
+
+    Charts of one metric over the same values share a specification, which is most of their size.
+    """
+
+    def __init__(self, views: Views, names: Names) -> None:
+        self._views, self._names = views, names
+        self.strategies = list(dict.fromkeys(names.strategy(row.cell) for row in views.summary))
+        self._specs: dict[tuple[object, ...], dict[str, object]] = {}
+        self.panels: list[dict[str, object]] = []
+
+    @property
+    def specs(self) -> list[dict[str, object]]:
+        return list(self._specs.values())
+
+    def charts(self, group: Panels) -> Charts:
+        return Charts([(title, self._place(group.face, title, metric, rows)) for title, metric, rows in group.panels])
+
+    def _place(self, face: Face, title: str, metric: str, rows: Sequence[Row]) -> int:
+        xs = grid(rows)
+        key = face.threat, metric, *xs
+        if key not in self._specs:
+            of_threat = (row for row in self._views.summary if row.cell.threat == face.threat)
+            chart = lines(face, metric, xs, self.strategies, limits(metric, of_threat)).to_dict()
+            self._specs[key] = {"chart": chart, "xs": xs, "strips": strips(face, xs), "strategies": self.strategies}
+        group = self._names.group(rows[0].cell)
+        label = f"{title}, {group}: {metric} over {face.axis}; the table below has its values"
+        spec = list(self._specs).index(key)
+        self.panels.append({"spec": spec, "label": label, "lines": packed(rows, self._names, self.strategies)})
+        return len(self.panels) - 1
+
+
+def _page(views: Views, facts: Sequence[str], shown: Sequence[Section], names: Names) -> str:
+    numbering = _Numbering(views, names)
+    numbered = [
+        (title, [numbering.charts(block) if isinstance(block, Panels) else block for block in blocks])
+        for title, blocks in shown
+    ]
+    keys = [
+        (name, *(kind[place % len(kind)] for kind in (COLORS, DASHES, SHAPES)))
+        for place, name in enumerate(numbering.strategies)
+    ]
+    context: dict[str, object] = {"title": views.bench, "facts": facts, "sections": numbered, "strategies": keys}
+    context["charts"] = {"specs": numbering.specs, "panels": numbering.panels}
+    context["bundle"] = Markup(_bundle()) if numbering.panels else ""
+    return rendering.page(context)
 
 
 @cache
@@ -162,93 +188,3 @@ def _bundle() -> str:
 
     script: str = vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;")
     return script.replace("</script", "<\\/script")
-
-
-def _keys(strategies: Iterable[str]) -> str:
-    """The items of a legend."""
-    items = []
-    for place, name in enumerate(strategies):
-        color, dash, shape = (kind[place % len(kind)] for kind in (COLORS, DASHES, SHAPES))
-        dashes = ",".join(map(str, dash))
-        line = f'<line x2="40" y1="8" y2="8" stroke="{color}" stroke-width="2" stroke-dasharray="{dashes}"/>'
-        mark = f'<path d="{shape}" fill="{color}" transform="translate(20 8) scale(4.5)"/>'
-        items.append(f'<li><svg width="40" height="16" aria-hidden="true">{line}{mark}</svg>{html.escape(name)}</li>')
-    return "".join(items)
-
-
-def _html(block: Text | Points | Table | Code | Markup | Fold) -> str:
-    if isinstance(block, Markup):
-        return block.html
-    if isinstance(block, Fold):
-        inside = "".join(map(_html, block.blocks))
-        return f"<details><summary>{html.escape(block.title)}</summary>{inside}</details>"
-    if isinstance(block, Points):
-        return f'<ul class="points">{"".join(f"<li>{_prose(item)}</li>" for item in block.items)}</ul>'
-    if isinstance(block, Text):
-        heading = f"<h3>{html.escape(block.heading)}</h3>" if block.heading else ""
-        return heading + (f"<p>{_prose(block.text)}</p>" if block.text else "")
-    if isinstance(block, Code):
-        return f'<pre tabindex="0"><code>{html.escape(block.text)}</code></pre>'
-    title = html.escape(block.title)
-    kinds = ["cards"] * block.cards + ["wide"] * (len(block.head) > WIDE)
-    kind = f' class="{" ".join(kinds)}"' if kinds else ""
-    head = "".join(f'<th scope="col">{html.escape(name)}</th>' for name in block.head)
-    labels = block.head if block.cards else [""] * len(block.head)
-    body = "".join(
-        f"<tr>{''.join(_cell(item, labels[place], place < block.names) for place, item in enumerate(row))}</tr>"
-        for row in block.body
-    )
-    return (
-        f'<div class="scroll" tabindex="0" role="region" aria-label="{title}"><table{kind}>'
-        f"<caption><span>{title}</span></caption><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
-    )
-
-
-def _prose(text: str) -> str:
-    return re.sub(NUMBER, r'<span class="number"><strong>\1</strong>\2</span>', html.escape(text))
-
-
-def _cell(item: str | Why, label: str, name: bool) -> str:
-    """A cell; ``label`` is the heading that a card shows before it."""
-    text = item if isinstance(item, str) else item.text
-    level = next((level for level, mark in (MARKS | DECISIONS).items() if mark == text), "")
-    inside = f'<span class="{level}">{text}</span>' if level else html.escape(text)
-    if isinstance(item, Why):
-        inside += f"<details><summary>Why</summary><p>{html.escape(item.more)}</p></details>"
-    shown = f' data-label="{html.escape(label)}"' if label else ""
-    if name:
-        short = ' class="short"' * (len(text) <= SHORT)
-        return f'<th scope="row"{short}{shown}>{inside}</th>'
-    long = ' class="long"' * (len(text) > LONG or isinstance(item, Why))
-    return f"<td{long}{shown}>{inside}</td>"
-
-
-def _markdown(bench: str, facts: Sequence[str], found: Sequence[Section], drawn: str) -> str:
-    parts = [f"# {_escaped(bench)}", *map(_escaped, facts)]
-    for title, blocks in found:
-        shown = [_markdown_block(block) for block in blocks]
-        if drawn and title == found[0][0]:
-            first = next(place for place, block in enumerate(blocks) if isinstance(block, Panels))
-            shown[first] = [drawn]  # one figure for all charts of the answer
-        texts = [text for block in shown for text in block]
-        parts += [f"## {title}", *texts] if texts else []
-    return "\n\n".join(parts) + "\n"
-
-
-def _markdown_block(block: Block) -> list[str]:
-    if isinstance(block, Points):
-        return ["\n".join(f"- {_escaped(item)}" for item in block.items)]
-    if isinstance(block, Text):
-        return [text for text in (f"### {_escaped(block.heading)}" * bool(block.heading), _escaped(block.text)) if text]
-    if isinstance(block, Fold):
-        return [text for inside in block.blocks for text in _markdown_block(inside)]
-    if not isinstance(block, Table) or not block.brief:
-        return []
-    texts = ([item if isinstance(item, str) else f"{item.text} {item.more}" for item in row] for row in block.body)
-    lines = [block.head, ["---"] * len(block.head), *texts]
-    return [_escaped(block.title), "\n".join(f"| {' | '.join(map(_escaped, line))} |" for line in lines)]
-
-
-def _escaped(text: str) -> str:
-    """No Markdown or HTML of its own, on one line."""
-    return re.sub(r"([\\`*<|]|(?<=\])\()", r"\\\1", " ".join(text.split()))

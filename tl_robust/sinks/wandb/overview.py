@@ -13,20 +13,24 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from tl_robust.errors import ResultsError
 from tl_robust.files import scratch_folder
-from tl_robust.results.names import MARKS, Names, grouped, telling_eps
+from tl_robust.results.answer import headline_rows
+from tl_robust.results.faces import by_threat, face_of
+from tl_robust.results.names import MARKS, Names, grouped, telling_x
 from tl_robust.results.table import SUMMARY_COLUMNS, Row
 from tl_robust.seeding import digest
+from tl_robust.sinks.base import Views
 from tl_robust.sinks.report import charts
 from tl_robust.sinks.report.drawing import draw
 from tl_robust.sinks.report.matrix import model_name
 from tl_robust.sinks.wandb.runs import Content, Published, WandbSettings, publish_runs, resolve_mode
-from tl_robust.text import eps_text, plain
-from tl_robust.types import Result
+from tl_robust.text import plain
+from tl_robust.types import Face, Outcome
 
 LIMIT = 200_000_000  # bytes of weights: a view should not fill a disk or a quota
 UNFIT = r"[^\w .,()=-]+"  # for the name of a file
@@ -34,29 +38,14 @@ UNSAFE = r"[^a-zA-Z0-9_.-]+"  # for the name of an artifact
 FILES = ("report.html", "report.md", "curves.svg", "table.csv", "summary.csv", "config.yaml")
 
 
-def publish_overview(
-    results: Sequence[Result],
-    summary: Sequence[Row],
-    findings: Sequence[Any],
-    config: Mapping[str, Any],
-    folder: Path,
-    settings: WandbSettings,
-    report: Path,
-    pictures: Mapping[str, bytes] | None = None,
-    weights: Mapping[str, Path] | None = None,
-) -> Published:
+def publish_overview(views: Views, settings: WandbSettings, pictures: Mapping[str, bytes]) -> Published:
     """Publish the bench's overview run; skip it where it is there unchanged.
 
     Args:
-        results: Cells.
-        summary: Means over seeds, as :func:`tl_robust.results.table.summary` gives them.
-        findings: What the claims came to: dataclasses of one kind, a row each, with a ``decision``.
-        config: The bench's configuration.
-        folder: Results folder of the bench; the run goes to its ``wandb``, tables and report are in it.
+        views: What is shown. The run goes to ``wandb`` in its folder, where tables and report are written already.
+            Weights are left out above 200 MB in all, which is said.
         settings: Project, entity and mode.
-        report: The report's HTML page.
         pictures: PNG by name, shown with it under ``pictures/``.
-        weights: Files of weights by name, for one artifact; left out above 200 MB in all, which is said.
 
     Returns:
         As :func:`tl_robust.sinks.wandb.runs.publish`: a view only, so what fails is in ``problems``, never raised.
@@ -64,18 +53,18 @@ def publish_overview(
     Raises:
         ConfigError: See :func:`tl_robust.sinks.wandb.runs.resolve_mode`.
     """
-    mode, home = resolve_mode(settings), folder / "wandb"
-    if mode == "disabled" or not results:
+    mode, home = resolve_mode(settings), views.folder / "wandb"
+    if mode == "disabled" or not views.results:
         return Published(mode, home)
-    bench, (files, notes) = results[0].cell.bench, _affordable(weights or {})
+    bench, (files, notes) = views.results[0].cell.bench, _affordable(views.weights)
     try:
-        parts = _Overview(results, summary, findings, report, dict(pictures or {}), files)
-        content = parts.content(bench, config, settings)
-        done = publish_runs([content], folder, mode)
+        overview = _Overview(views, pictures, files)
+        content = overview.content(bench, settings)
+        done = publish_runs([content], views.folder, mode)
     except Exception as error:  # noqa: BLE001 - a view must not stop the bench; the user is told
         reason = f"{type(error).__name__}: {error}".splitlines()[0]
         return Published(mode, home, problems=(*notes, f"overview of {bench}: not published ({reason})."))
-    return replace(done, problems=(*notes, *parts.lost, *done.problems))
+    return replace(done, problems=(*notes, *overview.lost, *done.problems))
 
 
 def _affordable(weights: Mapping[str, Path]) -> tuple[dict[str, Path], tuple[str, ...]]:
@@ -101,22 +90,20 @@ def safe_name(name: str) -> str:
 
 @dataclass(frozen=True)
 class _Overview:
-    results: Sequence[Result]
-    summary: Sequence[Row]
-    findings: Sequence[Any]
-    report: Path
-    pictures: dict[str, bytes]
+    views: Views
+    pictures: Mapping[str, bytes]
     weights: dict[str, Path]
     lost: list[str] = field(default_factory=list)
 
-    def content(self, bench: str, config: Mapping[str, Any], settings: WandbSettings) -> Content:
+    def content(self, bench: str, settings: WandbSettings) -> Content:
+        results, config = self.views.results, dict(self.views.settings)
         tables = self.tables()
         texts = {path.name: path.read_bytes() for path in self.files()}
         run: dict[str, Any] = {"id": digest(["overview", bench])[:16], "project": settings.project}
         run |= {"entity": settings.entity or None, "name": f"{bench}: overview"[:128], "group": bench}
-        run |= {"job_type": "overview", "tags": ["overview"], "config": {"bench": bench, "bench_config": dict(config)}}
-        levels = Counter(str(result.verdict.level) for result in self.results)
-        decisions = Counter(finding.decision for finding in self.findings)
+        run |= {"job_type": "overview", "tags": ["overview"], "config": {"bench": bench, "bench_config": config}}
+        levels = Counter(str(result.verdict.level) for result in results)
+        decisions = Counter(finding.decision for finding in self.views.findings)
         counts = {f"cells_{level}": levels[level] for level in MARKS}
         counts |= {f"claims_{decision}": count for decision, count in decisions.items()}
 
@@ -125,37 +112,47 @@ class _Overview:
             place = home if mode == "offline" else None
             return _media(started, place, bench, tables, images, texts, self.weights)
 
-        hashes = {name: hashlib.sha256(content).hexdigest() for name, content in (texts | self.pictures).items()}
+        contents = texts | dict(self.pictures)
+        hashes = {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()}
         sizes = [[name, path.parent.name, path.stat().st_size] for name, path in self.weights.items()]
         stamp = digest([[table.rows for table in tables.values()], hashes, sizes])
-        return Content(f"overview of {bench}", run, [{"overview/cells": len(self.results)}], counts, media, stamp)
+        return Content(f"overview of {bench}", run, [{"overview/cells": len(results)}], counts, media, stamp)
 
     def files(self) -> list[Path]:
-        paths = [self.report, *(self.report.parent / name for name in FILES)]
-        return [path for path in dict.fromkeys(paths) if path.is_file()]
+        return [path for name in FILES if (path := self.views.folder / name).is_file()]
+
+    @cached_property
+    def judged(self) -> list[Row]:
+        """The headline metric of the first threat whose examples are crafted on one model and judged on another."""
+        crafted = {
+            replace(result.cell, seed=-1) for result in self.views.results if isinstance(result.outcome, Outcome)
+        }
+        rows = [row for row in headline_rows(self.views.summary, self.views.faces) if row.cell in crafted]
+        return by_threat(rows, self.views.faces)[0][1] if rows else []
 
     def tables(self) -> dict[str, _Table]:
-        accuracy = [row for row in self.summary if row.metric == "robust_accuracy" and row.eps is not None]
-        columns = [item.name for item in fields(self.findings[0])] if self.findings else []
-        claims = _Table(columns, [[_value(getattr(one, name)) for name in columns] for one in self.findings])
+        headlines, findings = headline_rows(self.views.summary, self.views.faces), self.views.findings
+        columns = [item.name for item in fields(findings[0])] if findings else []
+        claims = _Table(columns, [[_value(getattr(finding, name)) for name in columns] for finding in findings])
         return {
-            "overview/accuracy": _summary(accuracy),
-            "overview/summary": _summary(self.summary),
-            "overview/lineage": _lineage(accuracy, self.results),
-        } | ({"overview/claims": claims} if self.findings else {})
+            "overview/accuracy": _summary(headlines),
+            "overview/summary": _summary(self.views.summary),
+            "overview/lineage": _lineage(self.judged, self.views),
+        } | ({"overview/claims": claims} if findings else {})
 
     def images(self, tables: Mapping[str, _Table]) -> dict[str, bytes]:
-        own = {f"pictures/{name}": content for name, content in self.pictures.items()}
+        own, faces = {f"pictures/{name}": content for name, content in self.pictures.items()}, self.views.faces
         try:
             with scratch_folder("tl_robust_wandb_") as scratch:
-                charts.figure(self.summary, path := scratch / "curves.png")
+                charts.figure(self.views.summary, path := scratch / "curves.png", faces=faces)
                 curves = path.read_bytes()
-            eps = telling_eps(row for row in self.summary if row.metric == "robust_accuracy")
-            matrix = _matrix(tables["overview/lineage"], eps)
+            matrix = {}
+            if self.judged:
+                matrix["overview/lineage_matrix"] = _matrix(tables["overview/lineage"], self.judged, faces)
         except ResultsError as error:  # the run is worth more than its charts
             self.lost.append(f"overview: published without its charts: {error}")
             return own
-        return {"overview/curves": curves, "overview/lineage_matrix": matrix, **own}
+        return {"overview/curves": curves, **matrix, **own}
 
 
 @dataclass(frozen=True)
@@ -174,44 +171,46 @@ def _summary(rows: Iterable[Row]) -> _Table:
     return _Table(SUMMARY_COLUMNS, [[_value(row[name]) for name in SUMMARY_COLUMNS] for row in values])
 
 
-def _lineage(accuracy: Sequence[Row], results: Sequence[Result]) -> _Table:
-    """Surrogates x victims: accuracy of each victim on examples crafted on each surrogate, mean over seeds."""
-    names = Names.of(result.cell for result in results)
-    models = {replace(result.cell, seed=-1): result.provenance for result in results}
+def _lineage(judged: Sequence[Row], views: Views) -> _Table:
+    """Surrogates x victims: the headline metric of each victim on what was crafted on each surrogate."""
+    names = Names.of(result.cell for result in views.results)
+    models = {replace(result.cell, seed=-1): result.provenance for result in views.results}
+    axis = face_of(judged[0].cell, views.faces).axis if judged else "x"
 
     def name(row: Row, role: str) -> str:
         model = models[row.cell].get(role)
         return model_name(model) if isinstance(model, Mapping) else f"{role} of {names.strategy(row.cell)}"
 
-    victims = list(dict.fromkeys(name(row, "victim") for row in accuracy))
-    found = grouped(accuracy, lambda row: (names.target(row.cell), row.eps, name(row, "surrogate")))
+    victims = list(dict.fromkeys(name(row, "victim") for row in judged))
+    lines = grouped(judged, lambda row: (names.target(row.cell), row.eps, name(row, "surrogate")))
     body = []
-    for (target, eps, surrogate), rows in found.items():
+    for (target, x, surrogate), rows in lines.items():
         at = {name(row, "victim"): _value(row.value) for row in rows}
-        body.append([target, eps, surrogate, *(at.get(victim) for victim in victims)])
-    return _Table(["target, attack", "eps", "crafted on", *victims], body)
+        body.append([target, x, surrogate, *(at.get(victim) for victim in victims)])
+    return _Table(["target, attack", axis, "crafted on", *victims], body)
 
 
-def _matrix(lineage: _Table, eps: float | None) -> bytes:
-    """The lineage matrix at one eps as a PNG."""
+def _matrix(lineage: _Table, judged: Sequence[Row], faces: Mapping[str, Face]) -> bytes:
+    """The lineage matrix where the cells differ most, as a PNG."""
     import altair as alt
 
-    lanes = []
-    for target, rows in grouped((row for row in lineage.rows if row[1] == eps), lambda row: row[0]).items():
+    face = face_of(judged[0].cell, faces)
+    x, lanes = telling_x(judged, face), []
+    for target, rows in grouped((row for row in lineage.rows if row[1] == x), lambda row: row[0]).items():
         cells = [
-            {"crafted on": row[2], "judged on": victim, "accuracy": value}
+            {"crafted on": row[2], "judged on": victim, "share": value}
             for row in rows
             for victim, value in zip(lineage.columns[3:], row[3:], strict=True)
             if value is not None
         ]
-        title = alt.Title(target, subtitle=f"accuracy at eps {eps_text(eps or 0.0)}")
+        title = alt.Title(target, subtitle=f"{face.word} at {face.at(x or 0.0)}")
         base = alt.Chart(alt.InlineData(values=cells)).encode(
             x=alt.X("judged on:N", sort=None, axis=alt.Axis(labelAngle=-30, labelLimit=300)),
             y=alt.Y("crafted on:N", sort=None, axis=alt.Axis(labelLimit=300)),
         )
-        color = alt.Color("accuracy:Q", scale=alt.Scale(domain=[0, 1], scheme="cividis"), legend=None)
-        ink = alt.when("datum.accuracy < 0.6").then(alt.value("white")).otherwise(alt.value("black"))
-        text = base.mark_text(fontSize=13).encode(text=alt.Text("accuracy:Q", format=".1%"), color=ink)
+        color = alt.Color("share:Q", scale=alt.Scale(domain=[0, 1], scheme="cividis"), legend=None)
+        ink = alt.when("datum.share < 0.6").then(alt.value("white")).otherwise(alt.value("black"))
+        text = base.mark_text(fontSize=13).encode(text=alt.Text("share:Q", format=".1%"), color=ink)
         lanes.append((base.mark_rect().encode(color=color) + text).properties(title=title, width=alt.Step(110)))
     chart = alt.vconcat(*lanes).resolve_scale(x="independent", y="independent").configure(background="white")
     return draw(chart.to_dict(), "png", scale=2)

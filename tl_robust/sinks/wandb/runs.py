@@ -8,24 +8,25 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock
 
 from tl_robust.files import write_atomically
+from tl_robust.results.faces import FACES, face_of
 from tl_robust.results.names import MARKS
 from tl_robust.results.table import rows as table_rows
 from tl_robust.seeding import digest
 from tl_robust.sinks.wandb.read import check
 from tl_robust.sinks.wandb.session import WandbSettings, resolve_mode
 from tl_robust.sinks.wandb.session import session as _session
-from tl_robust.text import eps_text
-from tl_robust.types import Result
+from tl_robust.types import Face, Outcome, Result
 
 __all__ = ["Content", "Published", "WandbSettings", "check", "publish", "publish_runs", "resolve_mode"]
 
@@ -49,6 +50,8 @@ class Content:
         summary: Values of the whole run.
         media: Gives what is logged beside the first row, from the run, the folder of runs and the mode.
         stamp: Changes when the media do.
+        axis: What the curves run over, a key of every row; empty where the run has none.
+        sections: What stands before the keys of the curves.
     """
 
     title: str
@@ -57,6 +60,8 @@ class Content:
     summary: Mapping[str, Any]
     media: Callable[[Any, Path, str], Mapping[str, Any]] | None = None
     stamp: object = None
+    axis: str = ""
+    sections: tuple[str, ...] = ()
 
     @property
     def key(self) -> str:
@@ -94,6 +99,7 @@ def publish(
     folder: Path,
     settings: WandbSettings,
     tick: Callable[[Result], None] = lambda result: None,
+    faces: Mapping[str, Face] = FACES,
 ) -> Published:
     """Publish one run a cell; skip those that are there unchanged.
 
@@ -103,6 +109,7 @@ def publish(
         folder: Results folder of the bench; runs go to its ``wandb``.
         settings: Project, entity and mode.
         tick: Called after each cell, for progress.
+        faces: How each threat reads.
 
     Raises:
         ConfigError: See :func:`resolve_mode`.
@@ -111,9 +118,9 @@ def publish(
     mode = resolve_mode(settings)
     if mode == "disabled":
         return Published(mode, folder / "wandb")
-    found = {result.key: result for result in results}
-    contents = [_content(result, config, settings) for result in results]
-    return publish_runs(contents, folder, mode, lambda content: tick(found[content.key]))
+    by_key = {result.key: result for result in results}
+    contents = [_content(result, config, settings, face_of(result.cell, faces)) for result in results]
+    return publish_runs(contents, folder, mode, lambda content: tick(by_key[content.key]))
 
 
 def publish_runs(
@@ -168,41 +175,50 @@ def publish_runs(
     return Published(mode, home, written, skipped, tuple(problems))
 
 
-def _content(result: Result, config: Mapping[str, Any], settings: WandbSettings) -> Content:
+def _content(result: Result, config: Mapping[str, Any], settings: WandbSettings, face: Face) -> Content:
     """A cell's run; undefined values (NaN) are left out, since W&B would keep them as strings."""
     cell, verdict = result.cell, result.verdict
-    history: dict[float, dict[str, float]] = {eps: {"eps": eps} for eps in result.outcome.eps.tolist()}
-    right = (result.outcome.clean_b == result.outcome.label).double()
-    summary: dict[str, Any] = {"clean_accuracy": right.mean().item(), "n": len(right)}
+    history: dict[float, dict[str, float]] = {x: {face.axis: x} for x in result.outcome.x.tolist()}
+    summary: dict[str, Any] = {}
+    if isinstance(result.outcome, Outcome):
+        summary["clean_accuracy"] = (result.outcome.clean_b == result.outcome.label).double().mean().item()
+        summary["n"] = len(result.outcome.label)
     summary |= {"trust": verdict.level, "trust_rank": list(MARKS).index(verdict.level)}
     for row in table_rows(result):
-        at, name = (summary, row.metric) if row.eps is None else (history[row.eps], f"robust/{row.metric}")
+        at, name = (summary, row.metric) if row.eps is None else (history[row.eps], f"{face.prefix}/{row.metric}")
         figures = dict(zip(FIGURES, (row.value, row.low, row.high, row.n), strict=True))
         at |= {f"{name}{end}": figure for end, figure in figures.items() if math.isfinite(figure)}
         if row.eps is not None and math.isfinite(row.value):
-            summary[f"at/{eps_key(row.eps)}/{row.metric}"] = row.value
-            if row.metric == "robust_accuracy":  # each view gets a panel of its own: panels cannot filter runs
-                at[f"accuracy/{cell.view}_box"] = row.value
+            summary[f"at/{axis_key(face, row.eps)}/{row.metric}"] = row.value
+            if row.metric == face.headline:  # each view gets a panel of its own: panels cannot filter runs
+                at[side_key(face, cell.view)] = row.value
     summary["trust_reasons"] = " ".join(verdict.reasons)
     run: dict[str, Any] = {"id": result.key, "project": settings.project, "entity": settings.entity or None}
     run |= {"name": str(cell)[:128], "group": cell.bench, "job_type": cell.view}
     run["tags"] = sorted({cell.strategy[:64], cell.view, verdict.level})
     start = cell.strategy + (f" ({cell.common})" if cell.common else "")
     curve = f"{cell.source} to {cell.target} ({cell.target_images} images), {cell.network}, {start}"
-    parts = {**asdict(cell), "pair": f"{cell.source}-{cell.target}", "start": start}
+    parts: dict[str, Any] = {**cell.coordinates(), "pair": f"{cell.source}-{cell.target}", "start": start}
     parts |= {"curve": f"{curve}, {cell.attack} {cell.norm}", **_lineage(result.provenance)}
     parts |= {"provenance": dict(result.provenance), "bench_config": dict(config)}
     run["config"] = json.loads(json.dumps(parts, default=str), parse_constant=str)
-    return Content(str(cell), run, list(history.values()), summary)
+    sections = face.prefix, face.word
+    return Content(str(cell), run, list(history.values()), summary, axis=face.axis, sections=sections)
 
 
-def eps_key(eps: float) -> str:
-    """An eps as a part of a key: W&B would take a dot for nesting and a slash for a section.
+def axis_key(face: Face, x: float) -> str:
+    """A value of the axis as a part of a key: W&B would take a dot for nesting and a slash for a section.
 
-    >>> eps_key(8 / 255), eps_key(0.0), eps_key(0.125)
+    >>> from tl_robust.results.faces import FACES
+    >>> axis_key(FACES["evasion"], 8 / 255), axis_key(FACES["evasion"], 0.0), axis_key(FACES["evasion"], 0.125)
     ('8_255', '0', '0p125')
     """
-    return eps_text(eps).replace("/", "_").replace(".", "p")
+    return re.sub(r"[^\w-]+", "_", face.axis_text(x).replace(".", "p")).strip("_")
+
+
+def side_key(face: Face, view: str) -> str:
+    """The key of the headline metric in one view: ``accuracy/black_box``."""
+    return f"{face.word}/{face.side(view).replace(' ', '_')}"
 
 
 def _lineage(provenance: Mapping[str, Any]) -> dict[str, Any]:
@@ -232,9 +248,10 @@ def _log(start: Callable[..., Any], home: Path, content: Content, mode: str) -> 
     for stale in home.glob(f"*run-*-{content.key}*"):  # `wandb sync` would upload it as well
         shutil.rmtree(stale)
     with start(**content.run, dir=home.parent, mode=mode) as run:
-        run.define_metric("eps", hidden=True, summary="none")
-        for section in ("robust", "accuracy"):
-            run.define_metric(f"{section}/*", step_metric="eps", summary="none")  # the last eps does not sum it up
+        if content.axis:
+            run.define_metric(content.axis, hidden=True, summary="none")
+        for section in content.sections:
+            run.define_metric(f"{section}/*", step_metric=content.axis, summary="none")  # its last value is no summary
         file = Path(run.settings.sync_file)
         os.environ["WANDB_DATA_DIR"] = str(file.parent)  # where it puts the files of artifacts
         media = content.media(run, home, mode) if content.media else {}

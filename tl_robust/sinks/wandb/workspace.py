@@ -58,11 +58,11 @@ def build(spec: Mapping[str, Any], entity: str) -> Any:
         project=spec["project"],
         name=spec["name"],
         sections=[
-            ws.Section(name=section["name"], is_open=section["open"], panels=[panel(one) for one in section["panels"]])
+            ws.Section(name=section["name"], is_open=section["open"], panels=list(map(panel, section["panels"])))
             for section in spec["sections"]
         ],
         auto_generate_panels=True,  # for what it does not name, below it: pictures, metrics of plugins
-        settings=ws.WorkspaceSettings(x_axis="eps", max_runs=1000),
+        settings=ws.WorkspaceSettings(x_axis=spec["axis"], max_runs=1000),
         runset_settings=ws.RunsetSettings(
             filters=[ws.Config(name) == value for name, value in runs["filter"].items()],
             groupby=[ws.Config(name) for name in runs["group_by"]],

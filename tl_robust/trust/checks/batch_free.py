@@ -2,10 +2,9 @@
 
 from torch import Tensor
 
-from tl_robust.records import Record
 from tl_robust.trust.base import check, measured, worst
 from tl_robust.trust.subject import REBATCHED, Subject
-from tl_robust.types import Evidence, Verdict
+from tl_robust.types import Evidence, Record, Verdict
 
 
 def measure(subject: Subject) -> dict[str, Tensor]:

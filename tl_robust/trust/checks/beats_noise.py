@@ -20,7 +20,7 @@ def measure(subject: Subject) -> dict[str, Tensor]:
     for index, size in enumerate(subject.eps):
         for draw in range(DRAWS):
             images = subject.noise(subject.norm, size, draw)
-            noise[index] |= subject.right & (subject.classes(images) != subject.label)
+            noise[index] |= subject.right & subject.wrong(images[None], slice(None))[0]
     return {"noise": noise, "pgd": subject.pgd, "right": subject.right}
 
 

@@ -14,9 +14,8 @@ from typing import cast
 import torch
 from torch import Tensor
 
-from tl_robust.records import Record
 from tl_robust.trust.base import check
-from tl_robust.types import Evidence, Outcome, Verdict
+from tl_robust.types import Evidence, Outcome, Record, Verdict
 
 FLOATS = 10  # samples that must agree to the last bit
 CLASSES = 30  # samples that must agree in what few models share: two attacks or models differ in a third of them

@@ -3,10 +3,9 @@
 import torch
 from torch import Tensor, nn
 
-from tl_robust.records import Record
 from tl_robust.trust.base import check, measured, worst
 from tl_robust.trust.subject import Subject
-from tl_robust.types import Evidence, Verdict
+from tl_robust.types import Evidence, Record, Verdict
 
 
 def measure(subject: Subject) -> dict[str, Tensor]:

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from tl_robust import attacks
-from tl_robust.attacks.oracle import predicted
+from tl_robust.attacks.logits import predicted
 from tl_robust.trust.base import check, graded, measured, worst
 from tl_robust.trust.subject import Subject
 from tl_robust.types import Evidence, Verdict
@@ -18,7 +18,7 @@ def measure(subject: Subject) -> dict[str, Tensor]:
     """
     attack = attacks.get("pgd", objective="margin", steps=20, restarts=2)
     fooled = subject.fooled(attack, [1.0])[0]
-    answers = torch.cat([predicted(subject.logits), subject.classes(subject.noise("linf", 1.0, 0))])
+    answers = torch.cat([predicted(subject.logits, subject.rejects), subject.classes(subject.noise("linf", 1.0, 0))])
     classes = answers[answers >= 0].unique()  # an image without a prediction has no class
     return {"right": subject.right, "fooled": fooled, "classes": torch.tensor([len(classes)])}
 
