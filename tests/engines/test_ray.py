@@ -126,7 +126,7 @@ def stalling(tiny: Path) -> list[str]:
     """Arguments of a run whose first training stalls."""
     Path("plugins", "stalls.py").write_text(STALLS)
     Path("stall").touch()
-    return ["axes.network=[{name: stalls, width: 0.05}]"]
+    return ["axes.network=[{name: stalls, width: 0.05}]", "axes.seed=[0]", "axes.attack=[fgsm]"]
 
 
 def when_stalled(act: Callable[[int], object]) -> threading.Thread:
