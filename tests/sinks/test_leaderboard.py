@@ -255,7 +255,7 @@ def test_records_of_another_threat_come_back_where_it_is_known(tmp_path: Path, m
     assert content["provenance"]["beside"] == {"plain": "e" * 64}
     with pytest.raises(ResultsError, match="its threat 'noise' is not known here"):
         leaderboard.read([tmp_path])
-    monkeypatch.setattr(THREATS, "_items", {**THREATS._items, "noise": SimpleNamespace(record=Noise)})
+    THREATS.register(SimpleNamespace(record=Noise), "elsewhere.noise")  # type: ignore[arg-type]
     (entry,) = leaderboard.read([tmp_path]).entries
     assert entry.result
     assert isinstance(entry.result.outcome, Noise)

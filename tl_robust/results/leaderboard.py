@@ -256,11 +256,8 @@ def _entry(path: Path) -> Entry:
     if samples:
         if cell.threat not in THREATS:
             refuse(path, f"its threat {cell.threat!r} is not known here: add the plugin that it was made with")
-        records = {
-            name: _record(path, content, THREATS[cell.threat].record, packed)
-            for name, packed in samples.items()
-            if packed
-        }
+        kind = THREATS[cell.threat].record
+        records = {name: _record(path, content, kind, packed) for name, packed in samples.items() if packed}
         outcome = records.pop("outcome")
         again = {name: _again(path, name, curve, outcome, records) for name, curve in curves.items()}
         result = Result(content["key"], cell, outcome, records, again, verdict, provenance)
