@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 import torch
 
-from tl_robust.metrics import METRICS
+from tl_robust import metrics
 from tl_robust.seeding import digest
 from tl_robust.types import Cell, Outcome, Result, Verdict
 
@@ -63,7 +63,7 @@ def result(seed: int = 0, right: int = 14) -> Result:
         cell=cell,
         outcome=outcome,
         beside={"white": outcome},
-        curves={name: METRICS[name].curve(outcome, outcome) for name in METRICS.names()},
+        curves={name: metrics.get(name).curve(outcome, outcome) for name in metrics.names(Outcome)},
         verdict=Verdict("amber", ("Few samples.", "One seed.")),
         provenance={
             "surrogate": a,
