@@ -355,6 +355,14 @@ def test_what_a_file_system_refuses_is_tried_again(cluster: Any, idle: Any) -> N
     assert {key: failure.cause for key, failure in failures.items()} == {never.key: "OSError: stale"}
 
 
+def test_what_needs_too_much_memory_is_not_tried_for_ever(idle: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("ray")
+    monkeypatch.setenv("RAY_memory_usage_threshold", "0.001")  # any process is too much
+    node = idle(0, does="time.sleep(30)")
+    failures = Ray().run(job("there"), [node], Observer())
+    assert re.match("its worker was lost 4 times, at last by OutOfMemoryError: ", failures[node.key].cause)
+
+
 def test_bad_input_ends_the_run_in_one_sentence(cluster: Any, tiny: Path, capsys: pytest.CaptureFixture[str]) -> None:
     begin = time.monotonic()
     for settings, expected in [

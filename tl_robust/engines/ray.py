@@ -176,6 +176,8 @@ class _Tasks:
             if isinstance(node, str):
                 if cause:  # else the machine has left the cluster
                     raise ConfigError(f"machine {node} cannot compute: {line}") from error
+            elif any(self._references.get(key) in self._tasks for key in parents):
+                self._tasks[reference] = node, parents  # perhaps it is one of these that was lost
             elif parents <= self._references.keys():
                 del self._references[node.key]
                 line = line if cause else f"its worker was lost {RETRIES + 1} times, at last by {line}"
@@ -228,12 +230,15 @@ def _reach(address: str) -> None:
 @contextmanager
 def _marked(store: Path) -> Iterator[Path]:
     """A new folder in the store: a machine that sees it sees the same store."""
-    try:
-        store.mkdir(parents=True, exist_ok=True)
-        with scratch_folder("ray-", store) as mark:
-            yield mark
-    except OSError as error:
-        raise ResultsError(f"cannot write in {store} ({error.strerror}): set results= to a writable folder.") from error
+    with ExitStack() as stack:
+        try:
+            store.mkdir(parents=True, exist_ok=True)
+            mark = stack.enter_context(scratch_folder("ray-", store))
+        except OSError as error:
+            raise ResultsError(
+                f"cannot write in {store} ({error.strerror}): set results= to a writable folder."
+            ) from error
+        yield mark
 
 
 @contextmanager
@@ -253,10 +258,14 @@ def _connected(engine: Ray, job: Job) -> Iterator[Any]:
         ConfigError: It is not installed, or there is no such cluster.
     """
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"  # else it tells its makers of the run
+    os.environ.setdefault("RAY_task_oom_retries", str(RETRIES))  # else what needs too much memory is tried for ever
     try:
         import ray
     except ImportError as error:
         raise ConfigError(f"engine ray cannot be imported ({error}): pip install 'tl_robust[ray]'.") from error
+    if ray.is_initialized():  # by whoever calls this package, and ends it
+        yield ray
+        return
     with ExitStack() as stack, _signals_as_raised():
         options: dict[str, Any] = {"address": engine.address or "local"}
         if not engine.address:
