@@ -66,6 +66,8 @@ BY_HAND = {
     "curve_area": [(9 / 16 * 0.1 + 4 / 16 * 0.3) / 0.4],
     # with B's own attack for the plain one, 6 - 6; 2 - 3; 0 - 1
     "adaptive_gap": [0, -1 / 8, -1 / 8],
+    # B's own attack stands for the plain one: 6, 2, 0
+    "plain_accuracy": [6 / 8, 2 / 8, 0],
     # half of 6/8 is 3/8: reached at 0.1
     "half_eps": [0.1],
 }
@@ -98,7 +100,7 @@ def test_every_metric_is_worked_out_here() -> None:
 BETTER_HIGH = {  # for the victim's owner
     "robust_accuracy": True, "curve_area": True, "half_eps": True, "accuracy_drop": False, "error_rate": False,
     "fooling_rate": False, "match_rate": False, "surrogate_ratio": False, "transfer_ratio": False,
-    "adaptive_gap": False, "same_mistake": None, "surrogate_accuracy": None,
+    "adaptive_gap": False, "plain_accuracy": True, "same_mistake": None, "surrogate_accuracy": None,
 }  # fmt: skip
 
 

@@ -80,6 +80,9 @@ def make_plan(bench: Bench) -> Plan:
             pairs would have one name in tables.
         DataError: A domain cannot be read, or has too few images.
     """
+    for method in bench.axes.attack:
+        if set(views := THREATS[method.threat].face.views).isdisjoint(bench.axes.view):
+            raise ConfigError(f"attack {method.label} has no view of axes.view: add one of {', '.join(views)}.")
     plan = Plan(_unique([cell for spec in bench.axes.pair for cell in _cells(_Pair.of(spec, bench), bench)]))
     for data in plan.sides:
         check_classes(data)  # says before anything runs that a set has one class alone
@@ -100,6 +103,8 @@ def _cells(pair: _Pair, bench: Bench) -> Iterator[PlannedCell]:
         forest = Forest(network, bench.recipe_of, 0, strategy, bench.weight_options)
         lineages = {seed: _lineage(replace(forest, seed=seed), source, target, c, defense) for seed in axes.seed}
         for method, view, seed in product(axes.attack, axes.view, axes.seed):
+            if view not in THREATS[method.threat].face.views:
+                continue  # it is one of another threat
             a, b = lineages[seed]
             cell = Cell(
                 bench=bench.name,
@@ -114,6 +119,7 @@ def _cells(pair: _Pair, bench: Bench) -> Iterator[PlannedCell]:
                 view=view,
                 seed=seed,
                 target_images=count,
+                threat=method.threat,
             )
             scene = Scene(a, b, target, seed, view, axes.view, defense, bench.fast, seed == min(axes.seed))
             yield PlannedCell(cell, method, scene, THREATS[method.threat].play(method, scene))

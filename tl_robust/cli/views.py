@@ -15,7 +15,7 @@ from tl_robust.config.load import Config
 from tl_robust.config.schema import BenchFile
 from tl_robust.data.left_out import left_out
 from tl_robust.errors import BenchFailedError, TLRobustError
-from tl_robust.nodes.crafting import OUTCOMES
+from tl_robust.nodes.examination import EXAMINATIONS
 from tl_robust.nodes.models import WEIGHTS
 from tl_robust.nodes.provenance import commit, versions
 from tl_robust.nodes.store import Store
@@ -46,7 +46,7 @@ def write(config: Config, finished: Finished, console: Console, publish: bool) -
         else:
             places.append(sentence)
     if total := sum(finished.seconds.values()):
-        checks = finished.seconds["examinations"]
+        checks = finished.seconds.get(EXAMINATIONS.folder, 0.0)
         console.print(f"Trust checks: {checks:.0f} s, {checks / total:.1%} of all computing.", soft_wrap=True)
     for item in accuracy_tables(views.summary, views.faces):
         console.print(item)
@@ -97,7 +97,7 @@ def views_of(config: Config, finished: Finished, publish: bool) -> Views:
         pictures=finished.pictures,
         seconds=finished.seconds,
         notes=[f"Left out: {sentence}" for sentence in left_out(config.plan.sides)],
-        when=_date(store, finished),
+        when=_date(config, store),
         text=config.text,
         settings=config.settings,
         weights={
@@ -110,9 +110,9 @@ def views_of(config: Config, finished: Finished, publish: bool) -> Views:
     )
 
 
-def _date(store: Store, finished: Finished) -> str:
+def _date(config: Config, store: Store) -> str:
     """The day on which the last of the shown attacks was computed; a report that is made again has the same."""
-    keys = {str(result.provenance["outcome"]) for result in finished.results if "outcome" in result.provenance}
-    paths = [path for path in (store.file(OUTCOMES, key) for key in keys) if path.is_file()]
-    times = [path.stat().st_mtime for path in paths]
+    addresses = {address.key: address for planned in config.plan.cells for address in planned.play.outcome}
+    paths = [store.file(address.kind, address.key) for address in addresses.values()]
+    times = [path.stat().st_mtime for path in paths if path.is_file()]
     return time.strftime("%Y-%m-%d", time.localtime(max(times))) if times else ""

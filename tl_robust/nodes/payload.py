@@ -11,7 +11,7 @@ import json
 import math
 import zipfile
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, TypeVar
 
 import numpy as np
@@ -92,14 +92,6 @@ def unpack_pictures(content: bytes) -> Pictures:
     if arrays.keys() != wanted.keys():
         raise ValueError(f"unknown arrays {sorted(arrays.keys() - wanted.keys())}")
     return Pictures(classes=tuple(classes), **arrays)
-
-
-UNPACK: Mapping[str, Callable[[bytes], Any]] = {
-    "weights": unpack_weights,
-    "outcomes": unpack_outcome,
-    "examinations": unpack_examination,
-    "pictures": unpack_pictures,
-}
 
 
 def _expect(arrays: Mapping[str, Tensor], wanted: Mapping[str, tuple[torch.dtype, int]]) -> None:

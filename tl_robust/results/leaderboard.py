@@ -25,11 +25,11 @@ from tl_robust.results.means import mean_rows
 from tl_robust.results.packing import pack, unpack
 from tl_robust.results.shared import SCHEMA, refuse, valid
 from tl_robust.results.table import Row
-from tl_robust.types import Cell, Curve, Outcome, Record, Result, Verdict
+from tl_robust.threats.base import THREATS
+from tl_robust.types import Cell, Curve, Record, Result, Verdict
 
 PARTS = ("value", "low", "high", "n")
 SLACK = 1e-9  # of rounding, between a value and the end of its interval
-EVASION: Mapping[str, type[Record]] = {"evasion": Outcome}
 
 
 @dataclass(frozen=True)
@@ -192,12 +192,11 @@ def _plain(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def read(paths: Sequence[Path], records: Mapping[str, type[Record]] = EVASION) -> Board:
+def read(paths: Sequence[Path]) -> Board:
     """Read files, and all ``*.json`` of folders; what is there twice with the same content counts once.
 
     Args:
         paths: Files and folders.
-        records: The class of records of every threat that is known here, by the threat's name.
 
     Raises:
         ResultsError: A file is damaged, foreign or of a newer version, its numbers are not those of its samples, or
@@ -209,7 +208,7 @@ def read(paths: Sequence[Path], records: Mapping[str, type[Record]] = EVASION) -
             f"no leaderboard file in {', '.join(map(str, paths))}: expected *.json, as tl-robust export writes them."
         )
     entries: dict[str, Entry] = {}
-    for entry in (_entry(path, records) for path in chain.from_iterable(inside)):
+    for entry in (_entry(path) for path in chain.from_iterable(inside)):
         other = entries.setdefault(entry.key, entry)
         if _without_samples(other) != _without_samples(entry):
             raise ResultsError(
@@ -242,7 +241,7 @@ def _check_coordinates(entries: Iterable[Entry]) -> None:
                 )
 
 
-def _entry(path: Path, kinds: Mapping[str, type[Record]]) -> Entry:
+def _entry(path: Path) -> Entry:
     content = valid(path)
     cell, eps = Cell(**content["cell"]), torch.tensor(content["eps"], dtype=torch.float64)
     curves = {
@@ -255,11 +254,10 @@ def _entry(path: Path, kinds: Mapping[str, type[Record]]) -> Entry:
         refuse(path, "its key is not that of its coordinates and outcomes: it was changed after export")
     result, samples = None, content.get("samples")
     if samples:
-        if cell.threat not in kinds:
+        if cell.threat not in THREATS:
             refuse(path, f"its threat {cell.threat!r} is not known here: add the plugin that it was made with")
-        records = {
-            name: _record(path, content, kinds[cell.threat], packed) for name, packed in samples.items() if packed
-        }
+        kind = THREATS[cell.threat].record
+        records = {name: _record(path, content, kind, packed) for name, packed in samples.items() if packed}
         outcome = records.pop("outcome")
         again = {name: _again(path, name, curve, outcome, records) for name, curve in curves.items()}
         result = Result(content["key"], cell, outcome, records, again, verdict, provenance)

@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 from tl_robust.data.mapped import DomainInSpace
 from tl_robust.defenses import Defense
@@ -155,7 +155,7 @@ Verdicts = tuple[Verdict, Mapping[str, Verdict]]
 
 
 class Threat(ABC):
-    """Base of all threats; one instance a file is registered.
+    """Base of all threats; :func:`threat` registers one a file.
 
     Attributes:
         METHODS: What ``axes.attack`` may hold for it.
@@ -198,6 +198,13 @@ class Threat(ABC):
 
 
 THREATS: Registry[Threat] = Registry("threat", "tl_robust.threats")
+T = TypeVar("T", bound=Threat)
+
+
+def threat(kind: type[T]) -> type[T]:
+    """Register a threat under the name of its file; a decorator of its class, of which one object is enough."""
+    THREATS.register(kind(), kind.__module__)
+    return kind
 
 
 def threat_of(method: str) -> str:

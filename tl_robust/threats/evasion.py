@@ -23,7 +23,7 @@ from tl_robust.nodes.pictures import PictureGroup
 from tl_robust.nodes.store import Store
 from tl_robust.registry import Component
 from tl_robust.text import eps_text
-from tl_robust.threats.base import THREATS, Method, Play, Reading, Scene, Threat, Verdicts
+from tl_robust.threats.base import Method, Play, Reading, Scene, Threat, Verdicts, threat
 from tl_robust.trust import judge, worst
 from tl_robust.trust.checks.distinct_outcomes import Placed, twins
 from tl_robust.types import Evidence, Examination, Face, Outcome, Verdict
@@ -52,6 +52,7 @@ class EvasionPlay(Play):
         return {name: value for name, value in self.group.spec.items() if name not in ("seed", "surrogate")}
 
 
+@threat
 class Evasion(Threat):
     """Adversarial examples are crafted on a surrogate and judged on B."""
 
@@ -192,6 +193,3 @@ def _placed(reading: Reading) -> Placed:
     attack = str(group.attack), group.eps, group.fast, group.test.images("test").fingerprint
     at: dict[str, Any] = {name: value for name, value in vars(reading.planned.cell).items() if name != "bench"}
     return Placed(at, key, group.surrogate.key, attack, reading.planned.scene.victim.key, group.early, reading.outcome)
-
-
-THREATS.register(Evasion(), __name__)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tl_robust.errors import UnknownNameError
+from tl_robust.registry import load_plugins
 
 if TYPE_CHECKING:
     from tl_robust.config.load import Config
@@ -26,6 +27,22 @@ def bench_arguments(parser: argparse.ArgumentParser) -> None:
 def overrides(parser: argparse.ArgumentParser) -> None:
     """Add ``key=value`` overrides."""
     parser.add_argument("overrides", nargs="*", default=[], metavar="key=value", help="for example data.root=../data")
+
+
+def plugin_folders(parser: argparse.ArgumentParser) -> None:
+    """Add ``--plugins``: what a bench file says under ``plugins:``, for commands that read files of others."""
+    what = "a folder of threats and metrics that the files were made with; may be given several times"
+    parser.add_argument("--plugins", action="append", default=[], type=Path, metavar="FOLDER", help=what)
+
+
+def load_folders(parsed: argparse.Namespace) -> None:
+    """Import the plugins of ``--plugins``.
+
+    Raises:
+        ConfigError: A folder is missing, or a file of it cannot be imported.
+    """
+    for folder in parsed.plugins:
+        load_plugins(folder)
 
 
 def prepare(parsed: argparse.Namespace) -> None:

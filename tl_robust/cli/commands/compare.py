@@ -29,6 +29,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("first", help=what)
     parser.add_argument("second", help="the same; a change is second minus first")
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="for benches; folders take data.root alone")
+    base.plugin_folders(parser)
     parser.add_argument("--metric", action="append", default=[], help="only this one; may be given several times")
     parser.add_argument("--rows", type=int, default=40, help="rows to print, 0: all (40)")
     parser.add_argument("--json", action="store_true", help="print JSON")
@@ -42,6 +43,7 @@ def run(parsed: argparse.Namespace, console: Console) -> int:
 
     if parsed.rows < 0:
         raise ConfigError(f"--rows must be 0 (all) or more, got {parsed.rows}.")
+    base.load_folders(parsed)
     sides = [_side(name, parsed.overrides) for name in (parsed.first, parsed.second)]  # may load plugins with metrics
     for name in parsed.metric:
         if name not in METRICS:

@@ -10,12 +10,14 @@ from pathlib import Path
 
 from rich.console import Console
 
+from tl_robust.cli.commands.base import load_folders, plugin_folders
 from tl_robust.errors import ResultsError
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
     parser.add_argument("places", nargs="+", type=Path, metavar="FOLDER", help="leaderboard folders or files")
+    plugin_folders(parser)
     parser.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="where tables and report go")
 
 
@@ -30,6 +32,7 @@ def run(parsed: argparse.Namespace, console: Console) -> int:
     folder = parsed.out
     if (folder / "config.yaml").exists():
         raise ResultsError(f"{folder} has the results of a bench, and they would be lost: choose another --out.")
+    load_folders(parsed)
     board = leaderboard.read(parsed.places)
     summary, results = board.summary, board.results
     views = Views(
