@@ -4,12 +4,14 @@ import pytest
 import torch
 from torch import Tensor
 
+from tests.made_records import record_of
 from tl_robust import metrics
 from tl_robust.errors import ConfigError, UnknownNameError
 from tl_robust.metrics.base import METRICS, rate
+from tl_robust.threats.base import THREATS
 from tl_robust.types import Outcome
 
-EVERY = pytest.mark.parametrize("name", metrics.names())
+EVERY = pytest.mark.parametrize("name", metrics.names(Outcome))
 EPS = torch.tensor([0, 2, 8, 32], dtype=torch.float64) / 255
 
 
@@ -149,10 +151,12 @@ def test_undefined_is_nan_and_never_raises(name: str) -> None:
         (harmless, ("match_rate", "same_mistake", "surrogate_ratio", "transfer_ratio")),
     ):
         curve = metric.curve(case, case)
+        assert torch.equal(curve.low.isnan(), curve.value.isnan())
+        assert torch.equal(curve.high.isnan(), curve.value.isnan())
         if name in undefined:
             assert bool(curve.value.isnan().all())
-            assert bool(curve.low.isnan().all())
-            assert bool(curve.high.isnan().all())
+        elif metric.exact:
+            assert torch.equal(curve.value.isnan(), curve.n == 0)
         elif metric.unit == "share":
             assert not curve.value.isnan().any()
 
@@ -162,10 +166,43 @@ def test_values_that_are_undefined_at_one_eps_only(name: str) -> None:
     """At eps 0 nothing is harmed: ratios and conditional shares are NaN there and numbers after it."""
     metric, (black, white) = metrics.get(name), outcome_of(name, 400)
     value = metric(black, white)
+    assert not value[1:].isnan().any()
     if name in ("match_rate", "same_mistake", "surrogate_ratio", "transfer_ratio"):
-        assert value.isnan().tolist() == [True, False, False, False]
-    else:
-        assert not value.isnan().any()
+        assert value[0].isnan()
+    elif metric.exact:
+        assert bool(value[0].isnan()) == (int(metric.curve(black, white).n[0]) == 0)
+    elif metric.unit == "share":
+        assert not value[0].isnan()
+
+
+@EVERY
+def test_which_way_is_better_is_the_way_it_goes(name: str) -> None:
+    """Where B falls at every eps above 0, a metric that is better high falls, and one that is better low rises."""
+    metric, (black, white) = metrics.get(name), outcome_of(name, 400)
+    fallen = (black.label + 1) % 4
+    harmed = Outcome(**black.tensors() | {"adv_b": torch.stack([black.adv_b[0], fallen, fallen, fallen])})
+    before, after = metric(black, white), metric(harmed, white)
+    change = (after - before).nan_to_num(0)
+    if "plain" in metric.beside and same(after, before):
+        return  # it speaks of the record beside alone
+    if metric.higher_is_better is not None:
+        assert bool((change if metric.higher_is_better is False else -change).ge(-1e-12).all())
+        assert bool(change.abs().max() > 0.01)
+
+
+def test_metrics_of_other_records_keep_the_same_promises() -> None:
+    """Every threat has a record of its own; of a made one their metrics give a curve, and the order does not matter."""
+    for threat in map(THREATS.__getitem__, THREATS.names()):
+        record = record_of(threat.record)
+        order = torch.randperm(len(record.sample_id))
+        for name in metrics.names(threat.record):
+            metric = metrics.get(name)
+            beside = dict.fromkeys(metric.beside, record)
+            curve = metric.curve(record, beside)
+            assert metric.doc.endswith(".")
+            assert curve.value.shape == ((1,) if metric.summary else record.x.shape)
+            assert curve.value.dtype == torch.float64
+            assert same(metric(record.take(order), {key: one.take(order) for key, one in beside.items()}), curve.value)
 
 
 @EVERY

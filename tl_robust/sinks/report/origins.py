@@ -7,12 +7,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from tl_robust.nodes.kind import KINDS
 from tl_robust.results.names import MARKS, Names, grouped
 from tl_robust.sinks.report.blocks import Block, Code, Fold, Table, Text
 from tl_robust.trust.base import worst
 from tl_robust.types import Result
-
-STAGES = {"weights": "trainings", "outcomes": "attacks", "examinations": "trust checks", "pictures": "pictures"}
 
 
 def records(title: str, items: Sequence[Mapping[str, Any]], brief: bool = False, cards: bool = False) -> Table:
@@ -48,7 +47,7 @@ def trust(results: Sequence[Result], names: Names) -> list[Block]:
     return [*blocks, Table("Cells that are not green", head, body, names=3, brief=True, cards=True)] if body else blocks
 
 
-def made(results: Sequence[Result], config_yaml: str) -> list[Block]:
+def how_made(results: Sequence[Result], config_yaml: str) -> list[Block]:
     """The configuration, what all cells share, every model, and every cell with its keys."""
     blocks: list[Block] = [*fast_modes(results), *([Fold("Configuration", [Code(config_yaml)])] if config_yaml else [])]
     if not results:
@@ -88,7 +87,8 @@ def cost(seconds: Mapping[str, float]) -> list[Block]:
     total = sum(seconds.values())
     if not total:
         return []
-    body = [(STAGES.get(kind, kind), f"{spent:.1f}", f"{spent / total:.1%}") for kind, spent in seconds.items()]
+    stages = {folder: f"{KINDS[folder].title}s" if folder in KINDS else folder for folder in seconds}
+    body = [(stages[folder], f"{spent:.1f}", f"{spent / total:.1%}") for folder, spent in seconds.items()]
     note = "Seconds that were spent when each model and each attack was computed, summed over all processes and runs."
     return [
         Text(note),

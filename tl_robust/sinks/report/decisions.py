@@ -1,4 +1,4 @@
-"""The claim ledger: what the literature says, and what this bench members."""
+"""The section of the claims: what the literature says, and what was decided of it on this bench."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ NOTE = (
 )
 
 
-def ledger(findings: Sequence[Finding]) -> list[Block]:
+def decisions(findings: Sequence[Finding]) -> list[Block]:
     """A table for each attack and number of labels, one row a claim over all pairs; then the findings of each pair.
 
     What cannot be judged on the bench is one paragraph.
@@ -50,8 +50,8 @@ def _places(findings: Sequence[Finding]) -> dict[str, list[Finding]]:
 
 
 def _counts(findings: Sequence[Finding]) -> str:
-    decisions = grouped(findings, lambda finding: finding.decision)
-    return ", ".join(f"{len(decisions[name])} {mark}" for name, mark in DECISIONS.items() if name in decisions)
+    kinds = grouped(findings, lambda finding: finding.decision)
+    return ", ".join(f"{len(kinds[name])} {mark}" for name, mark in DECISIONS.items() if name in kinds)
 
 
 def _tables(title: str, findings: Sequence[Finding], brief: bool) -> list[Table]:
