@@ -279,7 +279,9 @@ def test_the_model_is_restored_after_an_error(attack: Attack) -> None:
     images, labels = data()
     model = net().train()
     model[-1] = nn.Linear(7, CLASSES)  # does not fit
-    stops = pytest.raises(RuntimeError, match="shapes cannot be multiplied") if asks(attack) else contextlib.nullcontext()
+    stops = (
+        pytest.raises(RuntimeError, match="shapes cannot be multiplied") if asks(attack) else contextlib.nullcontext()
+    )
     with stops:
         attack(model, images, labels, [0.1])
     assert all(module.training for module in model.modules())
