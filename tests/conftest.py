@@ -68,10 +68,11 @@ def _registries() -> Iterator[None]:
         ATTACKS, CHECKS, CLAIMS, DEFENSES, DOMAINS, ENGINES, METRICS, NETWORKS, PAIRS, SINKS, SPACES, STRATEGIES,
         THREATS,
     )  # fmt: skip
-    before, entries = [], dict(KINDS)
+    before = []
     for kind in kinds:
         kind.names()  # walks the package once
         before.append((dict(kind._items), dict(kind._modules)))
+    entries = dict(KINDS)  # after the walks, which import the modules that make kinds
     loaded = dict(registry._loaded_plugins)
     yield
     for kind, (items, modules) in zip(kinds, before, strict=True):

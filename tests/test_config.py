@@ -10,6 +10,7 @@ import pytest
 
 from tl_robust.config.load import Config, load
 from tl_robust.data.domain import Declared
+from tl_robust.engines.ray import Ray
 from tl_robust.errors import ConfigError, DataError, InputError, UnknownNameError
 from tl_robust.registry import Component
 from tl_robust.types import Recipe
@@ -170,6 +171,15 @@ def test_a_space_may_be_a_mapping() -> None:
     assert pair.space == Component("square", 1, (("side", 16),)), "what equals a default is left out"
     (pair,) = read("space.side=16", more="space: {name: square, side: 64}").bench.axes.pair
     assert pair.space == Component("square", 1, (("side", 16),))
+
+
+def test_settings_may_follow_a_name() -> None:
+    assert read("engine=ray", "engine.address=auto", "engine.gpus=0.5").engine == Ray("auto", gpus=0.5)
+    assert read("engine.address=host:1", more="engine: ray").engine == Ray("host:1")
+    assert read("engine.name=ray").engine == Ray()
+    (pair,) = read("space=square", "space.side=16").bench.axes.pair
+    assert pair.space == Component("square", 1, (("side", 16),))
+    assert "unknown setting of engine 'local' 'address'" in refused("engine=local", "engine.address=auto")
 
 
 @pytest.mark.parametrize(

@@ -157,8 +157,8 @@ def kinds() -> dict[str, str]:
 def names_in(package: str) -> list[str]:
     """Names of the components of a package, sorted, read from its files without importing any.
 
-    A file has a component where a class or function of it is decorated with something of this package:
-    ``@ATTACKS.register``, ``@rate(...)``.
+    A file has a component where a class or function of it is decorated with something of this package, or where the
+    file calls such a thing: ``@ATTACKS.register``, ``@rate(...)``, ``THREATS.register(...)``.
 
     Args:
         package: Inside this one, for example ``attacks``.
@@ -174,13 +174,14 @@ def _registers(module: ast.Module) -> bool:
         if isinstance(node, ast.ImportFrom) and str(node.module).partition(".")[0] == __package__
         for alias in node.names
     }
-    return any(
-        isinstance(name, ast.Name) and name.id in ours
+    decorators = [
+        decorator.func if isinstance(decorator, ast.Call) else decorator
         for node in module.body
         if isinstance(node, ast.ClassDef | ast.FunctionDef)
         for decorator in node.decorator_list
-        for name in ast.walk(decorator.func if isinstance(decorator, ast.Call) else decorator)
-    )
+    ]
+    calls = [node.value.func for node in module.body if isinstance(node, ast.Expr) and isinstance(node.value, ast.Call)]
+    return any(isinstance(name, ast.Name) and name.id in ours for node in decorators + calls for name in ast.walk(node))
 
 
 def _described(kind: str, text: str) -> tuple[str, dict[str, Scalar]]:

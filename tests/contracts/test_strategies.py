@@ -1,6 +1,6 @@
 """What every strategy promises; runs over the registry."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -185,6 +185,7 @@ class Named:
         by: str | Component | None = None,
         defense: Component | None = None,
         salt: str = "",
+        others: Mapping[str, str] | None = None,
     ) -> str:
         return f"{domain}<{parent}" if parent else domain
 

@@ -66,7 +66,7 @@ BY_HAND = {
     "curve_area": [(9 / 16 * 0.1 + 4 / 16 * 0.3) / 0.4],
     # with B's own attack for the plain one, 6 - 6; 2 - 3; 0 - 1
     "adaptive_gap": [0, -1 / 8, -1 / 8],
-    # with B's own attack for the plain one: 6, 2, 0
+    # B's own attack stands for the plain one: 6, 2, 0
     "plain_accuracy": [6 / 8, 2 / 8, 0],
     # half of 6/8 is 3/8: reached at 0.1
     "half_eps": [0.1],

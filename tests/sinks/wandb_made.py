@@ -63,7 +63,7 @@ def result(seed: int = 0, right: int = 14) -> Result:
         cell=cell,
         outcome=outcome,
         beside={"white": outcome},
-        curves={name: metrics.get(name).curve(outcome, outcome) for name in metrics.names(Outcome)},
+        curves=metrics.curves(outcome, "black", {"white": outcome}),
         verdict=Verdict("amber", ("Few samples.", "One seed.")),
         provenance={
             "surrogate": a,

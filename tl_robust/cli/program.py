@@ -21,11 +21,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         0: done; 1: some cells failed or a check did not pass; 2: bad input; 130: stopped by Ctrl-C; 143: by SIGTERM.
     """
-    given = sys.argv[1:] if arguments is None else arguments
-    words = plain(f"stopped: what was finished is kept; go on with: {shlex.join(['tl-robust', *given])}")
+    typed = sys.argv[1:] if arguments is None else arguments
+    words = plain(f"stopped: what was finished is kept; go on with: {shlex.join(['tl-robust', *typed])}")
     try:
         with stoppable(words, program=arguments is None):
-            return _run(given)
+            return _run(typed)
     except (KeyboardInterrupt, Stopped) as stop:
         if arguments is None:
             end_children()

@@ -131,6 +131,9 @@ def _merge(source: str, text: str, overrides: Sequence[str], written: Written, p
         file = OmegaConf.create({} if (plain := written.read(text)) is None else plain)
         for item in overrides:
             key, _, value = item.partition("=")
+            above = key.partition(".")[0]
+            if above in ("engine", "space") and above != key and isinstance(name := OmegaConf.select(file, above), str):
+                OmegaConf.update(file, above, {"name": name})  # engine=ray engine.address=auto
             OmegaConf.update(file, key, written.override(key, value))
         if not isinstance(file, DictConfig):
             raise TypeError

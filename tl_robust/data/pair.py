@@ -226,11 +226,11 @@ def split_pair(name: str, known: list[str]) -> tuple[str, str]:
     cuts = [("-".join(words[:place]), "-".join(words[place:])) for place in range(1, len(words))]
     if not cuts:
         raise UnknownNameError("pair (a registered one, or source-target)", name, [*PAIRS.names(), *known])
-    good = {side for cut in cuts for side in cut if side in known or re.match(r"\w+:", side)}
-    possible = [cut for cut in cuts if good.issuperset(cut)]
-    if not possible:
-        wrong = next(side for side in cuts[0] if side not in good)
-        raise UnknownNameError("domain", wrong, known)
-    if possible[0][0] == possible[0][1]:
+    domains = {side for cut in cuts for side in cut if side in known or re.match(r"\w+:", side)}
+    source_target = next((cut for cut in cuts if domains.issuperset(cut)), None)
+    if source_target is None:
+        unknown = next(side for side in cuts[0] if side not in domains)
+        raise UnknownNameError("domain", unknown, known)
+    if source_target[0] == source_target[1]:
         raise ConfigError(f"pair {name!r} has the same domain twice: expected two different ones.")
-    return possible[0]
+    return source_target

@@ -14,6 +14,7 @@ import signal
 import socket
 import tempfile
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
@@ -28,13 +29,14 @@ from tl_robust.engines.base import ENGINES, Engine, Failure, Job
 from tl_robust.engines.loop import WAIT_SECONDS, Loop
 from tl_robust.engines.observer import Observer
 from tl_robust.engines.ray_task import Machine, travelling
-from tl_robust.errors import ConfigError, InputError, ResultsError
+from tl_robust.errors import BenchFailedError, ConfigError, InputError, ResultsError
 from tl_robust.files import scratch_folder
 from tl_robust.nodes.node import Node
 from tl_robust.nodes.provenance import versions
 
 RETRIES = 3  # of a node whose worker or machine is lost, or whose files could not be reached for a moment
 REACH_SECONDS = 10  # for a cluster to answer; Ray by itself waits for minutes, and then ends the process
+HEAD_SECONDS = 40  # for a head that does not answer to come back; after 60 Ray ends the process without a word to us
 OBJECTS = 80 * 2**20  # bytes of Ray's object store, near the least that it takes: nothing is put there
 
 
@@ -101,8 +103,9 @@ class _Tasks:
         task, hub = travelling()
         again = {"max_retries": RETRIES, "retry_exceptions": [OSError]}
         self._task = ray.remote(num_cpus=cpus, num_gpus=gpus, **again)(task)
-        here = ray.get_runtime_context().get_node_id()
-        self._hub = ray.remote(num_cpus=0, scheduling_strategy=self._on(here))(hub).remote()
+        here = ray.get_runtime_context()
+        self._head, self._seen = here.gcs_address, time.monotonic()
+        self._hub = ray.remote(num_cpus=0, scheduling_strategy=self._on(here.get_node_id()))(hub).remote()
         self._news = self._hub.take.remote()
         self._makers = {key: node.key for node in loop.absent for key in node.entries}
         self._tasks: dict[Any, tuple[Node | str, set[str]]] = {}  # node, or name of a machine, and keys of parents
@@ -124,6 +127,20 @@ class _Tasks:
             self._progress()
             for reference in ended:
                 self._end(reference, *self._tasks.pop(reference))
+            self._see_head()
+
+    def _see_head(self) -> None:
+        """Say that the head is lost before Ray ends the process."""
+        if (now := time.monotonic()) > self._seen + REACH_SECONDS:
+            try:
+                _reach(self._head)
+                self._seen = now
+            except OSError as error:
+                if now > self._seen + HEAD_SECONDS:
+                    raise BenchFailedError(
+                        f"the head of the Ray cluster at {self._head} does not answer ({error}): what was finished is "
+                        "kept; start a cluster and run the same command again."
+                    ) from error
 
     def _look(self) -> None:
         """Have every machine that is large enough say whether it has what a node needs, before hours are spent."""
@@ -138,7 +155,7 @@ class _Tasks:
                 "that each node takes.".format(**self._size)
             )
         for machine in large:
-            look = self._task.options(num_cpus=0, num_gpus=0, scheduling_strategy=self._on(machine["NodeID"]))
+            look = self._task.options(num_gpus=0, scheduling_strategy=self._on(machine["NodeID"]))
             self._tasks[look.remote(self._machine, b"", b"", None)] = machine["NodeManagerHostname"], set()
 
     def _submit(self, node: Node) -> None:
@@ -159,6 +176,8 @@ class _Tasks:
             if isinstance(node, str):
                 if cause:  # else the machine has left the cluster
                     raise ConfigError(f"machine {node} cannot compute: {line}") from error
+            elif any(self._references.get(key) in self._tasks for key in parents):
+                self._tasks[reference] = node, parents  # perhaps it is one of these that was lost
             elif parents <= self._references.keys():
                 del self._references[node.key]
                 line = line if cause else f"its worker was lost {RETRIES + 1} times, at last by {line}"
@@ -202,15 +221,33 @@ def _ordered(nodes: Sequence[Node]) -> list[Node]:
     return sorted(nodes, key=lambda node: (-heights[node.key], -node.work))
 
 
+def _reach(address: str) -> None:
+    """Connect to ``host:port`` once."""
+    host, _, port = address.rpartition(":")
+    socket.create_connection((host, int(port)), REACH_SECONDS).close()
+
+
 @contextmanager
 def _marked(store: Path) -> Iterator[Path]:
     """A new folder in the store: a machine that sees it sees the same store."""
+    with ExitStack() as stack:
+        try:
+            store.mkdir(parents=True, exist_ok=True)
+            mark = stack.enter_context(scratch_folder("ray-", store))
+        except OSError as error:
+            raise ResultsError(
+                f"cannot write in {store} ({error.strerror}): set results= to a writable folder."
+            ) from error
+        yield mark
+
+
+@contextmanager
+def _signals_as_raised() -> Iterator[None]:
+    """Raise what the handler of a signal has raised: where Ray was waiting it makes a SystemError of that."""
     try:
-        store.mkdir(parents=True, exist_ok=True)
-        with scratch_folder("ray-", store) as mark:
-            yield mark
-    except OSError as error:
-        raise ResultsError(f"cannot write in {store} ({error.strerror}): set results= to a writable folder.") from error
+        yield
+    except SystemError as error:
+        raise error.__cause__ or error from None
 
 
 @contextmanager
@@ -221,11 +258,15 @@ def _connected(engine: Ray, job: Job) -> Iterator[Any]:
         ConfigError: It is not installed, or there is no such cluster.
     """
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"  # else it tells its makers of the run
+    os.environ.setdefault("RAY_task_oom_retries", str(RETRIES))  # else what needs too much memory is tried for ever
     try:
         import ray
     except ImportError as error:
         raise ConfigError(f"engine ray cannot be imported ({error}): pip install 'tl_robust[ray]'.") from error
-    with ExitStack() as stack:
+    if ray.is_initialized():  # by whoever calls this package, and ends it
+        yield ray
+        return
+    with ExitStack() as stack, _signals_as_raised():
         options: dict[str, Any] = {"address": engine.address or "local"}
         if not engine.address:
             # sockets lie there, whose paths have at most 107 bytes, and TMPDIR may name a deep folder
@@ -237,9 +278,10 @@ def _connected(engine: Ray, job: Job) -> Iterator[Any]:
         stack.callback(ray.shutdown)
         try:
             if engine.address not in ("", "auto"):
-                host, _, port = engine.address.rpartition(":")
-                socket.create_connection((host, int(port)), REACH_SECONDS).close()
+                _reach(engine.address)
             ray.init(log_to_driver=False, logging_level="ERROR", **options)
+        except SystemError:
+            raise
         except Exception as error:  # of many kinds, and all about the cluster
             where = f"join a Ray cluster at {engine.address}" if engine.address else "start Ray on this machine"
             raise ConfigError(f"cannot {where} ({' '.join(str(error).split())}): see engine.address.") from error

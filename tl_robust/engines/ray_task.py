@@ -62,7 +62,9 @@ class Machine:
             )
         os.chdir(self.folder)
         mine = versions()
-        if other := [f"{name} {mine[name]}" for name, version in self.versions.items() if mine[name] != version]:
+        if other := [
+            f"{name} {mine.get(name)}" for name, version in self.versions.items() if mine.get(name) != version
+        ]:
             raise ConfigError(f"it has {', '.join(other)}, the machine that started the run has another version.")
         for folder in self.job.plugins:
             load_plugins(folder)

@@ -19,12 +19,12 @@ from tl_robust.data.mapped import DomainInSpace, spread
 from tl_robust.models.fast import accelerate, best_batch
 from tl_robust.models.module import NetworkModule
 from tl_robust.nodes.gate import Gate, compare, gate_places
-from tl_robust.nodes.hands import Hands, Pixels, pixels
+from tl_robust.nodes.hands import Advance, Hands, Pixels, nothing, pixels
 from tl_robust.nodes.kind import Address, Kind
 from tl_robust.nodes.models import Model
 from tl_robust.nodes.node import Made, Node
 from tl_robust.nodes.payload import pack_outcome, unpack_outcome
-from tl_robust.nodes.progress import Advance, Tested, nothing
+from tl_robust.nodes.progress import Tested
 from tl_robust.nodes.provenance import device_name
 from tl_robust.nodes.store import Store
 from tl_robust.registry import Component

@@ -6,24 +6,28 @@ import logging
 import os
 import signal
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-from lightning import Callback, Trainer
-from lightning.fabric.utilities.exceptions import MisconfigurationException
-from lightning.pytorch.strategies.launchers import _SubprocessScriptLauncher
 from torch import Tensor
 
 from tl_robust.errors import ConfigError
 from tl_robust.nodes.allocator import keep_freed_memory
-from tl_robust.nodes.progress import Advance, nothing
 from tl_robust.registry import Scalar
 from tl_robust.types import ImageSet
 
+if TYPE_CHECKING:
+    from lightning import Callback, Trainer
+
+Advance = Callable[[int], None]
 Pixels = tuple[Tensor, Tensor]
+
+
+def nothing(work: int) -> None:
+    """Tell nobody."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +52,11 @@ class Hands:
     @contextmanager
     def trainer(self, callbacks: list[Callback], **options: Any) -> Iterator[Trainer]:
         """A quiet Trainer on one CPU thread; Ctrl-C inside reaches the caller as KeyboardInterrupt."""
+        # slow to import, and not every node needs it
+        from lightning import Trainer
+        from lightning.fabric.utilities.exceptions import MisconfigurationException
+        from lightning.pytorch.strategies.launchers import _SubprocessScriptLauncher
+
         with _process_restored(), warnings.catch_warnings():
             for category in (UserWarning, FutureWarning):
                 warnings.filterwarnings("ignore", category=category, module="lightning")

@@ -36,14 +36,6 @@ class Kind:
     def __str__(self) -> str:
         return self.folder
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        return _kind, (self.folder, self.pack)
-
-
-def _kind(folder: str, pack: Callable[[Any], bytes]) -> Kind:
-    """The kind of a folder in another process; unpickling ``pack`` has imported the module that makes it."""
-    return KINDS[folder]
-
 
 @dataclass(frozen=True)
 class Address:

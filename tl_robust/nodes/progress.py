@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import atexit
 import multiprocessing
-from collections.abc import Callable
 from typing import Any
 
 import torch
 from lightning import Callback, LightningModule, Trainer
 
-Advance = Callable[[int], None]
+from tl_robust.nodes.hands import Advance, nothing
 
 
 class Epochs(Callback):
@@ -50,10 +49,6 @@ class Tested(Callback):
         """So many more."""
         batch = arguments[3] if len(arguments) > 3 else named["batch"]
         self._advance(len(batch[0]))
-
-
-def nothing(work: int) -> None:
-    """Tell nobody."""
 
 
 def _leave_group() -> None:

@@ -30,10 +30,10 @@ def run(parsed: argparse.Namespace, console: Console) -> int:
     config = load(parsed)
     findings = claims.decide(session.results(config).results)
     if parsed.json:
-        records = [asdict(one).items() for one in findings]
+        records = [asdict(finding).items() for finding in findings]
         plain = [{name: None if value != value else value for name, value in record} for record in records]  # NaN
         print(json.dumps(plain, indent=1))  # noqa: T201
         return 0
-    for part in claim_tables([one for one in findings if parsed.pairs or not one.pair]):
-        console.print(part)
+    for table in claim_tables([finding for finding in findings if parsed.pairs or not finding.pair]):
+        console.print(table)
     return 0

@@ -122,7 +122,7 @@ def _lines(comparison: Comparison, shown: int) -> Iterator[str]:
             yield f"{only} cells (all seeds as one) are in {side.name} only."
         if side.settings is None:
             yield f"The settings of {side.name} are not known: differences of settings are not shown."
-    paired = sum(one.paired for one in comparison.numbers)
+    paired = sum(number.paired for number in comparison.numbers)
     if paired < len(comparison.numbers):
         notes = [f"{side.name}: {side.note}" for side in (comparison.first, comparison.second) if side.note]
         why = "; ".join(notes) or "seeds or test images differ"
@@ -138,17 +138,18 @@ def _lines(comparison: Comparison, shown: int) -> Iterator[str]:
 def _answer(comparison: Comparison) -> str:
     from tl_robust.results.difference import signed
     from tl_robust.results.faces import face_of
-    from tl_robust.results.names import number, unit
+    from tl_robust.results.names import number as text_of
+    from tl_robust.results.names import unit
 
-    moved = [one for one in comparison.ranked if one.moved]
-    alone = sum(one.alone and not one.moved for one in comparison.numbers)
+    moved = [number for number in comparison.ranked if number.moved]
+    alone = sum(number.alone and not number.moved for number in comparison.numbers)
     text = f"{len(moved)} of {len(comparison.numbers)} numbers moved beyond noise (5 %, Holm over all)"
     if moved:
-        one, kind = moved[0], unit(moved[0].first.metric)
-        values = " to ".join(number(row.value, kind) for row in (one.first, one.second))
-        at = "" if one.first.eps is None else f" at {face_of(one.first.cell).at(one.first.eps)}"
-        cell = str(one.first.cell).rpartition(", seed")[0]
-        text += f"; the largest: {one.first.metric}{at} of {cell}, from {values} ({signed(one.change, kind)})"
+        number, kind = moved[0], unit(moved[0].first.metric)
+        values = " to ".join(text_of(row.value, kind) for row in (number.first, number.second))
+        at = "" if number.first.eps is None else f" at {face_of(number.first.cell).at(number.first.eps)}"
+        cell = str(number.first.cell).rpartition(", seed")[0]
+        text += f"; the largest: {number.first.metric}{at} of {cell}, from {values} ({signed(number.change, kind)})"
     return text + (f"; {alone} more would, looked at alone." if alone else ".")
 
 
@@ -162,27 +163,27 @@ def _facts(comparison: Comparison) -> dict[str, Any]:
         "only_first": comparison.only[0],
         "only_second": comparison.only[1],
         "compared": len(comparison.numbers),
-        "paired": sum(one.paired for one in comparison.numbers),
+        "paired": sum(number.paired for number in comparison.numbers),
         "notes": {side.name: side.note for side in sides if side.note},
-        "moved": sum(one.moved for one in comparison.numbers),
-        "numbers": [_fact(one) for one in comparison.ranked],
+        "moved": sum(number.moved for number in comparison.numbers),
+        "numbers": [_fact(number) for number in comparison.ranked],
         "answer": _answer(comparison),
     }
 
 
-def _fact(one: Number) -> dict[str, Any]:
-    cell = {item.name: getattr(one.first.cell, item.name) for item in fields(one.first.cell)}
+def _fact(number: Number) -> dict[str, Any]:
+    cell = {item.name: getattr(number.first.cell, item.name) for item in fields(number.first.cell)}
     place = {name: value for name, value in cell.items() if name not in ("bench", "seed")}
-    change = {name: _known(getattr(one, name)) for name in ("change", "low", "high", "p")}
+    change = {name: _known(getattr(number, name)) for name in ("change", "low", "high", "p")}
     return {
         **place,
-        "metric": one.first.metric,
-        "eps": one.first.eps,
-        "first": _ends(one.first),
-        "second": _ends(one.second),
+        "metric": number.first.metric,
+        "eps": number.first.eps,
+        "first": _ends(number.first),
+        "second": _ends(number.second),
         **change,
-        "paired": one.paired,
-        "moved": one.moved,
+        "paired": number.paired,
+        "moved": number.moved,
     }
 
 

@@ -47,8 +47,8 @@ def run(parsed: argparse.Namespace, console: Console) -> int:
         print(json.dumps(counts | {"left_out": left_out(plan.sides)} | more))  # noqa: T201
         return 0
     if assumed:
-        for part in _precision(tests, seeds, assumed):
-            console.print(part, soft_wrap=isinstance(part, str))
+        for block in _precision(tests, seeds, assumed):
+            console.print(block, soft_wrap=isinstance(block, str))
         return 0
     table = Table(box=None, pad_edge=False)
     for title in ("done", "training", "classes", "images", "epochs", "key"):
@@ -81,12 +81,12 @@ def _facts(tests: Sequence[tuple[str, int]], seeds: int, assumed: Assumed) -> di
     """The forecast as JSON."""
     from tl_robust.metrics.precision import forecast
 
-    found = [
+    expected = [
         {"target": target} | asdict(forecast(images, seeds, share, assumed))
         for target, images in tests
         for share in SHARES
     ]
-    return {"assumed": asdict(assumed), "accuracies": found}
+    return {"assumed": asdict(assumed), "accuracies": expected}
 
 
 def _precision(tests: Sequence[tuple[str, int]], seeds: int, assumed: Assumed) -> Iterator[Table | str]:
@@ -131,9 +131,9 @@ def _precision(tests: Sequence[tuple[str, int]], seeds: int, assumed: Assumed) -
         )
 
 
-def _points(found: Forecast) -> Iterator[str]:
+def _points(expected: Forecast) -> Iterator[str]:
     """Columns of a forecast."""
-    yield from (f"{found.images:,}", f"{found.seeds}", f"{100 * found.share:.0f}")
-    mean = found.mean.half if found.mean else None
-    for share in (found.cell, mean, found.difference.half, found.difference.detectable):
+    yield from (f"{expected.images:,}", f"{expected.seeds}", f"{100 * expected.share:.0f}")
+    mean = expected.mean.half if expected.mean else None
+    for share in (expected.cell, mean, expected.difference.half, expected.difference.detectable):
         yield "-" if share is None else f"{100 * share:.1f}"

@@ -25,9 +25,9 @@ def run(parsed: argparse.Namespace, console: Console) -> int:
     from tl_robust.results.faces import FACES
 
     name_bench(parsed)
-    given, sides = parsed.overrides, []
+    overrides, sides = parsed.overrides, []
     for profile in ("kdd20", "default"):
-        parsed.overrides = [*given, f"profile={profile}"]
+        parsed.overrides = [*overrides, f"profile={profile}"]
         parsed.overrides.append(f"name={load(parsed).bench.name}.{profile}")
         config = load(parsed)
         finished = session.run(config, console, parsed.plain)

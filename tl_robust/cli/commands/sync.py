@@ -26,16 +26,16 @@ def run(parsed: argparse.Namespace, console: Console) -> int:
     runs = wandb_sync.verify(home)
     damaged, before = [run for run in runs if run.problem], sum(run.uploaded for run in runs)
     whole = len(runs) - len(damaged)
-    for one in damaged:
-        console.print(f"damaged: {home / one.name} {one.problem}", style="red", soft_wrap=True)
+    for run in damaged:
+        console.print(f"damaged: {home / run.name} {run.problem}", style="red", soft_wrap=True)
     console.print(f"{home}: {len(runs)} offline runs, {whole} whole, {before} uploaded before.", soft_wrap=True)
     if parsed.check:
         return 1 if damaged else 0
     if before + len(damaged) < len(runs):
         console.print("Uploading; this may take minutes.")
     runs = wandb_sync.upload(home, runs)
-    for one in runs:
-        if one.problem and one not in damaged:
-            console.print(f"failed: {one.name} {one.problem}", style="red", soft_wrap=True)
+    for run in runs:
+        if run.problem and run not in damaged:
+            console.print(f"failed: {run.name} {run.problem}", style="red", soft_wrap=True)
     console.print(f"{sum(run.uploaded for run in runs) - before} runs uploaded.")
     return 1 if any(run.problem for run in runs) else 0

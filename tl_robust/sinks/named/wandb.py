@@ -19,5 +19,5 @@ def wandb(views: Views) -> Iterator[str]:
     cells = runs.publish(views.results, views.settings, views.folder, settings, faces=views.faces)
     yield f"Weights & Biases ({cells.mode}): {cells.folder}"
     yield from map(Problem, cells.problems)
-    pictures = grids(views.results, views.pictures)
+    pictures = grids(views.results, views.pictures, views.faces)
     yield from map(Problem, overview.publish_overview(views, settings, pictures).problems)

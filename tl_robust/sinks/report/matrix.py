@@ -54,7 +54,7 @@ def _ancestors(model: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
 
 
 def _relation(surrogate: Mapping[str, Any], victim: Mapping[str, Any]) -> str:
-    own, others = ({model.get("key") for model in (one, *_ancestors(one))} for one in (surrogate, victim))
+    own, others = ({model.get("key") for model in (start, *_ancestors(start))} for start in (surrogate, victim))
     if surrogate.get("key") == victim.get("key"):
         return "white box"
     return "its parent" if surrogate.get("key") in others else "same start" if own & others else "unrelated"
@@ -114,7 +114,7 @@ def _colors(value: float) -> tuple[str, str]:
     linear = [
         c / 3294.6 if c <= 10 else ((c / 255 + 0.055) / 1.055) ** 2.4 for c in mixed
     ]  # WCAG 2, relative luminance
-    bright = sum(weight * part for weight, part in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
+    bright = sum(weight * light for weight, light in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
     return f"#{bytes(mixed).hex()}", "#fff" if bright < 0.179 else "#000"
 
 

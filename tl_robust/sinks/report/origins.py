@@ -7,12 +7,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from tl_robust.nodes.kind import KINDS
 from tl_robust.results.names import MARKS, Names, grouped
 from tl_robust.sinks.report.blocks import Block, Code, Fold, Table, Text
 from tl_robust.trust.base import worst
 from tl_robust.types import Result
-
-STAGES = {"weights": "trainings", "outcomes": "attacks", "examinations": "trust checks", "pictures": "pictures"}
 
 
 def records(title: str, items: Sequence[Mapping[str, Any]], brief: bool = False, cards: bool = False) -> Table:
@@ -39,16 +38,16 @@ def trust(results: Sequence[Result], names: Names) -> list[Block]:
     blocks: list[Block] = [Text(f"Of {len(results)} cells: {', '.join(counts)}.")]
     doubtful = [result for result in results if result.verdict.level != "green"]
     body = []
-    for cell, found in grouped(doubtful, lambda result: replace(result.cell, seed=-1)).items():
-        verdict = worst([result.verdict for result in found])
-        seeds = ", ".join(str(result.cell.seed) for result in found)
+    for cell, members in grouped(doubtful, lambda result: replace(result.cell, seed=-1)).items():
+        verdict = worst([result.verdict for result in members])
+        seeds = ", ".join(str(result.cell.seed) for result in members)
         place = names.group(cell), f"{cell.view} box", names.strategy(cell)
         body.append((*place, seeds, MARKS[verdict.level], " ".join(verdict.reasons)))
     head = ("pair, attack", "view", "strategy", "seeds", "trust", "reasons")
     return [*blocks, Table("Cells that are not green", head, body, names=3, brief=True, cards=True)] if body else blocks
 
 
-def made(results: Sequence[Result], config_yaml: str) -> list[Block]:
+def how_made(results: Sequence[Result], config_yaml: str) -> list[Block]:
     """The configuration, what all cells share, every model, and every cell with its keys."""
     blocks: list[Block] = [*fast_modes(results), *([Fold("Configuration", [Code(config_yaml)])] if config_yaml else [])]
     if not results:
@@ -68,7 +67,7 @@ def made(results: Sequence[Result], config_yaml: str) -> list[Block]:
         )
     models: dict[str, dict[str, Any]] = {}
     roles: dict[str, list[str]] = {}
-    for role, model in (found for result in results for found in _models(result.provenance)):
+    for role, model in (named for result in results for named in _models(result.provenance)):
         models.setdefault(str(model["key"]), {}).update(model)
         roles.setdefault(str(model["key"]), []).append(role)
     rows = [{**model, "used as": ", ".join(sorted(set(roles[key])))} for key, model in models.items()]
@@ -88,7 +87,8 @@ def cost(seconds: Mapping[str, float]) -> list[Block]:
     total = sum(seconds.values())
     if not total:
         return []
-    body = [(STAGES.get(kind, kind), f"{spent:.1f}", f"{spent / total:.1%}") for kind, spent in seconds.items()]
+    stages = {folder: f"{KINDS[folder].title}s" if folder in KINDS else folder for folder in seconds}
+    body = [(stages[folder], f"{spent:.1f}", f"{spent / total:.1%}") for folder, spent in seconds.items()]
     note = "Seconds that were spent when each model and each attack was computed, summed over all processes and runs."
     return [
         Text(note),
@@ -100,9 +100,9 @@ def fast_modes(results: Sequence[Result]) -> list[Block]:
     """Whether attacks ran in a fast mode, and what the comparison with full precision showed."""
     tried = [result.provenance for result in results if result.provenance.get("fast")]
     body = []
-    for (modes, refused, gate), found in grouped(tried, _gate).items():
+    for (modes, refused, gate), members in grouped(tried, _gate).items():
         used = f"refused: {refused}" if refused else "used"
-        body.append((modes, used, *(gate or ("-",) * 4), str(len(found))))
+        body.append((modes, used, *(gate or ("-",) * 4), str(len(members))))
     head = (
         "fast modes",
         "decision",

@@ -24,7 +24,7 @@ from tl_robust.sinks.base import Views
 from tl_robust.sinks.report import markdown, origins, rendering, sections
 from tl_robust.sinks.report.blocks import Block, Panels
 from tl_robust.sinks.report.charts import COLORS, DASHES, SHAPES, figure, limits, lines, packed, strips
-from tl_robust.sinks.report.ledger import ledger
+from tl_robust.sinks.report.decisions import decisions
 from tl_robust.sinks.report.matrix import matrices
 from tl_robust.sinks.report.pictures import gallery
 from tl_robust.types import Face
@@ -67,17 +67,17 @@ def sections_of(views: Views, names: Names, answers: list[Block], charted: set[t
     yield "The answer", answers
     yield "Failures", origins.failed(views.failures)
     threats = list(dict.fromkeys(row.cell.threat for row in views.summary))
-    each = [_OfThreat(views, threat, names, len(threats) > 1) for threat in threats]
-    for part in each:
-        yield from part.curves(charted)
-    yield "Claims", ledger(views.findings)
-    for part in each:
-        yield from part.models()
+    of_threats = [_OfThreat(views, threat, names, len(threats) > 1) for threat in threats]
+    for of_threat in of_threats:
+        yield from of_threat.curves(charted)
+    yield "Claims", decisions(views.findings)
+    for of_threat in of_threats:
+        yield from of_threat.models()
     yield "Trust", origins.trust(views.results, names)
-    for part in each:
-        yield from part.others()
+    for of_threat in of_threats:
+        yield from of_threat.others()
     yield "Cost", origins.cost(views.seconds)
-    yield "How each number was made", origins.made(views.results, views.text)
+    yield "How each number was made", origins.how_made(views.results, views.text)
 
 
 class _OfThreat:

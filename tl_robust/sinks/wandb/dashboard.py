@@ -93,14 +93,15 @@ def _columns(face: Face, grid: Sequence[float]) -> list[str]:
 
 def keys(of: Mapping[str, Any]) -> set[str]:
     """All keys of runs that a dashboard reads, with ``config:`` or ``summary:`` where it is one of these."""
-    found = {f"config:{name}" for name in (*of["runs"]["filter"], *of["runs"]["group_by"])} | set(of["runs"]["columns"])
+    runs = of["runs"]
+    read_keys = {f"config:{name}" for name in (*runs["filter"], *runs["group_by"])} | set(runs["columns"])
     for panel in (panel for section in of["sections"] for panel in section["panels"]):
         if panel["kind"] == "line":
-            found |= {panel["x"], panel["y"], f"config:{panel['group_by']}"}
+            read_keys |= {panel["x"], panel["y"], f"config:{panel['group_by']}"}
         elif panel["kind"] == "media":
-            found |= set(panel["keys"])
+            read_keys |= set(panel["keys"])
         elif panel["kind"] == "table":
-            found.add(panel["key"])
+            read_keys.add(panel["key"])
         else:
-            found |= {f"summary:{panel[name]}" for name in ("key", "x", "y") if name in panel}
-    return found
+            read_keys |= {f"summary:{panel[name]}" for name in ("key", "x", "y") if name in panel}
+    return read_keys

@@ -8,26 +8,34 @@ from collections.abc import Mapping, Sequence
 import torch
 from PIL import Image
 
+from tl_robust.results.faces import FACES, face_of
 from tl_robust.results.names import Names
-from tl_robust.types import Pictures, Result
+from tl_robust.types import Face, Pictures, Result
 
 WIDTH = 1200  # pixels that a grid is enlarged to at most
 
 
-def grids(results: Sequence[Result], pictures: Mapping[str, Pictures]) -> dict[str, bytes]:
+def grids(
+    results: Sequence[Result], pictures: Mapping[str, Pictures], faces: Mapping[str, Face] = FACES
+) -> dict[str, bytes]:
     """A PNG by pair, attack, view and strategies: samples down; clean, then every eps across.
 
     Args:
         results: Cells; ``provenance["outcome"]`` says which pictures are theirs.
         pictures: By key of an outcome.
+        faces: How each threat reads.
     """
-    names, found = Names.of(result.cell for result in results), dict[int, tuple[str, list[str], Pictures]]()
+    names = Names.of(result.cell for result in results)
+    sheets: dict[int, tuple[str, list[str], Pictures]] = {}
     for result in results:
-        made, cell = pictures.get(str(result.provenance.get("outcome"))), result.cell
-        if made:  # victims of the same examples share a picture
-            shared = found.setdefault(id(made), (f"{names.group(cell)}, {cell.view} box", [], made))
-            shared[1].append(names.strategy(cell))
-    return {f"{title}, {', '.join(dict.fromkeys(each))}": _png(made) for title, each, made in found.values()}
+        images, cell = pictures.get(str(result.provenance.get("outcome"))), result.cell
+        if images:  # victims of the same examples share a picture
+            title = f"{names.group(cell)}, {face_of(cell, faces).side(cell.view)}"
+            sheets.setdefault(id(images), (title, [], images))[1].append(names.strategy(cell))
+    return {
+        f"{title}, {', '.join(dict.fromkeys(strategies))}": _png(images)
+        for title, strategies, images in sheets.values()
+    }
 
 
 def _png(pictures: Pictures) -> bytes:

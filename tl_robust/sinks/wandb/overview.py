@@ -172,7 +172,7 @@ def _summary(rows: Iterable[Row]) -> _Table:
 
 
 def _lineage(judged: Sequence[Row], views: Views) -> _Table:
-    """Surrogates x victims: the headline metric of each victim on what was crafted on each surrogate, mean over seeds."""
+    """Surrogates x victims: the headline metric of each victim on what was crafted on each surrogate."""
     names = Names.of(result.cell for result in views.results)
     models = {replace(result.cell, seed=-1): result.provenance for result in views.results}
     axis = face_of(judged[0].cell, views.faces).axis if judged else "x"

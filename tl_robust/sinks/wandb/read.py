@@ -80,15 +80,15 @@ def read(file: Path) -> RunFile:
 
     command = [get_core_path(), "leet", "inspect", "-json", "-no-observability", "-run-file", str(file)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
-    found: dict[str, list[dict[str, Any]]] = {}
+    records: dict[str, list[dict[str, Any]]] = {}
     for line in done.stdout.splitlines():
         record = json.loads(line)
-        found.setdefault(record["type"], []).append(record[record["type"]])
+        records.setdefault(record["type"], []).append(record[record["type"]])
     return RunFile(
-        ids=frozenset(str(run["run_id"]) for run in found.get("run", ())),
-        rows=tuple(_plain(row["item"]) for row in found.get("history", ())),
-        exits=tuple(record.get("exit_code", 0) for record in found.get("exit", ())),
-        needed=tuple(_needed(file.parent, found)),
+        ids=frozenset(str(run["run_id"]) for run in records.get("run", ())),
+        rows=tuple(_plain(row["item"]) for row in records.get("history", ())),
+        exits=tuple(record.get("exit_code", 0) for record in records.get("exit", ())),
+        needed=tuple(_needed(file.parent, records)),
         complaint=done.stderr.strip(),
     )
 
@@ -109,11 +109,11 @@ def _plain(item: Mapping[str, float]) -> dict[str, float]:
     return {name: value for name, value in item.items() if not name.startswith("_") and "." not in name}
 
 
-def _needed(folder: Path, found: Mapping[str, Sequence[Mapping[str, Any]]]) -> Iterator[Needed]:
-    for record in found.get("files", ()):
-        yield from (Needed(folder / "files" / file["path"]) for file in record["files"])
-    for record in found.get("artifact", ()):
-        manifest = record.get("manifest", {})
+def _needed(folder: Path, records: Mapping[str, Sequence[Mapping[str, Any]]]) -> Iterator[Needed]:
+    for listing in records.get("files", ()):
+        yield from (Needed(folder / "files" / file["path"]) for file in listing["files"])
+    for artifact in records.get("artifact", ()):
+        manifest = artifact.get("manifest", {})
         if "manifest_file_path" in manifest:
             yield Needed(folder.parent / manifest["manifest_file_path"])
         for entry in manifest.get("contents", ()):

@@ -65,12 +65,12 @@ def resolve_mode(settings: WandbSettings) -> str:
 
 def account() -> tuple[str, bool]:
     """The mode in W&B's settings file, empty if none, and whether an API key is found."""
-    environ, found = os.environ, False
+    environ, has_key = os.environ, False
     with contextlib.suppress(OSError, netrc.NetrcParseError, UnicodeDecodeError):
         hosts = netrc.netrc(Path(environ.get("NETRC", "~/.netrc")).expanduser()).hosts
-        found = urlsplit(server()).netloc in hosts
-    given = environ.get("WANDB_API_KEY") or environ.get("WANDB_IDENTITY_TOKEN_FILE")
-    return _saved().get("mode", ""), found or bool(given)
+        has_key = urlsplit(server()).netloc in hosts
+    key = environ.get("WANDB_API_KEY") or environ.get("WANDB_IDENTITY_TOKEN_FILE")
+    return _saved().get("mode", ""), has_key or bool(key)
 
 
 def server() -> str:

@@ -58,7 +58,7 @@ def build(spec: Mapping[str, Any], entity: str) -> Any:
         project=spec["project"],
         name=spec["name"],
         sections=[
-            ws.Section(name=section["name"], is_open=section["open"], panels=[panel(one) for one in section["panels"]])
+            ws.Section(name=section["name"], is_open=section["open"], panels=list(map(panel, section["panels"])))
             for section in spec["sections"]
         ],
         auto_generate_panels=True,  # for what it does not name, below it: pictures, metrics of plugins

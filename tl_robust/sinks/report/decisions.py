@@ -1,4 +1,4 @@
-"""The claim ledger: what the literature says, and what this bench found."""
+"""The section of the claims: what the literature says, and what was decided of it on this bench."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ NOTE = (
 )
 
 
-def ledger(findings: Sequence[Finding]) -> list[Block]:
+def decisions(findings: Sequence[Finding]) -> list[Block]:
     """A table for each attack and number of labels, one row a claim over all pairs; then the findings of each pair.
 
     What cannot be judged on the bench is one paragraph.
@@ -27,17 +27,17 @@ def ledger(findings: Sequence[Finding]) -> list[Block]:
     judged.sort(key=lambda finding: finding.family != "primary")
     pairs = grouped(judged, lambda finding: finding.pair)
     overall = pairs.pop("", [])
-    pairs = {pair: found for pair, found in pairs.items() if not _same(found, overall)}
-    counts = [f"{where}: {_counts(found)}." for where, found in _places(overall or judged).items()]
-    tables = [table for pair, found in pairs.items() for table in _tables(f"Claims on {pair}", found, not overall)]
+    pairs = {pair: members for pair, members in pairs.items() if not _same(members, overall)}
+    counts = [f"{where}: {_counts(members)}." for where, members in _places(overall or judged).items()]
+    tables = [table for pair, members in pairs.items() for table in _tables(f"Claims on {pair}", members, not overall)]
     rest: list[Block] = [Fold("Findings of each pair", tables)] if overall and tables else [*tables]
     blocks: list[Block] = [Text(" ".join([*counts, NOTE])), *_tables("Claims over all pairs", overall, True), *rest]
     return [*(blocks if judged else []), *_not_judged(findings)]
 
 
-def _same(found: Sequence[Finding], overall: Sequence[Finding]) -> bool:
+def _same(members: Sequence[Finding], overall: Sequence[Finding]) -> bool:
     """Whether the findings of a pair, the only one, are those over all pairs."""
-    return {replace(one, pair="") for one in found} <= set(overall)
+    return {replace(finding, pair="") for finding in members} <= set(overall)
 
 
 def _places(findings: Sequence[Finding]) -> dict[str, list[Finding]]:
@@ -46,18 +46,18 @@ def _places(findings: Sequence[Finding]) -> dict[str, list[Finding]]:
     attacks = list(dict.fromkeys(finding.attack for finding in findings))
     ranked = sorted(findings, key=lambda finding: (attacks.index(finding.attack), bool(finding.labels)))
     over = {"": ["over all numbers of labels"] * several}
-    return grouped(ranked, lambda one: ", ".join([one.attack, *over.get(one.labels, [one.labels])]))
+    return grouped(ranked, lambda finding: ", ".join([finding.attack, *over.get(finding.labels, [finding.labels])]))
 
 
 def _counts(findings: Sequence[Finding]) -> str:
-    decisions = grouped(findings, lambda finding: finding.decision)
-    return ", ".join(f"{len(decisions[name])} {mark}" for name, mark in DECISIONS.items() if name in decisions)
+    kinds = grouped(findings, lambda finding: finding.decision)
+    return ", ".join(f"{len(kinds[name])} {mark}" for name, mark in DECISIONS.items() if name in kinds)
 
 
 def _tables(title: str, findings: Sequence[Finding], brief: bool) -> list[Table]:
     return [
-        Table(f"{title}, {where}", HEAD, [_row(finding) for finding in found], brief=brief, cards=True)
-        for where, found in _places(findings).items()
+        Table(f"{title}, {where}", HEAD, [_row(finding) for finding in members], brief=brief, cards=True)
+        for where, members in _places(findings).items()
     ]
 
 
