@@ -20,10 +20,10 @@ from scipy.stats import t as student
 from tl_robust.metrics import METRICS, Metric
 from tl_robust.metrics.base import Seed
 from tl_robust.metrics.estimate import TAIL, Estimate, estimate, holm
+from tl_robust.results.faces import face_of
 from tl_robust.results.means import mean_rows
 from tl_robust.results.names import Names, grouped, number, unit
 from tl_robust.results.table import Row, summary
-from tl_robust.text import eps_text
 from tl_robust.types import Cell, Result
 
 LEVEL = 0.05
@@ -320,7 +320,7 @@ def tables(comparison: Comparison, numbers: Sequence[Number]) -> Iterator[Table]
 
 
 def _eps(row: Row) -> str:
-    return "-" if row.eps is None else eps_text(row.eps)
+    return "-" if row.eps is None else face_of(row.cell).axis_text(row.eps)
 
 
 def signed(value: float, unit: str) -> str:
