@@ -205,7 +205,7 @@ class CraftGroup(Node):
                 self.through,
             )  # fmt: skip
             for places in gate_places(images.labels).split(batch):
-                judge.update(*(part.to(device) for part in (*pixels(images.take(places)), places)))
+                judge.update(*(tensor.to(device) for tensor in (*pixels(images.take(places)), places)))
         return compare(outcomes, judge.outcomes())
 
     def _accelerated(self, networks: Mapping[str, nn.Module]) -> tuple[Mapping[str, nn.Module], str]:

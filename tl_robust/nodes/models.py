@@ -24,7 +24,7 @@ from tl_robust.models import build
 from tl_robust.models.checkpoint import checkpoint_digest, load_checkpoint
 from tl_robust.nodes.hands import Hands
 from tl_robust.nodes.kind import Address, Kind
-from tl_robust.nodes.node import Keyed, Made, Node
+from tl_robust.nodes.node import Keyed, Made, Node, of
 from tl_robust.nodes.payload import pack_weights, unpack_weights
 from tl_robust.nodes.provenance import device_name
 from tl_robust.nodes.store import Store
@@ -106,31 +106,11 @@ class Derived(Model):
     """
 
     model: Model
-
-    @property
-    @override
-    def network(self) -> Component:
-        return self.model.network
-
-    @property
-    @override
-    def space(self) -> Component:
-        return self.model.space
-
-    @property
-    @override
-    def title(self) -> str:
-        return self.model.title
-
-    @property
-    @override
-    def labels(self) -> Names:
-        return self.model.labels
-
-    @property
-    @override
-    def parent(self) -> Model | None:
-        return self.model.parent
+    network = of("model.network")
+    space = of("model.space")
+    title = of("model.title")
+    labels = of("model.labels")
+    parent = of("model.parent")
 
 
 def misfit(model: Model, weights: Mapping[str, Tensor]) -> str:
@@ -182,21 +162,9 @@ class Public(Model, Node):
     checkpoint: Checkpoint
     space: Component
     parent = None
-
-    @property
-    @override
-    def network(self) -> Component:
-        return self.checkpoint.network
-
-    @property
-    @override
-    def title(self) -> str:
-        return self.checkpoint.title
-
-    @property
-    @override
-    def labels(self) -> Names:
-        return self.checkpoint.classes
+    network = of("checkpoint.network")
+    title = of("checkpoint.title")
+    labels = of("checkpoint.classes")
 
     @property
     @override

@@ -9,6 +9,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping
 from functools import cached_property
+from operator import attrgetter
 from typing import Any, ClassVar, Self
 
 from tl_robust.nodes.hands import Hands
@@ -18,6 +19,11 @@ from tl_robust.seeding import digest
 
 Made = dict[str, Any]
 """How entries were made, in the form of JSON."""
+
+
+def of(path: str) -> Any:
+    """A property that a part of the object answers: with ``of("data.domain")`` a title is ``self.data.domain``."""
+    return property(attrgetter(path))
 
 
 class Keyed(ABC):

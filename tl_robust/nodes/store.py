@@ -78,8 +78,7 @@ class Store:
             content = path.read_bytes()
         except OSError as error:
             raise StoreError(f"{path} cannot be read ({error})") from error
-        found = hashlib.sha256(content).hexdigest()
-        if found != manifest.get("sha256"):
+        if hashlib.sha256(content).hexdigest() != manifest.get("sha256"):
             size = manifest.get("bytes")
             raise StoreError(f"{path} is damaged: expected {size} bytes of another content, found {len(content)}")
         if digest(manifest.get("spec")) != key:
@@ -100,8 +99,8 @@ class Store:
         if not self.has(kind, key):
             return False
         record = self.load(kind, key)
-        if fault and (said := fault(record)):
-            raise StoreError(f"{self.file(kind, key)} is damaged: {said}")
+        if fault and (reason := fault(record)):
+            raise StoreError(f"{self.file(kind, key)} is damaged: {reason}")
         return True
 
     def check(self) -> Iterator[str]:
@@ -219,10 +218,9 @@ class Store:
     def _clear(folder: Path) -> None:
         """Remove what a killed run left; the caller holds the lock."""
         try:
-            for path in (
-                sorted(folder.iterdir(), key=lambda path: path.name != "manifest.json") if folder.is_dir() else ()
-            ):
-                path.unlink()
+            if folder.is_dir():
+                for path in sorted(folder.iterdir(), key=lambda path: path.name != "manifest.json"):
+                    path.unlink()
         except OSError as error:
             raise ResultsError(f"cannot write {folder} ({error.strerror or error}): set results= elsewhere.") from error
 
