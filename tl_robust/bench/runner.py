@@ -84,8 +84,8 @@ def gather(plan: Plan, store: Store, failures: tuple[Failure, ...] = ()) -> Fini
         beside = dict(zip(play.beside, others, strict=True))
         readings.setdefault(planned.method.threat, []).append(Reading(planned, outcome, beside))
     results: dict[str, Result] = {}
-    for name, several in readings.items():
-        for reading, verdicts in zip(several, THREATS[name].verdicts(several, store), strict=True):
+    for name, of_threat in readings.items():
+        for reading, verdicts in zip(of_threat, THREATS[name].verdicts(of_threat, store), strict=True):
             results[reading.planned.key] = _result(reading, *verdicts, store)
     ordered = tuple(results[planned.key] for planned in plan.cells if planned.key in results)
     return Finished(ordered, failures, tuple(missing), _seconds(plan, store), _pictures(plan, store))
@@ -114,7 +114,7 @@ def _seconds(plan: Plan, store: Store) -> dict[str, float]:
 
 
 def _pictures(plan: Plan, store: Store) -> dict[str, Pictures]:
-    """Those in the store; a store of an older version has none, and a report can do without."""
+    """Pictures by key of an outcome; those that are not in the store are left out, since a report can do without."""
     pictures: dict[str, Pictures] = {}
     for node in plan.nodes:
         if isinstance(node, PictureGroup):

@@ -73,8 +73,8 @@ class Parser(argparse.ArgumentParser):
 
     def options(self) -> list[str]:
         """All options that a user should know."""
-        shown = (action for action in self._actions if action.help != argparse.SUPPRESS)
-        return [option for action in shown for option in action.option_strings]
+        visible = (action for action in self._actions if action.help != argparse.SUPPRESS)
+        return [option for action in visible for option in action.option_strings]
 
 
 def own_commands() -> dict[str, Path]:

@@ -170,7 +170,7 @@ class CraftGroup(Node):
     def _judged(
         self, hands: Hands, networks: Mapping[str, nn.Module], pool: Pixels | None, advance: Advance
     ) -> tuple[dict[str, Outcome], torch.device, int]:
-        """Outcomes of all victims; the surrogate's name is empty."""
+        """Outcomes by key of the networks, of which the one under the empty key is the surrogate."""
         task = NetworkModule(networks[""])
         victims = {key: task if network is networks[""] else network for key, network in networks.items() if key}
         callback = TransferAttack(

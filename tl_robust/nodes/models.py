@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -47,18 +47,11 @@ class Model(Keyed):
         parent: What it started from; None at a root.
     """
 
-    if TYPE_CHECKING:  # a dataclass would take a property of its base for the default of a field
-
-        @property
-        def network(self) -> Component: ...  # noqa: D102
-        @property
-        def space(self) -> Component: ...  # noqa: D102
-        @property
-        def title(self) -> str: ...  # noqa: D102
-        @property
-        def labels(self) -> Names: ...  # noqa: D102
-        @property
-        def parent(self) -> Model | None: ...  # noqa: D102
+    network: Component
+    space: Component
+    title: str
+    labels: Names
+    parent: Model | None
 
     @property
     @abstractmethod

@@ -104,11 +104,11 @@ def lines(
     threats = grouped(answers, lambda each: each.face.threat).values()
     limit = PRINTED if len(threats) == 1 else 1
     first = [each for members in threats for each in _of_first_attack(members)[:limit]]
-    shown = [f"{each.where}, {line[:1].lower()}{line[1:]}" for each in first for line in each.lines]
+    sentences = [f"{each.where}, {line[:1].lower()}{line[1:]}" for each in first for line in each.lines]
     left = len(answers) - len(first)
     more = f"{left} more pairs, attacks or numbers of labels: see the report." if left > 1 else ""
     more = "One more pair, attack or number of labels: see the report." if left == 1 else more
-    return [*overall(findings), *shown, *[more] * bool(more), *caveats(summary, findings, seeds, faces)]
+    return [*overall(findings), *sentences, *[more] * bool(more), *caveats(summary, findings, seeds, faces)]
 
 
 def _of_first_attack(answers: Sequence[Said]) -> list[Said]:

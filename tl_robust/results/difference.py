@@ -20,6 +20,7 @@ from scipy.stats import t as student
 from tl_robust.metrics import METRICS, Metric
 from tl_robust.metrics.base import Seed
 from tl_robust.metrics.estimate import TAIL, Estimate, estimate, holm
+from tl_robust.results.earlier import among, flat
 from tl_robust.results.means import mean_rows
 from tl_robust.results.names import Names, grouped, number, unit
 from tl_robust.results.table import Row, summary
@@ -108,17 +109,9 @@ def made(provenances: Iterable[Mapping[str, Any]]) -> dict[str, str]:
     """Versions, devices and commits that cells were made with."""
     values: dict[str, set[str]] = {}
     for item in provenances:
-        for name, value in _flat({name: item[name] for name in ("versions", "device", "commit") if name in item}):
+        for name, value in flat({name: item[name] for name in ("versions", "device", "commit") if name in item}):
             values.setdefault(name, set()).add(str(value))
     return {name: ", ".join(sorted(several)) for name, several in values.items()}
-
-
-def _flat(item: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for name, value in item.items():
-        if isinstance(value, Mapping):
-            yield from _flat(value, f"{prefix}{name}.")
-        else:
-            yield prefix + name, value
 
 
 @dataclass(frozen=True)
@@ -145,7 +138,7 @@ class Number:
 
     @property
     def moved(self) -> bool:
-        """Beyond noise."""
+        """Whether the change is larger than noise explains, at 5 % over all compared numbers."""
         return self.p < LEVEL
 
     @property
@@ -232,11 +225,11 @@ def compare(first: Side, second: Side, metrics: Sequence[str] = ()) -> Compariso
 
 
 def _same_samples(first: Sequence[Result[Any]], second: Sequence[Result[Any]]) -> bool:
-    def alike(one: Result[Any], other: Result[Any]) -> bool:
-        ours, theirs = one.outcome.tensors(), other.outcome.tensors()
+    def alike(before: Result[Any], after: Result[Any]) -> bool:
+        ours, theirs = before.outcome.tensors(), after.outcome.tensors()
         return (
-            type(one.outcome) is type(other.outcome)
-            and one.cell.seed == other.cell.seed
+            type(before.outcome) is type(after.outcome)
+            and before.cell.seed == after.cell.seed
             and all(torch.equal(ours[name], theirs[name]) for name in ("sample_id", "label") if name in ours)
         )
 
@@ -244,12 +237,12 @@ def _same_samples(first: Sequence[Result[Any]], second: Sequence[Result[Any]]) -
 
 
 def _paired(rows: Sequence[tuple[Row, Row]], changes: Estimate) -> Iterator[Number]:
-    both = 2 * torch.minimum(changes.above(), (-changes).above())
+    p_values = 2 * torch.minimum(changes.above(), (-changes).above())
     low, high = changes.interval()
     for index, (first, second) in enumerate(rows):
-        change, *rest, error = (float(values[index]) for values in (changes.value, low, high, both, changes.error))
-        ends = rest if error > 0 else [math.nan] * 3
-        yield Number(first, second, change, ends[0], ends[1], ends[2], paired=True)
+        change, *rest, error = (float(values[index]) for values in (changes.value, low, high, p_values, changes.error))
+        low_end, high_end, p = rest if error > 0 else [math.nan] * 3
+        yield Number(first, second, change, low_end, high_end, p, paired=True)
 
 
 def _independent(first: Row, second: Row, freedom: float) -> Number:
@@ -275,10 +268,10 @@ def _settings(first: Side, second: Side) -> Iterator[tuple[str, str, str]]:
     for ours, theirs in ((first.settings, second.settings), (first.made, second.made)):
         if ours is None or theirs is None:
             continue
-        flat, more = dict(_flat(ours)), dict(_flat(theirs))
-        for name in sorted(flat.keys() | more.keys()):
-            values = str(flat.get(name, "-")), str(more.get(name, "-"))
-            if values[0] != values[1] and not any(name == item or name.startswith(f"{item}.") for item in UNMOVING):
+        before, after = dict(flat(ours)), dict(flat(theirs))
+        for name in sorted(before.keys() | after.keys()):
+            values = str(before.get(name, "-")), str(after.get(name, "-"))
+            if values[0] != values[1] and not among(name, UNMOVING):
                 yield (name, *values)
 
 
@@ -324,6 +317,6 @@ def _eps(row: Row) -> str:
 
 
 def signed(value: float, unit: str) -> str:
-    """A change as it reads, with its sign; see :func:`tl_robust.sinks.report.blocks.number`."""
+    """A change as it reads, with its sign; see :func:`tl_robust.results.names.number`."""
     text = number(value, unit)
     return f"+{text}" if value > 0 else text

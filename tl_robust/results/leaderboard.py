@@ -22,6 +22,7 @@ from tl_robust.files import write_atomically
 from tl_robust.metrics import METRICS
 from tl_robust.results import strangers, table
 from tl_robust.results.means import mean_rows
+from tl_robust.results.names import grouped
 from tl_robust.results.packing import pack, unpack
 from tl_robust.results.shared import SCHEMA, refuse, valid
 from tl_robust.results.table import Row
@@ -119,10 +120,7 @@ class Board:
 
 
 def _by_coordinates(entries: Iterable[Entry]) -> dict[Cell, list[Entry]]:
-    groups: dict[Cell, list[Entry]] = {}
-    for entry in entries:
-        groups.setdefault(replace(entry.cell, seed=-1), []).append(entry)
-    return groups
+    return grouped(entries, lambda entry: replace(entry.cell, seed=-1))
 
 
 def write(folder: Path, cells: Iterable[tuple[Result[Any], Origin]], samples: bool) -> list[Path]:
@@ -303,14 +301,14 @@ def _again(path: Path, name: str, stated: Curve, outcome: Record, beside: Mappin
     slack = {"value": 1e-6, "n": 0.0, "low": None, "high": None}
     width = (stated.high - stated.low).abs().nan_to_num(0.0)
     for part, limit in slack.items():
-        said, now = getattr(stated, part), getattr(computed, part)
+        before, now = getattr(stated, part), getattr(computed, part)
         allowed = 1e-6 + 0.2 * width if limit is None else torch.full_like(width, limit)
-        wrong = ((said - now).abs() > allowed) | (said.isnan() != now.isnan())
+        wrong = ((before - now).abs() > allowed) | (before.isnan() != now.isnan())
         if bool(wrong.any()):
             index = int(wrong.int().argmax())
             refuse(
                 path,
-                f"{part} {index + 1} of metrics.{name} is stated as {float(said[index]):.6g}, but its samples give "
+                f"{part} {index + 1} of metrics.{name} is stated as {float(before[index]):.6g}, but its samples give "
                 f"{float(now[index]):.6g}: it was changed after export, or made by another version of the metric",
             )
     return computed

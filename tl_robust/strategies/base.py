@@ -63,9 +63,7 @@ class TransferTask(NetworkModule):
         self.recipe = recipe_of(recipe)
         settings = {"classes": classes} | arguments_of(self)
         self._settings = settings.keys() | {"network", "recipe"}
-        self.save_hyperparameters(
-            settings | {"network": described(self.network), "recipe": asdict(self.recipe)},
-        )
+        self.save_hyperparameters(settings | {"network": described(self.network), "recipe": asdict(self.recipe)})
         # torchmetrics' own check of its input would refuse the class -1, which stands for "no prediction"
         self.accuracy = MulticlassAccuracy(num_classes=classes, average="micro", validate_args=False)
         # by default torchmetrics leaves batches whose value is NaN out of a mean, and a diverged model would look good

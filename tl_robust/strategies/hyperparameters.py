@@ -62,7 +62,8 @@ def recipe_of(recipe: Recipe | Mapping[str, Any]) -> Recipe:
 
 def text_of(defense: Defense) -> str:
     """A defense as tables and loggers name it, ``name(setting=1)``; one that is not registered as its class is."""
-    return str(defense) if all(type(part) in _registered() for part in defense.parts) else repr(defense)
+    registered = {DEFENSES[name] for name in DEFENSES.names()}
+    return str(defense) if {type(part) for part in defense.parts} <= registered else repr(defense)
 
 
 def defense_of(text: str) -> Defense | None:
@@ -71,7 +72,3 @@ def defense_of(text: str) -> Defense | None:
         return parse(text)
     except ConfigError:
         return None
-
-
-def _registered() -> set[type[Defense]]:
-    return {DEFENSES[name] for name in DEFENSES.names()}

@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the command's arguments."""
     what = "a bench (a YAML file, or a name in experiments/), a folder of results, or leaderboard files"
     parser.add_argument("first", help=what)
     parser.add_argument("second", help="the same; a change is second minus first")
@@ -37,7 +36,6 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(parsed: argparse.Namespace, console: Console) -> int:
-    """Run the command; returns the exit code."""
     from tl_robust.metrics import METRICS
     from tl_robust.results import difference
 
@@ -57,10 +55,10 @@ def run(parsed: argparse.Namespace, console: Console) -> int:
     if parsed.json:
         print(json.dumps(_facts(comparison), allow_nan=False))  # noqa: T201
     else:
-        shown = comparison.ranked[: parsed.rows or None]
-        for table in difference.tables(comparison, shown):
+        printed = comparison.ranked[: parsed.rows or None]
+        for table in difference.tables(comparison, printed):
             console.print(table)
-        for line in _lines(comparison, len(shown)):
+        for line in _lines(comparison, len(printed)):
             console.print(line, soft_wrap=True)
     return int(parsed.fail_on_move and any(number.moved for number in comparison.numbers))
 
@@ -113,9 +111,9 @@ def _folder(path: Path, overrides: Sequence[str]) -> Side:
     return replace(Side.of_rows(str(path), rows, means, note), settings=settings)
 
 
-def _lines(comparison: Comparison, shown: int) -> Iterator[str]:
+def _lines(comparison: Comparison, printed: int) -> Iterator[str]:
     """What a reader must know of the table, and the answer last."""
-    if hidden := len(comparison.numbers) - shown:
+    if hidden := len(comparison.numbers) - printed:
         yield f"{hidden} more numbers: --rows 0 shows all, --metric NAME fewer."
     for side, only in zip((comparison.first, comparison.second), comparison.only, strict=True):
         if only:

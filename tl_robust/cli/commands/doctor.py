@@ -13,12 +13,10 @@ from rich.table import Table
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the command's arguments."""
     parser.add_argument("--results", default="results", help="folder of results (results)")
 
 
 def run(parsed: argparse.Namespace, console: Console) -> int:
-    """Run the command; returns the exit code."""
     import torch
 
     from tl_robust.nodes.provenance import commit, device_name, versions

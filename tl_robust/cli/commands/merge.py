@@ -15,14 +15,12 @@ from tl_robust.errors import ResultsError
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the command's arguments."""
     parser.add_argument("places", nargs="+", type=Path, metavar="FOLDER", help="leaderboard folders or files")
     plugin_folders(parser)
     parser.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="where tables and report go")
 
 
 def run(parsed: argparse.Namespace, console: Console) -> int:
-    """Run the command; returns the exit code."""
     from tl_robust import claims
     from tl_robust.cli.terminal import accuracy_tables, claim_line
     from tl_robust.cli.views import sentences_of_sinks

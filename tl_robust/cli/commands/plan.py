@@ -23,7 +23,6 @@ SHARES = (0.5, 0.9)
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the command's arguments."""
     bench_arguments(parser)
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.add_argument("--precision", action="store_true", help="how wide intervals will be, what would be found")
@@ -32,7 +31,6 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(parsed: argparse.Namespace, console: Console) -> int:
-    """Run the command; returns the exit code."""
     from tl_robust.data.left_out import left_out
     from tl_robust.nodes.store import Store
 
