@@ -92,7 +92,7 @@ def make_plan(bench: Bench) -> Plan:
 def _cells(pair: _Pair, bench: Bench) -> Iterator[PlannedCell]:
     axes, source = bench.axes, pair.source
     shares = [replace(pair.target, share=share) for share in axes.target_images]
-    targets = {len(target.images("train")): target for target in shares}  # a share and a number may be the same
+    targets = {len(target.images("train")): target for target in shares}  # 0.5 and 100 may be the same images
     for network, (strategy, common), (count, target), defense in product(
         pair.networks(bench), _starts(bench, pair), targets.items(), axes.defense
     ):
@@ -101,7 +101,7 @@ def _cells(pair: _Pair, bench: Bench) -> Iterator[PlannedCell]:
         lineages = {seed: _lineage(replace(forest, seed=seed), source, target, c, defense) for seed in axes.seed}
         for method, view, seed in product(axes.attack, axes.view, axes.seed):
             if view not in THREATS[method.threat].face.views:
-                continue  # it is one of another threat
+                continue  # the view belongs to another threat of the bench
             a, b = lineages[seed]
             cell = Cell(
                 bench=bench.name,
@@ -203,7 +203,7 @@ class _Pair:
         return (self.source.network,) if isinstance(self.source, Public) else bench.axes.network
 
     def root(self, common: str, bench: Bench, network: Component) -> DomainInSpace | Public:
-        """The common domain or checkpoint."""
+        """The third model's training data, or the public checkpoint that stands for the third model."""
         if not common.startswith(CHECKPOINT):
             return self.others(common)
         checkpoint = _checkpoint(common, bench)

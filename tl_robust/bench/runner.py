@@ -21,7 +21,7 @@ from tl_robust.types import Pictures, Record, Result, Verdict
 
 @dataclass(frozen=True)
 class Finished:
-    """A bench that ran.
+    """What a bench that ran came to.
 
     Attributes:
         results: One a cell, in the plan's order; cells that failed or were not run are absent.
@@ -108,7 +108,7 @@ def _seconds(plan: Plan, store: Store) -> dict[str, float]:
     spent: dict[str, float] = {}
     for node in plan.nodes:
         spent.setdefault(node.KIND.folder, 0.0)
-        with suppress(StoreError):  # absent, or damaged
+        with suppress(StoreError):  # a node that is absent or damaged took no time that is known
             spent[node.KIND.folder] += store.manifest(node.KIND, next(iter(node.entries)))["made"]["seconds"]
     return spent
 

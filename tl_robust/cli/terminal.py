@@ -26,7 +26,7 @@ JUDGED = [kind for kind in get_args(Decision) if kind != "not judged"]
 
 
 class Lines(Observer):
-    """Plain progress: one line an item.
+    """Progress as plain lines, one for each item that is done.
 
     Args:
         console: Where to print.

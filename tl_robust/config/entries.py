@@ -21,7 +21,7 @@ from tl_robust.strategies import STRATEGIES
 from tl_robust.types import Recipe
 
 T = TypeVar("T")
-RESERVED = ("store", "cache")  # folders that results have beside those of benches
+RESERVED = ("store", "cache")  # the folder of results has these beside those of benches
 LONGEST = 200  # bytes of a folder's name; file systems have 255, and temporary files get longer ones
 
 
@@ -116,7 +116,7 @@ def bench_name(name: str) -> str:
 
 
 def folder_text(where: str, text: str) -> str:
-    """A folder; ConfigError where it cannot be one."""
+    """The text, if it can name a folder; ConfigError where it cannot."""
     if (not text and where != "data.cache") or re.search(r"[\x00-\x1f\x7f]", text):
         raise ConfigError(f"{where} must be a folder, got {text!r}.")
     return text

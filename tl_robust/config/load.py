@@ -73,7 +73,7 @@ def load(path: Path, overrides: Sequence[str] = ()) -> Config:
     folders = tuple((path.parent / folder).resolve() for folder in file.plugins)
     for place, folder in enumerate(file.plugins):
         problems.tried(("plugins", place), None, load_plugins, path.parent / folder)
-    if problems.at("plugins"):  # names that a plugin would bring are not unknown
+    if problems.at("plugins"):  # else names that the plugin would bring would be called unknown
         problems.end(written.places)
     workers = problems.tried(("workers",), 1, _workers, file)
     engine = problems.tried(("engine",), None, _engine, file)
@@ -130,7 +130,7 @@ def _merge(source: str, text: str, overrides: Sequence[str], written: Written, p
             key, _, value = item.partition("=")
             above = key.partition(".")[0]
             if above in ("engine", "space") and above != key and isinstance(name := OmegaConf.select(file, above), str):
-                OmegaConf.update(file, above, {"name": name})  # engine=ray engine.address=auto
+                OmegaConf.update(file, above, {"name": name})  # engine=ray was followed by engine.address=auto
             OmegaConf.update(file, key, written.override(key, value))
         if not isinstance(file, DictConfig):
             raise TypeError

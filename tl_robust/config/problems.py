@@ -12,7 +12,7 @@ T = TypeVar("T")
 
 
 class Problems:
-    """Errors by where they are.
+    """All errors of a bench file, each with the place where it is.
 
     Args:
         source: Name of the file.

@@ -54,7 +54,7 @@ def resolve(file: BenchFile, problems: Problems) -> Bench | None:
             ConfigError(f"attack_batch must be at least 1, or 0 to measure, got {file.attack_batch}."),
         )
     data = data_settings(file, problems)
-    nothing = Component("", 0)  # stands for what is wrong
+    nothing = Component("", 0)  # stands for a component that is wrong
     space = tried(("space",), nothing, component_of, SPACES, file.space, "space")
 
     def full(axis: str, values: list[T], name_of: Callable[[T], str] = str) -> tuple[T, ...]:
@@ -87,7 +87,7 @@ def resolve(file: BenchFile, problems: Problems) -> Bench | None:
     trainer = tried(("trainer",), no_options, trainer_options, file.trainer)
     fast = tried(("fast",), no_modes, check_modes, file.fast)
     grid = Axes(
-        pair=full("pair", pairs, lambda pair: pair.name),  # tables do not show its space
+        pair=full("pair", pairs, lambda pair: pair.name),  # tables do not show the space, so that the name must do
         network=networks,
         strategy=full("strategy", strategies),
         common=full("common", common) if axes.common else (),
@@ -122,11 +122,11 @@ def _each(problems: Problems, axis: str, entries: list[Any], make: Callable[...,
             values.append(make(entry, *arguments))
         except InputError as whole:
             before, path = len(problems), ("axes", axis, place)
-            for key in entry if isinstance(entry, dict) and len(entry) > 2 else ():  # each setting alone
+            for key in entry if isinstance(entry, dict) and len(entry) > 2 else ():  # which settings are wrong alone
                 alone = {name: value for name, value in entry.items() if name in ("name", key)}
                 if key != "name":
                     problems.tried((*path, key), None, make, alone, *arguments)
-            if len(problems) == before:  # what is wrong only beside another setting
+            if len(problems) == before:  # each setting is right alone, and wrong beside another one
                 problems.add(path, whole)
     return values
 

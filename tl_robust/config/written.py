@@ -67,7 +67,7 @@ class Written:
         return None if node is None else self._value(node, self._schema, ())
 
     def override(self, key: str, text: str) -> Any:
-        """The value of ``key=text``; arguments and errors as above."""
+        """The plain value of an override ``key=text``; raises what :meth:`read` raises."""
         hint: Any = self._schema
         path: KeyPath = ()
         for part in re.findall(r"[^.\[\]]+", key):

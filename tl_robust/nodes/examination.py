@@ -26,7 +26,7 @@ EXAMINED = 2000  # images that the trust checks choose theirs from
 
 @dataclass(frozen=True)
 class Examinee(Node):
-    """A model under examination.
+    """A model that the trust checks look at, and what they look at it with.
 
     Attributes:
         model: The model.

@@ -15,7 +15,7 @@ TOLERANCE = 0.01
 
 @dataclass(frozen=True)
 class Gate:
-    """What the comparison showed.
+    """How far the outcomes of a fast mode were from those in full precision.
 
     Attributes:
         samples: Samples compared.

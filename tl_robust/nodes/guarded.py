@@ -61,7 +61,7 @@ class Guarded(Derived):
 
     @cached_property
     def built(self) -> Defense:
-        """The defense."""
+        """The defense with its settings, made once."""
         return build(self.defense)
 
     @property

@@ -60,7 +60,7 @@ class Model(Keyed):
 
     @property
     def addresses(self) -> tuple[Address, ...]:
-        """What it is loaded from."""
+        """The entries of the store that it is loaded from."""
         return (Address(WEIGHTS, self.key, str(self)),)
 
     def load(self, store: Store) -> nn.Module:
@@ -88,14 +88,14 @@ class Model(Keyed):
 
     @abstractmethod
     def origin(self) -> dict[str, Any]:
-        """Where it comes from, for a reader."""
+        """Where it comes from, in words and numbers for a reader."""
 
 
 class Derived(Model):
     """A model that is described as another one is, but answers otherwise.
 
     Attributes:
-        model: The other one.
+        model: The model that describes it.
     """
 
     model: Model
@@ -109,7 +109,7 @@ class Derived(Model):
 def misfit(model: Model, weights: Mapping[str, Tensor]) -> str:
     """Why a state dict cannot be that of a model's network; empty if it can."""
     try:
-        with torch.device("meta"):  # names and shapes alone
+        with torch.device("meta"):  # only names and shapes are compared, so no memory is needed
             model.build(weights, assign=True)
         return ""
     except RuntimeError as error:
@@ -138,7 +138,7 @@ class Checkpoint:
 
     @property
     def title(self) -> str:
-        """As tables name it."""
+        """The name that tables and the axis of pairs have for it."""
         return f"checkpoint:{self.name}"
 
 
@@ -187,7 +187,7 @@ class Public(Model, Node):
     @override
     def make(self, hands: Hands, store: Store) -> tuple[Mapping[str, Any], Made]:
         source = self.checkpoint
-        with torch.device("meta"):  # names and shapes alone, and no random draw
+        with torch.device("meta"):  # only names and shapes are needed, and no random number may be drawn
             network = self.build()
         rename = None if source.rename is None else dict(source.rename)
         weights = load_checkpoint(source.where, source.root, network, rename)

@@ -36,11 +36,11 @@ class Keyed(ABC):
 
     @cached_property
     def key(self) -> str:
-        """SHA-256 of the spec."""
+        """SHA-256 of the spec, under which the store keeps what is made."""
         return digest(self.spec)
 
     def __getstate__(self) -> dict[str, Any]:
-        """Fields, and key and spec, which are costly to find and small."""
+        """Fields, key and spec: these two are small, and another process would have to read images for them."""
         names = (*getattr(self, "__dataclass_fields__", ()), "key", "spec")
         return {name: value for name, value in vars(self).items() if name in names}
 
@@ -66,7 +66,7 @@ class Node(Keyed):
 
     @property
     def needs(self) -> tuple[Address, ...]:
-        """What must be in the store before."""
+        """What must be in the store before the node can be made."""
         return ()
 
     @property
@@ -75,7 +75,7 @@ class Node(Keyed):
         return 1
 
     def needs_of(self, key: str) -> tuple[Address, ...]:
-        """What one entry needs."""
+        """What must be in the store before the entry of this key can be made."""
         return self.needs
 
     def only(self, keys: Collection[str]) -> Self:

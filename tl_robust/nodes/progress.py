@@ -36,7 +36,7 @@ class Epochs(Callback):
 
 
 class Tested(Callback):
-    """Tells of each batch of a test.
+    """Tells how many images of a test are done, after each batch.
 
     Args:
         advance: Called with its number of images.

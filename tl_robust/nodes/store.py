@@ -50,7 +50,7 @@ class Store:
         return self.root / kind.folder / key / kind.file
 
     def manifest(self, kind: Kind, key: str) -> dict[str, Any]:
-        """What is known of an entry.
+        """The manifest of an entry: what it was made from, and how.
 
         Raises:
             StoreError: It is absent, cannot be read, or is none that :meth:`write` made.
@@ -203,7 +203,7 @@ class Store:
             (self.root / mark / f"{key}.json").unlink(missing_ok=True)
 
     def load(self, kind: Kind, key: str) -> Any:
-        """What an entry holds.
+        """The record that an entry holds.
 
         Raises:
             StoreError: As :meth:`read`, and where the content is not of its kind.

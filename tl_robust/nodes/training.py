@@ -149,7 +149,7 @@ class Training(Model, Node):
             callbacks = [Epochs(hands.advance), kept]
             with hands.trainer(callbacks, max_epochs=self.recipe.epochs, **hands.options) as trainer:
                 kept.check(self.recipe.epochs, trainer.world_size)
-                task.check_processes(trainer.world_size)  # here: from a spawned process it would come as a long trace
+                task.check_processes(trainer.world_size)  # now: an error of a spawned process is a long trace
                 trainer.fit(task, datamodule=data)
         accuracy = float(task.kept_accuracy)
         if math.isnan(accuracy):

@@ -34,7 +34,7 @@ Point = tuple[Cell, str, str]  # coordinates, metric, eps
 
 @dataclass(frozen=True)
 class Side:
-    """One of two benches.
+    """One of the two benches that are compared.
 
     Attributes:
         name: As the user named it.
@@ -56,7 +56,7 @@ class Side:
 
     @classmethod
     def of_results(cls, name: str, results: Sequence[Result[Any]], settings: Mapping[str, Any] | None = None) -> Side:
-        """From outcomes."""
+        """A side of which the outcome of every sample is known."""
         return cls(
             name,
             summary(results),
@@ -68,7 +68,7 @@ class Side:
 
     @classmethod
     def of_rows(cls, name: str, rows: Sequence[Row], means: Sequence[Row] = (), note: str = "") -> Side:
-        """From the rows of cells, and of their means where these are known."""
+        """A side of which only tables are known: rows of cells, and perhaps of their means."""
         return cls(name, means or mean_rows(rows), _seeds(row.cell for row in rows), note=note)
 
     @cached_property
@@ -86,7 +86,7 @@ class Side:
 
     @cached_property
     def grids(self) -> dict[Cell, set[str]]:
-        """Eps by coordinates."""
+        """The values of the axis that each cell has, by coordinates."""
         return {
             cell: {eps for _, _, eps in points} for cell, points in grouped(self.rows, lambda point: point[0]).items()
         }
@@ -204,7 +204,7 @@ def compare(first: Side, second: Side, metrics: Sequence[str] = ()) -> Compariso
         for point in first.rows
         if point in second.rows
         and (not metrics or point[1] in metrics)
-        and (point[2] or first.grids[point[0]] == second.grids[point[0]])  # else the curves are others
+        and (point[2] or first.grids[point[0]] == second.grids[point[0]])  # a whole curve needs the same grid
     ]
     numbers: list[Number] = []
     for (cell, metric), points in grouped(shared, lambda point: point[:2]).items():
@@ -246,13 +246,13 @@ def _paired(rows: Sequence[tuple[Row, Row]], changes: Estimate) -> Iterator[Numb
 
 
 def _independent(first: Row, second: Row, freedom: float) -> Number:
-    """From two intervals.
+    """Tell a difference from the intervals of its two numbers alone.
 
     The interval of a difference by the square-and-add rule (Newcombe, Statistics in Medicine 1998, method 10; Zou and
     Donner 2008), which is the normal approximation where intervals are symmetric. The p-value is that of the t
     distribution whose 95 % interval this is. An interval of no width is none: nothing can be told from it.
     """
-    same = math.isclose(first.value, second.value, rel_tol=1e-5)  # tables have six digits
+    same = math.isclose(first.value, second.value, rel_tol=1e-5)  # tables round to six digits
     change = 0.0 if same else second.value - first.value
     low = change - math.hypot(second.value - second.low, first.high - first.value)
     high = change + math.hypot(second.high - second.value, first.value - first.low)

@@ -67,7 +67,7 @@ def _new_folder(folder: Path, file: Path) -> Path:
 
 
 def _read(path: Path) -> Mapping[str, Any]:
-    """An earlier configuration; what cannot be read is another one."""
+    """An earlier configuration; one that cannot be read counts as another one than today's."""
     try:
         config = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError):
@@ -97,7 +97,7 @@ def _covers(name: str, before: Any, after: Any) -> bool:
 
 
 def flat(item: Mapping[Any, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Names with dots and values; an empty mapping is none."""
+    """Values of nested mappings by names with dots; an empty mapping has none."""
     for name, value in item.items():
         if isinstance(value, Mapping):
             yield from flat(value, f"{prefix}{name}.")

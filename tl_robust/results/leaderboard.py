@@ -30,7 +30,7 @@ from tl_robust.threats.base import THREATS
 from tl_robust.types import Cell, Curve, Record, Result, Verdict
 
 PARTS = ("value", "low", "high", "n")
-SLACK = 1e-9  # of rounding, between a value and the end of its interval
+SLACK = 1e-9  # rounding may put a value so far outside its interval
 
 
 @dataclass(frozen=True)
@@ -79,12 +79,12 @@ class Entry:
 
     @property
     def axis(self) -> str:
-        """What its curves are drawn over."""
+        """Name of the axis that its curves run over."""
         return str(self.content["axis"])
 
     @property
     def unknown(self) -> set[str]:
-        """Metrics that are not registered here."""
+        """Names of the stated metrics that are not registered here."""
         return self.content["metrics"].keys() - self.curves.keys()
 
 
@@ -96,7 +96,7 @@ class Board:
 
     @property
     def results(self) -> list[Result[Any]]:
-        """Those with outcomes."""
+        """Results of the cells whose files came with samples."""
         return [entry.result for entry in self.entries if entry.result]
 
     @property
@@ -149,7 +149,7 @@ def write(folder: Path, cells: Iterable[tuple[Result[Any], Origin]], samples: bo
 
 def _content(result: Result[Any], origin: Origin, samples: bool) -> dict[str, Any]:
     keys = {name: key for name, key in origin.beside.items() if name != "white"}
-    others = {"beside": keys} if keys else {}  # which files of before do not have
+    others = {"beside": keys} if keys else {}  # files of earlier versions have no such key
     content = {
         "schema": SCHEMA,
         "key": result.key,
@@ -182,7 +182,7 @@ def _content(result: Result[Any], origin: Origin, samples: bool) -> dict[str, An
 
 
 def _plain(value: Any) -> Any:
-    """What JSON can say: null for numbers that are none."""
+    """The same value as JSON can hold it: null stands for a number that is not finite."""
     if isinstance(value, Mapping):
         return {str(name): _plain(item) for name, item in value.items()}
     if isinstance(value, list | tuple):

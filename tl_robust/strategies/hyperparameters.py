@@ -18,8 +18,8 @@ from tl_robust.types import Recipe
 def arguments_of(module: nn.Module) -> dict[str, Any]:
     """What the class of a module was called with, settings of subclasses included, by name.
 
-    Lightning's own search takes the first module that it meets on the stack: settings of a module that makes this one
-    would pass for those of this one.
+    Lightning's own search takes the first module that it meets on the stack, so that it would take the settings of an
+    outer module, whose ``__init__`` makes this one, for those of this one.
     """
     code = type(module).__init__.__code__
     names = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]

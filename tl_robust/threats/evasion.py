@@ -38,7 +38,7 @@ class EvasionPlay(Play):
     Attributes:
         group: The craft group, with the cell's victim.
         examinees: A and B as the trust checks examine them; the same one in the white view.
-        unknowing: The same by checks that do not know the defense.
+        unknowing: A and B as checks that do not know the defense examine them.
     """
 
     group: CraftGroup

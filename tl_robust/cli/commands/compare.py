@@ -42,7 +42,7 @@ def run(parsed: argparse.Namespace, console: Console) -> int:
     if parsed.rows < 0:
         raise ConfigError(f"--rows must be 0 (all) or more, got {parsed.rows}.")
     base.load_folders(parsed)
-    sides = [_side(name, parsed.overrides) for name in (parsed.first, parsed.second)]  # may load plugins with metrics
+    sides = [_side(name, parsed.overrides) for name in (parsed.first, parsed.second)]  # its plugins may bring metrics
     for name in parsed.metric:
         if name not in METRICS:
             raise UnknownNameError("metric", name, METRICS.names())
