@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 import torch
 from by_hand import MADE
+from filelock import FileLock
 
 from tests.made_records import record_of
 from tl_robust.errors import StoreError
@@ -233,3 +234,13 @@ def test_an_address_can_be_read_where_nothing_of_its_kind_is_imported_yet(monkey
     content = pickle.dumps(address)
     monkeypatch.setattr(kinds, "KINDS", {})  # as in another process, before any kind of node is imported
     assert pickle.loads(content) == address
+
+
+def test_whoever_may_only_read_a_store_sees_what_is_running(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(lock: FileLock) -> None:
+        raise PermissionError("read-only file system")
+
+    store = Store(tmp_path)
+    with store.running(KEY, "a training"):
+        monkeypatch.setattr(FileLock, "acquire", refused)
+        assert store.marks("running")[KEY]["title"] == "a training"

@@ -21,10 +21,10 @@ from tl_robust.metrics import METRICS, Metric
 from tl_robust.metrics.base import Seed
 from tl_robust.metrics.estimate import TAIL, Estimate, estimate, holm
 from tl_robust.results.earlier import among, flat
+from tl_robust.results.faces import face_of
 from tl_robust.results.means import mean_rows
 from tl_robust.results.names import Names, grouped, number, unit
 from tl_robust.results.table import Row, summary
-from tl_robust.text import eps_text
 from tl_robust.types import Cell, Result
 
 LEVEL = 0.05
@@ -293,17 +293,18 @@ def tables(comparison: Comparison, numbers: Sequence[Number]) -> Iterator[Table]
     pairs = list(dict.fromkeys(names.pair(both.first.cell) for both in comparison.numbers))
     metrics = {both.first.metric for both in comparison.numbers}
     what = "Accuracy under attack in %" if metrics == {"robust_accuracy"} else "Numbers, shares in %"
-    title = f"{what}, change with its 95 % interval; eps in pixels"
+    axes = sorted({both.first.axis for both in comparison.numbers}) or ["eps"]
+    title = f"{what}, change with its 95 % interval" + "; eps in pixels" * (axes == ["eps"])
     title = "\n".join([*pairs, title] if len(pairs) == 1 else [title])
     table = Table(title=title, title_justify="left", box=None, pad_edge=False)
     for head in ("attack" if len(pairs) == 1 else "pair, attack", "view", "strategy", *["metric"] * (len(metrics) > 1)):
         table.add_column(head, overflow="fold")
-    for head in ("eps", *sides, "change", "interval", "beyond noise"):
+    for head in (" or ".join(axes), *sides, "change", "interval", "beyond noise"):
         table.add_column(head, justify="right", no_wrap=True)
     for both in numbers:
         cell, kind = both.first.cell, unit(both.first.metric)
         attack = f"{cell.attack} {cell.norm}" if len(pairs) == 1 else names.group(cell)
-        where = [attack, cell.view, names.strategy(cell), *[both.first.metric] * (len(metrics) > 1), _eps(both.first)]
+        where = [attack, cell.view, names.strategy(cell), *[both.first.metric] * (len(metrics) > 1), _place(both.first)]
         known = not math.isnan(both.p)
         ends = f"[{signed(both.low, kind)}, {signed(both.high, kind)}]" if known else "n/a"
         beyond = ("yes" if both.moved else "no") if known else "n/a"
@@ -312,8 +313,8 @@ def tables(comparison: Comparison, numbers: Sequence[Number]) -> Iterator[Table]
     yield table
 
 
-def _eps(row: Row) -> str:
-    return "-" if row.eps is None else eps_text(row.eps)
+def _place(row: Row) -> str:
+    return "-" if row.eps is None else face_of(row.cell).axis_text(row.eps)
 
 
 def signed(value: float, unit: str) -> str:
