@@ -17,6 +17,7 @@ from rich.console import Console
 
 from tl_robust.cli.commands import base
 from tl_robust.errors import ConfigError, ResultsError, TLRobustError, UnknownNameError
+from tl_robust.registry import load_plugins
 
 if TYPE_CHECKING:
     from tl_robust.results.difference import Comparison, Number, Side
@@ -41,7 +42,8 @@ def run(parsed: argparse.Namespace, console: Console) -> int:
 
     if parsed.rows < 0:
         raise ConfigError(f"--rows must be 0 (all) or more, got {parsed.rows}.")
-    base.load_folders(parsed)
+    for folder in parsed.plugins:
+        load_plugins(folder)
     sides = [_side(name, parsed.overrides) for name in (parsed.first, parsed.second)]  # its plugins may bring metrics
     for name in parsed.metric:
         if name not in METRICS:

@@ -10,8 +10,9 @@ from pathlib import Path
 
 from rich.console import Console
 
-from tl_robust.cli.commands.base import load_folders, plugin_folders
+from tl_robust.cli.commands.base import plugin_folders
 from tl_robust.errors import ResultsError
+from tl_robust.registry import load_plugins
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -30,12 +31,11 @@ def run(parsed: argparse.Namespace, console: Console) -> int:
     folder = parsed.out
     if (folder / "config.yaml").exists():
         raise ResultsError(f"{folder} has the results of a bench, and they would be lost: choose another --out.")
-    load_folders(parsed)
+    for plugins in parsed.plugins:
+        load_plugins(plugins)
     board = leaderboard.read(parsed.places)
     summary, results = board.summary, board.results
-    views = Views(
-        folder, folder.resolve().name, results, summary, rows=board.rows, findings=claims.decide(results)
-    )  # fmt: skip
+    views = Views(folder, folder.resolve().name, results, summary, board.rows, claims.decide(results))
     broken = list[str]()
     sentences = list(sentences_of_sinks(views, broken))
     for table in accuracy_tables(summary):
