@@ -24,6 +24,8 @@ from tl_robust.strategies import STRATEGIES
 from tl_robust.threats.base import THREATS
 from tl_robust.trust import CHECKS
 
+collect_ignore = ["one_file"]  # plugins: what imports them registers them
+
 TINY_DOMAIN = """
 import torch
 from tl_robust.data.domain import DOMAINS, Domain

@@ -166,7 +166,7 @@ def test_report_before_a_run_says_so(tiny: Path, capsys: pytest.CaptureFixture[s
 def test_list_shows_every_name(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["list", "--json"]) == 0
     names = json.loads(capsys.readouterr().out)
-    assert names["strategy"] == ["as_is", "common_init", "finetune", "scratch"]
+    assert {"as_is", "common_init", "finetune", "scratch"} <= set(names["strategy"])
     assert "transfer_ratio" in names["metric"]
     assert main(["list"]) == 0
     assert "rendered_syn" in capsys.readouterr().out

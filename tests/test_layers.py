@@ -21,7 +21,7 @@ MAY_IMPORT = {  # a layer may import itself, and of tl_robust only this
     "strategies": VOCABULARY | {"models", "defenses"},
     "callbacks": VOCABULARY | {"attacks", "metrics", "models"},
     "nodes": VOCABULARY | WORK,
-    "threats": VOCABULARY | WORK | {"nodes"},
+    "threats": VOCABULARY | WORK | {"nodes", "claims"},
     "engines": VOCABULARY | {"nodes"},
     "bench": VOCABULARY | BENCH,
     "claims": VOCABULARY | {"metrics"},

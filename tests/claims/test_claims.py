@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
@@ -29,10 +30,14 @@ def swapped(counts: Mapping[str, Sequence[int]]) -> dict[str, Counts]:
     return seeds({name: counts[other.get(name, name)] for name in counts})
 
 
+EVERY = {name: CLAIMS[name] for name in CLAIMS.names()}
+
+
 @pytest.fixture(autouse=True)
 def named(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What a test registers is gone after it."""
-    monkeypatch.setattr(CLAIMS, "_items", {name: CLAIMS[name] for name in CLAIMS.names()})
+    """The claims with a number, which the p-values here are corrected for; what a test registers is gone after it."""
+    numbered = {name: CLAIMS[name] for name in CLAIMS.names() if re.fullmatch(r"H\d+", CLAIMS[name].id)}
+    monkeypatch.setattr(CLAIMS, "_items", numbered)
 
 
 TWO_SIDES = results(seeds(BLACK), seeds(WHITE))
@@ -419,9 +424,9 @@ def test_nothing_has_run() -> None:
     assert decide([]) == ()
 
 
-@pytest.mark.parametrize("name", CLAIMS.names())
+@pytest.mark.parametrize("name", EVERY)
 def test_a_claim_says_what_it_says_in_one_sentence_and_where_it_is_from(name: str) -> None:
-    made = CLAIMS[name]
+    made = EVERY[name]
     assert made.says.endswith(".")
     assert made.source
     assert (made.place is None) != (made.bench is None)

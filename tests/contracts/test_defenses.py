@@ -19,7 +19,6 @@ from tl_robust.models.guard import Guard, Link
 from tl_robust.types import ImageSet
 
 EVERY = pytest.mark.parametrize("name", defenses.names())
-UNCHANGED = {"squeeze": "squeeze(bits=8)"}  # settings with which a defense that guards leaves the function as it is
 VIEWS = ("white", "black", "shadow")
 
 
@@ -104,7 +103,8 @@ def test_where_it_changes_nothing_the_adaptive_attack_reaches_the_optimum(name: 
     dual = difference.abs().sum() if norm == "linf" else difference.norm()
     optimum = torch.stack([(margin > size * dual).double().mean() for size in eps])
     assert float(optimum.max() - optimum.min()) > 0.3  # the curve falls here, so the test can fail
-    defense = defenses.parse(UNCHANGED[name])
+    assert hasattr(DEFENSES[name], "NEUTRAL"), "name the settings with which the guard leaves the network as it is"
+    defense = DEFENSES[name](**DEFENSES[name].NEUTRAL)
     for adaptive in defense.against("white"):
         plain = ATTACKS.component("pgd", {"steps": 20, "norm": norm})
         component = adaptive.made_of(plain)

@@ -160,9 +160,11 @@ def test_helpers_end_with_a_parent_that_was_killed(plugins: Path) -> None:
 def test_engines_write_the_same_table(tiny: Path, tmp_path: Path) -> None:
     few = ["axes.strategy=[finetune]", "axes.seed=[0]", "wandb.mode=disabled", "--plain"]
     tables = []
-    for name, more in (("local", []), ("processes", ["workers=3"])):
-        assert main(["run", str(tiny), f"engine={name}", f"results={tmp_path / name}", *more, *few]) == 0
+    for name in set(ENGINES.names()) - {"ray"}:  # which wants a library, and has a file of its own
+        more = ["workers=3" if name == "processes" else "workers=1", f"results={tmp_path / name}"]
+        assert main(["run", str(tiny), f"engine={name}", *more, *few]) == 0
         tables.append((tmp_path / name / "tiny" / "table.csv").read_bytes())
         assert not [path for path in (tmp_path / name).rglob(".*.*") if path.is_file()], "temporary files"
-    assert tables[0] == tables[1]
+    assert len(tables) >= 2
+    assert len(set(tables)) == 1
     assert tables[0].count(b"\n") > 20

@@ -228,7 +228,8 @@ def test_a_stopped_run_ends_its_tasks_and_keeps_what_is_done(
     process.send_signal(number)
     _, error = process.communicate(timeout=20)
     assert process.returncode == 128 + number, error
-    assert error.strip().startswith("stopped: what was finished is kept"), error
+    assert error.strip().splitlines()[-1].startswith("stopped: what was finished is kept"), error
+    assert "Traceback" not in error
     assert gone(pid, 20)
     assert not any(Store(Path("there", "store")).check())
     assert main(["run", "tiny.yaml", "results=there", engine(cluster.address), *stalling]) == 0
@@ -249,7 +250,7 @@ def test_a_lost_head_costs_another_run(stalling: list[str]) -> None:
         nodes.head_node.kill_all_processes(check_alive=False, allow_graceful=False)
         _, error = process.communicate(timeout=120)
         assert process.returncode == 1, error
-        assert re.match(
+        assert re.search(
             "error: the head of the Ray cluster at .* does not answer .* run the same command again.", error
         )
         assert gone(pid, 20)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import pickle
 import zipfile
 from collections.abc import Callable
 from functools import partial
@@ -15,13 +16,15 @@ import numpy as np
 import pytest
 import torch
 from by_hand import MADE
+from filelock import FileLock
 
 from tests.made_records import record_of
 from tl_robust.errors import StoreError
+from tl_robust.nodes import kind as kinds
 from tl_robust.nodes.crafting import OUTCOMES
 from tl_robust.nodes.examination import EXAMINATIONS
 from tl_robust.nodes.guarded import GUARDS
-from tl_robust.nodes.kind import KINDS, Kind
+from tl_robust.nodes.kind import KINDS, Address, Kind
 from tl_robust.nodes.models import WEIGHTS
 from tl_robust.nodes.payload import pack_examination, pack_outcome, pack_pictures, pack_weights
 from tl_robust.nodes.pictures import PICTURES
@@ -224,3 +227,20 @@ def test_a_file_of_another_content_is_damage_even_where_its_manifest_agrees(
         with pytest.raises(StoreError, match="damaged") as caught:
             use()
         assert "\n" not in str(caught.value)
+
+
+def test_an_address_can_be_read_where_nothing_of_its_kind_is_imported_yet(monkeypatch: pytest.MonkeyPatch) -> None:
+    address = Address(GUARDS, KEY, "a guard")
+    content = pickle.dumps(address)
+    monkeypatch.setattr(kinds, "KINDS", {})  # as in another process, before any kind of node is imported
+    assert pickle.loads(content) == address
+
+
+def test_whoever_may_only_read_a_store_sees_what_is_running(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(lock: FileLock) -> None:
+        raise PermissionError("read-only file system")
+
+    store = Store(tmp_path)
+    with store.running(KEY, "a training"):
+        monkeypatch.setattr(FileLock, "acquire", refused)
+        assert store.marks("running")[KEY]["title"] == "a training"

@@ -13,10 +13,11 @@ from scipy.stats import binom, ttest_rel
 
 from tl_robust.metrics import METRICS
 from tl_robust.metrics.estimate import holm
+from tl_robust.results import difference
 from tl_robust.results.difference import Comparison, Number, Side, compare, signed, tables
 from tl_robust.results.table import Row, rows
 from tl_robust.seeding import generator
-from tl_robust.types import Cell, Outcome, Result, Verdict
+from tl_robust.types import Cell, Face, Outcome, Result, Verdict
 
 CELL = {
     "bench": "small", "source": "mnist", "target": "usps", "network": "dtn", "strategy": "finetune", "common": "",
@@ -434,3 +435,13 @@ def test_brackets_are_printed_as_they_are() -> None:
     assert "Accuracy under attack in %, change with its 95 % interval; eps in pixels" in said
     for head in ("setting", "one", "two", "change", "interval", "beyond noise"):
         assert head in said
+
+
+def test_places_read_as_the_axis_of_their_threat_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    poison = Face("backdoor", "Success of the trigger", axis="poison", axis_text=lambda share: f"{100 * share:g} %")
+    monkeypatch.setattr(difference, "face_of", lambda cell: poison)
+    numbers = [replace(row(value, eps=0.05, threat="backdoor"), axis="poison") for value in (0.5, 0.6)]
+    _, table = tables(compare(side(numbers[:1]), side(numbers[1:], "two")), found(numbers[:1], numbers[1:]))
+    column = next(column for column in table.columns if column.header == "poison")
+    assert list(column.cells) == ["5 %"]
+    assert "pixels" not in str(table.title)

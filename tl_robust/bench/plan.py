@@ -62,14 +62,11 @@ class Plan:
 
     def counts(self, store: Store) -> dict[str, int]:
         """Numbers of cells, unique trainings, unique craft groups, and of cells whose outcome is in the store."""
-        done = sum(all(store.has(one.kind, one.key) for one in cell.play.addresses) for cell in self.cells)
-        others = [node for node in self.nodes if not isinstance(node, Model) and not node.KIND.leaf]
-        return {
-            "cells": len(self.cells),
-            "trainings": len(self.trainings),
-            "craft_groups": len(others),
-            "done": done,
-        }
+        present = [[store.has(address.kind, address.key) for address in cell.play.addresses] for cell in self.cells]
+        outcomes = {address.key for cell in self.cells for address in cell.play.addresses}
+        groups = [node for node in self.nodes if not isinstance(node, Model) and outcomes & node.entries.keys()]
+        counts = {"cells": len(self.cells), "trainings": len(self.trainings), "craft_groups": len(groups)}
+        return counts | {"done": sum(map(all, present))}
 
 
 def make_plan(bench: Bench) -> Plan:
@@ -95,7 +92,7 @@ def make_plan(bench: Bench) -> Plan:
 def _cells(pair: _Pair, bench: Bench) -> Iterator[PlannedCell]:
     axes, source = bench.axes, pair.source
     shares = [replace(pair.target, share=share) for share in axes.target_images]
-    targets = {len(target.images("train")): target for target in shares}  # a share and a number may be the same
+    targets = {len(target.images("train")): target for target in shares}  # 0.5 and 100 may be the same images
     for network, (strategy, common), (count, target), defense in product(
         pair.networks(bench), _starts(bench, pair), targets.items(), axes.defense
     ):
@@ -104,7 +101,7 @@ def _cells(pair: _Pair, bench: Bench) -> Iterator[PlannedCell]:
         lineages = {seed: _lineage(replace(forest, seed=seed), source, target, c, defense) for seed in axes.seed}
         for method, view, seed in product(axes.attack, axes.view, axes.seed):
             if view not in THREATS[method.threat].face.views:
-                continue  # it is one of another threat
+                continue  # the view belongs to another threat of the bench
             a, b = lineages[seed]
             cell = Cell(
                 bench=bench.name,
@@ -136,7 +133,7 @@ def _lineage(
 
     Raises:
         ConfigError: The defense changes nothing here, or B cannot be judged on the target.
-    """  # fmt: skip
+    """
     strategy = STRATEGIES[forest.own.name]
     a, b = plain = strategy.lineage(forest, source, target, c)
     if defense:
@@ -206,7 +203,7 @@ class _Pair:
         return (self.source.network,) if isinstance(self.source, Public) else bench.axes.network
 
     def root(self, common: str, bench: Bench, network: Component) -> DomainInSpace | Public:
-        """The common domain or checkpoint."""
+        """The third model's training data, or the public checkpoint that stands for the third model."""
         if not common.startswith(CHECKPOINT):
             return self.others(common)
         checkpoint = _checkpoint(common, bench)
@@ -228,10 +225,10 @@ def _checkpoint(name: str, bench: Bench) -> Checkpoint:
 def _starts(bench: Bench, pair: _Pair) -> list[tuple[Component, str]]:
     """Strategies with each common domain that is neither source nor target; an empty name where there is none."""
     taken = {pair.target.domain, pair.source.title if isinstance(pair.source, Public) else pair.source.domain}
-    found: list[tuple[Component, str]] = []
+    starts: list[tuple[Component, str]] = []
     for strategy in bench.axes.strategy:
         if not STRATEGIES[strategy.name].needs_common:
-            found.append((strategy, ""))
+            starts.append((strategy, ""))
             continue
         commons = [name for name in bench.axes.common if name not in taken]
         if not commons:
@@ -239,5 +236,5 @@ def _starts(bench: Bench, pair: _Pair) -> list[tuple[Component, str]]:
                 f"strategy {strategy.name!r} needs a common domain besides those of {pair.name}: axes.common has "
                 f"[{', '.join(bench.axes.common)}]; add one of {', '.join(sorted(set(DOMAINS.names()) - taken))}."
             )
-        found.extend((strategy, name) for name in commons)
-    return found
+        starts.extend((strategy, name) for name in commons)
+    return starts

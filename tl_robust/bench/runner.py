@@ -21,7 +21,7 @@ from tl_robust.types import Pictures, Record, Result, Verdict
 
 @dataclass(frozen=True)
 class Finished:
-    """A bench that ran.
+    """What a bench that ran came to.
 
     Attributes:
         results: One a cell, in the plan's order; cells that failed or were not run are absent.
@@ -84,8 +84,8 @@ def gather(plan: Plan, store: Store, failures: tuple[Failure, ...] = ()) -> Fini
         beside = dict(zip(play.beside, others, strict=True))
         readings.setdefault(planned.method.threat, []).append(Reading(planned, outcome, beside))
     results: dict[str, Result] = {}
-    for name, several in readings.items():
-        for reading, verdicts in zip(several, THREATS[name].verdicts(several, store), strict=True):
+    for name, of_threat in readings.items():
+        for reading, verdicts in zip(of_threat, THREATS[name].verdicts(of_threat, store), strict=True):
             results[reading.planned.key] = _result(reading, *verdicts, store)
     ordered = tuple(results[planned.key] for planned in plan.cells if planned.key in results)
     return Finished(ordered, failures, tuple(missing), _seconds(plan, store), _pictures(plan, store))
@@ -108,13 +108,13 @@ def _seconds(plan: Plan, store: Store) -> dict[str, float]:
     spent: dict[str, float] = {}
     for node in plan.nodes:
         spent.setdefault(node.KIND.folder, 0.0)
-        with suppress(StoreError):  # absent, or damaged
+        with suppress(StoreError):  # a node that is absent or damaged took no time that is known
             spent[node.KIND.folder] += store.manifest(node.KIND, next(iter(node.entries)))["made"]["seconds"]
     return spent
 
 
 def _pictures(plan: Plan, store: Store) -> dict[str, Pictures]:
-    """Those in the store; a store of an older version has none, and a report can do without."""
+    """Pictures by key of an outcome; those that are not in the store are left out, since a report can do without."""
     pictures: dict[str, Pictures] = {}
     for node in plan.nodes:
         if isinstance(node, PictureGroup):

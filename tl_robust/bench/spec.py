@@ -40,7 +40,7 @@ class Axes:
         strategy: Strategies with settings.
         common: Common domains or checkpoints, for the strategies that have one.
         target_images: Part of the target's training images that B learns from: up to 1 a share, above 1 a number.
-        defense: What B's owner, or A's, does about it; None for nothing.
+        defense: What protects the models; None where nothing does.
         attack: Methods of all threats.
         view: What the attacker knows.
         seed: Seeds of training and attack.

@@ -64,7 +64,7 @@ class Parser(argparse.ArgumentParser):
     """A parser whose errors are one sentence with the closest name."""
 
     def error(self, message: str) -> NoReturn:
-        """Raise what the command line then prints: no usage before it."""
+        """Raise the sentence, which the command line prints without the usage that argparse would put before it."""
         raise InputError(f"{message}; see {self.prog} --help.")
 
     def _check_value(self, action: argparse.Action, value: Any) -> None:
@@ -73,8 +73,8 @@ class Parser(argparse.ArgumentParser):
 
     def options(self) -> list[str]:
         """All options that a user should know."""
-        shown = (action for action in self._actions if action.help != argparse.SUPPRESS)
-        return [option for action in shown for option in action.option_strings]
+        visible = (action for action in self._actions if action.help != argparse.SUPPRESS)
+        return [option for action in visible for option in action.option_strings]
 
 
 def own_commands() -> dict[str, Path]:

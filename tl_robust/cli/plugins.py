@@ -28,7 +28,7 @@ def commands_for(words: Sequence[str]) -> dict[str, Path]:
     commands: dict[str, Path] = {}
     for bench in (*named, *here):
         for folder in _folders(bench):
-            commands = _commands_in(folder) | commands
+            commands = commands_in(folder) | commands
     return commands
 
 
@@ -44,7 +44,8 @@ def _folders(bench: Path) -> list[Path]:
     return [bench.parent / str(folder) for folder in folders] if isinstance(folders, list) else []
 
 
-def _commands_in(folder: Path) -> dict[str, Path]:
+def commands_in(folder: Path) -> dict[str, Path]:
+    """Files of a folder that are commands, by name, read without importing them."""
     return {path.stem.replace("_", "-"): path for path in sorted(folder.glob("*.py")) if _is_command(path)}
 
 

@@ -45,7 +45,7 @@ def run(config: Config, console: Console, plain: bool) -> Finished:
 
 
 def results(config: Config) -> Finished:
-    """The results that the store has.
+    """Gather the results whose entries are in the store; nothing is computed.
 
     Raises:
         ConfigError: It has none.

@@ -43,7 +43,7 @@ def stoppable(words: str, program: bool) -> Iterator[None]:
         return
     ended, told = threading.Event(), threading.Event()
     before = {item: signal.getsignal(item) for item in SIGNALS}
-    mine = [item for item, handler in before.items() if handler not in (signal.SIG_IGN, None)]
+    heeded = [item for item, handler in before.items() if handler not in (signal.SIG_IGN, None)]
     readable, writable = os.pipe()
     os.set_blocking(writable, False)
     watch = threading.Thread(target=_watch, args=(readable, ended, words), name="stopping", daemon=True)
@@ -55,13 +55,13 @@ def stoppable(words: str, program: bool) -> Iterator[None]:
 
     watch.start()
     woken = signal.set_wakeup_fd(writable, warn_on_full_buffer=False)
-    for item in mine:
+    for item in heeded:
         signal.signal(item, stop)
     try:
         yield
     finally:
         if not (program and told.is_set()):
-            for item in mine:
+            for item in heeded:
                 signal.signal(item, before[item])
             signal.set_wakeup_fd(woken)
             ended.set()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from types import TracebackType
 from typing import Self, get_args
 
 from rich.console import Console
@@ -27,7 +26,7 @@ JUDGED = [kind for kind in get_args(Decision) if kind != "not judged"]
 
 
 class Lines(Observer):
-    """Plain progress: one line an item.
+    """Progress as plain lines, one for each item that is done.
 
     Args:
         console: Where to print.
@@ -41,9 +40,7 @@ class Lines(Observer):
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         pass
 
     @override
@@ -85,9 +82,7 @@ class Bars(Lines):
         self._progress.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self._progress.stop()
 
     @override
@@ -183,14 +178,14 @@ def accuracy_tables(summary: Sequence[Row], faces: Mapping[str, Face] = FACES) -
             yield f"{len(groups)} tables in all: see summary.csv"
             return
         grid = [x for x in next(iter(curves.values())) if x is not None]
-        shown = grid if len(grid) <= 9 else grid[:: -(-len(grid) // 9)]
+        columns = grid if len(grid) <= 9 else grid[:: -(-len(grid) // 9)]
         table = Table(title=heading, title_justify="left", title_style="bold", box=None, pad_edge=False)
         table.add_column("view", width=max(5, *(len(cell.view) for cell in curves)))
         table.add_column("strategy", width=28, no_wrap=True)
-        for x in shown:
+        for x in columns:
             table.add_column(face.axis_text(x), justify="right", width=6, no_wrap=True)
         for cell, curve in sorted(curves.items(), key=lambda item: item[0].view):
-            numbers = (number(curve[x].value, METRICS[face.headline].unit) for x in shown)
+            numbers = (number(curve[x].value, METRICS[face.headline].unit) for x in columns)
             table.add_row(cell.view, names.strategy(cell), *numbers)
         printed += len(curves)
         yield table

@@ -84,7 +84,7 @@ def sentences_of_sinks(views: Views, broken: list[str]) -> Iterator[str]:
 
 
 def views_of(config: Config, finished: Finished, publish: bool) -> Views:
-    """All that sinks may show of a bench."""
+    """Everything that sinks may show of a bench that ran."""
     store = Store(config.results / "store")
     return Views(
         folder=config.results / config.bench.name,

@@ -10,8 +10,7 @@ from typing import Any, TypeVar
 import torch
 
 from tl_robust.bench.spec import PairSpec
-from tl_robust.config.schema import BenchFile
-from tl_robust.data.domain import DOMAINS, DataSettings, Declared, below_root, get_domain
+from tl_robust.data.domain import DOMAINS, DataSettings, Declared, below_root
 from tl_robust.data.names import Names, checked_names, class_file
 from tl_robust.data.space import SPACES, get_space
 from tl_robust.errors import ConfigError, UnknownNameError
@@ -22,7 +21,7 @@ from tl_robust.strategies import STRATEGIES
 from tl_robust.types import Recipe
 
 T = TypeVar("T")
-RESERVED = ("store", "cache")  # folders that results have beside those of benches
+RESERVED = ("store", "cache")  # the folder of results has these beside those of benches
 LONGEST = 200  # bytes of a folder's name; file systems have 255, and temporary files get longer ones
 
 
@@ -40,12 +39,12 @@ def parse_number(value: Any, where: str) -> float:
         raise ConfigError(f"{where} must hold numbers such as 0.03 or 8/255, got {value!r}.") from error
 
 
-def filled(values: list[T], where: str, shown: Callable[[T], str] = str) -> tuple[T, ...]:
-    """The entries as a tuple; ConfigError where there is none or one stands twice, as ``shown``."""
+def filled(values: list[T], where: str, name: Callable[[T], str] = str) -> tuple[T, ...]:
+    """The entries as a tuple; ConfigError where there is none, or where two have the same name."""
     if not values:
         raise ConfigError(f"{where} is an empty list: expected at least one entry.")
-    seen = [shown(value) for value in values]
-    twice = {value for value in seen if seen.count(value) > 1}
+    names = [name(value) for value in values]
+    twice = {text for text in names if names.count(text) > 1}
     if twice:
         raise ConfigError(f"{where} has {min(twice)} twice.")
     return tuple(values)
@@ -103,15 +102,6 @@ def declared_domain(name: str, entry: Any) -> Declared:
     return Declared(name, origin, _classes(more.get("classes", ()), f"domains.{name}.classes"))
 
 
-def data_settings(file: BenchFile) -> DataSettings:
-    """``data:`` and ``domains:``."""
-    declared = tuple(declared_domain(name, entry) for name, entry in file.domains.items())
-    settings = DataSettings(**vars(file.data), domains=declared)
-    for item in declared:
-        get_domain(item.name, settings)
-    return settings
-
-
 def bench_name(name: str) -> str:
     """The name of a bench: that of a folder, beside the folders that results have already.
 
@@ -126,7 +116,7 @@ def bench_name(name: str) -> str:
 
 
 def folder_text(where: str, text: str) -> str:
-    """A folder; ConfigError where it cannot be one."""
+    """The text, if it can name a folder; ConfigError where it cannot."""
     if (not text and where != "data.cache") or re.search(r"[\x00-\x1f\x7f]", text):
         raise ConfigError(f"{where} must be a folder, got {text!r}.")
     return text
@@ -140,31 +130,31 @@ def checkpoint_of(name: str, entry: Any, data: DataSettings, spaces: Iterable[Co
         raise ConfigError(f"{where} needs a name without dash, colon and comma.")
     if not {"network", "classes"} <= more.keys():
         raise ConfigError(f"{where} needs network: and classes: beside from:.")
-    given = more["classes"]
-    if isinstance(given, str) and given in SPACES:
-        classes = get_space(SPACES.component(given)).classes
-    elif isinstance(given, int) and not isinstance(given, bool):
-        classes = tuple(f"{name} {place}" for place in range(given))
+    known = more["classes"]
+    if isinstance(known, str) and known in SPACES:
+        classes = get_space(SPACES.component(known)).classes
+    elif isinstance(known, int) and not isinstance(known, bool):
+        classes = tuple(f"{name} {place}" for place in range(known))
     else:
-        listed = _classes(given, f"{where}.classes")
+        listed = _classes(known, f"{where}.classes")
         here = data.folder / below_root(listed, f"{where}.classes") if isinstance(listed, str) else None
         classes = class_file(here) if here else tuple(listed)
     if len(classes) < 2:
-        raise ConfigError(f"{where}.classes must be 2 or more names, or their number, got {given!r}.")
+        raise ConfigError(f"{where}.classes must be 2 or more names, or their number, got {known!r}.")
     network = network_of(more["network"], spaces, len(classes), f"{where}.network")
     rename = _renaming(more["rename"], f"{where}.rename") if "rename" in more else None
     return Checkpoint(name, origin, network, classes, data.folder, rename)
 
 
-def _renaming(given: Any, where: str) -> tuple[tuple[str, str], ...]:
+def _renaming(prefixes: Any, where: str) -> tuple[tuple[str, str], ...]:
     """Prefixes of a file's names and what they are in the network, sorted; numbers are names, as of a list's parts."""
-    if isinstance(given, dict):
-        pairs = [(str(key), str(value)) for key, value in given.items() if _is_name(key) and _is_name(value)]
-        if len(pairs) == len(given):
+    if isinstance(prefixes, dict):
+        pairs = [(str(key), str(value)) for key, value in prefixes.items() if _is_name(key) and _is_name(value)]
+        if len(pairs) == len(prefixes):
             return tuple(sorted(pairs))
     raise ConfigError(
         f"{where} must map prefixes of the file's names to the network's, such as {{encoder.0: features}}, with '' for "
-        f"none, got {given!r}."
+        f"none, got {prefixes!r}."
     )
 
 
@@ -183,9 +173,10 @@ def _declaration(where: str, entry: Any, example: str, known: set[str]) -> tuple
     return entry["from"], more
 
 
-def _classes(given: Any, where: str) -> Names | str:
-    if isinstance(given, str) and given:
-        return given
-    if not isinstance(given, list | tuple) or any(isinstance(item, dict | list) for item in given):
-        raise ConfigError(f"{where} must be a list of names, or a text file (one a line), got {given!r}.")
-    return checked_names(("" if item is None else str(item) for item in given), where)
+def _classes(names: Any, where: str) -> Names | str:
+    """The names of classes, or the text file that has them."""
+    if isinstance(names, str) and names:
+        return names
+    if not isinstance(names, list | tuple) or any(isinstance(name, dict | list) for name in names):
+        raise ConfigError(f"{where} must be a list of names, or a text file (one a line), got {names!r}.")
+    return checked_names(("" if name is None else str(name) for name in names), where)

@@ -14,14 +14,9 @@ from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
 from tl_robust.bench.plan import Plan, make_plan
 from tl_robust.bench.spec import Bench
-from tl_robust.config.entries import (
-    component_of,
-    data_settings,
-    folder_text,
-    pair_spec,
-)
+from tl_robust.config.entries import component_of, folder_text, pair_spec
 from tl_robust.config.problems import Problems
-from tl_robust.config.resolve import resolve
+from tl_robust.config.resolve import data_settings, resolve
 from tl_robust.config.schema import BenchFile
 from tl_robust.config.written import Written
 from tl_robust.data.domain import DataSettings
@@ -78,7 +73,7 @@ def load(path: Path, overrides: Sequence[str] = ()) -> Config:
     folders = tuple((path.parent / folder).resolve() for folder in file.plugins)
     for place, folder in enumerate(file.plugins):
         problems.tried(("plugins", place), None, load_plugins, path.parent / folder)
-    if problems.at("plugins"):  # names that a plugin would bring are not unknown
+    if problems.at("plugins"):  # else names that the plugin would bring would be called unknown
         problems.end(written.places)
     workers = problems.tried(("workers",), 1, _workers, file)
     engine = problems.tried(("engine",), None, _engine, file)
@@ -112,7 +107,9 @@ def load_settings(overrides: Sequence[str], path: Path | None, pair: str) -> tup
         load_plugins(path.parent / folder)  # type: ignore[union-attr]
     space = component_of(SPACES, file.space, "space")
     own = {spec.name: spec.space for spec in (pair_spec(entry, space) for entry in file.axes.pair)}
-    return data_settings(file), own.get(pair, space)
+    data = data_settings(file, problems)
+    problems.end(written.places)
+    return data, own.get(pair, space)
 
 
 def _text(path: Path) -> str:
@@ -133,7 +130,7 @@ def _merge(source: str, text: str, overrides: Sequence[str], written: Written, p
             key, _, value = item.partition("=")
             above = key.partition(".")[0]
             if above in ("engine", "space") and above != key and isinstance(name := OmegaConf.select(file, above), str):
-                OmegaConf.update(file, above, {"name": name})  # engine=ray engine.address=auto
+                OmegaConf.update(file, above, {"name": name})  # engine=ray was followed by engine.address=auto
             OmegaConf.update(file, key, written.override(key, value))
         if not isinstance(file, DictConfig):
             raise TypeError
@@ -169,8 +166,8 @@ def _fitting(source: str, file: DictConfig, problems: Problems) -> DictConfig:
                 OmegaConf.merge(schema, nested)
                 good = cast(DictConfig, OmegaConf.merge(good, nested))
             except (OmegaConfBaseException, TypeError, AssertionError) as error:
-                said = _sentence(error) if isinstance(error, OmegaConfBaseException) else MISPLACED
-                problems.add(path, ConfigError(f"{source}: {said}"))
+                reason = _sentence(error) if isinstance(error, OmegaConfBaseException) else MISPLACED
+                problems.add(path, ConfigError(f"{source}: {reason}"))
         if not problems:  # values that are wrong only beside each other
             raise
         return good

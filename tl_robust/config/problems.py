@@ -12,7 +12,7 @@ T = TypeVar("T")
 
 
 class Problems:
-    """Errors by where they are.
+    """All errors of a bench file, each with the place where it is.
 
     Args:
         source: Name of the file.
@@ -20,15 +20,15 @@ class Problems:
 
     def __init__(self, source: str) -> None:
         self.source = source
-        self._found: list[tuple[KeyPath, InputError]] = []
+        self._errors: list[tuple[KeyPath, InputError]] = []
 
     def __len__(self) -> int:
-        return len(self._found)
+        return len(self._errors)
 
     def add(self, path: KeyPath, error: InputError) -> None:
-        """One more, unless the same was said already."""
-        if str(error) not in (str(other) for _, other in self._found):
-            self._found.append((path, error))
+        """Add an error, unless another one says the same already."""
+        if str(error) not in (str(other) for _, other in self._errors):
+            self._errors.append((path, error))
 
     def tried(self, path: KeyPath, instead: T, make: Callable[..., T], *arguments: Any) -> T:
         """What ``make`` gives of the arguments, or ``instead`` where it cannot, so that others can be tried."""
@@ -40,18 +40,18 @@ class Problems:
 
     def at(self, *path: str | int) -> bool:
         """Whether something is wrong there, inside of it, or around it."""
-        return any(found[: len(path)] == path[: len(found)] for found, _ in self._found)
+        return any(known[: len(path)] == path[: len(known)] for known, _ in self._errors)
 
     def end(self, places: Mapping[KeyPath, int]) -> None:
-        """Raise what was found: one error as it is, several as a list in the order of the file, then of overrides.
+        """Raise what is wrong: one error as it is, several as a list in the order of the file, then of overrides.
 
         Raises:
             InputError: Something is wrong.
         """
-        if not self._found:
+        if not self._errors:
             return
-        if len(self._found) == 1:
-            raise self._found[0][1]
+        if len(self._errors) == 1:
+            raise self._errors[0][1]
 
         def place(item: tuple[KeyPath, InputError]) -> float:
             path = item[0]
@@ -59,5 +59,5 @@ class Problems:
                 path = path[:-1]
             return places[path] if path else float("inf")
 
-        lines = [str(error).removeprefix(f"{self.source}: ") for _, error in sorted(self._found, key=place)]
+        lines = [str(error).removeprefix(f"{self.source}: ") for _, error in sorted(self._errors, key=place)]
         raise ConfigError("\n".join([f"{len(lines)} errors in {self.source}:", *(f"- {line}" for line in lines)]))

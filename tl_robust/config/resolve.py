@@ -53,13 +53,13 @@ def resolve(file: BenchFile, problems: Problems) -> Bench | None:
             ("attack_batch",),
             ConfigError(f"attack_batch must be at least 1, or 0 to measure, got {file.attack_batch}."),
         )
-    data = _data(file, problems)
-    nothing = Component("", 0)  # stands for what is wrong
+    data = data_settings(file, problems)
+    nothing = Component("", 0)  # stands for a component that is wrong
     space = tried(("space",), nothing, component_of, SPACES, file.space, "space")
 
-    def full(axis: str, values: list[T], shown: Callable[[T], str] = str) -> tuple[T, ...]:
+    def full(axis: str, values: list[T], name_of: Callable[[T], str] = str) -> tuple[T, ...]:
         whole = values or not problems.at("axes", axis)
-        return tried(("axes", axis), (), filled, values, f"axes.{axis}", shown) if whole else ()
+        return tried(("axes", axis), (), filled, values, f"axes.{axis}", name_of) if whole else ()
 
     pairs = _each(problems, "pair", axes.pair, pair_spec, space)
     for place, pair in enumerate(pairs):
@@ -69,10 +69,10 @@ def resolve(file: BenchFile, problems: Problems) -> Bench | None:
     networks = full("network", _each(problems, "network", axes.network, network_of, spaces))
     checkpoints: dict[str, Checkpoint] = {}
     for title, entry in file.checkpoints.items():
-        theirs = [pair.space for pair in pairs if pair.name.startswith(f"{CHECKPOINT}{title}-")]
-        theirs = [one for one in theirs if one != nothing]
-        if found := tried(("checkpoints", title), None, checkpoint_of, title, entry, data, theirs):
-            checkpoints[title] = found
+        begun = [pair for pair in pairs if pair.name.startswith(f"{CHECKPOINT}{title}-")]
+        theirs = [pair.space for pair in begun if pair.space in spaces]
+        if checkpoint := tried(("checkpoints", title), None, checkpoint_of, title, entry, data, theirs):
+            checkpoints[title] = checkpoint
     first = next(iter(spaces), nothing)
     strategies = _each(problems, "strategy", axes.strategy, strategy_of, networks if spaces else (), first)
     usual: tuple[float, ...] = (0.0,)
@@ -87,11 +87,13 @@ def resolve(file: BenchFile, problems: Problems) -> Bench | None:
     trainer = tried(("trainer",), no_options, trainer_options, file.trainer)
     fast = tried(("fast",), no_modes, check_modes, file.fast)
     grid = Axes(
-        pair=full("pair", pairs, lambda pair: pair.name),  # tables do not show its space
+        pair=full("pair", pairs, lambda pair: pair.name),  # tables do not show the space, so that the name must do
         network=networks,
         strategy=full("strategy", strategies),
         common=full("common", common) if axes.common else (),
-        defense=full("defense", _each(problems, "defense", axes.defense, _defense), lambda one: str(one or "none")),
+        defense=full(
+            "defense", _each(problems, "defense", axes.defense, _defense), lambda defense: str(defense or "none")
+        ),
         attack=full("attack", attacks, lambda spec: str(spec.component)),
         view=full("view", view),
         seed=full("seed", axes.seed),
@@ -114,22 +116,22 @@ def resolve(file: BenchFile, problems: Problems) -> Bench | None:
 
 def _each(problems: Problems, axis: str, entries: list[Any], make: Callable[..., T], *arguments: Any) -> list[T]:
     """What ``make`` makes of each entry of an axis, those that are wrong left out."""
-    made = []
+    values = []
     for place, entry in enumerate(entries):
         try:
-            made.append(make(entry, *arguments))
+            values.append(make(entry, *arguments))
         except InputError as whole:
             before, path = len(problems), ("axes", axis, place)
-            for key in entry if isinstance(entry, dict) and len(entry) > 2 else ():  # each setting alone
+            for key in entry if isinstance(entry, dict) and len(entry) > 2 else ():  # which settings are wrong alone
                 alone = {name: value for name, value in entry.items() if name in ("name", key)}
                 if key != "name":
                     problems.tried((*path, key), None, make, alone, *arguments)
-            if len(problems) == before:  # what is wrong only beside another setting
+            if len(problems) == before:  # each setting is right alone, and wrong beside another one
                 problems.add(path, whole)
-    return made
+    return values
 
 
-def _data(file: BenchFile, problems: Problems) -> DataSettings:
+def data_settings(file: BenchFile, problems: Problems) -> DataSettings:
     """``data:`` and ``domains:``; a domain that is wrong stays known, so that its pairs are not wrong too."""
     declared = []
     for name, entry in file.domains.items():
@@ -184,8 +186,8 @@ def _common(entry: Any, data: DataSettings) -> str:
     return str(entry)
 
 
-def _share(part: Any) -> float:
-    number = float(_plain(part, "target_images"))
+def _share(entry: Any) -> float:
+    number = float(_plain(entry, "target_images"))
     if not (0 < number <= 1 or (number > 1 and number.is_integer())):
         raise ConfigError(f"axes.target_images must hold shares in (0, 1] or whole numbers, got {number:g}.")
     return number
@@ -201,13 +203,13 @@ def _recipes(file: BenchFile, data: DataSettings, problems: Problems) -> dict[st
     """``recipes:``, each tried as a whole recipe."""
     tried = problems.tried
     tried(("recipe", "augment"), None, augmentation, file.recipe.augment)
-    found: dict[str, dict[str, Any]] = {}
+    recipes: dict[str, dict[str, Any]] = {}
     for domain, more in file.recipes.items():
         path, what = ("recipes", domain), f"recipes.{domain}"
         tried(path, None, get_domain, domain, data)
-        found[domain] = {}
+        recipes[domain] = {}
         for key, value in more.items():
-            found[domain].update(tried((*path, key), dict[str, Any](), check_settings, what, Recipe, {key: value}))
-        recipe = tried(path, file.recipe, partial(replace, file.recipe, **found[domain]))
+            recipes[domain].update(tried((*path, key), dict[str, Any](), check_settings, what, Recipe, {key: value}))
+        recipe = tried(path, file.recipe, partial(replace, file.recipe, **recipes[domain]))
         tried((*path, "augment"), None, augmentation, recipe.augment)
-    return found
+    return recipes

@@ -67,7 +67,7 @@ class Written:
         return None if node is None else self._value(node, self._schema, ())
 
     def override(self, key: str, text: str) -> Any:
-        """The value of ``key=text``; arguments and errors as above."""
+        """The plain value of an override ``key=text``; raises what :meth:`read` raises."""
         hint: Any = self._schema
         path: KeyPath = ()
         for part in re.findall(r"[^.\[\]]+", key):
@@ -90,11 +90,11 @@ class Written:
             raise ConfigError(f"there are more than {MOST:,} values, or more than {DEEPEST} inside each other.")
         self.places.setdefault(path, node.start_mark.index)
         if isinstance(node, yaml.MappingNode):
-            found = {}
+            values = {}
             for key, (at, value) in self._pairs(node).items():
                 self.places.setdefault((*path, key), at)
-                found[key] = self._value(value, _inside(hint, key), (*path, key))
-            return found
+                values[key] = self._value(value, _inside(hint, key), (*path, key))
+            return values
         if isinstance(node, yaml.SequenceNode):
             return [self._value(item, _inside(hint, 0), (*path, place)) for place, item in enumerate(node.value)]
         return _scalar(node, hint, path)
@@ -151,7 +151,7 @@ def _scalar(node: yaml.Node, hint: Any, path: KeyPath) -> Any:
         base = 16 if "0x" in digits else 8 if "0o" in digits else 10
         number = int(digits, base) if len(digits) <= LONGEST else LARGEST
         if abs(number) >= LARGEST:
-            shown = text if len(text) <= LONGEST else f"{text[:LONGEST]}..."
-            raise ConfigError(f"line {node.start_mark.line + 1}: {shown} is beyond the whole numbers of 64 bits.")
+            quoted = text if len(text) <= LONGEST else f"{text[:LONGEST]}..."
+            raise ConfigError(f"line {node.start_mark.line + 1}: {quoted} is beyond the whole numbers of 64 bits.")
         return number
     return None if tag == "null" else float(text.lower().replace(".inf", "inf").replace(".nan", "nan"))

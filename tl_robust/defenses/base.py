@@ -17,7 +17,7 @@ from tl_robust.attacks.objectives import OBJECTIVES
 from tl_robust.attacks.through import THROUGH
 from tl_robust.attacks.tricks import parse_tricks
 from tl_robust.errors import ConfigError
-from tl_robust.registry import Component, Registry
+from tl_robust.registry import Component, Registry, Scalar
 from tl_robust.types import ImageSet, Recipe
 
 M = TypeVar("M")
@@ -120,9 +120,12 @@ class Defense(ABC):
 
     Attributes:
         ON: Whose training it changes: the victim's or the origin's. The guard stands around the victim.
+        NEUTRAL: Settings with which a guard leaves the network as it is: there its adaptive attacks are tested against
+            an optimum that is known.
     """
 
     VERSION: ClassVar[int] = 1
+    NEUTRAL: ClassVar[Mapping[str, Scalar]]
     ON: ClassVar[Literal["victim", "origin"]] = "victim"
 
     @abstractmethod

@@ -18,6 +18,8 @@ from tl_robust.models.guard import Guard, Link
 class Squeeze(Defense):
     """Xu, Evans, Qi, "Feature squeezing", NDSS 2018: ``bits`` of 8, which images have, and odd ``median`` windows."""
 
+    NEUTRAL = {"bits": 8}
+
     bits: int = 3
     median: int = 0
 

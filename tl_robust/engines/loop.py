@@ -44,7 +44,7 @@ class Loop:
         self._observer = observer
         self._makers = {key: node for node in nodes for key in node.entries}
         self._whole: set[str] = set()
-        self._before: frozenset[str] = frozenset()  # what was whole when the run began
+        self._before: frozenset[str] = frozenset()  # keys of the entries that were whole when the run began
         self._damaged: set[str] = set()
 
     def run(self) -> dict[str, Failure]:
@@ -145,7 +145,7 @@ class Loop:
         return True
 
     def _fail(self, key: str, node: Node, cause: str, trace: str = "") -> None:
-        if key in self.failures:  # told before, while another entry of the node waited
+        if key in self.failures:  # the user was told before, while another entry of the node waited
             return
         title = f"{node.KIND.title}s of {node}" if node.KIND.leaf else node.label(key)
         self.failures[key] = Failure(title, cause, trace)

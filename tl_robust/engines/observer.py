@@ -4,7 +4,7 @@ from __future__ import annotations
 
 
 class Observer:
-    """Hears of progress, and here tells nobody.
+    """Hears of progress; this base tells nobody, and the terminal overrides what it shows.
 
     A stage is the title of a kind of node; work is in the units of that kind.
     """

@@ -64,7 +64,7 @@ class CraftGroup(Node):
 
     @cached_property
     def built(self) -> Attack:
-        """The attack."""
+        """The attack with its settings, made once."""
         return get_attack(self.attack.name, **dict(self.attack.settings))
 
     @property
@@ -102,7 +102,7 @@ class CraftGroup(Node):
         }
 
     def judgment(self, victim: Model) -> Address:
-        """Where the outcome of a victim is."""
+        """Where the store keeps what a victim made of the examples."""
         return Address(OUTCOMES, digest(self._judgment(victim)), f"{self}, judged on {victim}")
 
     def _judgment(self, victim: Model) -> dict[str, Any]:
@@ -149,7 +149,7 @@ class CraftGroup(Node):
 
     @override
     def make(self, hands: Hands, store: Store) -> tuple[Mapping[str, Outcome], Made]:
-        networks: dict[str, nn.Module] = {"": self.surrogate.load(store)}  # no key is empty
+        networks: dict[str, nn.Module] = {"": self.surrogate.load(store)}  # no victim's key is empty
         for key, victim in self._by_key.items():  # a victim that is the surrogate is not run twice
             networks[key] = networks[""] if victim.key == self.surrogate.key else victim.load(store)
         fast, refused = self._accelerated(networks)
@@ -170,12 +170,10 @@ class CraftGroup(Node):
     def _judged(
         self, hands: Hands, networks: Mapping[str, nn.Module], pool: Pixels | None, advance: Advance
     ) -> tuple[dict[str, Outcome], torch.device, int]:
-        """Outcomes of all victims; the surrogate's name is empty."""
+        """Outcomes by key of the networks, of which the one under the empty key is the surrogate."""
         task = NetworkModule(networks[""])
         victims = {key: task if network is networks[""] else network for key, network in networks.items() if key}
-        callback = TransferAttack(
-            self.built, victims, self.eps, self.seed, self.same_labels, self.early, pool, False, self.through
-        )
+        callback = TransferAttack(self.built, victims, *self._options(pool))
         with hands.tester([callback, Tested(advance)]) as trainer:
             device = trainer.strategy.root_device
             images = self.test.images("test")
@@ -186,6 +184,10 @@ class CraftGroup(Node):
             trainer.test(task, dataloaders=Batches(images, batch, device=device), verbose=False)
         return callback.outcomes, device, batch
 
+    def _options(self, pool: Pixels | None) -> tuple[Any, ...]:
+        """What a judge is told beside attack and networks; not strict, since a network may have diverged."""
+        return self.eps, self.seed, self.same_labels, self.early, pool, False, self.through
+
     def _gate(
         self,
         hands: Hands,
@@ -194,18 +196,15 @@ class CraftGroup(Node):
         outcomes: Mapping[str, Outcome],
         batch: int,
     ) -> Gate:
-        """How far a part of the test set differs in full precision."""
+        """Attack a part of the test set again in full precision, and tell how far its outcomes differ."""
         images = self.test.images("test")
         with hands.tester([]) as trainer:
             device = trainer.strategy.root_device
             moved = {key: network.to(device) for key, network in networks.items()}
             victims = {key: network for key, network in moved.items() if key}
-            judge = Judge(
-                self.built, moved[""], victims, self.eps, self.seed, self.same_labels, self.early, pool, False,
-                self.through,
-            )  # fmt: skip
+            judge = Judge(self.built, moved[""], victims, *self._options(pool))
             for places in gate_places(images.labels).split(batch):
-                judge.update(*(part.to(device) for part in (*pixels(images.take(places)), places)))
+                judge.update(*(tensor.to(device) for tensor in (*pixels(images.take(places)), places)))
         return compare(outcomes, judge.outcomes())
 
     def _accelerated(self, networks: Mapping[str, nn.Module]) -> tuple[Mapping[str, nn.Module], str]:

@@ -11,9 +11,9 @@ from typing_extensions import override
 
 from tl_robust.data.mapped import DomainInSpace, spread
 from tl_robust.nodes.hands import Hands, pixels
-from tl_robust.nodes.kind import Address, Kind
+from tl_robust.nodes.kind import Kind
 from tl_robust.nodes.models import Model
-from tl_robust.nodes.node import Made, Node
+from tl_robust.nodes.node import Made, Node, of
 from tl_robust.nodes.payload import pack_examination, unpack_examination
 from tl_robust.nodes.provenance import device_name
 from tl_robust.nodes.store import Store
@@ -26,7 +26,7 @@ EXAMINED = 2000  # images that the trust checks choose theirs from
 
 @dataclass(frozen=True)
 class Examinee(Node):
-    """A model under examination.
+    """A model that the trust checks look at, and what they look at it with.
 
     Attributes:
         model: The model.
@@ -44,6 +44,7 @@ class Examinee(Node):
     eps: tuple[float, ...]
     seed: int
     through: str = "exact"
+    needs = of("model.addresses")
 
     @cached_property
     def same_labels(self) -> bool:
@@ -66,18 +67,13 @@ class Examinee(Node):
             "probes": [name for name in CHECKS.names() if CHECKS[name].probe],
         }
 
-    @property
-    @override
-    def needs(self) -> tuple[Address, ...]:
-        return self.model.addresses
-
     @override
     def make(self, hands: Hands, store: Store) -> tuple[Mapping[str, Examination], Made]:
         whole = self.test.images("test")
         places = spread(len(whole), EXAMINED)
         with hands.tester([]) as trainer:
             device = trainer.strategy.root_device
-            images, labels = (part.to(device) for part in pixels(whole.take(places)))
+            images, labels = (tensor.to(device) for tensor in pixels(whole.take(places)))
             examination = examine(
                 self.model.load(store).to(device),
                 images,

@@ -15,7 +15,7 @@ TOLERANCE = 0.01
 
 @dataclass(frozen=True)
 class Gate:
-    """What the comparison showed.
+    """How far the outcomes of a fast mode were from those in full precision.
 
     Attributes:
         samples: Samples compared.
@@ -44,11 +44,11 @@ def compare(fast: Mapping[str, Outcome], full: Mapping[str, Outcome], tolerance:
     for name, right in full.items():
         whole = fast[name]
         order = whole.sample_id.argsort()
-        found = whole.take(order[torch.searchsorted(whole.sample_id[order], right.sample_id)])
+        same = whole.take(order[torch.searchsorted(whole.sample_id[order], right.sample_id)])
         for ours, theirs, label in (
-            (found.adv_a, right.adv_a, right.label_a),
-            (found.adv_b, right.adv_b, right.label),
-            (found.clean_b[None], right.clean_b[None], right.label),
+            (same.adv_a, right.adv_a, right.label_a),
+            (same.adv_b, right.adv_b, right.label),
+            (same.clean_b[None], right.clean_b[None], right.label),
         ):
             gap = ((ours == label).double().mean(1) - (theirs == label).double().mean(1)).abs()
             accuracy = max(accuracy, float(gap.max()))

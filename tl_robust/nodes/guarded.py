@@ -16,7 +16,7 @@ from tl_robust.defenses import Defense, build
 from tl_robust.nodes.hands import Hands
 from tl_robust.nodes.kind import Address, Kind
 from tl_robust.nodes.models import Derived, Model
-from tl_robust.nodes.node import Made, Node
+from tl_robust.nodes.node import Made, Node, of
 from tl_robust.nodes.payload import pack_weights, unpack_weights
 from tl_robust.nodes.provenance import device_name
 from tl_robust.nodes.store import Store
@@ -50,18 +50,18 @@ class Guarded(Derived):
         return {
             "kind": "guarded",
             "model": self.model.key,
-            "defense": [asdict(part) for part in self.defense],
+            "defense": [asdict(component) for component in self.defense],
             "fitted": guard.key if guard else None,
         }
 
     @cached_property
     def _fitting(self) -> Fitting | None:
         """What the guard is fitted by; None where there is nothing to fit."""
-        return Fitting(self.model, self.defense, self.data, self.val_share) if "fit" in self.built.acts else None
+        return Fitting(self) if "fit" in self.built.acts else None
 
     @cached_property
     def built(self) -> Defense:
-        """The defense."""
+        """The defense with its settings, made once."""
         return build(self.defense)
 
     @property
@@ -101,44 +101,35 @@ class Fitting(Node):
     """What a guard is fitted with: thresholds, means, and all that it draws at random.
 
     Attributes:
-        model: See :class:`Guarded`.
-        defense: The same.
-        data: The same.
-        val_share: The same.
+        guarded: The model behind the guard. Its key is made of this node's key, so nothing here may ask for it.
     """
 
     KIND = GUARDS
-    model: Model
-    defense: Components
-    data: DomainInSpace
-    val_share: float
+    guarded: Guarded
+    needs = of("guarded.model.addresses")
 
     @cached_property
     def spec(self) -> dict[str, Any]:
         """What the key is the digest of."""
         return {
             "kind": "guard",
-            "model": self.model.key,
-            "defense": [asdict(part) for part in self.defense],
-            "images": self.data.images("train").fingerprint,
-            "val_share": self.val_share,
+            "model": self.guarded.model.key,
+            "defense": [asdict(component) for component in self.guarded.defense],
+            "images": self.guarded.data.images("train").fingerprint,
+            "val_share": self.guarded.val_share,
         }
-
-    @property
-    @override
-    def needs(self) -> tuple[Address, ...]:
-        return self.model.addresses
 
     @override
     def make(self, hands: Hands, store: Store) -> tuple[Mapping[str, dict[str, Tensor]], Made]:
-        images = self.data.images("train")
-        held = images.take(split_validation(images, self.val_share)[1])
+        guarded = self.guarded
+        images = guarded.data.images("train")
+        held_out = images.take(split_validation(images, guarded.val_share)[1])
         with hands.tester([]) as trainer, torch.no_grad():
             device = trainer.strategy.root_device
-            network = self.model.load(store).to(device).eval()
-            fitted = build(self.defense).fit(network, held, derive("guard", self.model.key))
+            network = guarded.model.load(store).to(device).eval()
+            fitted = guarded.built.fit(network, held_out, derive("guard", guarded.model.key))
         hands.advance(1)
         return {self.key: fitted}, {"device": device_name(device)}
 
     def __str__(self) -> str:
-        return f"{' + '.join(map(str, self.defense))} on {self.model}"
+        return f"{' + '.join(map(str, self.guarded.defense))} on {self.guarded.model}"

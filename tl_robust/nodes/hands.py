@@ -27,7 +27,7 @@ Pixels = tuple[Tensor, Tensor]
 
 
 def nothing(work: int) -> None:
-    """Tell nobody."""
+    """Stand in for whoever would be told of progress, where nobody is."""
 
 
 @dataclass(frozen=True)

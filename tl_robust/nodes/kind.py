@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 KINDS: dict[str, Kind] = {}
-"""All kinds by the name of their folder."""
+"""All kinds of the modules that are imported, by the name of their folder."""
 
 
 @dataclass(frozen=True)
@@ -18,8 +18,8 @@ class Kind:
         folder: Its folder in the store.
         file: Name of the file that holds an entry's content.
         title: One of them, as the progress bar names it.
-        pack: A record as bytes.
-        unpack: The record of these bytes; ``ValueError`` and nothing else where they are none that ``pack`` made.
+        pack: Gives a record as bytes; a function that can be pickled, as can ``unpack``.
+        unpack: Gives the record of these bytes; raises ``ValueError`` alone where they are none that ``pack`` made.
         leaf: Nothing depends on its entries, so that one is left out without a word where what it needs failed.
     """
 
@@ -35,14 +35,6 @@ class Kind:
 
     def __str__(self) -> str:
         return self.folder
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return _kind, (self.folder, self.pack)
-
-
-def _kind(folder: str, pack: Callable[[Any], bytes]) -> Kind:
-    """The kind of a folder in another process; unpickling ``pack`` has imported the module that makes it."""
-    return KINDS[folder]
 
 
 @dataclass(frozen=True)

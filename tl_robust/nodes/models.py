@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -24,7 +24,7 @@ from tl_robust.models import build
 from tl_robust.models.checkpoint import checkpoint_digest, load_checkpoint
 from tl_robust.nodes.hands import Hands
 from tl_robust.nodes.kind import Address, Kind
-from tl_robust.nodes.node import Keyed, Made, Node
+from tl_robust.nodes.node import Keyed, Made, Node, of
 from tl_robust.nodes.payload import pack_weights, unpack_weights
 from tl_robust.nodes.provenance import device_name
 from tl_robust.nodes.store import Store
@@ -47,18 +47,11 @@ class Model(Keyed):
         parent: What it started from; None at a root.
     """
 
-    if TYPE_CHECKING:  # a dataclass would take a property of its base for the default of a field
-
-        @property
-        def network(self) -> Component: ...  # noqa: D102
-        @property
-        def space(self) -> Component: ...  # noqa: D102
-        @property
-        def title(self) -> str: ...  # noqa: D102
-        @property
-        def labels(self) -> Names: ...  # noqa: D102
-        @property
-        def parent(self) -> Model | None: ...  # noqa: D102
+    network: Component
+    space: Component
+    title: str
+    labels: Names
+    parent: Model | None
 
     @property
     @abstractmethod
@@ -67,7 +60,7 @@ class Model(Keyed):
 
     @property
     def addresses(self) -> tuple[Address, ...]:
-        """What it is loaded from."""
+        """The entries of the store that it is loaded from."""
         return (Address(WEIGHTS, self.key, str(self)),)
 
     def load(self, store: Store) -> nn.Module:
@@ -95,48 +88,28 @@ class Model(Keyed):
 
     @abstractmethod
     def origin(self) -> dict[str, Any]:
-        """Where it comes from, for a reader."""
+        """Where it comes from, in words and numbers for a reader."""
 
 
 class Derived(Model):
     """A model that is described as another one is, but answers otherwise.
 
     Attributes:
-        model: The other one.
+        model: The model that describes it.
     """
 
     model: Model
-
-    @property
-    @override
-    def network(self) -> Component:
-        return self.model.network
-
-    @property
-    @override
-    def space(self) -> Component:
-        return self.model.space
-
-    @property
-    @override
-    def title(self) -> str:
-        return self.model.title
-
-    @property
-    @override
-    def labels(self) -> Names:
-        return self.model.labels
-
-    @property
-    @override
-    def parent(self) -> Model | None:
-        return self.model.parent
+    network = of("model.network")
+    space = of("model.space")
+    title = of("model.title")
+    labels = of("model.labels")
+    parent = of("model.parent")
 
 
 def misfit(model: Model, weights: Mapping[str, Tensor]) -> str:
     """Why a state dict cannot be that of a model's network; empty if it can."""
     try:
-        with torch.device("meta"):  # names and shapes alone
+        with torch.device("meta"):  # only names and shapes are compared, so no memory is needed
             model.build(weights, assign=True)
         return ""
     except RuntimeError as error:
@@ -165,7 +138,7 @@ class Checkpoint:
 
     @property
     def title(self) -> str:
-        """As tables name it."""
+        """The name that tables and the axis of pairs have for it."""
         return f"checkpoint:{self.name}"
 
 
@@ -182,21 +155,9 @@ class Public(Model, Node):
     checkpoint: Checkpoint
     space: Component
     parent = None
-
-    @property
-    @override
-    def network(self) -> Component:
-        return self.checkpoint.network
-
-    @property
-    @override
-    def title(self) -> str:
-        return self.checkpoint.title
-
-    @property
-    @override
-    def labels(self) -> Names:
-        return self.checkpoint.classes
+    network = of("checkpoint.network")
+    title = of("checkpoint.title")
+    labels = of("checkpoint.classes")
 
     @property
     @override
@@ -226,7 +187,7 @@ class Public(Model, Node):
     @override
     def make(self, hands: Hands, store: Store) -> tuple[Mapping[str, Any], Made]:
         source = self.checkpoint
-        with torch.device("meta"):  # names and shapes alone, and no random draw
+        with torch.device("meta"):  # only names and shapes are needed, and no random number may be drawn
             network = self.build()
         rename = None if source.rename is None else dict(source.rename)
         weights = load_checkpoint(source.where, source.root, network, rename)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping
 from functools import cached_property
+from operator import attrgetter
 from typing import Any, ClassVar, Self
 
 from tl_robust.nodes.hands import Hands
@@ -18,6 +19,11 @@ from tl_robust.seeding import digest
 
 Made = dict[str, Any]
 """How entries were made, in the form of JSON."""
+
+
+def of(path: str) -> Any:
+    """A property that a part of the object answers: with ``of("data.domain")`` a title is ``self.data.domain``."""
+    return property(attrgetter(path))
 
 
 class Keyed(ABC):
@@ -30,11 +36,11 @@ class Keyed(ABC):
 
     @cached_property
     def key(self) -> str:
-        """SHA-256 of the spec."""
+        """SHA-256 of the spec, under which the store keeps what is made."""
         return digest(self.spec)
 
     def __getstate__(self) -> dict[str, Any]:
-        """Fields, and key and spec, which are costly to find and small."""
+        """Fields, key and spec: these two are small, and another process would have to read images for them."""
         names = (*getattr(self, "__dataclass_fields__", ()), "key", "spec")
         return {name: value for name, value in vars(self).items() if name in names}
 
@@ -60,7 +66,7 @@ class Node(Keyed):
 
     @property
     def needs(self) -> tuple[Address, ...]:
-        """What must be in the store before."""
+        """What must be in the store before the node can be made."""
         return ()
 
     @property
@@ -69,7 +75,7 @@ class Node(Keyed):
         return 1
 
     def needs_of(self, key: str) -> tuple[Address, ...]:
-        """What one entry needs."""
+        """What must be in the store before the entry of this key can be made."""
         return self.needs
 
     def only(self, keys: Collection[str]) -> Self:

@@ -53,14 +53,13 @@ class PictureGroup(Node):
     @cached_property
     def spec(self) -> dict[str, Any]:
         """What the key is the digest of."""
-        shown = {"samples": self.sample_id.tolist(), "places": self.places}
-        return {"kind": "pictures", "group": self.group.spec, **shown}
+        samples = self.sample_id.tolist()
+        return {"kind": "pictures", "group": self.group.spec, "samples": samples, "places": self.places}
 
     @property
     @override
     def needs(self) -> tuple[Address, ...]:
-        judgments = list(self.group.entries)
-        return (*self.group.surrogate.addresses, Address(OUTCOMES, judgments[0], str(self.group)))
+        return (*self.group.surrogate.addresses, Address(OUTCOMES, next(iter(self.group.entries)), str(self.group)))
 
     @override
     def make(self, hands: Hands, store: Store) -> tuple[Mapping[str, Pictures], Made]:

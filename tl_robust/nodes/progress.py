@@ -28,7 +28,7 @@ class Epochs(Callback):
             atexit.register(_leave_group)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """One more."""
+        """Tell of the epoch that is over."""
         self._advance(1)
 
     def __getstate__(self) -> dict[str, Any]:
@@ -36,7 +36,7 @@ class Epochs(Callback):
 
 
 class Tested(Callback):
-    """Tells of each batch of a test.
+    """Tells how many images of a test are done, after each batch.
 
     Args:
         advance: Called with its number of images.
@@ -46,7 +46,7 @@ class Tested(Callback):
         self._advance = advance
 
     def on_test_batch_end(self, *arguments: Any, **named: Any) -> None:
-        """So many more."""
+        """Tell of the images of the batch that is over."""
         batch = arguments[3] if len(arguments) > 3 else named["batch"]
         self._advance(len(batch[0]))
 

@@ -26,7 +26,7 @@ def commit() -> str:
     """Git commit of this package's checkout, ``-dirty`` with uncommitted changes, empty outside a checkout."""
     here = Path(__file__).parent
     try:
-        found = subprocess.run(
+        described = subprocess.run(
             ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"],
             cwd=here,
             capture_output=True,
@@ -36,7 +36,7 @@ def commit() -> str:
         )
     except (OSError, subprocess.SubprocessError):
         return ""
-    return found.stdout.strip()
+    return described.stdout.strip()
 
 
 def device_name(device: torch.device) -> str:

@@ -50,7 +50,7 @@ class Store:
         return self.root / kind.folder / key / kind.file
 
     def manifest(self, kind: Kind, key: str) -> dict[str, Any]:
-        """What is known of an entry.
+        """The manifest of an entry: what it was made from, and how.
 
         Raises:
             StoreError: It is absent, cannot be read, or is none that :meth:`write` made.
@@ -78,8 +78,7 @@ class Store:
             content = path.read_bytes()
         except OSError as error:
             raise StoreError(f"{path} cannot be read ({error})") from error
-        found = hashlib.sha256(content).hexdigest()
-        if found != manifest.get("sha256"):
+        if hashlib.sha256(content).hexdigest() != manifest.get("sha256"):
             size = manifest.get("bytes")
             raise StoreError(f"{path} is damaged: expected {size} bytes of another content, found {len(content)}")
         if digest(manifest.get("spec")) != key:
@@ -100,8 +99,8 @@ class Store:
         if not self.has(kind, key):
             return False
         record = self.load(kind, key)
-        if fault and (said := fault(record)):
-            raise StoreError(f"{self.file(kind, key)} is damaged: {said}")
+        if fault and (reason := fault(record)):
+            raise StoreError(f"{self.file(kind, key)} is damaged: {reason}")
         return True
 
     def check(self) -> Iterator[str]:
@@ -191,8 +190,11 @@ class Store:
         return {key: fields for key, fields in marks.items() if mark == "failed" or self._held(key)}
 
     def _held(self, key: str) -> bool:
-        with self.lock(key) as free:
-            return not free
+        try:
+            with self.lock(key) as free:
+                return not free
+        except ResultsError:  # no lock can be tried in a store that this user may only read: the mark is believed
+            return True
 
     def _mark(self, mark: Mark, key: str, fields: Mapping[str, Any]) -> None:
         about = {"host": platform.node(), "pid": os.getpid(), "time": round(time.time(), 1)}
@@ -204,7 +206,7 @@ class Store:
             (self.root / mark / f"{key}.json").unlink(missing_ok=True)
 
     def load(self, kind: Kind, key: str) -> Any:
-        """What an entry holds.
+        """The record that an entry holds.
 
         Raises:
             StoreError: As :meth:`read`, and where the content is not of its kind.
@@ -219,10 +221,9 @@ class Store:
     def _clear(folder: Path) -> None:
         """Remove what a killed run left; the caller holds the lock."""
         try:
-            for path in (
-                sorted(folder.iterdir(), key=lambda path: path.name != "manifest.json") if folder.is_dir() else ()
-            ):
-                path.unlink()
+            if folder.is_dir():
+                for path in sorted(folder.iterdir(), key=lambda path: path.name != "manifest.json"):
+                    path.unlink()
         except OSError as error:
             raise ResultsError(f"cannot write {folder} ({error.strerror or error}): set results= elsewhere.") from error
 

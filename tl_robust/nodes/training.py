@@ -12,7 +12,6 @@ from typing_extensions import override
 
 from tl_robust.callbacks import Snapshots
 from tl_robust.data.mapped import DomainInSpace
-from tl_robust.data.names import Names
 from tl_robust.data.pair import DomainModule
 from tl_robust.defenses import build
 from tl_robust.errors import ConfigError
@@ -20,7 +19,7 @@ from tl_robust.models.base import classifier_names
 from tl_robust.nodes.hands import Hands, seeded
 from tl_robust.nodes.kind import Address
 from tl_robust.nodes.models import WEIGHTS, Derived, Model, Public, misfit
-from tl_robust.nodes.node import Made, Node
+from tl_robust.nodes.node import Made, Node, of
 from tl_robust.nodes.progress import Epochs
 from tl_robust.nodes.provenance import device_name
 from tl_robust.nodes.store import Store
@@ -60,38 +59,25 @@ class Training(Model, Node):
     defense: tuple[Component, ...] = ()
     others: tuple[tuple[str, Model], ...] = ()
     snapshots: tuple[int, ...] = field(default=(), compare=False)
+    space = of("data.space")
+    title = of("data.domain")
+    labels = of("data.labels")
+    work = of("recipe.epochs")
 
     @property
-    @override
-    def space(self) -> Component:
-        return self.data.space
-
-    @property
-    @override
-    def title(self) -> str:
-        return self.data.domain
-
-    @property
-    @override
-    def labels(self) -> Names:
-        return self.data.labels
+    def _asked(self) -> tuple[Model, ...]:
+        """The models that must be there before: the parent, and those that a defense asks."""
+        return (*filter(None, [self.parent]), *dict(self.others).values())
 
     @property
     @override
     def nodes(self) -> tuple[Node, ...]:
-        before = [*([self.parent] if self.parent else []), *dict(self.others).values()]
-        return (*(node for model in before for node in model.nodes), self)
-
-    @property
-    @override
-    def work(self) -> int:
-        return self.recipe.epochs
+        return (*(node for model in self._asked for node in model.nodes), self)
 
     @property
     @override
     def needs(self) -> tuple[Address, ...]:
-        before = [*([self.parent] if self.parent else []), *dict(self.others).values()]
-        return tuple(address for model in before for address in model.addresses)
+        return tuple(address for model in self._asked for address in model.addresses)
 
     @cached_property
     def same_labels(self) -> bool:
@@ -100,11 +86,11 @@ class Training(Model, Node):
 
     @cached_property
     def spec(self) -> dict[str, Any]:
-        """What the key is the digest of; what is as usual is left out where it came later than the first keys."""
+        """What the key is the digest of. What came after the first stores enters only where it is not the default."""
         by_test = {"test_images": self.data.images("test").fingerprint} if self.recipe.select == "test" else {}
         later: dict[str, Any] = {
             "salt": self.salt,
-            "defense": [asdict(part) for part in self.defense],
+            "defense": [asdict(component) for component in self.defense],
             "others": {name: model.key for name, model in self.others},
         }
         return {
@@ -163,7 +149,7 @@ class Training(Model, Node):
             callbacks = [Epochs(hands.advance), kept]
             with hands.trainer(callbacks, max_epochs=self.recipe.epochs, **hands.options) as trainer:
                 kept.check(self.recipe.epochs, trainer.world_size)
-                task.check_processes(trainer.world_size)  # here: from a spawned process it would come as a long trace
+                task.check_processes(trainer.world_size)  # now: an error of a spawned process is a long trace
                 trainer.fit(task, datamodule=data)
         accuracy = float(task.kept_accuracy)
         if math.isnan(accuracy):

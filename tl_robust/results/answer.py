@@ -16,8 +16,8 @@ from tl_robust.results.table import Row
 from tl_robust.text import effect_text
 from tl_robust.types import Cell, Face
 
-LEAD = 4  # pairs with attacks that the report charts beside the answer
-PRINTED = 3  # of them in a terminal
+LEAD = 4  # so many pairs with attacks are charted beside the answer of the report
+PRINTED = 3  # so many pairs are answered for in a terminal
 FEW_SEEDS = "One or two seeds decide nothing about other seeds: axes.seed=[0,1,2,3,4]."
 
 
@@ -104,11 +104,11 @@ def lines(
     threats = grouped(answers, lambda each: each.face.threat).values()
     limit = PRINTED if len(threats) == 1 else 1
     first = [each for members in threats for each in _of_first_attack(members)[:limit]]
-    shown = [f"{each.where}, {line[:1].lower()}{line[1:]}" for each in first for line in each.lines]
+    sentences = [f"{each.where}, {line[:1].lower()}{line[1:]}" for each in first for line in each.lines]
     left = len(answers) - len(first)
     more = f"{left} more pairs, attacks or numbers of labels: see the report." if left > 1 else ""
     more = "One more pair, attack or number of labels: see the report." if left == 1 else more
-    return [*overall(findings), *shown, *[more] * bool(more), *caveats(summary, findings, seeds, faces)]
+    return [*overall(findings), *sentences, *[more] * bool(more), *caveats(summary, findings, seeds, faces)]
 
 
 def _of_first_attack(answers: Sequence[Said]) -> list[Said]:
@@ -192,7 +192,7 @@ def _gain(change: float, row: Row) -> float:
 
 
 def _change(face: Face, row: Row, clean: float | None) -> tuple[str, str]:
-    """A verb, and from what to what."""
+    """How a number changes from its baseline: a verb, and from what to what."""
     doubt = f" ({row.trust})" * (row.trust != "green")
     if clean is None or row.eps == face.baseline:
         return "keeps", f"{interval(row)}{doubt}"
@@ -238,7 +238,7 @@ class _Quotes:
 
 
 def _known(finding: Finding) -> bool:
-    """Whether it could be decided."""
+    """Whether the claim could be decided."""
     return finding.decision != "not judged" and finding.effect == finding.effect
 
 

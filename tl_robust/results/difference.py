@@ -20,10 +20,11 @@ from scipy.stats import t as student
 from tl_robust.metrics import METRICS, Metric
 from tl_robust.metrics.base import Seed
 from tl_robust.metrics.estimate import TAIL, Estimate, estimate, holm
+from tl_robust.results.earlier import among, flat
+from tl_robust.results.faces import face_of
 from tl_robust.results.means import mean_rows
 from tl_robust.results.names import Names, grouped, number, unit
 from tl_robust.results.table import Row, summary
-from tl_robust.text import eps_text
 from tl_robust.types import Cell, Result
 
 LEVEL = 0.05
@@ -33,7 +34,7 @@ Point = tuple[Cell, str, str]  # coordinates, metric, eps
 
 @dataclass(frozen=True)
 class Side:
-    """One of two benches.
+    """One of the two benches that are compared.
 
     Attributes:
         name: As the user named it.
@@ -55,7 +56,7 @@ class Side:
 
     @classmethod
     def of_results(cls, name: str, results: Sequence[Result[Any]], settings: Mapping[str, Any] | None = None) -> Side:
-        """From outcomes."""
+        """A side of which the outcome of every sample is known."""
         return cls(
             name,
             summary(results),
@@ -67,7 +68,7 @@ class Side:
 
     @classmethod
     def of_rows(cls, name: str, rows: Sequence[Row], means: Sequence[Row] = (), note: str = "") -> Side:
-        """From the rows of cells, and of their means where these are known."""
+        """A side of which only tables are known: rows of cells, and perhaps of their means."""
         return cls(name, means or mean_rows(rows), _seeds(row.cell for row in rows), note=note)
 
     @cached_property
@@ -85,7 +86,7 @@ class Side:
 
     @cached_property
     def grids(self) -> dict[Cell, set[str]]:
-        """Eps by coordinates."""
+        """The values of the axis that each cell has, by coordinates."""
         return {
             cell: {eps for _, _, eps in points} for cell, points in grouped(self.rows, lambda point: point[0]).items()
         }
@@ -108,17 +109,9 @@ def made(provenances: Iterable[Mapping[str, Any]]) -> dict[str, str]:
     """Versions, devices and commits that cells were made with."""
     values: dict[str, set[str]] = {}
     for item in provenances:
-        for name, value in _flat({name: item[name] for name in ("versions", "device", "commit") if name in item}):
+        for name, value in flat({name: item[name] for name in ("versions", "device", "commit") if name in item}):
             values.setdefault(name, set()).add(str(value))
     return {name: ", ".join(sorted(several)) for name, several in values.items()}
-
-
-def _flat(item: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for name, value in item.items():
-        if isinstance(value, Mapping):
-            yield from _flat(value, f"{prefix}{name}.")
-        else:
-            yield prefix + name, value
 
 
 @dataclass(frozen=True)
@@ -145,7 +138,7 @@ class Number:
 
     @property
     def moved(self) -> bool:
-        """Beyond noise."""
+        """Whether the change is larger than noise explains, at 5 % over all compared numbers."""
         return self.p < LEVEL
 
     @property
@@ -211,7 +204,7 @@ def compare(first: Side, second: Side, metrics: Sequence[str] = ()) -> Compariso
         for point in first.rows
         if point in second.rows
         and (not metrics or point[1] in metrics)
-        and (point[2] or first.grids[point[0]] == second.grids[point[0]])  # else the curves are others
+        and (point[2] or first.grids[point[0]] == second.grids[point[0]])  # a whole curve needs the same grid
     ]
     numbers: list[Number] = []
     for (cell, metric), points in grouped(shared, lambda point: point[:2]).items():
@@ -232,11 +225,11 @@ def compare(first: Side, second: Side, metrics: Sequence[str] = ()) -> Compariso
 
 
 def _same_samples(first: Sequence[Result[Any]], second: Sequence[Result[Any]]) -> bool:
-    def alike(one: Result[Any], other: Result[Any]) -> bool:
-        ours, theirs = one.outcome.tensors(), other.outcome.tensors()
+    def alike(before: Result[Any], after: Result[Any]) -> bool:
+        ours, theirs = before.outcome.tensors(), after.outcome.tensors()
         return (
-            type(one.outcome) is type(other.outcome)
-            and one.cell.seed == other.cell.seed
+            type(before.outcome) is type(after.outcome)
+            and before.cell.seed == after.cell.seed
             and all(torch.equal(ours[name], theirs[name]) for name in ("sample_id", "label") if name in ours)
         )
 
@@ -244,22 +237,22 @@ def _same_samples(first: Sequence[Result[Any]], second: Sequence[Result[Any]]) -
 
 
 def _paired(rows: Sequence[tuple[Row, Row]], changes: Estimate) -> Iterator[Number]:
-    both = 2 * torch.minimum(changes.above(), (-changes).above())
+    p_values = 2 * torch.minimum(changes.above(), (-changes).above())
     low, high = changes.interval()
     for index, (first, second) in enumerate(rows):
-        change, *rest, error = (float(values[index]) for values in (changes.value, low, high, both, changes.error))
-        ends = rest if error > 0 else [math.nan] * 3
-        yield Number(first, second, change, ends[0], ends[1], ends[2], paired=True)
+        change, *rest, error = (float(values[index]) for values in (changes.value, low, high, p_values, changes.error))
+        low_end, high_end, p = rest if error > 0 else [math.nan] * 3
+        yield Number(first, second, change, low_end, high_end, p, paired=True)
 
 
 def _independent(first: Row, second: Row, freedom: float) -> Number:
-    """From two intervals.
+    """Tell a difference from the intervals of its two numbers alone.
 
     The interval of a difference by the square-and-add rule (Newcombe, Statistics in Medicine 1998, method 10; Zou and
     Donner 2008), which is the normal approximation where intervals are symmetric. The p-value is that of the t
     distribution whose 95 % interval this is. An interval of no width is none: nothing can be told from it.
     """
-    same = math.isclose(first.value, second.value, rel_tol=1e-5)  # tables have six digits
+    same = math.isclose(first.value, second.value, rel_tol=1e-5)  # tables round to six digits
     change = 0.0 if same else second.value - first.value
     low = change - math.hypot(second.value - second.low, first.high - first.value)
     high = change + math.hypot(second.high - second.value, first.value - first.low)
@@ -275,10 +268,10 @@ def _settings(first: Side, second: Side) -> Iterator[tuple[str, str, str]]:
     for ours, theirs in ((first.settings, second.settings), (first.made, second.made)):
         if ours is None or theirs is None:
             continue
-        flat, more = dict(_flat(ours)), dict(_flat(theirs))
-        for name in sorted(flat.keys() | more.keys()):
-            values = str(flat.get(name, "-")), str(more.get(name, "-"))
-            if values[0] != values[1] and not any(name == item or name.startswith(f"{item}.") for item in UNMOVING):
+        before, after = dict(flat(ours)), dict(flat(theirs))
+        for name in sorted(before.keys() | after.keys()):
+            values = str(before.get(name, "-")), str(after.get(name, "-"))
+            if values[0] != values[1] and not among(name, UNMOVING):
                 yield (name, *values)
 
 
@@ -300,17 +293,18 @@ def tables(comparison: Comparison, numbers: Sequence[Number]) -> Iterator[Table]
     pairs = list(dict.fromkeys(names.pair(both.first.cell) for both in comparison.numbers))
     metrics = {both.first.metric for both in comparison.numbers}
     what = "Accuracy under attack in %" if metrics == {"robust_accuracy"} else "Numbers, shares in %"
-    title = f"{what}, change with its 95 % interval; eps in pixels"
+    axes = sorted({both.first.axis for both in comparison.numbers}) or ["eps"]
+    title = f"{what}, change with its 95 % interval" + "; eps in pixels" * (axes == ["eps"])
     title = "\n".join([*pairs, title] if len(pairs) == 1 else [title])
     table = Table(title=title, title_justify="left", box=None, pad_edge=False)
     for head in ("attack" if len(pairs) == 1 else "pair, attack", "view", "strategy", *["metric"] * (len(metrics) > 1)):
         table.add_column(head, overflow="fold")
-    for head in ("eps", *sides, "change", "interval", "beyond noise"):
+    for head in (" or ".join(axes), *sides, "change", "interval", "beyond noise"):
         table.add_column(head, justify="right", no_wrap=True)
     for both in numbers:
         cell, kind = both.first.cell, unit(both.first.metric)
         attack = f"{cell.attack} {cell.norm}" if len(pairs) == 1 else names.group(cell)
-        where = [attack, cell.view, names.strategy(cell), *[both.first.metric] * (len(metrics) > 1), _eps(both.first)]
+        where = [attack, cell.view, names.strategy(cell), *[both.first.metric] * (len(metrics) > 1), _place(both.first)]
         known = not math.isnan(both.p)
         ends = f"[{signed(both.low, kind)}, {signed(both.high, kind)}]" if known else "n/a"
         beyond = ("yes" if both.moved else "no") if known else "n/a"
@@ -319,11 +313,11 @@ def tables(comparison: Comparison, numbers: Sequence[Number]) -> Iterator[Table]
     yield table
 
 
-def _eps(row: Row) -> str:
-    return "-" if row.eps is None else eps_text(row.eps)
+def _place(row: Row) -> str:
+    return "-" if row.eps is None else face_of(row.cell).axis_text(row.eps)
 
 
 def signed(value: float, unit: str) -> str:
-    """A change as it reads, with its sign; see :func:`tl_robust.sinks.report.blocks.number`."""
+    """A change as it reads, with its sign; see :func:`tl_robust.results.names.number`."""
     text = number(value, unit)
     return f"+{text}" if value > 0 else text

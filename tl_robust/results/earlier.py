@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +35,7 @@ def keep(folder: Path, text: str, files: Sequence[str], defaults: Mapping[str, A
     Raises:
         ResultsError: The folder cannot be read or written.
     """
-    known, said = folder / CONFIG, ""
+    known, sentence = folder / CONFIG, ""
     try:
         changed = _changed(_read(known), yaml.safe_load(text), defaults) if known.is_file() else []
         there = [folder / name for name in files if (folder / name).is_file()]
@@ -44,7 +44,7 @@ def keep(folder: Path, text: str, files: Sequence[str], defaults: Mapping[str, A
             for path in (*there, known):  # it last: while it is there, an interrupted move goes on at the next report
                 path.rename(home / path.name)
             more = ", ..." * (len(changed) > SHOWN)
-            said = (
+            sentence = (
                 f"{folder} held a report of other settings ({', '.join(changed[:SHOWN])}{more}): moved to {home}. "
                 "name=NAME keeps both beside each other."
             )
@@ -53,7 +53,7 @@ def keep(folder: Path, text: str, files: Sequence[str], defaults: Mapping[str, A
             f"cannot keep the earlier report in {folder} ({error.strerror or error}): free the disk, or set name=NAME."
         ) from error
     write_atomically(known, text.encode())
-    return said
+    return sentence
 
 
 def _new_folder(folder: Path, file: Path) -> Path:
@@ -67,7 +67,7 @@ def _new_folder(folder: Path, file: Path) -> Path:
 
 
 def _read(path: Path) -> Mapping[str, Any]:
-    """An earlier configuration; what cannot be read is another one."""
+    """An earlier configuration; one that cannot be read counts as another one than today's."""
     try:
         config = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError):
@@ -77,15 +77,16 @@ def _read(path: Path) -> Mapping[str, Any]:
 
 def _changed(old: Mapping[str, Any], new: Mapping[str, Any], defaults: Mapping[str, Any]) -> list[str]:
     """Names of settings that ask for something else, or for less."""
-    before, after = dict(_flat(old)), dict(_flat(new))
+    before, after = dict(flat(old)), dict(flat(new))
     if before:  # the whole configuration of a run, so what it lacks was no setting then
-        before = {name: value for name, value in _flat(defaults) if name in after} | before
-    names = [name for name in dict.fromkeys([*before, *after]) if not _how(name)]
+        before = {name: value for name, value in flat(defaults) if name in after} | before
+    names = [name for name in dict.fromkeys([*before, *after]) if not among(name, HOW)]
     return [name for name in names if not _covers(name, before.get(name), after.get(name))]
 
 
-def _how(name: str) -> bool:
-    return any(name == setting or name.startswith(f"{setting}.") for setting in HOW)
+def among(name: str, settings: Iterable[str]) -> bool:
+    """Whether a name with dots is that of one of these settings, or of a part of one."""
+    return any(name == setting or name.startswith(f"{setting}.") for setting in settings)
 
 
 def _covers(name: str, before: Any, after: Any) -> bool:
@@ -95,10 +96,10 @@ def _covers(name: str, before: Any, after: Any) -> bool:
     return bool(before == after)
 
 
-def _flat(item: Mapping[Any, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Names with dots and values; an empty mapping is none."""
+def flat(item: Mapping[Any, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Values of nested mappings by names with dots; an empty mapping has none."""
     for name, value in item.items():
         if isinstance(value, Mapping):
-            yield from _flat(value, f"{prefix}{name}.")
+            yield from flat(value, f"{prefix}{name}.")
         else:
             yield f"{prefix}{name}", value

@@ -33,11 +33,11 @@ FACES: Mapping[str, Face] = _Faces()
 
 
 class Placed(Protocol):
-    """What belongs to a cell: a row, a result."""
+    """Whatever belongs to a cell, such as a row or a result."""
 
     @property
     def cell(self) -> Cell:
-        """The coordinates."""
+        """The coordinates of its cell."""
 
 
 P = TypeVar("P", bound=Placed)

@@ -22,6 +22,7 @@ from tl_robust.files import write_atomically
 from tl_robust.metrics import METRICS
 from tl_robust.results import strangers, table
 from tl_robust.results.means import mean_rows
+from tl_robust.results.names import grouped
 from tl_robust.results.packing import pack, unpack
 from tl_robust.results.shared import SCHEMA, refuse, valid
 from tl_robust.results.table import Row
@@ -29,7 +30,7 @@ from tl_robust.threats.base import THREATS
 from tl_robust.types import Cell, Curve, Record, Result, Verdict
 
 PARTS = ("value", "low", "high", "n")
-SLACK = 1e-9  # of rounding, between a value and the end of its interval
+SLACK = 1e-9  # rounding may put a value so far outside its interval
 
 
 @dataclass(frozen=True)
@@ -78,12 +79,12 @@ class Entry:
 
     @property
     def axis(self) -> str:
-        """What its curves are drawn over."""
+        """Name of the axis that its curves run over."""
         return str(self.content["axis"])
 
     @property
     def unknown(self) -> set[str]:
-        """Metrics that are not registered here."""
+        """Names of the stated metrics that are not registered here."""
         return self.content["metrics"].keys() - self.curves.keys()
 
 
@@ -95,7 +96,7 @@ class Board:
 
     @property
     def results(self) -> list[Result[Any]]:
-        """Those with outcomes."""
+        """Results of the cells whose files came with samples."""
         return [entry.result for entry in self.entries if entry.result]
 
     @property
@@ -119,10 +120,7 @@ class Board:
 
 
 def _by_coordinates(entries: Iterable[Entry]) -> dict[Cell, list[Entry]]:
-    groups: dict[Cell, list[Entry]] = {}
-    for entry in entries:
-        groups.setdefault(replace(entry.cell, seed=-1), []).append(entry)
-    return groups
+    return grouped(entries, lambda entry: replace(entry.cell, seed=-1))
 
 
 def write(folder: Path, cells: Iterable[tuple[Result[Any], Origin]], samples: bool) -> list[Path]:
@@ -151,7 +149,7 @@ def write(folder: Path, cells: Iterable[tuple[Result[Any], Origin]], samples: bo
 
 def _content(result: Result[Any], origin: Origin, samples: bool) -> dict[str, Any]:
     keys = {name: key for name, key in origin.beside.items() if name != "white"}
-    others = {"beside": keys} if keys else {}  # which files of before do not have
+    others = {"beside": keys} if keys else {}  # files of earlier versions have no such key
     content = {
         "schema": SCHEMA,
         "key": result.key,
@@ -184,7 +182,7 @@ def _content(result: Result[Any], origin: Origin, samples: bool) -> dict[str, An
 
 
 def _plain(value: Any) -> Any:
-    """What JSON can say: null for numbers that are none."""
+    """The same value as JSON can hold it: null stands for a number that is not finite."""
     if isinstance(value, Mapping):
         return {str(name): _plain(item) for name, item in value.items()}
     if isinstance(value, list | tuple):
@@ -303,14 +301,14 @@ def _again(path: Path, name: str, stated: Curve, outcome: Record, beside: Mappin
     slack = {"value": 1e-6, "n": 0.0, "low": None, "high": None}
     width = (stated.high - stated.low).abs().nan_to_num(0.0)
     for part, limit in slack.items():
-        said, now = getattr(stated, part), getattr(computed, part)
+        before, now = getattr(stated, part), getattr(computed, part)
         allowed = 1e-6 + 0.2 * width if limit is None else torch.full_like(width, limit)
-        wrong = ((said - now).abs() > allowed) | (said.isnan() != now.isnan())
+        wrong = ((before - now).abs() > allowed) | (before.isnan() != now.isnan())
         if bool(wrong.any()):
             index = int(wrong.int().argmax())
             refuse(
                 path,
-                f"{part} {index + 1} of metrics.{name} is stated as {float(said[index]):.6g}, but its samples give "
+                f"{part} {index + 1} of metrics.{name} is stated as {float(before[index]):.6g}, but its samples give "
                 f"{float(now[index]):.6g}: it was changed after export, or made by another version of the metric",
             )
     return computed

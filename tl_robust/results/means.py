@@ -12,6 +12,7 @@ from scipy.stats import t as student
 
 from tl_robust.metrics import METRICS
 from tl_robust.metrics.estimate import LEAST_NOISE, TAIL
+from tl_robust.results.names import grouped
 from tl_robust.results.table import Row
 from tl_robust.trust.base import worst
 from tl_robust.types import Verdict
@@ -28,9 +29,7 @@ def mean_rows(rows: Sequence[Row]) -> list[Row]:
     the degrees of freedom their spread counts as a tenth of the samples' part at least, and where neither shows any
     spread the interval is not known (NaN).
     """
-    groups: dict[object, list[Row]] = {}
-    for row in rows:
-        groups.setdefault((replace(row.cell, seed=-1), row.metric, row.eps), []).append(row)
+    groups = grouped(rows, lambda row: (replace(row.cell, seed=-1), row.metric, row.eps))
     return [_mean(group) for group in groups.values()]
 
 

@@ -47,7 +47,7 @@ class Names:
 
     @classmethod
     def of(cls, cells: Iterable[Cell]) -> Names:
-        """The names for these cells."""
+        """The names that tell these cells apart."""
         cells = list(cells)
         pairs = {(cell.source, cell.target, cell.network) for cell in cells}
         counts = {(cell.source, cell.target, cell.network, cell.target_images) for cell in cells}
@@ -61,7 +61,7 @@ class Names:
         return f"{cell.source} → {cell.target}" + (f" ({', '.join(more)})" if more else "")
 
     def group(self, cell: Cell) -> str:
-        """What shares one chart."""
+        """The name of what shares one chart."""
         return f"{self.pair(cell)}, {method(cell)}"
 
     def target(self, cell: Cell) -> str:
@@ -69,7 +69,7 @@ class Names:
         return self.group(cell).removeprefix(f"{cell.source} → ")
 
     def strategy(self, cell: Cell) -> str:
-        """What is one line of a chart."""
+        """The name of one line of a chart."""
         common = f" ({cell.common})" if cell.common else ""
         return cell.strategy + common + (f", defense {cell.defense or 'none'}" if self.defenses else "")
 
@@ -101,7 +101,7 @@ def interval(row: Row) -> str:
 
 
 def grid(rows: Iterable[Row]) -> list[float]:
-    """All places on the axis, rising."""
+    """All values of the axis that some row has, rising."""
     return sorted({row.eps for row in rows if row.eps is not None})
 
 

@@ -59,6 +59,6 @@ def valid(path: Path) -> dict[str, Any]:
         refuse(path, f"{plain(misfit.json_path.removeprefix('$.'))[:200]}: {plain(misfit.message)[:200]}")
     if fault := strangers.absurd(content):
         refuse(path, fault)
-    # What files of before do not say: they know evasion alone.
+    # Files of earlier versions say neither threat nor axis, since evasion was the only threat.
     content["cell"].setdefault("threat", "evasion")
     return {"axis": "eps", **content}

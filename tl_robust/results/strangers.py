@@ -9,9 +9,9 @@ from typing import Any
 
 from tl_robust.text import plain
 
-DEPTH, LENGTH = 20, 10_000  # of nesting; of a text that is no array of samples
-COUNT = 2**53  # a whole number beyond it is none in most readers of JSON
-EPS = 1e6  # [0,1] pixel units: l1 sizes of large images stay below
+DEPTH, LENGTH = 20, 10_000  # levels of nesting, and letters of a text that holds no samples
+COUNT = 2**53  # most readers of JSON cannot hold whole numbers beyond it
+EPS = 1e6  # in [0,1] pixel units; even l1 sizes of large images stay below
 
 
 def fault(content: object) -> str:

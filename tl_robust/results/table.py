@@ -21,8 +21,8 @@ SUMMARY_COLUMNS = (
     "bench", "source", "target", "network", "strategy", "common", "defense", "attack", "norm", "view",
     "eps", "metric", "value", "n", "low", "high", "trust", "target_images", "threat", "axis",
 )  # fmt: skip
-TEXTS = {*SUMMARY_COLUMNS[:10], "metric", "trust", "cell", "threat", "axis"}  # all other columns are numbers
-FORMULA = r"'*[=+\-@\t\r]"  # the apostrophes: what begins with some keeps its own
+TEXTS = {*SUMMARY_COLUMNS[:10], "metric", "trust", "cell", "threat", "axis"}  # all other columns hold numbers
+FORMULA = r"'*[=+\-@\t\r]"  # a text that begins with apostrophes itself must keep them
 COLUMNS = (*SUMMARY_COLUMNS[:10], "seed", *SUMMARY_COLUMNS[10:-3], "cell", *SUMMARY_COLUMNS[-3:])
 
 
@@ -96,7 +96,7 @@ def defused(text: str) -> str:
 
 
 def restored(text: str) -> str:
-    """The text of :func:`defused`."""
+    """The text that :func:`defused` was given."""
     return text[1:] if text.startswith("'") and re.match(FORMULA, text[1:]) else text
 
 
@@ -137,5 +137,5 @@ def _row(line: dict[str, str]) -> Row:
     cell = Cell(**(texts | {"seed": int(line.get("seed", -1)), "target_images": int(line["target_images"])}))
     value, low, high = (float(line[name]) for name in ("value", "low", "high"))
     eps = float(line["eps"]) if line["eps"] else None
-    axis = line.get("axis") or "eps"  # tables of before know evasion alone
+    axis = line.get("axis") or "eps"  # tables of earlier versions have no such column
     return Row(cell, eps, line["metric"], value, int(line["n"]), low, high, line["trust"], line.get("cell", ""), axis)

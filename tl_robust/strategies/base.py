@@ -63,9 +63,7 @@ class TransferTask(NetworkModule):
         self.recipe = recipe_of(recipe)
         settings = {"classes": classes} | arguments_of(self)
         self._settings = settings.keys() | {"network", "recipe"}
-        self.save_hyperparameters(
-            settings | {"network": described(self.network), "recipe": asdict(self.recipe)},
-        )
+        self.save_hyperparameters(settings | {"network": described(self.network), "recipe": asdict(self.recipe)})
         # torchmetrics' own check of its input would refuse the class -1, which stands for "no prediction"
         self.accuracy = MulticlassAccuracy(num_classes=classes, average="micro", validate_args=False)
         # by default torchmetrics leaves batches whose value is NaN out of a mean, and a diverged model would look good
@@ -76,7 +74,7 @@ class TransferTask(NetworkModule):
         # validation accuracy of the kept epoch: a buffer, since only the state dict comes back from spawned processes
         self.register_buffer("kept_accuracy", torch.tensor(torch.nan))
         self.defense: Defense | None = None
-        self._others: dict[str, nn.Module] = {}  # in a dict, so that they are no part of this module
+        self._others: dict[str, nn.Module] = {}  # a dict hides them from the parameters and state of this module
         self._stage = ""
         self._last_state: State | None = None  # weights of the last epoch, once a fit is over
         self._in_step = False
@@ -271,7 +269,7 @@ class TransferTask(NetworkModule):
         self.history.append(epoch)
 
     def on_fit_end(self) -> None:
-        """Go back to the best epoch."""
+        """Put the weights of the chosen epoch into the network, and keep those of the last for a fit that goes on."""
         if self.best_state is not None:
             self._last_state = _copied(self.network)
             self.network.load_state_dict(self.best_state)
@@ -306,7 +304,7 @@ class TransferTask(NetworkModule):
             self._generator_states = kept.get("draws", {})
             for name, value in (kept.get("last") or {}).items():
                 checkpoint["state_dict"][f"network.{name}"] = value
-            self._require_gradients(self._fixed(0))  # a parent may have become known
+            self._require_gradients(self._fixed(0))  # the file may say that there is a parent
 
     def _remember_defense(self, text: str, others: Set[str]) -> None:
         if text and self.defense is None:

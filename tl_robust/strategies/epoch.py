@@ -23,7 +23,7 @@ class EpochSums:
         self._right: Tensor
         self._loss, self._right = torch.zeros(2) if sums is None else sums
         self._images: int = kept.get("trained", 0)
-        self._predicted: int = kept.get("predicted", self._images)  # files of before predicted each image once
+        self._predicted: int = kept.get("predicted", self._images)  # earlier versions predicted each image once
 
     @torch.no_grad()
     def add_loss(self, loss: Tensor, images: int) -> None:
@@ -43,6 +43,6 @@ class EpochSums:
         return means | ({"train/accuracy": self._right / self._predicted} if self._predicted else {})
 
     def state(self) -> dict[str, Any]:
-        """What a checkpoint keeps."""
+        """What a checkpoint keeps of an epoch that is not over."""
         sums = torch.stack([self._loss, self._right.to(self._loss.device)])
         return {"sums": sums, "trained": self._images, "predicted": self._predicted}

@@ -34,7 +34,7 @@ class Train(Protocol[D_contra, M]):
         salt: str = "",
         others: Mapping[str, M] | None = None,
     ) -> M:
-        """The training.
+        """The model that this training gives.
 
         Args:
             domain: What is learned.

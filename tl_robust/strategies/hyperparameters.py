@@ -18,8 +18,8 @@ from tl_robust.types import Recipe
 def arguments_of(module: nn.Module) -> dict[str, Any]:
     """What the class of a module was called with, settings of subclasses included, by name.
 
-    Lightning's own search takes the first module that it meets on the stack: settings of a module that makes this one
-    would pass for those of this one.
+    Lightning's own search takes the first module that it meets on the stack, so that it would take the settings of an
+    outer module, whose ``__init__`` makes this one, for those of this one.
     """
     code = type(module).__init__.__code__
     names = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
@@ -62,7 +62,8 @@ def recipe_of(recipe: Recipe | Mapping[str, Any]) -> Recipe:
 
 def text_of(defense: Defense) -> str:
     """A defense as tables and loggers name it, ``name(setting=1)``; one that is not registered as its class is."""
-    return str(defense) if all(type(part) in _registered() for part in defense.parts) else repr(defense)
+    registered = {DEFENSES[name] for name in DEFENSES.names()}
+    return str(defense) if {type(part) for part in defense.parts} <= registered else repr(defense)
 
 
 def defense_of(text: str) -> Defense | None:
@@ -71,7 +72,3 @@ def defense_of(text: str) -> Defense | None:
         return parse(text)
     except ConfigError:
         return None
-
-
-def _registered() -> set[type[Defense]]:
-    return {DEFENSES[name] for name in DEFENSES.names()}

@@ -46,7 +46,7 @@ class Method:
 
 @dataclass(frozen=True)
 class Scene:
-    """What one cell of a threat is played on.
+    """The models, data and defense of one cell, on which a threat is played.
 
     Attributes:
         surrogate: A, which is public.
@@ -55,7 +55,7 @@ class Scene:
         seed: Seed of the attacker's random draws.
         view: What the attacker knows, a name of the threat's views.
         views: All views of the bench.
-        defense: What was done about it; None for nothing.
+        defense: What protects the models; None where nothing does.
         fast: Fast modes that are tried.
         pictured: Pictures of this cell are shown.
     """
@@ -79,7 +79,7 @@ class Play:
         nodes: What must be computed, beside the models.
         outcome: Addresses of the cell's record; of several, the worst case of every sample counts.
         surrogate: The model that the attacker worked on.
-        beside: The same for records that metrics compare it with, by name.
+        beside: Addresses of the records that metrics compare it with, by name; of several, again the worst case.
     """
 
     nodes: tuple[Node, ...]
@@ -99,7 +99,7 @@ class Play:
 
     @property
     def beside_keys(self) -> dict[str, str]:
-        """The same of the records beside it, by name."""
+        """Keys of the records that metrics compare it with, by name."""
         return {name: _key(addresses) for name, addresses in self.beside.items()}
 
     @property

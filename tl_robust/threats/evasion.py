@@ -31,24 +31,23 @@ from tl_robust.types import Evidence, Examination, Face, Outcome, Verdict
 UNSEEN = Verdict("amber", ("The trust checks could not examine both models.",))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class EvasionPlay(Play):
     """A craft group and an examination of each model.
 
     Attributes:
         group: The craft group, with the cell's victim.
         examinees: A and B as the trust checks examine them; the same one in the white view.
-        unknowing: The same by checks that do not know the defense.
+        unknowing: A and B as checks that do not know the defense examine them.
     """
 
-    group: CraftGroup | None = None
-    examinees: tuple[Examinee, ...] = ()
-    unknowing: tuple[Examinee, ...] = ()
+    group: CraftGroup
+    examinees: tuple[Examinee, ...]
+    unknowing: tuple[Examinee, ...]
 
     @property
     @override
     def protocol(self) -> Any:
-        assert self.group
         return {name: value for name, value in self.group.spec.items() if name not in ("seed", "surrogate")}
 
 
@@ -112,7 +111,15 @@ class Evasion(Threat):
         pictures = [PictureGroup(plain)] if scene.pictured and any(method.x) else []
         crafted = (node for group in (*groups, *white) for node in (*group.surrogate.nodes, group))
         nodes = (*crafted, *examinees, *unknowing, *pictures)
-        return EvasionPlay(nodes, _judged(groups, victim), plain.surrogate, beside, plain, examinees, unknowing)
+        return EvasionPlay(
+            nodes,
+            _judged(groups, victim),
+            plain.surrogate,
+            beside,
+            group=plain,
+            examinees=examinees,
+            unknowing=unknowing,
+        )
 
     def _groups(self, method: Method, scene: Scene, view: str) -> list[CraftGroup]:
         """The plain attack of a view, then those of an attacker who knows the defense."""
@@ -163,7 +170,6 @@ def _evasion(reading: Reading) -> EvasionPlay:
 
 def _verdicts(reading: Reading, others: tuple[str, ...], examinations: Mapping[str, Examination]) -> Verdicts:
     play, scene, beside = _evasion(reading), reading.planned.scene, dict(reading.beside)
-    assert play.group
     iterates, plain = play.group.built.ITERATES, beside.pop("plain", None)
 
     def judged(outcome: Outcome, examinees: Sequence[Examinee], untried: str = "", **more: Outcome) -> Verdict:
@@ -189,7 +195,6 @@ def _examinee(method: Method, scene: Scene, model: Model, way: str) -> Examinee:
 
 def _placed(reading: Reading) -> Placed:
     group, key = _evasion(reading).group, reading.planned.play.key
-    assert group
     attack = str(group.attack), group.eps, group.fast, group.test.images("test").fingerprint
     at: dict[str, Any] = {name: value for name, value in vars(reading.planned.cell).items() if name != "bench"}
     return Placed(at, key, group.surrogate.key, attack, reading.planned.scene.victim.key, group.early, reading.outcome)

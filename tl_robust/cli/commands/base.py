@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tl_robust.errors import UnknownNameError
-from tl_robust.registry import load_plugins
 
 if TYPE_CHECKING:
     from tl_robust.config.load import Config
@@ -33,16 +32,6 @@ def plugin_folders(parser: argparse.ArgumentParser) -> None:
     """Add ``--plugins``: what a bench file says under ``plugins:``, for commands that read files of others."""
     what = "a folder of threats and metrics that the files were made with; may be given several times"
     parser.add_argument("--plugins", action="append", default=[], type=Path, metavar="FOLDER", help=what)
-
-
-def load_folders(parsed: argparse.Namespace) -> None:
-    """Import the plugins of ``--plugins``.
-
-    Raises:
-        ConfigError: A folder is missing, or a file of it cannot be imported.
-    """
-    for folder in parsed.plugins:
-        load_plugins(folder)
 
 
 def prepare(parsed: argparse.Namespace) -> None:

@@ -14,14 +14,12 @@ from tl_robust.cli.commands.base import overrides, path
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the command's arguments."""
     parser.add_argument("pair", help="source-target, or a registered pair")
     overrides(parser)
     parser.add_argument("--bench", help="bench file with the space and the domains that it declares")
 
 
 def run(parsed: argparse.Namespace, console: Console) -> int:
-    """Run the command; returns the exit code."""
     from tl_robust.config.load import load_settings
     from tl_robust.data.check import check_pair
     from tl_robust.data.left_out import left_out

@@ -15,14 +15,12 @@ from tl_robust.cli.commands.base import bench_arguments, load
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the command's arguments."""
     bench_arguments(parser)
     parser.add_argument("--pairs", action="store_true", help="the findings on each pair too")
     parser.add_argument("--json", action="store_true", help="print JSON, with the findings on each pair")
 
 
 def run(parsed: argparse.Namespace, console: Console) -> int:
-    """Run the command; returns the exit code."""
     from tl_robust import claims
     from tl_robust.cli import session
     from tl_robust.cli.terminal import claim_tables

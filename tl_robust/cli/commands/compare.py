@@ -17,6 +17,7 @@ from rich.console import Console
 
 from tl_robust.cli.commands import base
 from tl_robust.errors import ConfigError, ResultsError, TLRobustError, UnknownNameError
+from tl_robust.registry import load_plugins
 
 if TYPE_CHECKING:
     from tl_robust.results.difference import Comparison, Number, Side
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the command's arguments."""
     what = "a bench (a YAML file, or a name in experiments/), a folder of results, or leaderboard files"
     parser.add_argument("first", help=what)
     parser.add_argument("second", help="the same; a change is second minus first")
@@ -37,14 +37,14 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(parsed: argparse.Namespace, console: Console) -> int:
-    """Run the command; returns the exit code."""
     from tl_robust.metrics import METRICS
     from tl_robust.results import difference
 
     if parsed.rows < 0:
         raise ConfigError(f"--rows must be 0 (all) or more, got {parsed.rows}.")
-    base.load_folders(parsed)
-    sides = [_side(name, parsed.overrides) for name in (parsed.first, parsed.second)]  # may load plugins with metrics
+    for folder in parsed.plugins:
+        load_plugins(folder)
+    sides = [_side(name, parsed.overrides) for name in (parsed.first, parsed.second)]  # its plugins may bring metrics
     for name in parsed.metric:
         if name not in METRICS:
             raise UnknownNameError("metric", name, METRICS.names())
@@ -57,10 +57,10 @@ def run(parsed: argparse.Namespace, console: Console) -> int:
     if parsed.json:
         print(json.dumps(_facts(comparison), allow_nan=False))  # noqa: T201
     else:
-        shown = comparison.ranked[: parsed.rows or None]
-        for table in difference.tables(comparison, shown):
+        printed = comparison.ranked[: parsed.rows or None]
+        for table in difference.tables(comparison, printed):
             console.print(table)
-        for line in _lines(comparison, len(shown)):
+        for line in _lines(comparison, len(printed)):
             console.print(line, soft_wrap=True)
     return int(parsed.fail_on_move and any(number.moved for number in comparison.numbers))
 
@@ -113,9 +113,9 @@ def _folder(path: Path, overrides: Sequence[str]) -> Side:
     return replace(Side.of_rows(str(path), rows, means, note), settings=settings)
 
 
-def _lines(comparison: Comparison, shown: int) -> Iterator[str]:
+def _lines(comparison: Comparison, printed: int) -> Iterator[str]:
     """What a reader must know of the table, and the answer last."""
-    if hidden := len(comparison.numbers) - shown:
+    if hidden := len(comparison.numbers) - printed:
         yield f"{hidden} more numbers: --rows 0 shows all, --metric NAME fewer."
     for side, only in zip((comparison.first, comparison.second), comparison.only, strict=True):
         if only:

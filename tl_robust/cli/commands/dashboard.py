@@ -15,14 +15,12 @@ from tl_robust.errors import UnknownNameError
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the command's arguments."""
     parser.add_argument("action", choices=("spec", "push"), help="spec: print it as JSON; push: save it in the project")
     bench_arguments(parser)
     parser.add_argument("--threat", help="of a bench with several; by itself that of its first attack")
 
 
 def run(parsed: argparse.Namespace, console: Console) -> int:
-    """Run the command; returns the exit code."""
     from tl_robust.sinks.wandb import dashboard
     from tl_robust.sinks.wandb import workspace as wandb_dashboard
     from tl_robust.threats.base import THREATS

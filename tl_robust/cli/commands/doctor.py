@@ -13,12 +13,10 @@ from rich.table import Table
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the command's arguments."""
     parser.add_argument("--results", default="results", help="folder of results (results)")
 
 
 def run(parsed: argparse.Namespace, console: Console) -> int:
-    """Run the command; returns the exit code."""
     import torch
 
     from tl_robust.nodes.provenance import commit, device_name, versions
@@ -27,15 +25,16 @@ def run(parsed: argparse.Namespace, console: Console) -> int:
     from tl_robust.threats.base import THREATS
 
     devices = [torch.device("cuda", place) for place in range(torch.cuda.device_count())] or [torch.device("cpu")]
-    THREATS.names()  # importing them makes known what kinds of entries there are
+    THREATS.names()  # imports all threats, and with them all kinds of entries that the check looks for
     store = Store(Path(parsed.results) / "store")
-    damaged = [error for error in store.check() if error]
+    states = list(store.check())
+    damaged = [error for error in states if error]
     facts = {
         "versions": ", ".join(f"{name} {version}" for name, version in versions().items()),
         "commit": commit() or "not a git checkout",
         "devices": ", ".join(map(device_name, devices)),
         "Weights & Biases": resolve_mode(WandbSettings()),
-        f"store {store.root}": f"{sum(1 for _ in store.check())} entries, {len(damaged)} damaged",
+        f"store {store.root}": f"{len(states)} entries, {len(damaged)} damaged",
     }
     table = Table(box=None, pad_edge=False, show_header=False)
     for fact, value in facts.items():

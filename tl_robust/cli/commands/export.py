@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the command's arguments."""
     bench_arguments(parser)
     parser.add_argument("--out", type=Path, metavar="FOLDER", help="where to (results/BENCH/leaderboard)")
     parser.add_argument("--samples", action="store_true", help="also every sample's classes, to compute metrics again")

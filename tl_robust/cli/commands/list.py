@@ -15,12 +15,10 @@ from tl_robust.registry import kinds, names_in
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the command's arguments."""
     parser.add_argument("--json", action="store_true", help="print JSON")
 
 
 def run(parsed: argparse.Namespace, console: Console) -> int:
-    """Run the command; returns the exit code."""
     from tl_robust.cli.parser import own_commands  # it imports this module's package
 
     names = {kind: names_in(package) for kind, package in kinds().items()} | {"command": sorted(own_commands())}

@@ -10,19 +10,18 @@ from pathlib import Path
 
 from rich.console import Console
 
-from tl_robust.cli.commands.base import load_folders, plugin_folders
+from tl_robust.cli.commands.base import plugin_folders
 from tl_robust.errors import ResultsError
+from tl_robust.registry import load_plugins
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the command's arguments."""
     parser.add_argument("places", nargs="+", type=Path, metavar="FOLDER", help="leaderboard folders or files")
     plugin_folders(parser)
     parser.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="where tables and report go")
 
 
 def run(parsed: argparse.Namespace, console: Console) -> int:
-    """Run the command; returns the exit code."""
     from tl_robust import claims
     from tl_robust.cli.terminal import accuracy_tables, claim_line
     from tl_robust.cli.views import sentences_of_sinks
@@ -32,12 +31,11 @@ def run(parsed: argparse.Namespace, console: Console) -> int:
     folder = parsed.out
     if (folder / "config.yaml").exists():
         raise ResultsError(f"{folder} has the results of a bench, and they would be lost: choose another --out.")
-    load_folders(parsed)
+    for plugins in parsed.plugins:
+        load_plugins(plugins)
     board = leaderboard.read(parsed.places)
     summary, results = board.summary, board.results
-    views = Views(
-        folder, folder.resolve().name, results, summary, rows=board.rows, findings=claims.decide(results)
-    )  # fmt: skip
+    views = Views(folder, folder.resolve().name, results, summary, board.rows, claims.decide(results))
     broken = list[str]()
     sentences = list(sentences_of_sinks(views, broken))
     for table in accuracy_tables(summary):

@@ -23,7 +23,6 @@ SHARES = (0.5, 0.9)
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the command's arguments."""
     bench_arguments(parser)
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.add_argument("--precision", action="store_true", help="how wide intervals will be, what would be found")
@@ -32,11 +31,14 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(parsed: argparse.Namespace, console: Console) -> int:
-    """Run the command; returns the exit code."""
     from tl_robust.data.left_out import left_out
     from tl_robust.nodes.store import Store
 
-    assumed = _assumed(parsed)
+    assumed = None
+    if parsed.precision:  # only then is the module of forecasts imported
+        from tl_robust.metrics.precision import Assumed
+
+        assumed = Assumed(parsed.seed_sd, parsed.correlation)
     config = load(parsed)
     plan, store = config.plan, Store(config.results / "store")
     counts = plan.counts(store)
@@ -66,15 +68,6 @@ def run(parsed: argparse.Namespace, console: Console) -> int:
     for sentence in left_out(plan.sides):
         console.print(f"Left out: {sentence}", soft_wrap=True)
     return 0
-
-
-def _assumed(parsed: argparse.Namespace) -> Assumed | None:
-    """What a forecast rests on; None where none is asked for, so that it is not imported."""
-    if not parsed.precision:
-        return None
-    from tl_robust.metrics.precision import Assumed
-
-    return Assumed(parsed.seed_sd, parsed.correlation)
 
 
 def _facts(tests: Sequence[tuple[str, int]], seeds: int, assumed: Assumed) -> dict[str, Any]:

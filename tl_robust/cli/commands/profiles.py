@@ -13,13 +13,11 @@ from tl_robust.cli.commands.base import bench_arguments, load, name_bench
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the command's arguments."""
     bench_arguments(parser)
     parser.add_argument("--plain", action="store_true", help="lines instead of progress bars")
 
 
 def run(parsed: argparse.Namespace, console: Console) -> int:
-    """Run the command; returns the exit code."""
     from tl_robust.cli import session, views
     from tl_robust.results.difference import Side, compare, tables
     from tl_robust.results.faces import FACES

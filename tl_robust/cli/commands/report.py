@@ -15,7 +15,6 @@ from tl_robust.errors import ConfigError, UnknownNameError
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the command's arguments."""
     bench_arguments(parser)
     text = "also draw the curves into this .svg, .png or .pdf file, or as BENCH.svg into this folder"
     parser.add_argument("--figure", type=Path, help=text)
@@ -23,7 +22,6 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(parsed: argparse.Namespace, console: Console) -> int:
-    """Run the command; returns the exit code."""
     from tl_robust.cli import session, views
     from tl_robust.results import table
     from tl_robust.sinks.report import page as report

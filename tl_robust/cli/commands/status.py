@@ -17,13 +17,11 @@ from tl_robust.cli.commands.base import bench_arguments, load
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the command's arguments."""
     bench_arguments(parser)
     parser.add_argument("--json", action="store_true", help="print JSON")
 
 
 def run(parsed: argparse.Namespace, console: Console) -> int:
-    """Run the command; returns the exit code."""
     from tl_robust.nodes.store import Store
 
     config = load(parsed)

@@ -12,7 +12,6 @@ from rich.console import Console
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the command's arguments."""
     parser.add_argument("bench", help="a bench's folder of results, or its name in the folder of results")
     parser.add_argument("--check", action="store_true", help="only check: no account, no network")
     parser.add_argument("--results", default="results", type=Path, help="folder of results (results)")

@@ -13,6 +13,7 @@ from tl_robust.bench import runner
 from tl_robust.bench.plan import Plan, make_plan
 from tl_robust.config.load import load
 from tl_robust.errors import ConfigError
+from tl_robust.nodes.crafting import OUTCOMES
 from tl_robust.nodes.guarded import GUARDS, Guarded
 from tl_robust.nodes.hands import Hands
 from tl_robust.nodes.models import WEIGHTS
@@ -77,6 +78,7 @@ def test_a_defense_acts_in_all_its_places(tiny: Path) -> None:
     assert isinstance(guarded.model, Training)
     assert dict(guarded.model.others)["teacher"].key == plan.cells[0].scene.surrogate.key
     assert len(list((store.root / GUARDS.folder).iterdir())) == 2  # of B, and of the attacker's A behind the same guard
+    assert plan.counts(store)["craft_groups"] == sum(node.KIND == OUTCOMES for node in plan.nodes)  # guards are none
     assert {result.cell.defense for result in finished.results} == {"none", "everywhere"}
 
 
