@@ -82,6 +82,15 @@ def test_a_defense_acts_in_all_its_places(tiny: Path) -> None:
     assert {result.cell.defense for result in finished.results} == {"none", "everywhere"}
 
 
+def test_every_node_stands_behind_those_that_it_needs(tiny: Path) -> None:
+    (tiny.parent / "plugins" / "everywhere.py").write_text(EVERYWHERE)
+    more = ["axes.defense=[none,everywhere]", "axes.view=[white,black,shadow]", "axes.strategy=[scratch,finetune]"]
+    plan, made = make_plan(load(tiny, [*QUICK, *more]).bench), set[str]()
+    for node in plan.nodes:
+        assert {need.key for need in node.needs} <= made, node
+        made |= node.entries.keys()
+
+
 def test_the_defended_cells_leave_the_others_as_they_are(tiny: Path) -> None:
     plain = make_plan(load(tiny, [*QUICK, "axes.strategy=[finetune]"]).bench)
     both = make_plan(load(tiny, [*QUICK, "axes.strategy=[finetune]", "axes.defense=[none,squeeze]"]).bench)

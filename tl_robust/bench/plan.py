@@ -38,10 +38,10 @@ class Plan:
     def nodes(self) -> tuple[Node, ...]:
         """Unique nodes, each after those that it needs; checkpoints first, so that a wrong one is told at once."""
         unique: dict[str, Node] = {}
-        for cell in self.cells:
-            for node in (*cell.scene.surrogate.nodes, *cell.scene.victim.nodes, *cell.play.nodes):
-                before = unique.get(node.key)
-                unique[node.key] = before.joined(node) if before else node
+        models = [node for cell in self.cells for node in (*cell.scene.surrogate.nodes, *cell.scene.victim.nodes)]
+        for node in (*models, *(node for cell in self.cells for node in cell.play.nodes)):
+            before = unique.get(node.key)
+            unique[node.key] = before.joined(node) if before else node
         kinds = list(dict.fromkeys(node.KIND for node in unique.values()))
 
         def rank(node: Node) -> tuple[bool, bool, int]:
