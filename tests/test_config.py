@@ -41,7 +41,7 @@ def refused(*overrides: str, more: str = "") -> str:
 
 def eps(config: Config) -> list[tuple[str, list[float]]]:
     """Attacks with sizes in steps of 1/510, half a gray level."""
-    return [(str(spec.component), [round(510 * size, 6) for size in spec.eps]) for spec in config.bench.axes.attack]
+    return [(str(spec.component), [round(510 * size, 6) for size in spec.x]) for spec in config.bench.axes.attack]
 
 
 # profiles
@@ -685,7 +685,7 @@ fast: [fold, bf61]
 def test_settings_that_are_right_together_are_not_tried_alone() -> None:
     """An eps of 3 needs the norm l2."""
     config = read("axes.attack=[{name: pgd, norm: l2, eps: [3]}]")
-    assert config.bench.axes.attack[0].eps == (3.0,)
+    assert config.bench.axes.attack[0].x == (3.0,)
 
 
 def test_all_errors_are_told_at_once_in_the_order_of_the_file() -> None:

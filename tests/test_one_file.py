@@ -97,7 +97,7 @@ def test_plugins_of_all_kinds_make_one_bench(bench: Path, capsys: pytest.Capture
         ("noise", "sigma", "noise", "black"),
         *(("evasion", "eps", attack, view) for attack in ("fgsm", "random_signs") for view in ("black", "white")),
     }
-    assert {row["metric"] for row in rows if row["threat"] == "noise"} == {"noisy_accuracy"}
+    assert {row["metric"] for row in rows if row["threat"] == "noise"} == {"kept_in_noise"}
     assert len([row for row in rows if row["metric"] == "double_fault"]) == 2 * 2 * 2 * 2
     assert len((folder / "table.tex").read_text().splitlines()) == 2 * 2 * (2 * 2 * 2 + 2)
     report = (folder / "report.md").read_text()
@@ -110,7 +110,7 @@ def test_plugins_of_all_kinds_make_one_bench(bench: Path, capsys: pytest.Capture
     assert "WEAK_ORIGIN" in said
     assert "CALM" in said
 
-    assert main(["count-rows", *more, "--metric", "noisy_accuracy"]) == 0
+    assert main(["count-rows", *more, "--metric", "kept_in_noise"]) == 0
     assert capsys.readouterr().out == "8\n"
     assert main(["export", *more, "--samples"]) == 0
     board = folder / "leaderboard"
@@ -118,7 +118,7 @@ def test_plugins_of_all_kinds_make_one_bench(bench: Path, capsys: pytest.Capture
     assert main(["merge", str(board), "--out", "all"]) == 0
     assert {row["value"] for row in rows_of(Path("all/table.csv"))} == {row["value"] for row in rows}
     capsys.readouterr()
-    assert main(["compare", str(board), *more, "--json", "--metric", "noisy_accuracy"]) == 0
+    assert main(["compare", str(board), *more, "--json", "--metric", "kept_in_noise"]) == 0
     compared = json.loads(capsys.readouterr().out)
     assert (compared["compared"], compared["paired"], compared["moved"]) == (8, 8, 0)
     assert main(["run", *more, "axes.attack=[fgsm]"]) == 0  # fewer attacks: what was there is moved away
@@ -135,7 +135,7 @@ def test_another_process_reads_files_of_a_plugins_threat(bench: Path) -> None:
     merge = ["merge", "results/whole/leaderboard", "--out", "all", "--plugins", str(bench.parent / "mine")]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     subprocess.run([sys.executable, "-m", "tl_robust.cli", *merge], env=environment, capture_output=True, check=True)
-    assert {row["metric"] for row in rows_of(Path("all/table.csv"))} == {"noisy_accuracy"}
+    assert {row["metric"] for row in rows_of(Path("all/table.csv"))} == {"kept_in_noise"}
 
 
 LISTED = """

@@ -278,6 +278,16 @@ def test_lineage_trust_and_versions_are_shown(tmp_path):
     assert "key: 1\n" in shown
 
 
+def test_a_number_that_is_trusted_less_than_its_cell_is_said(tmp_path):
+    doubt = Verdict("red", ("The plain number says nothing of the defense.",))
+    cells = [replace(result(), verdict=Verdict(), doubts={"plain_accuracy": doubt, "adaptive_gap": Verdict()})]
+    _, text = (path.read_text("utf-8") for path in report.write(views(tmp_path, cells)))
+    assert "Cells whose plain_accuracy is not green" in text
+    assert "✖ red | The plain number says nothing of the defense. |" in text
+    assert "Cells whose adaptive_gap is not green" not in text
+    assert "Cells that are not green" not in text
+
+
 def test_failures_follow_the_answer_and_need_no_result(tmp_path):
     failures = [{"cell": "src to tgt, finetune", "error": "out of | memory"}]
     page, text = (path.read_text("utf-8") for path in report.write(views(tmp_path, [], failures=failures)))

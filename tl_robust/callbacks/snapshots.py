@@ -18,15 +18,15 @@ from tl_robust.types import Recipe
 class Snapshots(Callback):
     """Copies the network's weights during ``trainer.fit`` and changes nothing about the fit.
 
-    ``states`` then holds one state dict of the network for each asked epoch, on the CPU. Epoch 0 is what the fit starts
-    from; epoch e is what validation saw after e epochs, so that the snapshot of the chosen epoch is the kept weights.
-    A checkpoint carries the snapshots taken so far, and a resumed fit goes on with them.
+    ``states`` then holds a state dict of the network, on the CPU, for each of ``epochs``. Epoch 0 is what a fit starts
+    from; epoch e is what validation saw after e epochs, so that the snapshot of the chosen epoch equals the weights
+    that the training keeps. A checkpoint carries the snapshots taken so far, and a resumed fit goes on with them.
 
     Args:
-        epochs: Which epochs, from 0 to the last of the fit. None asked for costs nothing.
+        epochs: Which epochs, from 0 to the last of the fit. Without any the callback costs nothing.
 
     Raises:
-        ConfigError: An epoch below 0.
+        ConfigError: An epoch is below 0.
     """
 
     def __init__(self, epochs: Collection[int]) -> None:
@@ -36,7 +36,7 @@ class Snapshots(Callback):
             raise ConfigError(f"snapshots are of epochs from 0 on, got {min(self.epochs)}.")
 
     def check(self, last: int, processes: int = 1) -> None:
-        """Check that a fit can give what is asked for; a Trainer that spawns processes should be told before its fit.
+        """Check that a fit can take these snapshots. Call it before a fit in several processes, where errors get lost.
 
         Args:
             last: Last epoch of the fit.
@@ -59,22 +59,22 @@ class Snapshots(Callback):
             recipe = getattr(pl_module, "recipe", None)
             last = recipe.epochs if isinstance(recipe, Recipe) else trainer.max_epochs
             self.check(last or max(self.epochs), trainer.world_size)
-            self.states = {}  # an earlier fit has no say; a checkpoint is read after this
+            self.states = {}  # forget an earlier fit; a checkpoint is read after this
 
     @override
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if trainer.global_step == 0:
             self._take(0, pl_module)
-        past = {epoch for epoch in self.epochs if epoch <= trainer.current_epoch}
-        if past - self.states.keys():
+        missed = {epoch for epoch in self.epochs if epoch <= trainer.current_epoch} - self.states.keys()
+        if missed:
             raise ConfigError(
                 f"this fit goes on after epoch {trainer.current_epoch}, and its checkpoint has no snapshot of epoch "
-                f"{min(past - self.states.keys())}: begin anew, or ask for later ones."
+                f"{min(missed)}: begin anew, or ask for later ones."
             )
 
     @override
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Take what was validated, before a ModelCheckpoint (which Lightning calls last) writes its file."""
+        """Copy the weights that were validated, before ModelCheckpoint, which Lightning calls last, writes its file."""
         if trainer.state.fn == TrainerFn.FITTING and not trainer.sanity_checking and trainer.is_last_batch:
             self._take(trainer.current_epoch + 1, pl_module)
 

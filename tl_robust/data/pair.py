@@ -1,4 +1,4 @@
-"""Pairs of domains as LightningDataModules."""
+"""Pairs of a source and a target domain, as LightningDataModules that any Trainer can use."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from tl_robust.registry import Component, Registry, Scalar, check_settings
 from tl_robust.types import ImageSet, Recipe
 
 Role = Literal["source", "target"]
-LOADING = ("batch_size", "augment", "val_share", "select")  # the fields of a recipe that change what loaders give
+LOADING = ("batch_size", "augment", "val_share", "select")  # the fields of a recipe that change what loaders yield
 
 
 class DomainModule(LightningDataModule):
     """One domain in a space, ready for a Trainer: a training and a validation part, and the test split.
 
     Batches are ``(images float32 [N,C,H,W] in [0,1], labels int64 [N], sample ids int64 [N])``. Hyperparameters say
-    what the data are: domain, space, limits, seed and what the recipe says of loaders.
+    what the data are: domain, space, limits, seed, and the fields of the recipe that loaders follow.
 
     Args:
         data: The domain.
@@ -68,9 +68,9 @@ class DomainModule(LightningDataModule):
         images = self.data.images("train")
         learn = None if self.recipe.select == "test" else split_validation(images, self.recipe.val_share)[0]
         if self.keep is not None:
-            given = images if learn is None else images.take(learn)
-            kept = self.keep(given)
-            if kept is not given:  # else draws stay keyed by the images' ids in the split, as without a filter
+            candidates = images if learn is None else images.take(learn)
+            kept = self.keep(candidates)
+            if kept is not candidates:  # a filter that keeps all leaves sample ids, and so random draws, as they were
                 images, learn = kept, None
         return self._batches(images, learn, self.seed, self.recipe.augment)
 
@@ -91,7 +91,7 @@ class DomainModule(LightningDataModule):
 
     @classmethod
     def load_from_checkpoint(cls, *arguments: Any, **named: Any) -> Any:
-        """Refused, since a checkpoint holds no data: its ``datamodule_hyper_parameters`` say what to make it of."""
+        """Always an error, since a checkpoint holds no data but only the hyperparameters to make them from."""
         raise ConfigError(
             "data are not in a checkpoint: make them by tl_robust.pair(name, space, ...), with the values that its "
             "entry 'datamodule_hyper_parameters' shows."
@@ -108,15 +108,15 @@ class DomainModule(LightningDataModule):
 
 
 class DomainPair(DomainModule):
-    """A source and a target domain in one space. Its own loaders are the target's.
+    """A source and a target domain in one space. Its own loaders are those of the target.
 
-    A subclass in a file of its own names the three; it may override :meth:`side` to give other data.
+    A subclass in a file of its own names source, target and space; it may override :meth:`side` to give other data.
 
     Args:
         settings: Where data lie and how much is used.
         recipe: Batch size and share of the validation part.
         seed: Seed of the shuffling.
-        target_images: Labeled target images that are used: up to 1 a share, above 1 a number.
+        target_images: How many labeled target images are used: a share up to 1, a number of images above 1.
     """
 
     source: ClassVar[str]
@@ -139,7 +139,7 @@ class DomainPair(DomainModule):
         return self.in_space(self.source if role == "source" else self.target)
 
     def in_space(self, domain: str) -> DomainInSpace:
-        """Any domain in the space of this pair, with its classes if it has any of them."""
+        """Any domain in the space of this pair, with the pair's classes if it has any of them, else its own."""
         return DomainInSpace(domain, self.component(), self.settings, self.classes())
 
     def component(self) -> Component:
@@ -148,13 +148,12 @@ class DomainPair(DomainModule):
 
     def classes(self) -> Names:
         """The classes of the pair, see :meth:`tl_robust.data.space.Space.pair_classes`."""
-        return get_space(self.component()).pair_classes(*(self._own(name) for name in (self.source, self.target)))
-
-    def _own(self, name: str) -> Names:
-        return get_domain(name, self.settings).class_names(self.settings.folder, self.settings.download)
+        domains = (get_domain(name, self.settings) for name in (self.source, self.target))
+        names = (domain.class_names(self.settings.folder, self.settings.download) for domain in domains)
+        return get_space(self.component()).pair_classes(*names)
 
     def module(self, role: Role) -> DomainModule:
-        """A LightningDataModule of one role alone."""
+        """The data of one role alone, as a LightningDataModule."""
         module = DomainModule(self.data if role == "target" else self.side(role), self.recipe, self.seed)
         module.save_hyperparameters({"source": self.source, "target": self.target})
         return module
@@ -199,7 +198,7 @@ def pair(
         space: The space of a pair that is not registered: ``digits``, ``objects``, ``square``, or a component.
         recipe: Batch size, augmentation, and share of the validation part.
         seed: Seed of the shuffling.
-        target_images: Labeled target images that are used: up to 1 a share, above 1 a number.
+        target_images: How many labeled target images are used: a share up to 1, a number of images above 1.
         settings: Fields of :class:`DataSettings`: ``root``, ``download``, ``train_limit``, ...; nothing is cached on
             disk unless ``cache`` names a folder.
 
@@ -216,10 +215,10 @@ def split_pair(name: str, known: list[str]) -> tuple[str, str]:
 
     Args:
         name: The pair.
-        known: Names of domains; a word with a colon after it is possible too.
+        known: Names of domains. A word with a colon after it may be a domain too.
 
     Raises:
-        UnknownNameError: No dash, or no such domain.
+        UnknownNameError: The name has no dash, or no domain is named so.
         ConfigError: Source and target are the same.
     """
     words = name.split("-")

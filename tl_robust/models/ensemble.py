@@ -15,20 +15,20 @@ from tl_robust.errors import ConfigError
 
 
 class Ensemble(nn.Module):
-    """Images to the fused logits ``[N,L]`` of several models: a surrogate for every attack, itself none.
+    """Images to the fused logits ``[N,L]`` of several models, so that any attack can use them as one surrogate.
 
     It has no ``classifier``, so an objective that looks at features refuses it.
 
     Args:
-        models: At least one, all with the same classes in the same order.
-        weights: One number of 0 or more for each model; they are divided by their sum. None: all the same.
+        models: At least one model, all with the same classes in the same order.
+        weights: One number of 0 or more for each model; they are divided by their sum. None weighs all the same.
         fuse: ``logits``: their weighted mean (Dong et al., "Boosting adversarial attacks with momentum", CVPR 2018).
             ``probabilities``: the logarithm of the weighted mean of the probabilities, whose cross entropy is that of
             the mean prediction (Liu et al., "Delving into transferable adversarial examples and black-box attacks",
             ICLR 2017).
 
     Raises:
-        ConfigError: No model, other weights, or an unknown ``fuse``.
+        ConfigError: There is no model, the weights do not fit, or ``fuse`` is unknown.
     """
 
     weights: Tensor
@@ -55,13 +55,13 @@ class Ensemble(nn.Module):
         """Fused logits ``[N,L]`` of images ``[N,C,H,W]`` in [0,1].
 
         Raises:
-            ConfigError: The models have other numbers of classes.
+            ConfigError: The models differ in their number of classes.
         """
-        logits = [model(images) for model in self.models]
-        classes = [one.shape[1] for one in logits]
+        logits_of_models = [model(images) for model in self.models]
+        classes = [logits.shape[1] for logits in logits_of_models]
         if len(set(classes)) > 1:
             raise ConfigError(f"the models of an ensemble must have the same classes, got {classes} of them.")
-        logits_SNL = torch.stack(logits)
+        logits_SNL = torch.stack(logits_of_models)
         weights = self.weights.to(logits_SNL)[:, None, None]
         if self.fuse == "logits":
             return (weights * logits_SNL).sum(0)

@@ -1,4 +1,4 @@
-"""Faster forms of a network that give nearly the same logits; whether to trust them is for a gate to say."""
+"""Faster forms of a network with nearly the same logits; a gate measures whether they are near enough to be used."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ BATCHES = (125, 250, 500, 1000)
 
 
 class _Cast(nn.Module):
-    """Runs in another type or memory layout; images and logits keep theirs, so gradients do too."""
+    """Runs a network in another type or memory layout; images, logits and gradients keep their own."""
 
     def __init__(self, inner: nn.Module, dtype: torch.dtype | None, layout: torch.memory_format | None) -> None:
         super().__init__()
@@ -30,9 +30,9 @@ class _Cast(nn.Module):
                 module.to(memory_format=layout)
 
     def forward(self, images: Tensor) -> Tensor:
-        given = images if self.dtype is None else images.to(self.dtype)
-        given = given if self.layout is None else given.contiguous(memory_format=self.layout)
-        logits: Tensor = self.inner(given)
+        cast = images if self.dtype is None else images.to(self.dtype)
+        cast = cast if self.layout is None else cast.contiguous(memory_format=self.layout)
+        logits: Tensor = self.inner(cast)
         return logits.to(images.dtype)
 
 
@@ -80,11 +80,9 @@ def check_modes(modes: Sequence[str]) -> tuple[str, ...]:
 
 
 def best_batch(network: Callable[[Tensor], Tensor], images: Tensor) -> int:
-    """The batch size with the shortest time an image of a forward and backward pass, of 125, 250, 500 and 1000.
+    """The batch size, of 125, 250, 500 and 1000, that needs the least time an image for a forward and backward pass.
 
-    Args:
-        network: Images in [0,1] to logits.
-        images: Some images ``[N,C,H,W]``, repeated where they are too few.
+    The batches are made of ``images`` ``[N,C,H,W]``, which are repeated where they are too few.
     """
 
     def seconds(size: int) -> float:
@@ -92,10 +90,10 @@ def best_batch(network: Callable[[Tensor], Tensor], images: Tensor) -> int:
         times = []
         for _ in range(3):
             start = time.perf_counter()
-            given = batch.detach().requires_grad_()
-            (gradient,) = torch.autograd.grad(network(given).logsumexp(1).sum(), given)
-            float(gradient[0, 0, 0, 0])  # waits for the device
+            inputs = batch.detach().requires_grad_()
+            (gradient,) = torch.autograd.grad(network(inputs).logsumexp(1).sum(), inputs)
+            float(gradient[0, 0, 0, 0])  # waits until the device has computed it
             times.append(time.perf_counter() - start)
-        return min(times[1:]) / size
+        return min(times[1:]) / size  # the first pass also sets the device up
 
     return min(BATCHES, key=seconds)

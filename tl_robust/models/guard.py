@@ -19,7 +19,8 @@ class Link(nn.Module):
 
     Args:
         function: Images ``[N,C,H,W]`` to images.
-        stand_in: What an attacker who goes around it differentiates in its place; None: nothing, so the identity.
+        stand_in: What an attacker differentiates in place of a function without a useful gradient. None stands for the
+            identity.
     """
 
     def __init__(self, function: Change, stand_in: Change | None = None) -> None:
@@ -42,12 +43,12 @@ class Guard(nn.Module):
 
     Args:
         network: What is defended.
-        links: Modules of images ``[N,C,H,W]`` to images, in the order in which they meet them. One that has no useful
-            gradient may have a method ``stand_in(images)``, and one that draws has ``anew(images, number)``: see
-            ``attacks/through``.
+        links: Modules of images ``[N,C,H,W]`` to images, in the order in which they are applied. A link without a
+            useful gradient may have a method ``stand_in(images)``, and a link that draws at random has
+            ``anew(images, number)``: see ``attacks/through``.
 
     Attributes:
-        rejects: The last logit means that the image is refused: :meth:`after` has added it.
+        rejects: Whether :meth:`after` adds a last logit, which means that the image is refused.
     """
 
     rejects: bool = False
@@ -70,10 +71,10 @@ class Guard(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits ``[N,L]`` of images ``[N,C,H,W]`` in [0,1]."""
-        return self.chain(images, lambda link, given: link(given))
+        return self.chain(images, lambda link, inputs: link(inputs))
 
     def chain(self, images: Tensor, ask: Ask) -> Tensor:
-        """The same with every link, also those of a guard inside, asked by ``ask``, each at its own input."""
+        """Logits where ``ask`` calls every link, also those of a guard inside this one, at what reaches that link."""
         changed = images
         for link in self.links:
             changed = ask(link, changed)
@@ -82,5 +83,5 @@ class Guard(nn.Module):
         return self.after(logits, images)
 
     def after(self, logits: Tensor, images: Tensor) -> Tensor:
-        """What the guard answers where the network gives ``logits``; ``images`` are those that it was asked about."""
+        """What the guard answers where the network says ``logits``; ``images`` are those before any link."""
         return logits

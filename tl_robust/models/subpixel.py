@@ -9,18 +9,15 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn.functional import conv2d, pad, pixel_shuffle
 
-FEW = 4  # input channels up to which it is faster: the first layer of a network on images
+FEW = 4  # input channels up to which this is faster, as in the first layer of a network on images
 
 
 class Subpixel(nn.Module):
-    """The same as a convolution of frozen weights; only the order of sums in its gradient differs.
+    """Computes what a convolution that :meth:`fits` does with frozen weights, but sums its gradient in another order.
 
     An input row ``s q + a`` (stride s, phase a) gets ``g[q + d] w[a + p - s d]`` of the output's gradient g for all d:
-    for each phase a plain convolution, and the phases are put together as in Shi et al., "Real-time single image and
+    each phase is a plain convolution, and the phases are put together as in Shi et al., "Real-time single image and
     video super-resolution using an efficient sub-pixel convolutional neural network", CVPR 2016.
-
-    Args:
-        convolution: One that :meth:`fits`.
     """
 
     weight: Tensor
@@ -49,7 +46,7 @@ class Subpixel(nn.Module):
 
     @staticmethod
     def fits(module: nn.Module) -> bool:
-        """A convolution with few input channels, the same stride above 1 both ways, one group and zero padding."""
+        """Whether it is a convolution of few input channels, one stride above 1 both ways, one group, zero padding."""
         return (
             isinstance(module, nn.Conv2d)
             and module.in_channels <= FEW
@@ -61,9 +58,9 @@ class Subpixel(nn.Module):
         )
 
     def forward(self, images: Tensor) -> Tensor:
-        """As the convolution's."""
-        found: Tensor = _Convolution.apply(images, self)
-        return found
+        """The output of the convolution."""
+        output: Tensor = _Convolution.apply(images, self)
+        return output
 
     def pull_back(self, gradient: Tensor, shape: tuple[int, ...]) -> Tensor:
         """The gradient of an input of ``shape [N,C,H,W]``."""
@@ -88,7 +85,7 @@ class _Convolution(torch.autograd.Function):
 
 
 def subpixel(network: nn.Module) -> nn.Module:
-    """The network with its fitting convolutions replaced, in place; one that fits is itself replaced."""
+    """The network after its fitting convolutions were replaced in place; a new module where it is one itself."""
     if Subpixel.fits(network):
         return Subpixel(network)  # type: ignore[arg-type]
     for name, child in network.named_children():

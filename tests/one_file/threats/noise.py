@@ -21,20 +21,18 @@ from tl_robust.seeding import derive, uniform
 from tl_robust.threats.base import Method, Play, Threat, threat
 from tl_robust.types import Face, Record, column
 
-METHODS = Registry("noise", "")
+METHODS = Registry("noise", "")  # what axes.attack may hold; they are all here, so that no package is walked
 
 
 @METHODS.register
 @dataclass(frozen=True)
 class Signs:
-    """Every pixel value moves up or down by a coin; ``share`` of the values do."""
-
-    share: float = 1.0
+    """Every pixel value moves up or down by a coin; fields would be settings of ``axes.attack``."""
 
 
 @dataclass(frozen=True)
 class Noisy(Record):
-    """The class that B gives to every image at every strength of the noise."""
+    """What is kept of every image: K strengths, N images. Classes, never rates, so that later metrics work on it."""
 
     AXIS = "sigma"
 
@@ -48,36 +46,33 @@ NOISES = Kind("noises", "noise.npz", "noise", pack_record, partial(unpack_record
 
 @dataclass(frozen=True)
 class Shower(Node):
-    """What a model says of a test set under noise."""
+    """The work behind a record: the loop of every engine does it once, and the store keeps it under its key."""
 
     KIND = NOISES
     victim: Model
     test: DomainInSpace
-    share: float
     sigma: tuple[float, ...]
     seed: int
 
     @property
-    def spec(self):
+    def spec(self):  # everything that can change the record, as JSON: the key is its digest
         return {
             "kind": "noise",
             "victim": self.victim.key,
             "images": self.test.images("test").fingerprint,
-            "share": self.share,
             "sigma": list(self.sigma),
             "seed": self.seed,
         }
 
     @property
-    def needs(self):
+    def needs(self):  # what must be in the store before
         return self.victim.addresses
 
     def make(self, hands, store):
         network = self.victim.load(store).eval()
         images, labels = pixels(self.test.images("test"))
         ids = torch.arange(len(labels))
-        coin, chosen = (uniform(derive(self.seed, name), ids, images.shape[1:]) for name in ("coin", "chosen"))
-        signs = coin.sub(0.5).sign() * (chosen < self.share)
+        signs = uniform(derive(self.seed, "coin"), ids, images.shape[1:]).sub(0.5).sign()  # keyed by sample
         with torch.no_grad():
             noisy = [network((images + size * signs).clamp(0, 1)).argmax(1) for size in self.sigma]
         hands.advance(self.work)
@@ -88,15 +83,15 @@ class Shower(Node):
         return f"noise on {self.victim}"
 
 
-@rate(of=Noisy, name="noisy_accuracy", higher_is_better=True)
-def noisy_accuracy(record):
+@rate(of=Noisy, name="kept_in_noise", higher_is_better=True)
+def kept_in_noise(record):
     """Share of all images that B gets right under noise."""
     return record.noisy == record.label, record.label >= 0
 
 
 @threat
 class Noise(Threat):
-    """Signs are drawn anew for every image."""
+    """Nobody looks at any model: a method, what a cell of it needs, and how readers meet the results."""
 
     METHODS = METHODS
     record = Noisy
@@ -106,7 +101,7 @@ class Noise(Threat):
         axis="sigma",
         baseline=0.0,
         untouched="no noise",
-        headline="noisy_accuracy",
+        headline="kept_in_noise",
         measure="Accuracy of the victim",
         word="accuracy",
         views={"black": "Noise: nobody looks at any model"},
@@ -116,13 +111,12 @@ class Noise(Threat):
     def method(self, component, x):
         return Method("noise", component, x)
 
-    def play(self, method, scene):
-        share = METHODS[method.component.name](**dict(method.component.settings)).share
-        shower = Shower(scene.victim, scene.test, share, method.x, scene.seed)
+    def play(self, method, scene):  # nodes beside the models, and where the record is
+        shower = Shower(scene.victim, scene.test, method.x, scene.seed)
         return Play((shower,), (Address(NOISES, shower.key, str(shower)),), scene.surrogate)
 
 
 @claim("FineTune keeps more under noise than Scratch.", "a trial", name="calm", of="noise")
 def calm(comparisons, place):
     """The difference of the two accuracies."""
-    return [comparisons.compare(place, "noisy_accuracy", "black", more="finetune", less="scratch")]
+    return [comparisons.compare(place, "kept_in_noise", "black", more="finetune", less="scratch")]

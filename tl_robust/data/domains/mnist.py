@@ -17,7 +17,7 @@ class Mnist(Domain):
 
     Format: the original idx files in torchvision's layout, ``MNIST/raw/*-ubyte``. Splits: the official ones.
     License: CC BY-SA 3.0. Paper: LeCun, Bottou, Bengio, Haffner, "Gradient-based learning applied to document
-    recognition", 1998.
+    recognition", 1998, https://doi.org/10.1109/5.726791.
     """
 
     classes = tuple("0123456789")
@@ -42,7 +42,7 @@ class Mnist(Domain):
 
 
 def _check_header(path: Path) -> None:
-    """Whether an idx file is as long as its header says; torchvision reads it as a whole."""
+    """Check that an idx file is as long as its header says, before torchvision reads all of it into memory."""
     with path.open("rb") as file:
         magic = file.read(4)
         sizes = [int.from_bytes(file.read(4), "big") for _ in range(magic[3] if len(magic) == 4 else 0)][:4]

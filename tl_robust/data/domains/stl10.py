@@ -18,7 +18,8 @@ class Stl10(Domain):
     planes, each column by column; labels 1 to 10. The files must have the MD5 checksums that torchvision lists.
     Splits: the official ones, without the ten folds; the 100,000 unlabeled images are not needed (torchvision's own
     reader insists on them). License: none stated; the images come from ImageNet, for non-commercial research.
-    Paper: Coates, Lee, Ng, "An analysis of single-layer networks in unsupervised feature learning", 2011.
+    Paper: Coates, Lee, Ng, "An analysis of single-layer networks in unsupervised feature learning", AISTATS
+    2011, https://proceedings.mlr.press/v15/coates11a.html.
     Differences: monkey is read, and left out by the space ``objects`` (4,500 and 7,200 images remain).
     """
 

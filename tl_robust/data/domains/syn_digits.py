@@ -17,8 +17,9 @@ class SynDigits(Domain):
     Format: MATLAB files in the format of SVHN, ``synth_train_32x32.mat`` and ``synth_test_32x32.mat``, unpacked by hand
     from ``SynthDigits.zip``, which Yaroslav Ganin links at yaroslav.ganin.net; labels 0 to 9 (a 10 means 0, as in
     SVHN). No checksum is published. Splits: the official ones. License: none stated; in common use for research.
-    Paper: Ganin and Lempitsky, "Unsupervised domain adaptation by backpropagation", 2015. Differences: the domain
-    ``rendered_syn`` is a renderer of ours after this idea, not this set.
+    Paper: Ganin and Lempitsky, "Unsupervised domain adaptation by backpropagation", ICML 2015,
+    https://arxiv.org/abs/1409.7495. Differences: the domain ``rendered_syn`` is a renderer of ours after this idea, not
+    this set.
     """
 
     files = "synth_train_32x32.mat and synth_test_32x32.mat"

@@ -8,9 +8,9 @@ from typing import ClassVar
 from torch import Tensor, nn
 
 from tl_robust.errors import ConfigError
-from tl_robust.models.base import NETWORKS, Normalize
+from tl_robust.models.base import NETWORKS, Normalize, check_color
 
-MEAN, STD = (0.4377, 0.4438, 0.4728), (0.1980, 0.2010, 0.1970)  # of SVHN, which the public weights expect
+MEAN, STD = (0.4377, 0.4438, 0.4728), (0.1980, 0.2010, 0.1970)  # SVHN's statistics, which the public weights expect
 
 
 @NETWORKS.register
@@ -19,7 +19,7 @@ class CNN6(nn.Module):
 
     SVHNNet of the Python package ccexam 1.0.0, whose weights are public. Three blocks of 32, 64 and 128 channels, each
     convolution, BatchNorm, ReLU twice, then a max pool of 2. The hidden layer has 256 values. Inputs are normalized
-    with SVHN's mean and spread. The package's names of weights are told by :attr:`ALIASES`.
+    with SVHN's mean and spread. :attr:`ALIASES` tells what the weights are called in that package.
 
     Args:
         image_shape: ``(3, H, W)``, sides at least 8; they are halved three times, rounded down.
@@ -27,7 +27,7 @@ class CNN6(nn.Module):
         dropout: Chance that a value before a linear layer is 0 while training; at least 0, below 1.
 
     Attributes:
-        ALIASES: Prefixes of the public names and what they are here; see :mod:`tl_robust.models.checkpoint`.
+        ALIASES: Prefixes of the public names and the prefixes here; see :mod:`tl_robust.models.checkpoint`.
     """
 
     VERSION = 1
@@ -36,11 +36,7 @@ class CNN6(nn.Module):
     def __init__(self, image_shape: tuple[int, int, int], classes: int, dropout: float = 0.3) -> None:
         super().__init__()
         channels, height, side = image_shape
-        if channels != 3:
-            raise ConfigError(
-                f"network 'cnn6' takes images of 3 channels, got {channels}: "
-                "choose a space of colored images, or another network."
-            )
+        check_color("cnn6", channels)
         if min(height, side) < 8:
             raise ConfigError(f"network 'cnn6' needs image sides of at least 8, got {height}x{side}.")
         if not 0 <= dropout < 1:
@@ -68,12 +64,7 @@ class CNN6(nn.Module):
 
 
 def _block(before: int, size: int) -> nn.Sequential:
-    return nn.Sequential(
-        nn.Conv2d(before, size, 3, padding=1),
-        nn.BatchNorm2d(size),
-        nn.ReLU(),
-        nn.Conv2d(size, size, 3, padding=1),
-        nn.BatchNorm2d(size),
-        nn.ReLU(),
-        nn.MaxPool2d(2),
-    )
+    def layers(channels: int) -> list[nn.Module]:
+        return [nn.Conv2d(channels, size, 3, padding=1), nn.BatchNorm2d(size), nn.ReLU()]
+
+    return nn.Sequential(*layers(before), *layers(size), nn.MaxPool2d(2))

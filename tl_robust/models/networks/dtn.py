@@ -1,4 +1,4 @@
-"""The digits network of the paper."""
+"""The network for digits of the KDD 2020 paper."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ class DTN(nn.Module):
     """Three strided 5x5 convolutions and two linear layers; 3,133,962 parameters at width 1 for ten classes.
 
     Each convolution is followed by BatchNorm, Dropout2d and ReLU, in the order of the public code of Zhang et al., KDD
-    2020. Inputs are scaled to [-1, 1] by the first layer. The width factor is ours.
+    2020 (https://arxiv.org/abs/2008.11089). Inputs are scaled to [-1, 1] by the first layer. The width factor is ours.
 
     Args:
         image_shape: ``(C, H, W)``; H and W divisible by 8.

@@ -13,11 +13,11 @@ from tl_robust.models.base import NETWORKS, Normalize
 
 @NETWORKS.register
 class ResNet18(nn.Module):
-    """ResNet-18 with a CIFAR stem; 11,173,962 parameters for ten classes. Ours, not of the paper.
+    """ResNet-18 with a CIFAR stem; 11,173,962 parameters for ten classes. The KDD 2020 paper has no such network.
 
     He et al., "Deep Residual Learning for Image Recognition", CVPR 2016, as torchvision builds it, with a 3x3
     convolution of stride 1 in place of the 7x7 of stride 2, and without the max pool. Inputs are scaled to [-1, 1] by
-    the first layer, as in DTN. Names of weights are torchvision's after ``features.``; its ``fc`` is ``classifier``.
+    the first layer, as in DTN. Weights have torchvision's names after ``features.``; its ``fc`` is ``classifier``.
 
     Args:
         image_shape: ``(C, H, W)``; H and W are halved three times.
@@ -34,12 +34,11 @@ class ResNet18(nn.Module):
         channels = image_shape[0]
         stem = nn.Conv2d(channels, 64, 3, padding=1, bias=False)
         nn.init.kaiming_normal_(stem.weight, mode="fan_out", nonlinearity="relu")
-        whole = resnet18(weights=None, num_classes=classes)
-        parts = OrderedDict(whole.named_children()) | {"conv1": stem}
-        del parts["maxpool"]
+        layers = OrderedDict(resnet18(weights=None, num_classes=classes).named_children()) | {"conv1": stem}
+        del layers["maxpool"]
         self.normalize = Normalize((0.5,) * channels, (0.5,) * channels)
-        self.classifier: nn.Linear = parts.pop("fc")
-        self.features = nn.Sequential(parts | {"flatten": nn.Flatten()})
+        self.classifier: nn.Linear = layers.pop("fc")
+        self.features = nn.Sequential(layers | {"flatten": nn.Flatten()})
 
     @property
     def blocks(self) -> list[nn.Module]:

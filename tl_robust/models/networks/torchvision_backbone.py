@@ -9,9 +9,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from tl_robust.errors import ConfigError, UnknownNameError
-from tl_robust.models.base import NETWORKS, Normalize
+from tl_robust.models.base import NETWORKS, Normalize, check_color
 
-MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet, which torchvision's weights expect
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # ImageNet's, which torchvision's weights expect
 NORMS = (nn.modules.batchnorm._BatchNorm, nn.LayerNorm, nn.GroupNorm)
 
 
@@ -19,9 +19,9 @@ NORMS = (nn.modules.batchnorm._BatchNorm, nn.LayerNorm, nn.GroupNorm)
 class TorchvisionBackbone(nn.Module):
     """A network of ``torchvision.models`` by its name, with fresh weights.
 
-    The first layers resize the images, if asked, and normalize them with ImageNet's mean and spread. An image that the
-    network cannot take is an error when it is built. Auxiliary heads (GoogLeNet, Inception) are left out, so that all
-    networks return logits while training too. Names of weights are torchvision's after ``model.``. AlexNet and VGG pool
+    The first layers resize the images, if asked to, and normalize them with ImageNet's mean and spread. Images that the
+    network cannot take are an error when it is built. Auxiliary heads (GoogLeNet, Inception) are left out, so that all
+    networks return logits while training too. Weights have torchvision's names after ``model.``. AlexNet and VGG pool
     in a way that has no deterministic gradient on a GPU: they need ``trainer.deterministic: false`` there.
 
     Args:
@@ -39,11 +39,7 @@ class TorchvisionBackbone(nn.Module):
         from torchvision import models  # slow to import
 
         super().__init__()
-        if image_shape[0] != 3:
-            raise ConfigError(
-                f"network 'torchvision_backbone' takes images of 3 channels, got {image_shape[0]}: "
-                "choose a space of colored images, or another network."
-            )
+        check_color("torchvision_backbone", image_shape[0])
         if not 0 <= resize <= 1024:
             raise ConfigError(f"setting 'resize' of network 'torchvision_backbone' must be 0 to 1024, got {resize}.")
         known = models.list_models(module=models)
@@ -57,32 +53,32 @@ class TorchvisionBackbone(nn.Module):
     @property
     def classifier(self) -> nn.Module:
         """The last layer with weights, whatever the network calls it."""
-        return [part for part in self.model.modules() if list(part.parameters(recurse=False))][-1]
+        return [module for module in self.model.modules() if list(module.parameters(recurse=False))][-1]
 
     @property
     def blocks(self) -> list[nn.Module]:
-        """Parts with parameters, in torchvision's order; each normalization belongs to the part before it.
+        """Modules with parameters, in torchvision's order; each normalization belongs to the module before it.
 
-        They are the network's children, without the last layer. While there are fewer than three beside those that hold
-        the last layer, the largest is replaced with its children: ``features`` of many networks, the encoder of ViT and
-        its list of layers. Parameters that lie in no child, as ViT's embedding of positions, are in no block.
+        They are the network's children without those that hold the last layer. While there are fewer than three, the
+        largest is replaced with its own children: ``features`` of many networks, the encoder of ViT and its list of
+        layers. Parameters that lie in no child, such as ViT's embedding of positions, are in no block.
         """
         last = self.classifier
-        body = [part for part in _parts(self.model) if last not in part.modules()]
-        while sum(not isinstance(part, NORMS) for part in body) < 3:
+        body = [child for child in _children(self.model) if last not in child.modules()]
+        while sum(not isinstance(module, NORMS) for module in body) < 3:
             largest = max(body, key=_size)
-            inside = _parts(largest)
+            inside = _children(largest)
             if not inside:
                 break
             place = body.index(largest)
             body[place : place + 1] = inside
-        found: list[nn.Module] = []
-        for part in [*body, *_before(self.model, last)]:
-            if isinstance(part, NORMS) and found:
-                found[-1] = nn.Sequential(found[-1], part)
+        blocks: list[nn.Module] = []
+        for module in [*body, *_before(self.model, last)]:
+            if isinstance(module, NORMS) and blocks:
+                blocks[-1] = nn.Sequential(blocks[-1], module)
             else:
-                found.append(part)
-        return found
+                blocks.append(module)
+        return blocks
 
     def forward(self, images: Tensor) -> Tensor:
         """Images ``[N,3,H,W]`` in [0,1] to logits ``[N,classes]``."""
@@ -92,13 +88,13 @@ class TorchvisionBackbone(nn.Module):
         return logits
 
     def _check(self, image_shape: tuple[int, int, int], arch: str) -> None:
-        """Pass an image without numbers through the network: costs no arithmetic and no memory."""
+        """Pass an image without numbers through the network, which costs no arithmetic and no memory."""
         state = {**dict(self.named_parameters()), **dict(self.named_buffers())}
-        nothing = {name: value.to("meta") for name, value in state.items()}
+        shapes_alone = {name: value.to("meta") for name, value in state.items()}
         self.eval()
         try:
             with torch.device("meta"), torch.no_grad():
-                torch.func.functional_call(self, nothing, torch.empty(1, *image_shape))
+                torch.func.functional_call(self, shapes_alone, torch.empty(1, *image_shape))
         except (RuntimeError, ValueError, AssertionError) as error:
             shape = "x".join(map(str, (3, self.resize, self.resize) if self.resize else image_shape))
             raise ConfigError(
@@ -108,8 +104,8 @@ class TorchvisionBackbone(nn.Module):
         self.train()
 
 
-def _parts(module: nn.Module) -> list[nn.Module]:
-    return [part for part in module.children() if _size(part)]
+def _children(module: nn.Module) -> list[nn.Module]:
+    return [child for child in module.children() if _size(child)]
 
 
 def _size(module: nn.Module) -> int:
@@ -117,11 +113,11 @@ def _size(module: nn.Module) -> int:
 
 
 def _before(module: nn.Module, last: nn.Module) -> list[nn.Module]:
-    """What lies beside the last layer in the parts that hold it, as the hidden layers of VGG's head."""
-    head = next((part for part in _parts(module) if part is not last and last in part.modules()), None)
+    """What lies beside the last layer in the children that hold it, such as the hidden layers of VGG's head."""
+    head = next((child for child in _children(module) if child is not last and last in child.modules()), None)
     if head is None:
         return []
-    return [*(part for part in _parts(head) if last not in part.modules()), *_before(head, last)]
+    return [*(child for child in _children(head) if last not in child.modules()), *_before(head, last)]
 
 
 def _fresh(arch: str, classes: int) -> nn.Module:

@@ -1,4 +1,4 @@
-"""The objects network of the paper."""
+"""The network for objects of the KDD 2020 paper, a wide residual network."""
 
 from __future__ import annotations
 
@@ -55,12 +55,7 @@ class WRN(nn.Module):
     VERSION = 1
 
     def __init__(
-        self,
-        image_shape: tuple[int, int, int],
-        classes: int,
-        depth: int = 28,
-        width: int = 10,
-        dropout: float = 0.0,
+        self, image_shape: tuple[int, int, int], classes: int, depth: int = 28, width: int = 10, dropout: float = 0.0
     ) -> None:
         super().__init__()
         if depth < 10 or (depth - 4) % 6:
@@ -71,25 +66,24 @@ class WRN(nn.Module):
             raise ConfigError(f"setting 'dropout' of network 'wrn' must be at least 0 and below 1, got {dropout}.")
         channels = image_shape[0]
         blocks = (depth - 4) // 6
-        parts: OrderedDict[str, nn.Module] = OrderedDict(stem=nn.Conv2d(channels, 16, 3, padding=1, bias=False))
+        layers: OrderedDict[str, nn.Module] = OrderedDict(stem=nn.Conv2d(channels, 16, 3, padding=1, bias=False))
         before = 16
         for group, stride in enumerate((1, 2, 2)):
             size = 16 * width * 2**group
-            parts[f"group{group + 1}"] = nn.Sequential(
-                Block(before, size, stride, dropout),
-                *(Block(size, size, 1, dropout) for _ in range(blocks - 1)),
+            layers[f"group{group + 1}"] = nn.Sequential(
+                Block(before, size, stride, dropout), *(Block(size, size, 1, dropout) for _ in range(blocks - 1))
             )
             before = size
-        parts["norm"] = nn.BatchNorm2d(before)
-        parts["relu"] = nn.ReLU(inplace=True)
-        parts["pool"] = nn.AdaptiveAvgPool2d(1)
-        parts["flatten"] = nn.Flatten()
+        layers["norm"] = nn.BatchNorm2d(before)
+        layers["relu"] = nn.ReLU(inplace=True)
+        layers["pool"] = nn.AdaptiveAvgPool2d(1)
+        layers["flatten"] = nn.Flatten()
         self.normalize = Normalize((0.5,) * channels, (0.5,) * channels)
-        self.features = nn.Sequential(parts)
+        self.features = nn.Sequential(layers)
         self.classifier = nn.Linear(before, classes)
-        for part in self.modules():
-            if isinstance(part, nn.Conv2d):
-                nn.init.kaiming_normal_(part.weight, mode="fan_out", nonlinearity="relu")
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
         nn.init.zeros_(self.classifier.bias)
 
     @property

@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from tl_robust.nodes.kind import KINDS
+from tl_robust.results.faces import face_of
 from tl_robust.results.names import MARKS, Names, grouped
 from tl_robust.sinks.report.blocks import Block, Code, Fold, Table, Text
 from tl_robust.trust.base import worst
@@ -36,15 +37,20 @@ def trust(results: Sequence[Result], names: Names) -> list[Block]:
     levels = grouped(results, lambda result: result.verdict.level)
     counts = [f"{len(levels[level])} {mark}" for level, mark in MARKS.items() if level in levels]
     blocks: list[Block] = [Text(f"Of {len(results)} cells: {', '.join(counts)}.")]
-    doubtful = [result for result in results if result.verdict.level != "green"]
-    body = []
-    for cell, members in grouped(doubtful, lambda result: replace(result.cell, seed=-1)).items():
-        verdict = worst([result.verdict for result in members])
-        seeds = ", ".join(str(result.cell.seed) for result in members)
-        place = names.group(cell), f"{cell.view} box", names.strategy(cell)
-        body.append((*place, seeds, MARKS[verdict.level], " ".join(verdict.reasons)))
     head = ("pair, attack", "view", "strategy", "seeds", "trust", "reasons")
-    return [*blocks, Table("Cells that are not green", head, body, names=3, brief=True, cards=True)] if body else blocks
+    for metric in ("", *dict.fromkeys(name for result in results for name in result.doubts)):
+        doubtful = [result for result in results if result.trust(metric).level != "green"]
+        if metric:  # a number that rests on another record than the cell's own
+            doubtful = [result for result in doubtful if metric in result.doubts]
+        body = []
+        for cell, members in grouped(doubtful, lambda result: replace(result.cell, seed=-1)).items():
+            verdict = worst([result.trust(metric) for result in members])
+            seeds = ", ".join(str(result.cell.seed) for result in members)
+            place = names.group(cell), face_of(cell).side(cell.view), names.strategy(cell)
+            body.append((*place, seeds, MARKS[verdict.level], " ".join(verdict.reasons)))
+        title = f"Cells whose {metric} is not green" if metric else "Cells that are not green"
+        blocks += [Table(title, head, body, names=3, brief=True, cards=True)] if body else []
+    return blocks
 
 
 def how_made(results: Sequence[Result], config_yaml: str) -> list[Block]:

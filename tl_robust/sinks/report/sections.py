@@ -126,7 +126,11 @@ def _curve(
 ) -> list[Block]:
     curves = grouped(rows, lambda row: (row.metric, row.cell.view))
     wanted = [(metric, view) for metric in metrics for view in face.views if (metric, view) in curves]
-    title = {key: face.views[key[1]] if by_view else key[0] for key in wanted}
+    several = len({view for _, view in wanted}) > 1
+    title = {
+        (metric, view): face.views[view] if by_view else f"{metric}, {face.side(view)}" if several else metric
+        for metric, view in wanted
+    }
     tables = [_by_x(face, f"{key[0]}, {face.side(key[1])}", curves[key], names, key[0] == metrics[0]) for key in wanted]
     panels = Panels(face, [(title[key], key[0], curves[key]) for key in wanted])
     return [Text("", group), panels, Fold(f"Numbers of {group}", tables)]
