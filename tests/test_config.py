@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tl_robust.config.load import Config, load
+from tl_robust.config.load import Config, load, load_settings
 from tl_robust.data.domain import Declared
 from tl_robust.engines.ray import Ray
 from tl_robust.errors import ConfigError, DataError, InputError, UnknownNameError
@@ -724,3 +724,10 @@ def test_all_errors_are_told_at_once_in_the_order_of_the_file() -> None:
         assert line.startswith("- ")
         assert says in line
     assert len(lines) == len(expected), lines
+
+
+def test_check_pair_hears_of_all_that_is_wrong_with_the_data() -> None:
+    with pytest.raises(ConfigError) as caught:
+        load_settings(["domains.mnist={from: npz:x}", "data.root="], None, "a-b")
+    assert "domains.mnist needs a name of its own" in str(caught.value)
+    assert "data.root must be a folder, got ''" in str(caught.value)
