@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tl_robust.config.load import Config, load, load_settings
+from tl_robust.config import Config, load, load_settings
 from tl_robust.data.domain import Declared
 from tl_robust.engines.ray import Ray
 from tl_robust.errors import ConfigError, DataError, InputError, UnknownNameError

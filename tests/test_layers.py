@@ -33,7 +33,7 @@ MAY_IMPORT = {  # a layer may import itself, and of tl_robust only this
 }
 ONLY_IN = {  # of all modules, only these may import the library
     "wandb": {f"sinks.wandb.{part}" for part in ("workspace", "overview", "read", "session", "runs")},
-    "omegaconf": {"config.load"},
+    "omegaconf": {"config.reading"},
     "ray": {"engines.ray"},
     "lightning": {
         "bench.options",
@@ -130,7 +130,7 @@ def test_every_layer_has_a_rule_and_every_rule_a_layer() -> None:
         ("attacks.base", "from tl_robust import strategies"),
         ("callbacks.transfer_attack", "import tl_robust.nodes.hands"),
         ("results.table", "from tl_robust.bench.plan import Plan"),
-        ("bench.runner", "from tl_robust.config.load import Config"),
+        ("bench.runner", "from tl_robust.config import Config"),
         ("trust.base", "from tl_robust.metrics import METRICS"),
         ("config", "from tl_robust.cli import main"),
     ],

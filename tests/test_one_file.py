@@ -141,7 +141,7 @@ def test_another_process_reads_files_of_a_plugins_threat(bench: Path) -> None:
 LISTED = """
 import gc, json
 from tl_robust.registry import Registry, kinds, names_in
-import tl_robust.cli.commands.run, tl_robust.config.load, tl_robust.sinks.base, tl_robust.cli.parser
+import tl_robust.cli.commands.run, tl_robust.config, tl_robust.sinks.base, tl_robust.cli.parser
 registries = {one.kind: one for one in gc.get_objects() if isinstance(one, Registry) and one._package}
 found = {kind: [names_in(package), registries[kind].names()] for kind, package in kinds().items()}
 print(json.dumps(found | {"command": [sorted(tl_robust.cli.parser.own_commands())] * 2}))

@@ -10,7 +10,7 @@ from by_hand import trained
 
 from tl_robust.bench.plan import make_plan
 from tl_robust.cli import main
-from tl_robust.config.load import load
+from tl_robust.config import load
 from tl_robust.data.mapped import split_validation
 from tl_robust.data.pair import DomainModule
 from tl_robust.data.space import get_space

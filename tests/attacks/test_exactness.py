@@ -10,7 +10,7 @@ from torch.nn.functional import cross_entropy
 from tl_robust import attacks
 from tl_robust.attacks import evaluate
 from tl_robust.attacks.norms import pixel_eps
-from tl_robust.config.load import load
+from tl_robust.config import load
 from tl_robust.seeding import normal, uniform
 
 NORMS = pytest.mark.parametrize("norm", ["linf", "l2"])

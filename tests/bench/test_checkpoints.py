@@ -16,7 +16,7 @@ from tl_robust import attacks
 from tl_robust.bench import runner
 from tl_robust.bench.plan import Plan, make_plan
 from tl_robust.cli import main
-from tl_robust.config.load import load
+from tl_robust.config import load
 from tl_robust.engines.observer import Observer
 from tl_robust.errors import ConfigError, DataError, UnknownNameError
 from tl_robust.models import build

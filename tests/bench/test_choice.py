@@ -8,7 +8,7 @@ import torch
 
 from tl_robust.bench.choice import choose, missing_domains
 from tl_robust.cli.commands import base
-from tl_robust.config.load import load
+from tl_robust.config import load
 
 EXPERIMENTS = Path(__file__).parents[2] / "experiments"
 USPS, MNIST = ("usps.bz2", "usps.t.bz2"), [f"{part}-ubyte" for part in (

@@ -11,7 +11,7 @@ from tl_robust.bench import runner
 from tl_robust.bench.plan import Plan, PlannedCell, make_plan
 from tl_robust.cli import main
 from tl_robust.cli.terminal import accuracy_tables
-from tl_robust.config.load import load
+from tl_robust.config import load
 from tl_robust.errors import DataError
 from tl_robust.nodes.crafting import CraftGroup
 from tl_robust.nodes.models import WEIGHTS

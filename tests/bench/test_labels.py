@@ -12,7 +12,7 @@ from torch import Tensor
 from tl_robust.bench import runner
 from tl_robust.bench.plan import Plan, make_plan
 from tl_robust.cli import main
-from tl_robust.config.load import load
+from tl_robust.config import load
 from tl_robust.data.domain import DOMAINS
 from tl_robust.data.mapped import _labels, _limited
 from tl_robust.models.base import classifier_names

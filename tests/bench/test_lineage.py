@@ -4,7 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from tl_robust.bench.plan import make_plan
-from tl_robust.config.load import Config, load
+from tl_robust.config import Config, load
 from tl_robust.nodes.crafting import CraftGroup
 
 ALL_PAIRS = [f"made_{a}-made_{b}" for a in "abcd" for b in "abcd" if a != b]

@@ -8,7 +8,7 @@ import torch
 from tl_robust.bench import workers
 from tl_robust.bench.workers import EACH, MOST, SMALL, Workers, default_workers, sharing
 from tl_robust.cli import main
-from tl_robust.config.load import load
+from tl_robust.config import load
 
 GIB = 2**30
 SEVERAL = "1 process: trainer.devices gives it several devices."

@@ -19,7 +19,7 @@ from PIL import Image
 from tl_robust.bench.plan import make_plan
 from tl_robust.bench.runner import run
 from tl_robust.claims.effects import Finding
-from tl_robust.config.load import load
+from tl_robust.config import load
 from tl_robust.nodes.store import Store
 from tl_robust.results.names import interval
 from tl_robust.results.table import Row, summary

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from tl_robust.bench import runner
 from tl_robust.bench.plan import make_plan
-from tl_robust.config.load import load
+from tl_robust.config import load
 from tl_robust.engines.observer import Observer
 from tl_robust.errors import ResultsError, StoreError
 from tl_robust.nodes.models import WEIGHTS

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tl_robust.config.load import load
+from tl_robust.config import load
 from tl_robust.types import ImageSet
 
 GOLDEN = Path(__file__).parent / "keys.txt"

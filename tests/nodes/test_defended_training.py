@@ -6,7 +6,7 @@ import torch
 
 from tl_robust.bench import runner
 from tl_robust.bench.plan import make_plan
-from tl_robust.config.load import load
+from tl_robust.config import load
 from tl_robust.nodes.store import Store
 from tl_robust.nodes.training import Training
 

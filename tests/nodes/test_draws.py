@@ -11,7 +11,7 @@ import torch
 from by_hand import hands, store_of, trained
 
 from tl_robust.bench.plan import make_plan
-from tl_robust.config.load import load
+from tl_robust.config import load
 from tl_robust.data.domain import DataSettings
 from tl_robust.data.mapped import DomainInSpace
 from tl_robust.data.space import SPACES

@@ -9,7 +9,7 @@ from torch import nn
 
 from tl_robust.bench.plan import make_plan
 from tl_robust.bench.runner import gather, run
-from tl_robust.config.load import load
+from tl_robust.config import load
 from tl_robust.errors import UnknownNameError
 from tl_robust.models import build, fast
 from tl_robust.models.fast import MODES, accelerate, best_batch, check_modes

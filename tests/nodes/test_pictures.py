@@ -8,7 +8,7 @@ import torch
 from tl_robust.attacks.norms import get_norm
 from tl_robust.bench.plan import Plan, make_plan
 from tl_robust.bench.runner import Finished, gather, run
-from tl_robust.config.load import load
+from tl_robust.config import load
 from tl_robust.engines.observer import Observer
 from tl_robust.nodes.pictures import PICTURES, PictureGroup
 from tl_robust.nodes.store import Store

@@ -7,7 +7,7 @@ import torch
 
 from tl_robust.bench import runner
 from tl_robust.bench.plan import Plan, make_plan
-from tl_robust.config.load import load
+from tl_robust.config import load
 from tl_robust.data.domain import DataSettings
 from tl_robust.data.mapped import DomainInSpace
 from tl_robust.data.space import SPACES

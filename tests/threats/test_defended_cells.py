@@ -11,7 +11,7 @@ import torch
 
 from tl_robust.bench import runner
 from tl_robust.bench.plan import Plan, make_plan
-from tl_robust.config.load import load
+from tl_robust.config import load
 from tl_robust.errors import ConfigError
 from tl_robust.nodes.crafting import OUTCOMES
 from tl_robust.nodes.guarded import GUARDS, Guarded

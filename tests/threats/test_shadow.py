@@ -8,7 +8,7 @@ import torch
 
 from tl_robust.bench.plan import Plan, PlannedCell, make_plan
 from tl_robust.bench.runner import run
-from tl_robust.config.load import load
+from tl_robust.config import load
 from tl_robust.nodes.examination import Examinee
 from tl_robust.nodes.models import WEIGHTS
 from tl_robust.nodes.store import Store

@@ -12,7 +12,7 @@ from tl_robust import trust
 from tl_robust.bench import runner
 from tl_robust.bench.plan import make_plan
 from tl_robust.claims import decide
-from tl_robust.config.load import load
+from tl_robust.config import load
 from tl_robust.engines.observer import Observer
 from tl_robust.nodes.store import Store
 from tl_robust.trust import CHECKS

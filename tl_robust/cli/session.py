@@ -8,7 +8,7 @@ from tl_robust.bench import runner
 from tl_robust.bench.runner import Finished
 from tl_robust.bench.workers import Workers, default_workers
 from tl_robust.cli.terminal import observer
-from tl_robust.config.load import Config
+from tl_robust.config import Config
 from tl_robust.data.left_out import left_out
 from tl_robust.errors import ConfigError
 from tl_robust.nodes.store import Store

@@ -11,7 +11,7 @@ from rich.console import Console
 from tl_robust import claims
 from tl_robust.bench.runner import Finished
 from tl_robust.cli.terminal import accuracy_tables, claim_line
-from tl_robust.config.load import Config
+from tl_robust.config import Config
 from tl_robust.config.schema import BenchFile
 from tl_robust.data.left_out import left_out
 from tl_robust.errors import BenchFailedError, TLRobustError

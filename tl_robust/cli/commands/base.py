@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from tl_robust.errors import UnknownNameError
 
 if TYPE_CHECKING:
-    from tl_robust.config.load import Config
+    from tl_robust.config import Config
 
 BENCHES = Path("experiments")
 
@@ -44,7 +44,7 @@ def prepare(parsed: argparse.Namespace) -> None:
         return
     gc.disable()
     try:
-        importlib.import_module("tl_robust.config.load")
+        importlib.import_module("tl_robust.config")
         gc.freeze()
     finally:
         gc.enable()
@@ -56,7 +56,7 @@ def load(parsed: argparse.Namespace) -> Config:
     Raises:
         InputError: No such bench, or a wrong key or value in it.
     """
-    from tl_robust.config.load import load
+    from tl_robust.config import load
 
     name_bench(parsed)
     return load(path(parsed.bench), parsed.overrides)
@@ -69,7 +69,7 @@ def name_bench(parsed: argparse.Namespace) -> None:
     import torch
 
     from tl_robust.bench.choice import choose, missing_domains
-    from tl_robust.config.load import load
+    from tl_robust.config import load
     from tl_robust.data.network import can_fetch
 
     card, root, missing, fetchable = "", "", list[str](), False

@@ -20,7 +20,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(parsed: argparse.Namespace, console: Console) -> int:
-    from tl_robust.config.load import load_settings
+    from tl_robust.config import load_settings
     from tl_robust.data.check import check_pair
     from tl_robust.data.left_out import left_out
     from tl_robust.data.pair import get_pair

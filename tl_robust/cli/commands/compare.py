@@ -67,7 +67,7 @@ def run(parsed: argparse.Namespace, console: Console) -> int:
 
 def _side(name: str, overrides: Sequence[str]) -> Side:
     from tl_robust.cli import session
-    from tl_robust.config.load import load
+    from tl_robust.config import load
     from tl_robust.results.difference import Side
 
     path = Path(name)
@@ -93,7 +93,7 @@ def _board(path: Path) -> Side:
 def _folder(path: Path, overrides: Sequence[str]) -> Side:
     """A folder of results: the outcomes of the store beside it where they are those of its table."""
     from tl_robust.cli import session
-    from tl_robust.config.load import load
+    from tl_robust.config import load
     from tl_robust.results import table
     from tl_robust.results.difference import Side
 
