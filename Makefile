@@ -6,7 +6,7 @@ BIN := .venv/bin
 
 .DEFAULT_GOAL := help
 .PHONY: help setup bench plan report claims profiles gpu perf perf-attacks perf-memory statistics \
-	test test-slow test-gpu test-parity test-browser check format
+	test test-slow test-gpu test-parity test-browser test-ray check format
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -55,6 +55,9 @@ test-parity: .venv-parity/.parity ## compare attacks with other libraries, in .v
 test-browser: .venv/.browser ## look at the report in Chromium (Debian: apt install chromium chromium-driver)
 	$(BIN)/python -m pytest -m browser tests/browser $(ARGS)
 
+test-ray: .venv/.ray ## run the tests that start Ray clusters on this machine (three minutes)
+	$(BIN)/python -m pytest -m ray tests/engines $(ARGS)
+
 statistics: .venv/.run ## coverage of intervals, false support and power of claims, by simulation (four minutes): docs/statistics.md
 	$(BIN)/python experiments/statistics/coverage.py $(ARGS)
 
@@ -81,6 +84,10 @@ format: .venv/.dev ## format the code and fix what lint can
 
 .venv/.browser: .venv/.dev
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev,browser]'
+	@touch $@
+
+.venv/.ray: .venv/.dev
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev,ray]'
 	@touch $@
 
 # Apart from .venv, since torchattacks wants an old release of requests. In two steps, since visdom, which adv-lib wants,

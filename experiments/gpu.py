@@ -23,8 +23,8 @@ from typing import Any
 
 import torch
 
-from tl_robust.bench.provenance import commit, versions
-from tl_robust.commands.base import name_bench
+from tl_robust.cli.commands.base import name_bench
+from tl_robust.nodes.provenance import commit, versions
 
 ROOT = Path(__file__).parent.parent
 LIMIT = 530.0  # seconds of a step: under nine minutes, with time to end in order

@@ -14,10 +14,17 @@ from tl_robust.data.domain import DOMAINS
 from tl_robust.data.mapped import _labels, _limited, _taken
 from tl_robust.data.pair import PAIRS
 from tl_robust.data.space import SPACES
+from tl_robust.defenses import DEFENSES
+from tl_robust.engines.base import ENGINES
 from tl_robust.metrics import METRICS
 from tl_robust.models import NETWORKS
+from tl_robust.nodes.kind import KINDS
+from tl_robust.sinks.base import SINKS
 from tl_robust.strategies import STRATEGIES
+from tl_robust.threats.base import THREATS
 from tl_robust.trust import CHECKS
+
+collect_ignore = ["one_file"]  # plugins: what imports them registers them
 
 TINY_DOMAIN = """
 import torch
@@ -57,15 +64,21 @@ plugins: [plugins]
 @pytest.fixture(autouse=True)
 def _registries() -> Iterator[None]:
     """Forget what a test registers."""
-    kinds = (ATTACKS, CHECKS, CLAIMS, DOMAINS, METRICS, NETWORKS, PAIRS, SPACES, STRATEGIES)
+    kinds = (
+        ATTACKS, CHECKS, CLAIMS, DEFENSES, DOMAINS, ENGINES, METRICS, NETWORKS, PAIRS, SINKS, SPACES, STRATEGIES,
+        THREATS,
+    )  # fmt: skip
     before = []
     for kind in kinds:
         kind.names()  # walks the package once
         before.append((dict(kind._items), dict(kind._modules)))
-    loaded = set(registry._loaded_plugins)
+    entries = dict(KINDS)  # after the walks, which import the modules that make kinds
+    loaded = dict(registry._loaded_plugins)
     yield
     for kind, (items, modules) in zip(kinds, before, strict=True):
         kind._items, kind._modules = items, modules
+    KINDS.clear()
+    KINDS.update(entries)
     registry._loaded_plugins.clear()
     registry._loaded_plugins.update(loaded)
     for kept in (_labels, _limited, _taken):

@@ -101,7 +101,7 @@ def test_a_run_writes_what_the_design_names(tiny: Path, tmp_path: Path, capsys: 
         rows = list(csv.DictReader(file))
     assert list(rows[0]) == [
         *("bench", "source", "target", "network", "strategy", "common", "defense", "attack", "norm", "view"),
-        *("seed", "eps", "metric", "value", "n", "low", "high", "trust", "cell", "target_images"),
+        *("seed", "eps", "metric", "value", "n", "low", "high", "trust", "cell", "target_images", "threat", "axis"),
     ]
     accuracy = [row for row in rows if row["metric"] == "robust_accuracy" and row["view"] == "white"]
     assert all(float(row["low"]) <= float(row["value"]) <= float(row["high"]) for row in accuracy)
@@ -166,7 +166,7 @@ def test_report_before_a_run_says_so(tiny: Path, capsys: pytest.CaptureFixture[s
 def test_list_shows_every_name(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["list", "--json"]) == 0
     names = json.loads(capsys.readouterr().out)
-    assert names["strategy"] == ["common_init", "finetune", "scratch"]
+    assert {"as_is", "common_init", "finetune", "scratch"} <= set(names["strategy"])
     assert "transfer_ratio" in names["metric"]
     assert main(["list"]) == 0
     assert "rendered_syn" in capsys.readouterr().out

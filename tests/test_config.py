@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from tl_robust.config import Config, load
+from tl_robust.config import Config, load, load_settings
 from tl_robust.data.domain import Declared
+from tl_robust.engines.ray import Ray
 from tl_robust.errors import ConfigError, DataError, InputError, UnknownNameError
 from tl_robust.registry import Component
 from tl_robust.types import Recipe
@@ -40,7 +41,7 @@ def refused(*overrides: str, more: str = "") -> str:
 
 def eps(config: Config) -> list[tuple[str, list[float]]]:
     """Attacks with sizes in steps of 1/510, half a gray level."""
-    return [(str(spec.component), [round(510 * size, 6) for size in spec.eps]) for spec in config.bench.axes.attack]
+    return [(str(spec.component), [round(510 * size, 6) for size in spec.x]) for spec in config.bench.axes.attack]
 
 
 # profiles
@@ -170,6 +171,15 @@ def test_a_space_may_be_a_mapping() -> None:
     assert pair.space == Component("square", 1, (("side", 16),)), "what equals a default is left out"
     (pair,) = read("space.side=16", more="space: {name: square, side: 64}").bench.axes.pair
     assert pair.space == Component("square", 1, (("side", 16),))
+
+
+def test_settings_may_follow_a_name() -> None:
+    assert read("engine=ray", "engine.address=auto", "engine.gpus=0.5").engine == Ray("auto", gpus=0.5)
+    assert read("engine.address=host:1", more="engine: ray").engine == Ray("host:1")
+    assert read("engine.name=ray").engine == Ray()
+    (pair,) = read("space=square", "space.side=16").bench.axes.pair
+    assert pair.space == Component("square", 1, (("side", 16),))
+    assert "unknown setting of engine 'local' 'address'" in refused("engine=local", "engine.address=auto")
 
 
 @pytest.mark.parametrize(
@@ -675,7 +685,7 @@ fast: [fold, bf61]
 def test_settings_that_are_right_together_are_not_tried_alone() -> None:
     """An eps of 3 needs the norm l2."""
     config = read("axes.attack=[{name: pgd, norm: l2, eps: [3]}]")
-    assert config.bench.axes.attack[0].eps == (3.0,)
+    assert config.bench.axes.attack[0].x == (3.0,)
 
 
 def test_all_errors_are_told_at_once_in_the_order_of_the_file() -> None:
@@ -714,3 +724,10 @@ def test_all_errors_are_told_at_once_in_the_order_of_the_file() -> None:
         assert line.startswith("- ")
         assert says in line
     assert len(lines) == len(expected), lines
+
+
+def test_check_pair_hears_of_all_that_is_wrong_with_the_data() -> None:
+    with pytest.raises(ConfigError) as caught:
+        load_settings(["domains.mnist={from: npz:x}", "data.root="], None, "a-b")
+    assert "domains.mnist needs a name of its own" in str(caught.value)
+    assert "data.root must be a folder, got ''" in str(caught.value)

@@ -2,6 +2,7 @@
 
 import ast
 from collections.abc import Iterator
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -9,41 +10,39 @@ import pytest
 import tl_robust
 
 PACKAGE = Path(tl_robust.__file__).parent
-VOCABULARY = {"types", "errors", "seeding", "registry", "files", "text", "stopping"}
-BENCH = {"attacks", "metrics", "models", "data", "trust", "strategies", "callbacks"}
+VOCABULARY = {"types", "errors", "seeding", "registry", "files", "text"}
+WORK = {"attacks", "metrics", "models", "data", "trust", "strategies", "callbacks", "defenses"}
+BENCH = WORK | {"nodes", "threats", "engines", "bench"}
 MAY_IMPORT = {  # a layer may import itself, and of tl_robust only this
     **dict.fromkeys(VOCABULARY, VOCABULARY),
     **dict.fromkeys(("attacks", "metrics", "models", "data"), VOCABULARY),
     "trust": VOCABULARY | {"attacks"},
-    "strategies": VOCABULARY | {"models"},
-    "callbacks": VOCABULARY | {"attacks", "metrics"},
+    "defenses": VOCABULARY | {"attacks", "models"},
+    "strategies": VOCABULARY | {"models", "defenses"},
+    "callbacks": VOCABULARY | {"attacks", "metrics", "models"},
+    "nodes": VOCABULARY | WORK,
+    "threats": VOCABULARY | WORK | {"nodes", "claims"},
+    "engines": VOCABULARY | {"nodes"},
     "bench": VOCABULARY | BENCH,
     "claims": VOCABULARY | {"metrics"},
-    "sinks": VOCABULARY | {"metrics", "trust", "claims", "bench.store"},
-    "written": {"errors"},
-    "problems": {"errors", "written"},
-    "schema": {"types", "written", "sinks.wandb_sink"},
-    "entries": VOCABULARY | BENCH | {"bench", "schema"},
-    "resolve": VOCABULARY | BENCH | {"bench", "schema", "entries", "problems"},
-    "config": VOCABULARY | BENCH | {"bench", "sinks", "schema", "entries", "written", "problems", "resolve"},
-    "terminal": VOCABULARY | BENCH | {"bench", "sinks", "claims"},
-    "session": VOCABULARY | BENCH | {"bench", "sinks", "config", "terminal", "claims"},
-    "commands": VOCABULARY | BENCH | {"bench", "sinks", "config", "terminal", "session", "claims"},
-    "screen": {"text"},
-    "parser": {"__doc__", "__version__", "commands", "errors"},
-    "cli": {"commands", "errors", "parser", "screen", "stopping", "text"},
-    "": BENCH | {"types"},  # tl_robust/__init__.py, which names them for readers and imports them when asked
+    "results": VOCABULARY | {"metrics", "trust", "claims", "threats"},
+    "sinks": VOCABULARY | {"metrics", "trust", "claims", "results", "nodes"},
+    "config": VOCABULARY | BENCH | {"sinks.wandb.session"},
+    "cli": VOCABULARY | BENCH | {"results", "sinks", "config", "claims", "__doc__", "__version__"},
+    "": WORK | {"types"},  # tl_robust/__init__.py, which names them for readers and imports them when asked
 }
 ONLY_IN = {  # of all modules, only these may import the library
-    "wandb": {f"sinks.wandb_{part}" for part in ("dashboard", "overview", "read", "session", "sink")},
-    "omegaconf": {"config"},
+    "wandb": {f"sinks.wandb.{part}" for part in ("workspace", "overview", "read", "session", "runs")},
+    "omegaconf": {"config.reading"},
+    "ray": {"engines.ray"},
     "lightning": {
         "bench.options",
-        "bench.progress",
+        "nodes.progress",
         "data.pair",
         "models.module",
         "callbacks.transfer_attack",
-        "bench.work",
+        "callbacks.snapshots",
+        "nodes.hands",
     },
     "pytorch_lightning": set[str](),
     "experiments": set[str](),
@@ -91,6 +90,28 @@ def test_modules_are_named_for_a_thing_and_fit_on_a_few_screens(module: str) -> 
     assert len(MODULES[module].read_text().splitlines()) <= 350
 
 
+def test_at_the_top_stands_the_vocabulary_alone() -> None:
+    single = {module for module, path in MODULES.items() if module and path.parent == PACKAGE}
+    assert len(single) <= 6
+    assert single <= VOCABULARY
+
+
+def test_no_two_files_import_each_other() -> None:
+    """Nor do more of them in a circle; an import that serves types alone counts, too."""
+
+    def home(name: str) -> str:
+        inner = name.removeprefix("tl_robust").lstrip(".")
+        return inner if inner in MODULES else inner.rpartition(".")[0]
+
+    graph = {
+        module: {home(name) for name in imports(path.read_text()) if name.startswith("tl_robust.")} - {module, ""}
+        for module, path in MODULES.items()
+        if module and path.name != "__init__.py"  # a package's face only hands names on
+    }
+    graph = {module: targets & graph.keys() for module, targets in graph.items()}
+    assert list(TopologicalSorter(graph).static_order())  # raises CycleError with the circle
+
+
 def test_every_layer_has_a_rule_and_every_rule_a_layer() -> None:
     assert {module.partition(".")[0] for module in MODULES} == MAY_IMPORT.keys()
     assert set().union(*ONLY_IN.values()) <= MODULES.keys()
@@ -103,12 +124,12 @@ def test_every_layer_has_a_rule_and_every_rule_a_layer() -> None:
         ("bench.plan", "from omegaconf import OmegaConf"),
         ("strategies.base", "import pytorch_lightning as pl"),
         ("attacks.pgd", "from lightning import Trainer"),
-        ("bench.work", "from experiments.perf import speed"),
+        ("nodes.hands", "from experiments.perf import speed"),
         ("types", "from tl_robust.attacks import get"),
         ("attacks.base", "def f():\n    from tl_robust.models import build"),
         ("attacks.base", "from tl_robust import strategies"),
-        ("callbacks.transfer_attack", "import tl_robust.bench.work"),
-        ("sinks.table", "from tl_robust.bench.plan import Plan"),
+        ("callbacks.transfer_attack", "import tl_robust.nodes.hands"),
+        ("results.table", "from tl_robust.bench.plan import Plan"),
         ("bench.runner", "from tl_robust.config import Config"),
         ("trust.base", "from tl_robust.metrics import METRICS"),
         ("config", "from tl_robust.cli import main"),
@@ -119,5 +140,5 @@ def test_a_forbidden_import_is_found(module: str, source: str) -> None:
 
 
 def test_an_allowed_import_is_not() -> None:
-    assert violations("sinks.table", "import tl_robust.bench.store\nfrom tl_robust.metrics import METRICS") == []
-    assert violations("sinks.wandb_sink", "import wandb.util") == []
+    assert violations("sinks.wandb.sync", "import tl_robust.nodes.store\nfrom tl_robust.metrics import METRICS") == []
+    assert violations("sinks.wandb.runs", "import wandb.util") == []

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tl_robust import __version__
-from tl_robust.commands.base import path
+from tl_robust.cli.commands.base import path
 
 ROOT = Path(__file__).parent.parent
 BENCHES = sorted(file.name for file in (ROOT / "experiments").glob("*.yaml"))
@@ -90,7 +90,7 @@ def test_benches_of_the_wheel_are_found_from_an_empty_folder(wheel: Path, tmp_pa
         file.extractall(tmp_path / "site")
     (tmp_path / "empty").mkdir()
     code = (
-        "import tl_robust; from tl_robust.commands.base import path; print(tl_robust.__file__); print(path('embedded'))"
+        "import tl_robust, tl_robust.cli.commands.base as base; print(tl_robust.__file__); print(base.path('embedded'))"
     )
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=tmp_path / "empty", env=_environment([tmp_path / "site"]),

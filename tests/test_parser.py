@@ -1,5 +1,6 @@
 """Help, closest names, and what is not imported for them."""
 
+import importlib
 import json
 import re
 import shlex
@@ -9,21 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from tl_robust import __version__, attacks, claims, metrics, models, strategies, trust
-from tl_robust.attacks.objectives import OBJECTIVES
-from tl_robust.attacks.rules import RULES
-from tl_robust.attacks.tricks import TRICKS
+from tl_robust import __version__
 from tl_robust.cli import main
-from tl_robust.commands.list import KINDS
-from tl_robust.data.domain import DOMAINS
-from tl_robust.data.pair import PAIRS
-from tl_robust.data.space import SPACES
-from tl_robust.parser import parse
-from tl_robust.registry import names_in
+from tl_robust.cli.parser import own_commands, parse
+from tl_robust.registry import Registry, kinds, names_in
 
 COMMANDS = sorted(
     path.stem.replace("_", "-")
-    for path in (Path(__file__).parent.parent / "tl_robust" / "commands").glob("*.py")
+    for path in (Path(__file__).parent.parent / "tl_robust" / "cli" / "commands").glob("*.py")
     if path.stem not in ("__init__", "base")
 )
 HEAVY = {
@@ -130,22 +124,116 @@ def test_overrides_may_stand_before_and_after_options() -> None:
     assert parse(["run", "embedded"])[1].overrides == []
 
 
+def test_every_command_is_found() -> None:
+    assert len(COMMANDS) > 10
+    assert sorted(own_commands()) == COMMANDS
+
+
+# commands of plugins
+
+HELLO = '''
+"""Greet a bench.
+
+example: tl-robust greet-it hello
+"""
+
+
+def arguments(parser):
+    from tl_robust.cli.commands.base import bench_arguments
+
+    bench_arguments(parser)
+    parser.add_argument("--loud", action="store_true", help="with an exclamation mark")
+
+
+def run(parsed, console):
+    console.print(f"hello {parsed.bench} {parsed.overrides}{'!' * parsed.loud}")
+    return 3
+'''
+
+
+@pytest.fixture
+def greeting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with a bench whose plugin folder has a command; a file that must never be imported is beside it."""
+    (tmp_path / "experiments").mkdir()
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "experiments" / "hello.yaml").write_text("name: hello\nplugins: [../mine]\n")
+    (tmp_path / "mine" / "greet_it.py").write_text(HELLO)
+    (tmp_path / "mine" / "trap.py").write_text("raise SystemExit('imported')\n")
+    (tmp_path / "mine" / "run.py").write_text(HELLO.replace("hello", "not me"))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_a_command_of_a_plugin_is_reached_by_its_bench(greeting: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["greet-it", "hello", "--loud", "a=1"]) == 3
+    assert capsys.readouterr().out == "hello hello ['a=1']!\n"
+    elsewhere = greeting / "else"
+    elsewhere.mkdir()
+    (greeting / "experiments").rename(elsewhere / "benches")
+    (elsewhere / "benches" / "hello.yaml").write_text("name: hello\nplugins: [../../mine]\n")
+    assert main(["greet-it", "hello"]) == 2  # no bench of this folder has it
+    assert "unknown command 'greet-it'" in capsys.readouterr().err
+    assert main(["greet-it", str(elsewhere / "benches" / "hello.yaml")]) == 3
+
+
+def test_help_and_closest_names_know_the_commands_of_plugins(
+    greeting: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shown = help_of(capsys, "--help")
+    assert re.search(r"^commands of plugins of the benches in experiments/.*:\n  greet-it +Greet a bench\.$", shown,
+                     flags=re.MULTILINE)  # fmt: skip
+    assert "not me" not in shown
+    own = help_of(capsys, "greet-it", "--help")
+    assert own.rstrip().endswith("example: tl-robust greet-it hello")
+    assert "--loud" in own
+    assert main(["greet", "hello"]) == 2
+    assert "did you mean 'greet-it'?" in capsys.readouterr().err
+    assert main(["greet-it", "hello", "--luod"]) == 2
+    assert "did you mean '--loud'?" in capsys.readouterr().err
+    assert main(["greet-it"]) == 2
+    assert "required: bench" in capsys.readouterr().err
+
+
+def test_a_command_of_the_package_is_not_replaced(greeting: Path) -> None:
+    module, _ = parse(["run", "hello"])
+    assert module.__name__ == "tl_robust.cli.commands.run"
+
+
+@pytest.mark.parametrize("content", [b"\xff", b"- a", b"plugins: 3", b"plugins: [nowhere]", b"plugins: [", b""])
+def test_a_bench_that_cannot_be_read_brings_no_commands(
+    greeting: Path, content: bytes, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (greeting / "experiments" / "hello.yaml").write_bytes(content)
+    (greeting / "mine" / "greet_it.py").write_bytes(b"def arguments(")
+    assert "greet-it" not in help_of(capsys, "--help")
+    assert main(["greet-it", "hello"]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
+
+
 # list
 
 
 def test_names_that_are_read_are_those_that_are_registered() -> None:
-    registries = [
-        attacks.ATTACKS, OBJECTIVES, RULES, TRICKS, claims.CLAIMS, DOMAINS, metrics.METRICS, models.NETWORKS, PAIRS,
-        SPACES, strategies.STRATEGIES, trust.CHECKS,
-    ]  # fmt: skip
-    assert {registry.kind: registry._package.removeprefix("tl_robust.") for registry in registries} == KINDS
-    for registry in registries:
-        assert names_in(KINDS[registry.kind]) == registry.names(), registry.kind
-
-
-def test_every_registry_is_listed() -> None:
     package = Path(__file__).parent.parent / "tl_robust"
-    made = [
-        re.findall(r'Registry\("([\w ]+)", "tl_robust\.([\w.]+)"\)', path.read_text()) for path in package.rglob("*.py")
-    ]
-    assert dict(item for found in made for item in found) == KINDS
+    sources = [path for path in package.rglob("*.py") if "Registry" in path.read_text()]
+    names = [".".join(path.relative_to(package.parent).with_suffix("").parts) for path in sources]
+    values = [value for name in names for value in vars(importlib.import_module(name)).values()]
+    registries = {value.kind: value for value in values if isinstance(value, Registry) and value._package}
+    assert {kind: registry._package for kind, registry in registries.items()} == {
+        kind: f"tl_robust.{folder}" for kind, folder in kinds().items()
+    }
+    for kind, registry in registries.items():
+        folder = package.joinpath(*kinds()[kind].split("."))  # a threat's file may have metrics of its own
+        here = [name for name in registry.names() if Path(registry._modules[name]).parent == folder]
+        assert names_in(kinds()[kind]) == here, kind
+    assert kinds().keys() - {"pair"} <= {kind for kind in registries if names_in(kinds()[kind])}
+
+
+def test_every_kind_is_found_and_listed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert {"attack", "claim", "domain", "metric", "network", "pair", "sink", "strategy"} <= kinds().keys()
+    assert main(["list", "--json"]) == 0
+    listed = json.loads(capsys.readouterr().out)
+    assert listed.keys() == {*kinds(), "command"}
+    assert listed["command"] == COMMANDS
+    assert {"report", "tables", "wandb"} <= set(listed["sink"])
+    assert "evasion" in listed["threat"]

@@ -6,16 +6,16 @@ from pathlib import Path
 
 import pytest
 import torch
+from by_hand import trained
 
-from tl_robust.bench.lineage import Training
 from tl_robust.bench.plan import make_plan
-from tl_robust.bench.work import Worker
 from tl_robust.cli import main
 from tl_robust.config import load
 from tl_robust.data.mapped import split_validation
 from tl_robust.data.pair import DomainModule
 from tl_robust.data.space import get_space
 from tl_robust.models import build
+from tl_robust.nodes.training import Training
 
 # Lightning 2.6 uses what torch 2.9 and later warn about
 pytestmark = pytest.mark.filterwarnings("ignore:.*LeafSpec:FutureWarning")
@@ -142,18 +142,13 @@ def test_the_key_depends_on_the_test_images_only_if_they_choose(bench: Path) -> 
     assert spec["test_images"] == trainings(bench)[1].data.images("test").fingerprint
 
 
-def quiet(done: int) -> None:
-    """Nobody is told."""
-
-
 @pytest.mark.parametrize("select", ["test", "best"])
 def test_the_weights_are_those_of_the_best_epoch_on_the_split_that_chooses(bench: Path, select: str) -> None:
     too_fast = "recipe.lr=0.5", "recipe.epochs=6", "recipe.batch_size=16"  # so that the last epoch is not the best
     training, _ = trainings(bench, f"recipe.select={select}", *too_fast)
-    worker = Worker({"accelerator": "cpu"}, 16)
-    weights, made = worker.train(training, None, quiet)
+    weights, made = trained(training)
     network = build(training.network, get_space(training.space).image_shape, 10).eval()
-    network.load_state_dict(dict(weights))
+    network.load_state_dict(weights)
 
     def accuracy(split: str) -> float:
         images = training.data.images("test" if split == "test" else "train")

@@ -1,19 +1,16 @@
 """The code blocks of README and CONTRIBUTING run as they stand."""
 
 import re
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from tl_robust.attacks import ATTACKS
-from tl_robust.claims import CLAIMS
 from tl_robust.cli import main
-from tl_robust.data.domain import DOMAINS
-from tl_robust.data.pair import PAIRS
-from tl_robust.metrics import METRICS
-from tl_robust.registry import load_plugins
-from tl_robust.strategies import STRATEGIES
+from tl_robust.cli.plugins import commands_in
+from tl_robust.registry import Registry, load_plugins
 
 ROOT = Path(__file__).parent.parent
 
@@ -63,23 +60,44 @@ def test_the_tutorial_of_the_readme_runs(tmp_path: Path, capsys: pytest.CaptureF
     assert (tmp_path / "results" / "scans" / "report.html").is_file()
 
 
+RECIPE = re.compile(r"## Add an? (?P<kind>[\w ]+): `[\w/]*?(?P<name>\w+)\.py`\n(?P<text>.*)", flags=re.DOTALL)
+
+
+def _recipes() -> dict[str, tuple[str, str]]:
+    """Kind and code of every section of CONTRIBUTING.md that says how a file is added and has its code, by name."""
+    recipes = {}
+    for section in (ROOT / "CONTRIBUTING.md").read_text().split("\n## "):
+        found = RECIPE.match(f"## {section}")
+        blocks = re.findall(r"```python\n(.*?)```", section, flags=re.DOTALL)
+        if found and blocks:
+            (recipes[found["name"]],) = ((found["kind"], block) for block in blocks)
+    return recipes
+
+
+RECIPES = _recipes()
+
+
 def test_what_an_addition_costs_is_counted() -> None:
     """The table of CONTRIBUTING.md counts the lines of its own recipes: all but blank ones."""
     text = (ROOT / "CONTRIBUTING.md").read_text()
-    kinds = ("domain", "pair", "strategy", "attack", "metric", "claim")
-    for kind, block in zip(kinds, _blocks("CONTRIBUTING.md"), strict=True):
+    assert len(RECIPES) >= 6
+    for kind, block in RECIPES.values():
         lines = sum(bool(line.strip()) for line in block.splitlines())
         assert re.search(rf"^\| {kind} \| {lines}, one new", text, flags=re.MULTILINE), (kind, lines)
 
 
-@pytest.mark.parametrize("place", range(6))
-def test_each_recipe_of_contributing_registers(tmp_path: Path, place: int) -> None:
-    blocks = _blocks("CONTRIBUTING.md")
-    assert len(blocks) == 6
-    (tmp_path / f"recipe_{place}.py").write_text(blocks[place])
+@pytest.mark.parametrize("name", RECIPES)
+def test_each_recipe_of_contributing_registers(tmp_path: Path, name: str) -> None:
+    kind, block = RECIPES[name]
+    (tmp_path / f"recipe_{name}.py").write_text(block)
     load_plugins(tmp_path)
-    kinds = (DOMAINS, PAIRS, STRATEGIES, ATTACKS, METRICS, CLAIMS)  # in the order of the recipes
-    assert f"recipe_{place}" in kinds[place]
+    if kind == "command":
+        assert commands_in(tmp_path) == {f"recipe-{name}".replace("_", "-"): tmp_path / f"recipe_{name}.py"}
+    else:
+        modules = [module for path, module in sys.modules.items() if path.startswith("tl_robust.")]
+        values = [value for module in modules for value in vars(module).values()]
+        (registry,) = {value for value in values if isinstance(value, Registry) and value.kind == kind}
+        assert f"recipe_{name}" in registry
 
 
 def test_every_target_of_the_readme_exists() -> None:

@@ -32,7 +32,7 @@ class Still(Attack):
 def _restored() -> Iterator[None]:
     kinds = (ATTACKS, DOMAINS)
     before = [(kind.names(), dict(kind._items), dict(kind._modules)) for kind in kinds]
-    loaded = set(registry._loaded_plugins)
+    loaded = dict(registry._loaded_plugins)
     yield
     for kind, (_, items, modules) in zip(kinds, before, strict=True):
         kind._items, kind._modules = items, modules
@@ -52,7 +52,7 @@ def plugins(tmp_path: Path) -> Path:
 
 
 def test_a_name_is_its_file_name() -> None:
-    for kind, package in ((ATTACKS, "tl_robust.attacks"), (DOMAINS, "tl_robust.data.domains")):
+    for kind, package in ((ATTACKS, "tl_robust.attacks.named"), (DOMAINS, "tl_robust.data.domains")):
         assert kind.names() == sorted(kind.names())
         for name in kind.names():
             assert kind[name].__module__ == f"{package}.{name}"
@@ -73,10 +73,10 @@ def test_an_unknown_name_shows_the_closest_and_all() -> None:
 def test_two_of_one_name_are_an_error_that_names_both_files() -> None:
     with pytest.raises(
         ConfigError,
-        match=r"^two attacks are named 'fgsm' \(.*/attacks/fgsm\.py and elsewhere\.fgsm\): rename one of the files",
+        match=r"^two attacks are named 'fgsm' \(.*/attacks/named/fgsm\.py and elsewhere\.fgsm\): rename one of the",
     ):
         ATTACKS.register(ATTACKS["fgsm"], "elsewhere.fgsm")
-    assert ATTACKS["fgsm"].__module__ == "tl_robust.attacks.fgsm"
+    assert ATTACKS["fgsm"].__module__ == "tl_robust.attacks.named.fgsm"
 
 
 # settings
@@ -179,7 +179,8 @@ def test_a_later_file_in_a_known_folder_is_found(plugins: Path) -> None:
 def test_a_plugin_may_not_take_a_name_of_the_package(plugins: Path) -> None:
     (plugins / "pgd.py").write_text(ATTACK)
     with pytest.raises(
-        ConfigError, match=r"^two attacks are named 'pgd' \(.*/tl_robust/attacks/pgd\.py and .*/my plugins/pgd\.py\): "
+        ConfigError,
+        match=r"^two attacks are named 'pgd' \(.*/tl_robust/attacks/named/pgd\.py and .*/my plugins/pgd\.py\): ",
     ):
         load_plugins(plugins)
 

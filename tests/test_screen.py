@@ -8,7 +8,7 @@ import sys
 import pytest
 from rich.table import Table
 
-from tl_robust.screen import Screen
+from tl_robust.cli.screen import Screen
 
 HOSTILE = "[red]a[/red] [link=x]b :smile: \x1b[2J\x1b]0;title\x07 \u202etxt"
 SHOWN = "[red]a[/red] [link=x]b :smile: \\x1b[2J\\x1b]0;title\\x07 \\u202etxt"

@@ -14,9 +14,10 @@ from pathlib import Path
 
 import pytest
 
-from tl_robust import cli, stopping
-from tl_robust.files import scratch_folder, write_atomically
-from tl_robust.stopping import SIGNALS, Stopped, stoppable, undone
+from tl_robust import files
+from tl_robust.cli import program as cli
+from tl_robust.cli.stopping import SIGNALS, Stopped, stoppable
+from tl_robust.files import scratch_folder, undone, write_atomically
 
 
 def send(number: int = signal.SIGTERM) -> None:
@@ -106,11 +107,12 @@ def test_a_forked_child_ends_as_any_process_and_does_not_stop_its_parent() -> No
 PROGRAM = """
 import hashlib, os, signal, sys, threading
 from pathlib import Path
-from tl_robust import stopping
+from tl_robust import files
+from tl_robust.cli import stopping
 stopping.GRACE = 0.5
 def act():
 {act}
-with stopping.stoppable("the words", program=True), stopping.undone(lambda: Path("left").unlink()):
+with stopping.stoppable("the words", program=True), files.undone(lambda: Path("left").unlink()):
     Path("left").write_text("")
     threading.Timer(0.2, lambda: os.kill(os.getpid(), signal.SIGTERM)).start()
     act()
@@ -146,7 +148,7 @@ def test_temporary_files_are_known_while_they_exist(tmp_path: Path, monkeypatch:
     seen: list[list[Path]] = []
 
     def sync(handle: int) -> None:
-        for action in stopping._undo.values():
+        for action in files._undo.values():
             action()
         seen.append(list(tmp_path.iterdir()))
         raise OSError("stopped here")
@@ -155,7 +157,7 @@ def test_temporary_files_are_known_while_they_exist(tmp_path: Path, monkeypatch:
     with pytest.raises(Exception, match="stopped here"):
         write_atomically(tmp_path / "file", b"content")
     assert seen == [[]]
-    assert stopping._undo == {}
+    assert files._undo == {}
 
 
 @pytest.mark.parametrize("make", [lambda: 1 / 0, lambda: None])
@@ -166,10 +168,10 @@ def test_scratch_folders_go(make: Callable[[], object], tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
     with scratch_folder("x", tmp_path) as folder:  # as where the process is ended without unwinding
         (folder / "file").touch()
-        for action in stopping._undo.values():
+        for action in files._undo.values():
             action()
         assert list(tmp_path.iterdir()) == []
-    assert stopping._undo == {}
+    assert files._undo == {}
 
 
 def test_a_name_of_255_bytes_can_be_written(tmp_path: Path) -> None:
@@ -179,8 +181,8 @@ def test_a_name_of_255_bytes_can_be_written(tmp_path: Path) -> None:
 
 def test_undone_is_forgotten_afterwards() -> None:
     with undone(lambda: None):
-        assert len(stopping._undo) == 1
-    assert stopping._undo == {}
+        assert len(files._undo) == 1
+    assert files._undo == {}
 
 
 @pytest.mark.parametrize(

@@ -5,13 +5,36 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 
 from tl_robust.errors import ResultsError
-from tl_robust.stopping import undone
+
+_undo: dict[object, Callable[[], object]] = {}
+
+
+@contextmanager
+def undone(action: Callable[[], object]) -> Iterator[None]:
+    """Have ``action`` called where the process is ended inside without unwinding; else the caller cleans up itself.
+
+    Args:
+        action: Removes a temporary file or kills a child; it is called in another thread and may raise.
+    """
+    handle = object()
+    _undo[handle] = action
+    try:
+        yield
+    finally:
+        _undo.pop(handle, None)
+
+
+def undo() -> None:
+    """Call what is registered with :func:`undone`, before the process is ended without unwinding."""
+    for action in list(_undo.values()):
+        with suppress(Exception):
+            action()
 
 
 def write_atomically(path: Path, content: bytes) -> None:

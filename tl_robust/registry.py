@@ -56,7 +56,7 @@ class Registry(Generic[T]):
 
     Args:
         kind: The word users know ("attack").
-        package: The package whose modules are walked on first use.
+        package: The package whose modules are walked on first use; empty where there is none.
     """
 
     def __init__(self, kind: str, package: str) -> None:
@@ -66,18 +66,19 @@ class Registry(Generic[T]):
         self._modules: dict[str, str] = {}
         self._walked = False
 
-    def register(self, item: T, module: str = "") -> T:
-        """Register ``item`` under the name of its file; a decorator.
+    def register(self, item: T, module: str = "", name: str = "") -> T:
+        """Register ``item`` under the name of its file, or under ``name``; a decorator.
 
         Args:
             item: What is registered.
             module: The module it stands in, where ``item.__module__`` does not say.
+            name: Where one file registers several.
 
         Raises:
             ConfigError: This name is taken.
         """
         module = module or str(getattr(item, "__module__", ""))
-        name = module.rpartition(".")[2]
+        name = name or module.rpartition(".")[2]
         file = str(getattr(sys.modules.get(module), "__file__", module))
         if name in self._items:
             there = self._modules[name]
@@ -129,7 +130,7 @@ class Registry(Generic[T]):
         return build(**check_settings(f"{self.kind} {name!r}", build, inside))
 
     def _walk(self) -> None:
-        if self._walked:
+        if self._walked or not self._package:
             return
         self._walked = True
         package = importlib.import_module(self._package)
@@ -137,11 +138,27 @@ class Registry(Generic[T]):
             importlib.import_module(module.name)
 
 
+def kinds() -> dict[str, str]:
+    """Every kind of component with its package inside this one, read from the sources: ``{"attack": "attacks.named"}``.
+
+    A kind exists where a source makes its :class:`Registry`; no list of them is kept by hand, and none is imported.
+    """
+    packages: dict[str, str] = {}
+    for path in sorted(Path(__file__).parent.rglob("*.py")):
+        text = path.read_text(encoding="utf-8")
+        for node in ast.walk(ast.parse(text)) if re.search(r"\bRegistry[\[(]", text) else ():
+            if isinstance(node, ast.Call) and ast.unparse(node.func).partition("[")[0] == Registry.__name__:
+                kind, package = (ast.literal_eval(argument) for argument in node.args)
+                if package.startswith(f"{__package__}."):
+                    packages[kind] = package.removeprefix(f"{__package__}.")
+    return dict(sorted(packages.items()))
+
+
 def names_in(package: str) -> list[str]:
     """Names of the components of a package, sorted, read from its files without importing any.
 
-    A file has a component where a class or function of it is decorated with something of this package:
-    ``@ATTACKS.register``, ``@rate(...)``.
+    A file has a component where a class or function of it is decorated with something of this package, or where the
+    file calls such a thing: ``@ATTACKS.register``, ``@rate(...)``, ``THREATS.register(...)``.
 
     Args:
         package: Inside this one, for example ``attacks``.
@@ -157,13 +174,14 @@ def _registers(module: ast.Module) -> bool:
         if isinstance(node, ast.ImportFrom) and str(node.module).partition(".")[0] == __package__
         for alias in node.names
     }
-    return any(
-        isinstance(name, ast.Name) and name.id in ours
+    decorators = [
+        decorator.func if isinstance(decorator, ast.Call) else decorator
         for node in module.body
         if isinstance(node, ast.ClassDef | ast.FunctionDef)
         for decorator in node.decorator_list
-        for name in ast.walk(decorator.func if isinstance(decorator, ast.Call) else decorator)
-    )
+    ]
+    calls = [node.value.func for node in module.body if isinstance(node, ast.Expr) and isinstance(node.value, ast.Call)]
+    return any(isinstance(name, ast.Name) and name.id in ours for node in decorators + calls for name in ast.walk(node))
 
 
 def _described(kind: str, text: str) -> tuple[str, dict[str, Scalar]]:
@@ -232,7 +250,7 @@ def _plain_types(hint: Any) -> tuple[type, ...]:
     return (hint,) if isinstance(hint, type) else (object,)
 
 
-_loaded_plugins: set[Path] = set()
+_loaded_plugins: dict[Path, types.ModuleType] = {}
 
 
 def load_plugins(folder: Path) -> None:
@@ -243,18 +261,30 @@ def load_plugins(folder: Path) -> None:
     """
     if not folder.is_dir():
         raise ConfigError(f"plugin folder {folder} not found: give the path of a folder of .py files under plugins:.")
-    for path in sorted(folder.resolve().glob("*.py")):
-        if path in _loaded_plugins:
-            continue
-        spec = importlib.util.spec_from_file_location(f"tl_robust_plugins.{path.stem}", path)
-        assert spec is not None
-        assert spec.loader is not None
-        module = importlib.util.module_from_spec(spec)
-        sys.modules[spec.name] = module
-        try:
-            spec.loader.exec_module(module)
-        except ConfigError:
-            raise
-        except (Exception, SystemExit) as error:
-            raise ConfigError(f"plugin {path} cannot be imported: {type(error).__name__}: {error}.") from error
-        _loaded_plugins.add(path)
+    sys.modules.setdefault("tl_robust_plugins", types.ModuleType("tl_robust_plugins"))  # pickle imports it by name
+    for path in sorted(folder.glob("*.py")):
+        load_plugin(path)
+
+
+def load_plugin(path: Path) -> types.ModuleType:
+    """Import a Python file of a plugin folder, once.
+
+    Raises:
+        ConfigError: It cannot be imported.
+    """
+    path = path.resolve()
+    if path in _loaded_plugins:
+        return _loaded_plugins[path]
+    spec = importlib.util.spec_from_file_location(f"tl_robust_plugins.{path.stem}", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    try:
+        spec.loader.exec_module(module)
+    except ConfigError:
+        raise
+    except (Exception, SystemExit) as error:
+        raise ConfigError(f"plugin {path} cannot be imported: {type(error).__name__}: {error}.") from error
+    _loaded_plugins[path] = module
+    return module

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Sequence
 
 # Terminals obey control characters, a lone half of a surrogate pair cannot be encoded, and marks of writing direction
 # and of lines make a text read as another one. Newline and tab stay: texts of this package have them.
@@ -24,6 +25,16 @@ def plain(text: str) -> str:
 def _escape(found: re.Match[str]) -> str:
     code = ord(found[0])
     return f"\\x{code:02x}" if code < 256 else f"\\u{code:04x}"
+
+
+def first_few(names: Sequence[str], most: int, *, count: bool = False) -> str:
+    """The first ``most`` names, and a sign that there are others, so that a long list does not bury its sentence.
+
+    >>> first_few(["a", "b", "c"], 2), first_few(["a", "b", "c"], 2, count=True)
+    ('a, b, ...', 'a, b and 1 more')
+    """
+    rest = "" if len(names) <= most else f" and {len(names) - most} more" if count else ", ..."
+    return ", ".join(names[:most]) + rest
 
 
 def eps_text(eps: float) -> str:

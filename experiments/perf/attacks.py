@@ -30,12 +30,12 @@ from torch.nn.functional import cross_entropy, interpolate
 
 from tl_robust import attacks
 from tl_robust.attacks import Attack, evaluate
-from tl_robust.attacks.fast import accelerate
-from tl_robust.bench.allocator import keep_freed_memory
 from tl_robust.data.domain import DataSettings
 from tl_robust.data.mapped import DomainInSpace
 from tl_robust.data.space import SPACES
-from tl_robust.models.dtn import DTN
+from tl_robust.models.fast import accelerate
+from tl_robust.models.networks.dtn import DTN
+from tl_robust.nodes.allocator import keep_freed_memory
 
 EPS = [round(1 + place * 63 / 15) / 255 for place in range(16)]  # 1/255 to 64/255
 BATCH, STEPS, SHARE, BAR_GB = 250, 10, 0.25, 2.0

@@ -19,9 +19,9 @@ import torch
 from torch.nn.functional import cross_entropy
 
 from tl_robust import attacks
-from tl_robust.attacks.fast import accelerate
 from tl_robust.data.batches import Batches
-from tl_robust.models.dtn import DTN
+from tl_robust.models.fast import accelerate
+from tl_robust.models.networks.dtn import DTN
 from tl_robust.types import ImageSet
 
 EPS = [round(1 + place * 63 / 15) / 255 for place in range(16)]  # 1/255 to 64/255

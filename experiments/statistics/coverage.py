@@ -20,8 +20,8 @@ from scipy.stats import binomtest
 from torch import Tensor
 
 from tl_robust import metrics
-from tl_robust.claims import Finding, judge
-from tl_robust.claims.record import FEWEST
+from tl_robust.claims import Finding, decide
+from tl_robust.claims.comparisons import FEWEST
 from tl_robust.metrics.estimate import estimate
 from tl_robust.text import effect_text
 from tl_robust.types import Cell, Outcome, Result, Verdict
@@ -179,8 +179,8 @@ def ledger(world: World, seeds: int, samples: int, draw: torch.Generator) -> dic
         for seed, (black, white) in enumerate(pairs):
             for view, outcome in (("black", black), ("white", white)):
                 cell = Cell("s", "a", "b", "n", strategy, "", "none", "fgsm", "linf", view, seed, 100)
-                found.append(Result("", cell, outcome, white, {}, Verdict(), {}))
-    return {one.claim: one for one in judge(found) if not one.pair}
+                found.append(Result("", cell, outcome, {"white": white}, {}, Verdict(), {}))
+    return {one.claim: one for one in decide(found) if not one.pair}
 
 
 EFFECTS = {  # FineTune falls in the black box and gains in the white one by about so many points
@@ -199,8 +199,8 @@ def still() -> str:
         for strategy, right in (("scratch", always), ("finetune", ~always)):
             for seed in range(seeds):
                 cell = Cell("s", "a", "b", "n", strategy, "", "none", "fgsm", "linf", "black", seed, 100)
-                found.append(Result("", cell, _outcome(always, right, ~always), None, {}, Verdict(), {}))
-        h2 = next(one for one in judge(found) if one.claim == "H2")
+                found.append(Result("", cell, _outcome(always, right, ~always), {}, {}, Verdict(), {}))
+        h2 = next(one for one in decide(found) if one.claim == "H2")
         body.append(
             [str(samples), str(seeds), h2.decision, effect_text(h2.effect, h2.low, h2.high, h2.unit), f"{h2.p:.1g}"]
         )

@@ -219,7 +219,7 @@ axes:
   attack: [fgsm, {name: pgd, eps: [0.125]}]
 """)
     fgsm, pgd = load(path).bench.axes.attack
-    assert fgsm.eps == (0.0, 4 / 510, 8 / 510, 16 / 510, 32 / 510)
-    assert pgd.eps == (0.0625,)  # "eps = 0.125" of the paper is about 16/255 in pixels
-    assert pgd.eps[0] == pytest.approx(16 / 255, rel=0.005)
-    assert load(path, ["eps_scale=pixel"]).bench.axes.attack[0].eps == (0.0, 4 / 255, 8 / 255, 16 / 255, 32 / 255)
+    assert fgsm.x == (0.0, 4 / 510, 8 / 510, 16 / 510, 32 / 510)
+    assert pgd.x == (0.0625,)  # "eps = 0.125" of the paper is about 16/255 in pixels
+    assert pgd.x[0] == pytest.approx(16 / 255, rel=0.005)
+    assert load(path, ["eps_scale=pixel"]).bench.axes.attack[0].x == (0.0, 4 / 255, 8 / 255, 16 / 255, 32 / 255)

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from tl_robust import attacks
 from tl_robust.attacks import evaluate
-from tl_robust.attacks.external import parse_options
+from tl_robust.attacks.named.external import parse_options
 from tl_robust.errors import ConfigError, UnknownNameError
 
 EPS = [0.0, 4 / 255, 16 / 255]

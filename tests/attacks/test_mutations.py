@@ -14,8 +14,9 @@ import torch
 from torch import Tensor, nn
 
 from tl_robust import attacks
-from tl_robust.attacks import ascent, base, judge, norms
-from tl_robust.attacks.ascent import Ascent
+from tl_robust.attacks import base, judge, norms
+from tl_robust.attacks.named import ascent
+from tl_robust.attacks.named.ascent import Ascent
 from tl_robust.attacks.norms import L2, Linf
 from tl_robust.attacks.objectives.label import Label
 from tl_robust.attacks.problem import Problem, Seen

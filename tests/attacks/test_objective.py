@@ -290,7 +290,7 @@ def test_what_speaks_of_the_victim_alone_does_not_see_the_surrogates_labels() ->
     white = evaluate(attacks.get("pgd"), surrogate=b, victims={"b": b}, images=images, labels=labels, eps=EPS)["b"]
     other = Outcome(**black.tensors() | {"same_labels": ~black.same_labels, "adv_a": black.adv_a * 0})
     for name in ("transfer_ratio", "robust_accuracy", "error_rate", "fooling_rate", "half_eps", "curve_area"):
-        own = white if METRICS[name].needs_white else None
+        own = white if METRICS[name].beside else None
         assert torch.equal(METRICS[name](black, own).nan_to_num(-1), METRICS[name](other, own).nan_to_num(-1)), name
     assert METRICS["transfer_ratio"](black, white)[1:].isfinite().all()
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from tl_robust import attacks
-from tl_robust.attacks.strong import Strong
+from tl_robust.attacks.named.strong import Strong
 from tl_robust.errors import ConfigError
 
 GRIDS = pytest.mark.parametrize(("norm", "eps"), [("linf", [0.003, 0.007, 0.015]), ("l2", [0.04, 0.1, 0.22])])

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from tl_robust.attacks.subpixel import Subpixel, subpixel
+from tl_robust.models.subpixel import Subpixel, subpixel
 
 
 @pytest.mark.parametrize(("kernel", "stride"), list(itertools.product((1, 2, 3, 5, 7), (2, 3, 4))))

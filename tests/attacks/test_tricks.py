@@ -7,14 +7,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import conv2d, cross_entropy, interpolate, pad
 
-from tl_robust.attacks.ascent import Ascent
-from tl_robust.attacks.ensemble import Ensemble
+from tl_robust.attacks.named.ascent import Ascent
 from tl_robust.attacks.norms import get_norm
 from tl_robust.attacks.objectives import OBJECTIVES
 from tl_robust.attacks.problem import Problem, Seen, attackable
 from tl_robust.attacks.tricks import parse_tricks
 from tl_robust.attacks.tricks.diverse import Diverse
 from tl_robust.errors import ConfigError, UnknownNameError
+from tl_robust.models.ensemble import Ensemble
 from tl_robust.seeding import derive, normal, uniform
 
 EPS, SEED, STEP, SHAPE = 0.1, 17, 3, (3, 9, 9)

@@ -1,28 +1,30 @@
 """Public checkpoints as roots of the forest: read once, never trained, told by their content."""
 
 import csv
+from collections import Counter
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import get_args
 
 import numpy as np
 import pytest
 import torch
+from by_hand import trained
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from tl_robust import attacks
 from tl_robust.bench import runner
-from tl_robust.bench.lineage import Public, Training
-from tl_robust.bench.observer import Silent, Stage
 from tl_robust.bench.plan import Plan, make_plan
-from tl_robust.bench.store import Store
-from tl_robust.bench.work import Worker
 from tl_robust.cli import main
 from tl_robust.config import load
+from tl_robust.engines.observer import Observer
 from tl_robust.errors import ConfigError, DataError, UnknownNameError
 from tl_robust.models import build
 from tl_robust.models.base import classifier_names
+from tl_robust.nodes.crafting import CraftGroup
+from tl_robust.nodes.models import WEIGHTS, Public
+from tl_robust.nodes.store import Store
+from tl_robust.nodes.training import Training
 from tl_robust.registry import Component
 
 DTN = Component("dtn", 1, (("width", 0.05),))
@@ -56,21 +58,20 @@ def net(tiny: Path) -> Path:
     return tiny
 
 
-class Witness(Silent):
+class Witness(Observer):
     """Counts what was done, and the work that was told of."""
 
     def __init__(self) -> None:
-        self.done: list[tuple[Stage, str, str]] = []
-        self.expected: dict[Stage, int] = {}
-        self.work: dict[Stage, int] = dict.fromkeys(get_args(Stage), 0)
+        self.done: list[tuple[str, str, str]] = []
+        self.expected, self.work = Counter[str](), Counter[str]()
 
-    def expect(self, stage: Stage, items: int, work: int) -> None:
+    def expect(self, stage: str, items: int, work: int) -> None:
         self.expected[stage] = work
 
-    def advance(self, stage: Stage, work: int) -> None:
+    def advance(self, stage: str, work: int) -> None:
         self.work[stage] += work
 
-    def end(self, stage: Stage, label: str, seconds: float, note: str) -> None:
+    def end(self, stage: str, label: str, seconds: float, note: str) -> None:
         self.done.append((stage, label, note))
 
     def trained(self) -> list[str]:
@@ -92,6 +93,11 @@ def public(plan: Plan) -> Public:
     return found
 
 
+def crafted(plan: Plan) -> list[str]:
+    """Keys of the craft groups."""
+    return [node.key for node in plan.nodes if isinstance(node, CraftGroup)]
+
+
 # a run
 
 
@@ -102,7 +108,7 @@ def test_the_store_holds_the_files_weights(net: Path, kind: str) -> None:
     finished, witness, store, plan = run(net, f"checkpoints.net.from=weights/net.{kind}")
     assert not finished.failures
     assert len(finished.results) == 4
-    kept = store.read_weights(public(plan).key)
+    kept = store.load(WEIGHTS, public(plan).key)
     assert kept.keys() == state.keys()
     assert all(torch.equal(kept[name], value) for name, value in state.items())
     assert witness.trained()[0] == "checkpoint:net"
@@ -115,7 +121,7 @@ def test_b_learns_from_the_files_weights_and_scratch_does_not(net: Path) -> None
     _, _, store, plan = run(net, "recipe.lr=1e-8", "recipe.momentum=0", "recipe.weight_decay=0")
     state = network().state_dict()
     for planned_cell in plan.cells:
-        child = store.read_weights(planned_cell.victim.key)
+        child = store.load(WEIGHTS, planned_cell.scene.victim.key)
         near = torch.allclose(child["features.0.weight"], state["features.0.weight"], atol=1e-5)
         last = torch.allclose(child["classifier.weight"], state["classifier.weight"], atol=1e-5)
         assert (near, last) == ((planned_cell.cell.strategy == "finetune"),) * 2
@@ -123,7 +129,7 @@ def test_b_learns_from_the_files_weights_and_scratch_does_not(net: Path) -> None
 
 @pytest.mark.parametrize("attack", ["fgsm", "{name: pgd, steps: 2, objective: feature}"])
 def test_black_box_crafts_on_the_files_weights(net: Path, attack: str) -> None:
-    images = planned(net).cells[0].victim.data.images("test")
+    images = planned(net).cells[0].scene.victim.data.images("test")
     public_net = network()
     with torch.no_grad():  # so that it does not say the same of all images
         public_net.classifier.bias -= public_net(images.images.float() / 255).mean(0)
@@ -131,8 +137,8 @@ def test_black_box_crafts_on_the_files_weights(net: Path, attack: str) -> None:
     finished, _, store, plan = run(net, f"axes.attack=[{attack}]", "axes.view=[black]", "axes.strategy=[finetune]")
     (cell,) = plan.cells
     b = build(DTN, (3, 32, 32), 10)
-    b.load_state_dict(store.read_weights(cell.victim.key))
-    component = cell.judgment.group.attack
+    b.load_state_dict(store.load(WEIGHTS, cell.scene.victim.key))
+    component = cell.play.group.attack
     expected = attacks.evaluate(
         attacks.get(component.name, **dict(component.settings)), surrogate=public_net, victims={"b": b},
         images=images.images, labels=images.labels, eps=[0, 16 / 255],
@@ -162,7 +168,7 @@ def test_tables_and_report_name_the_checkpoint(net: Path, tmp_path: Path, monkey
 
 def test_reading_a_checkpoint_draws_nothing(net: Path) -> None:
     before = torch.get_rng_state()
-    Worker({"accelerator": "cpu"}, 50).train(public(planned(net)), None, lambda work: None)
+    trained(public(planned(net)))
     assert torch.equal(before, torch.get_rng_state())
 
 
@@ -180,10 +186,10 @@ def test_the_key_follows_the_content_and_not_name_or_place(net: Path) -> None:
         "axes.pair=['checkpoint:mine-made_b']",
     )
     assert {t.key for t in first.trainings} == {t.key for t in moved.trainings} == {t.key for t in renamed.trainings}
-    assert [g.key for g, _ in first.groups] == [g.key for g, _ in renamed.groups]
+    assert crafted(first) == crafted(renamed)
     save(net.parent / "net.npz", network(seed=6).state_dict())
     changed = planned(net)
-    scratch = {cell.victim.key for cell in first.cells if cell.cell.strategy == "scratch"}
+    scratch = {cell.scene.victim.key for cell in first.cells if cell.cell.strategy == "scratch"}
     assert {t.key for t in first.trainings} & {t.key for t in changed.trainings} == scratch
 
 
@@ -195,7 +201,7 @@ def test_a_file_that_changes_between_runs_leads_to_new_trainings(net: Path) -> N
     _, second, _, changed = run(net)
     assert len(second.trained()) == 2  # the file, and B from it; scratch was there
     assert public(changed).key != public(plan).key
-    one, other = (store.read_weights(public(item).key) for item in (plan, changed))
+    one, other = (store.load(WEIGHTS, public(item).key) for item in (plan, changed))
     assert not torch.equal(one["classifier.weight"], other["classifier.weight"])
 
 
@@ -204,7 +210,7 @@ def test_a_file_that_changes_during_a_run_is_not_kept_under_the_old_key(net: Pat
     assert model.key  # the plan was made
     save(net.parent / "net.npz", network(seed=6).state_dict())
     with pytest.raises(DataError, match="checkpoint:net changed while the bench ran"):
-        Worker({"accelerator": "cpu"}, 50).train(model, None, lambda work: None)
+        trained(model)
 
 
 def test_seeds_and_strategies_share_the_checkpoint(net: Path) -> None:
@@ -228,7 +234,7 @@ def test_a_name_with_a_dash_is_refused(net: Path) -> None:
 def test_other_classes_give_b_a_fresh_classifier(net: Path) -> None:
     save(net.parent / "net.npz", network(classes=12).state_dict())
     finished, _, _, plan = run(net, "checkpoints.net.classes=12", "axes.strategy=[finetune]")
-    (b,) = {cell.victim.key: cell.victim for cell in plan.cells}.values()
+    (b,) = {cell.scene.victim.key: cell.scene.victim for cell in plan.cells}.values()
     assert (len(b.labels), b.same_labels) == (10, False)
     black = next(result for result in finished.results if result.cell.view == "black")
     assert not black.outcome.same_labels.any()
@@ -236,9 +242,9 @@ def test_other_classes_give_b_a_fresh_classifier(net: Path) -> None:
 
 
 def test_as_many_classes_of_other_names_do_too(net: Path) -> None:
-    (by_name,) = {cell.victim.same_labels for cell in planned(net).cells if cell.cell.strategy == "finetune"}
+    (by_name,) = {cell.scene.victim.same_labels for cell in planned(net).cells if cell.cell.strategy == "finetune"}
     (by_number,) = {
-        cell.victim.same_labels
+        cell.scene.victim.same_labels
         for cell in planned(net, "checkpoints.net.classes=10").cells
         if cell.cell.strategy == "finetune"
     }
@@ -255,10 +261,10 @@ def test_a_common_checkpoint_starts_both_models(net: Path) -> None:
     assert len(witness.trained()) == 3
     assert {cell.cell.common for cell in plan.cells} == {"checkpoint:net"}
     state, cell = network().state_dict(), plan.cells[0]
-    assert isinstance(cell.surrogate, Training)
-    assert cell.surrogate.title == "made_a"
-    for model in (cell.surrogate, cell.victim):
-        kept = store.read_weights(model.key)
+    assert isinstance(cell.scene.surrogate, Training)
+    assert cell.scene.surrogate.title == "made_a"
+    for model in (cell.scene.surrogate, cell.scene.victim):
+        kept = store.load(WEIGHTS, model.key)
         assert torch.allclose(kept["classifier.weight"], state["classifier.weight"], atol=1e-5)
 
 
@@ -283,15 +289,19 @@ def test_a_strategy_that_would_train_the_checkpoint_is_refused(net: Path) -> Non
         planned(net, "axes.strategy=[common_init]")
 
 
-def test_a_strategy_that_gives_the_checkpoint_as_victim_is_refused(net: Path) -> None:
+def test_a_strategy_may_give_the_checkpoint_as_victim_where_it_knows_the_targets_classes(net: Path) -> None:
     (net.parent / "plugins" / "swapped.py").write_text(
         "from tl_robust.strategies import STRATEGIES\nfrom tl_robust.strategies.finetune import FineTune\n"
         "@STRATEGIES.register\nclass Swapped(FineTune):\n"
         "    @staticmethod\n    def lineage(train, source, target, common):\n"
         "        return train(target), train(source)\n"
     )
-    with pytest.raises(ConfigError, match="strategy 'swapped' makes no victim: B would be checkpoint:net itself"):
-        planned(net, "axes.strategy=[swapped]")
+    (victim,) = {cell.scene.victim for cell in planned(net, "axes.strategy=[swapped]").cells}
+    assert victim == public(planned(net))
+    refused = r"^strategy 'swapped' makes checkpoint:net the victim, which knows other classes than made_b"
+    save(net.parent / "net.npz", network(classes=12).state_dict())
+    with pytest.raises(ConfigError, match=refused):
+        planned(net, "axes.strategy=[swapped]", "checkpoints.net.classes=12")
 
 
 @pytest.mark.parametrize(
@@ -385,7 +395,7 @@ def test_no_classifier_of_the_file_is_kept_where_classes_differ(net: Path) -> No
     save(net.parent / "net.npz", network(classes=12).state_dict())
     still = ["recipe.lr=1e-8", "recipe.momentum=0", "recipe.weight_decay=0"]
     _, _, store, plan = run(net, "checkpoints.net.classes=12", "axes.strategy=[finetune]", *still)
-    state, child = network(classes=12).state_dict(), store.read_weights(plan.cells[0].victim.key)
+    state, child = network(classes=12).state_dict(), store.load(WEIGHTS, plan.cells[0].scene.victim.key)
     last = classifier_names(network())
     for name, value in state.items():
         if value.is_floating_point() and "running" not in name and name not in last:
@@ -407,11 +417,11 @@ def test_a_renaming_is_reached_from_the_bench_file_and_is_part_of_the_key(net: P
     training = public(planned(net))
     assert training.spec["rename"] == {"body": "features", "head.0": "classifier"}
     assert training.key != key
-    weights, _ = Worker({}, 16).train(training, None, lambda count: None)
+    weights, _ = trained(training)
     assert all(torch.equal(weights[name], value) for name, value in state.items())
     net.write_text(text)
     with pytest.raises(DataError, match=r"missing in the file: features\.0\.weight"):
-        Worker({}, 16).train(public(planned(net)), None, lambda count: None)
+        trained(public(planned(net)))
 
 
 @pytest.mark.parametrize("given", ["[a, b]", "body", "{body: [features]}", "{body: null}", "{body: {a: b}}", "3"])

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from tl_robust.bench.choice import choose, missing_domains
-from tl_robust.commands import base
+from tl_robust.cli.commands import base
 from tl_robust.config import load
 
 EXPERIMENTS = Path(__file__).parents[2] / "experiments"

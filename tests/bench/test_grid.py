@@ -8,15 +8,17 @@ import torch
 from rich.console import Console
 
 from tl_robust.bench import runner
-from tl_robust.bench.lineage import Training
 from tl_robust.bench.plan import Plan, PlannedCell, make_plan
-from tl_robust.bench.store import Store
 from tl_robust.cli import main
+from tl_robust.cli.terminal import accuracy_tables
 from tl_robust.config import load
 from tl_robust.errors import DataError
-from tl_robust.sinks import table
-from tl_robust.sinks.blocks import Names
-from tl_robust.terminal import accuracy_tables
+from tl_robust.nodes.crafting import CraftGroup
+from tl_robust.nodes.models import WEIGHTS
+from tl_robust.nodes.store import Store
+from tl_robust.nodes.training import Training
+from tl_robust.results import table
+from tl_robust.results.names import Names
 
 QUICK = ["axes.seed=[0]", "recipe.epochs=1", "recipe.val_share=0.5", "eps=[0,16/255]", "axes.attack=[fgsm]"]
 PARTS = "axes.target_images=[0.25,40,1]"  # of 80: 20, 40, 80
@@ -62,8 +64,8 @@ def test_only_b_learns_from_fewer_images(
 ) -> None:
     plan = planned(tiny, f"axes.strategy=[{strategy}]", PARTS)
     assert len(plan.cells) == 6
-    assert len({cell.surrogate.key for cell in plan.cells}) == 1
-    assert len({cell.victim.key for cell in plan.cells}) == 3
+    assert len({cell.scene.surrogate.key for cell in plan.cells}) == 1
+    assert len({cell.scene.victim.key for cell in plan.cells}) == 3
     found = learned(plan)
     of_b = [(count, child) for title, count, child in found if title == "made_b"]
     assert of_b == [(20, bool(children)), (40, bool(children)), (80, bool(children))]
@@ -83,15 +85,15 @@ def test_all_strategies_together_share_what_they_can(tiny: Path) -> None:
 
 def test_a_craft_group_on_a_judges_every_b(tiny: Path) -> None:
     plan = planned(tiny, "axes.strategy=[scratch,finetune]", PARTS)
-    assert len({cell.judgment.group.key for cell in black(plan)}) == 1
-    assert sorted(len(judgments) for _, judgments in plan.groups) == [1] * 6 + [6]
-    tests = {cell.judgment.group.spec["images"] for cell in plan.cells}
+    assert len({cell.play.group.key for cell in black(plan)}) == 1
+    assert sorted(len(node.victims) for node in plan.nodes if isinstance(node, CraftGroup)) == [1] * 6 + [6]
+    tests = {cell.play.group.spec["images"] for cell in plan.cells}
     assert len(tests) == 1  # the test set stays whole
 
 
 def test_smaller_parts_lie_inside_larger_ones(tiny: Path) -> None:
     plan = planned(tiny, "axes.strategy=[scratch]", PARTS)
-    parts = {cell.cell.target_images: cell.victim.data.images("train").images.flatten(1) for cell in plan.cells}
+    parts = {cell.cell.target_images: cell.scene.victim.data.images("train").images.flatten(1) for cell in plan.cells}
     assert set(parts) == {20, 40, 80}
     rows = {count: {bytes(row.numpy()) for row in images} for count, images in parts.items()}
     assert rows[20] < rows[40] < rows[80]
@@ -166,11 +168,11 @@ def test_settings_are_in_labels_and_keys(tiny: Path) -> None:
     plan = planned(tiny, MODES)
     labels = [cell.cell.strategy for cell in black(plan)]
     assert labels == ["finetune", "finetune(mode=probe)", "finetune(blocks=2)"]
-    assert len({cell.victim.key for cell in black(plan)}) == 3
-    assert len({cell.surrogate.key for cell in black(plan)}) == 1  # a root has no settings
+    assert len({cell.scene.victim.key for cell in black(plan)}) == 3
+    assert len({cell.scene.surrogate.key for cell in black(plan)}) == 1  # a root has no settings
     assert len(plan.trainings) == 4
-    assert {str(cell.victim.by) for cell in black(plan)} == set(labels)
-    assert "finetune(mode=probe) made_b from made_a" in str(black(plan)[1].victim)
+    assert {str(cell.scene.victim.by) for cell in black(plan)} == set(labels)
+    assert "finetune(mode=probe) made_b from made_a" in str(black(plan)[1].scene.victim)
 
 
 def test_settings_that_are_the_defaults_change_nothing(tiny: Path) -> None:
@@ -195,10 +197,10 @@ def test_common_init_shares_trainings_with_finetune_of_the_same_settings(tiny: P
 def test_probe_keeps_the_features_of_a_bit_for_bit(tiny: Path) -> None:
     finished, store, plan = run(tiny, MODES, "recipe.epochs=2")
     assert not finished.failures
-    a = store.read_weights(plan.cells[0].surrogate.key)
+    a = store.load(WEIGHTS, plan.cells[0].scene.surrogate.key)
     same = {}
     for cell in black(plan):
-        b = store.read_weights(cell.victim.key)
+        b = store.load(WEIGHTS, cell.scene.victim.key)
         same[cell.cell.strategy] = {name for name, value in b.items() if torch.equal(value, a[name])}
     probed = same["finetune(mode=probe)"]
     assert probed == {name for name in a if not name.startswith("classifier.")}

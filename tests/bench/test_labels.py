@@ -6,18 +6,19 @@ from pathlib import Path
 
 import pytest
 import torch
+from by_hand import trained
 from torch import Tensor
 
 from tl_robust.bench import runner
-from tl_robust.bench.lineage import Training
 from tl_robust.bench.plan import Plan, make_plan
-from tl_robust.bench.store import Store
-from tl_robust.bench.work import Worker, _network, _seeded
 from tl_robust.cli import main
 from tl_robust.config import load
 from tl_robust.data.domain import DOMAINS
 from tl_robust.data.mapped import _labels, _limited
 from tl_robust.models.base import classifier_names
+from tl_robust.nodes.hands import seeded
+from tl_robust.nodes.store import Store
+from tl_robust.nodes.training import Training
 from tl_robust.seeding import derive
 from tl_robust.strategies.finetune import FineTune
 
@@ -49,7 +50,7 @@ def planned(bench: Path, pair: str, strategy: str = "finetune", *more: str) -> P
 
 
 def victim(plan: Plan) -> Training:
-    return plan.cells[0].victim
+    return plan.cells[0].scene.victim
 
 
 @pytest.mark.parametrize(
@@ -82,8 +83,8 @@ def test_a_domain_without_a_class_of_the_space_keeps_its_own(
 def test_each_child_of_a_common_model_has_its_own_say(named: Path, pair: str, common: str, fresh: set[str]) -> None:
     plan = planned(named, pair, "common_init", f"axes.common=[{common}]")
     assert {item.title for item in plan.trainings if isinstance(item, Training) and not item.same_labels} == set(fresh)
-    black = next(cell for cell in plan.cells if cell.cell.view == "black").judgment.group
-    white = next(cell for cell in plan.cells if cell.cell.view == "white").judgment.group
+    black = next(cell for cell in plan.cells if cell.cell.view == "black").play.group
+    white = next(cell for cell in plan.cells if cell.cell.view == "white").play.group
     assert black.same_labels == (pair == "made_a-made_b")  # of A and the test set, whatever C's labels are
     assert white.same_labels  # B is always asked for its own classes
 
@@ -107,7 +108,7 @@ def start_of(monkeypatch: pytest.MonkeyPatch, training: Training, parent: Mappin
         found.append({name: value.clone() for name, value in self.network.state_dict().items()})
 
     monkeypatch.setattr(FineTune, "initialize", spy)
-    Worker({"accelerator": "cpu"}, 50).train(training, parent, lambda work: None)
+    trained(training, parent)
     monkeypatch.undo()
     return found[0]
 
@@ -121,10 +122,10 @@ def test_b_starts_with_a_fresh_classifier_only_where_labels_differ(
     b = victim(planned(named, pair))
     assert isinstance(b.parent, Training)
     torch.manual_seed(4)
-    parent = {name: value + torch.rand(value.shape) for name, value in _network(b.parent).state_dict().items()}
+    parent = {name: value + torch.rand(value.shape) for name, value in b.parent.build().state_dict().items()}
     start = start_of(monkeypatch, b, parent)
-    with _seeded(derive("weights", b.key)):
-        blank = _network(b)
+    with seeded(derive("weights", b.key)):
+        blank = b.build()
     last = classifier_names(blank)
     assert len(last) == 2
     for name, value in start.items():
@@ -139,8 +140,8 @@ def test_other_names_are_another_key_for_the_child_alone(tiny: Path) -> None:
         for kept in (_labels, _limited):
             kept.cache_clear()
         cells = planned(tiny, "made_a-made_b", strategy).cells
-        groups = {cell.cell.view: cell.judgment.group.key for cell in cells}
-        return cells[0].surrogate.key, cells[0].victim.key, groups
+        groups = {cell.cell.view: cell.play.group.key for cell in cells}
+        return cells[0].scene.surrogate.key, cells[0].scene.victim.key, groups
 
     before = {name: keys(name) for name in ("scratch", "finetune")}
     DOMAINS["made_b"].classes = TEN
@@ -173,8 +174,8 @@ def test_outcomes_of_a_run_hold_the_surrogates_own_labels(named: Path, tmp_path:
             assert int(outcome.clean_a.max()) < classes
             assert result.curves["surrogate_accuracy"].value[0] == 1
             assert result.curves["same_mistake"].value.isnan().all()
-            assert result.white is not None
-            assert bool(result.white.same_labels.all())
+            assert result.beside.keys() == {"white"}
+            assert bool(result.beside["white"].same_labels.all())
     assert any(int(result.outcome.clean_a.max()) > 6 for result in finished.results if result.cell.source == "made_a")
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from tl_robust.bench.plan import make_plan
 from tl_robust.config import Config, load
+from tl_robust.nodes.crafting import CraftGroup
 
 ALL_PAIRS = [f"made_{a}-made_{b}" for a in "abcd" for b in "abcd" if a != b]
 EVERY = [
@@ -47,7 +48,8 @@ def test_common_init_is_finetune_of_another_edge(tiny: Path) -> None:
 def test_scratch_and_finetune_share_the_surrogate_and_its_craft_group(tiny: Path) -> None:
     plan = make_plan(load(tiny, ["axes.strategy=[scratch,finetune]", "axes.attack=[fgsm]", "axes.seed=[0]"]).bench)
     assert len(plan.cells) == 4
-    assert sorted(len(judgments) for _, judgments in plan.groups) == [1, 1, 2]  # two white-box, one shared black-box
+    victims = sorted(len(node.victims) for node in plan.nodes if isinstance(node, CraftGroup))
+    assert victims == [1, 1, 2]  # two white-box, one shared black-box
 
 
 def test_whatever_can_change_weights_changes_the_key(tiny: Path) -> None:

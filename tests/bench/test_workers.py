@@ -91,10 +91,10 @@ def test_a_run_says_the_number_and_why(
     monkeypatch: pytest.MonkeyPatch, tiny: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(
-        "tl_robust.session.default_workers", lambda bench, items: Workers(1, f"1 process on X: {items}.")
+        "tl_robust.cli.session.default_workers", lambda bench, items: Workers(1, f"1 process on X: {items}.")
     )
     small = ["axes.seed=[0]", "axes.strategy=[scratch]", "axes.attack=[fgsm]", "recipe.epochs=1"]
     assert main(["run", str(tiny), "workers=0", "--plain", *small]) == 0
-    assert capsys.readouterr().out.count("1 process on X: 2.") == 1
+    assert capsys.readouterr().out.count("1 process on X: 4.") == 1  # trainings and attacks
     assert main(["run", str(tiny), "workers=0", "--plain", *small]) == 0
     assert "1 process on X" not in capsys.readouterr().out  # nothing to compute

@@ -18,12 +18,13 @@ from PIL import Image
 
 from tl_robust.bench.plan import make_plan
 from tl_robust.bench.runner import run
-from tl_robust.bench.store import Store
-from tl_robust.claims.base import Finding
+from tl_robust.claims.effects import Finding
 from tl_robust.config import load
-from tl_robust.sinks import report
-from tl_robust.sinks.blocks import interval
-from tl_robust.sinks.table import Row, summary
+from tl_robust.nodes.store import Store
+from tl_robust.results.names import interval
+from tl_robust.results.table import Row, summary
+from tl_robust.sinks.base import Views
+from tl_robust.sinks.report import page as report
 
 pytestmark = pytest.mark.browser
 Visit = Callable[..., Any]
@@ -53,9 +54,11 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Row]]:
     assert not finished.failures
     rows = summary(finished.results)
     failures = [{"node": "an attack", "cause": "RuntimeError: out of luck", "trace": ""}]
-    page, _ = report.write(
-        folder, "embedded", finished.results, rows, config.text, failures, FINDINGS, finished.pictures, finished.seconds
-    )
+    views = Views(
+        folder, "embedded", finished.results, rows, findings=FINDINGS, failures=failures, pictures=finished.pictures,
+        seconds=finished.seconds, text=config.text,
+    )  # fmt: skip
+    page, _ = report.write(views)
     return page, rows
 
 

@@ -16,7 +16,7 @@ from tl_robust import attacks, models, strategies
 from tl_robust.callbacks import TransferAttack
 from tl_robust.data.pair import DomainPair, pair
 from tl_robust.metrics import METRICS
-from tl_robust.sinks.wandb_read import read
+from tl_robust.sinks.wandb.read import read
 from tl_robust.strategies import TransferTask
 from tl_robust.types import Recipe
 

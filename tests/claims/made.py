@@ -52,7 +52,7 @@ def results(
                 key = f"{pair}{strategy}{attack}{view}{seed}{images}"
                 asked = {} if share is None else {"share": share}
                 made = {"victim": {"key": key, "space": space} | asked}
-                found.append(Result(key, cell, here, own, {}, Verdict(level), made))
+                found.append(Result(key, cell, here, {"white": own}, {}, Verdict(level), made))
     return found
 
 

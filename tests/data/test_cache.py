@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from tl_robust import stopping
+from tl_robust import files
 from tl_robust.data import cache as module
 from tl_robust.data.cache import cached
 from tl_robust.errors import DataError, ResultsError
@@ -348,14 +348,14 @@ def test_ended_without_unwinding_it_leaves_nothing(tmp_path: Path) -> None:
     def parts() -> Iterator[ImageSet]:
         yield from PARTS
         assert names(tmp_path) == {".key.part"}
-        for action in stopping._undo.values():
+        for action in files._undo.values():
             action()
         assert names(tmp_path) == set()
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         cached(tmp_path, "key", parts)
-    assert stopping._undo == {}
+    assert files._undo == {}
 
 
 def test_killed_at_the_last_moment_counts_as_absent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

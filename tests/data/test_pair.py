@@ -254,6 +254,58 @@ def test_too_few_images_to_hold_any_out_is_an_error(count: int, share: float) ->
 # the module under a Trainer
 
 
+# what is learned from
+
+
+def batches(module: DomainModule) -> dict[str, list[tuple[Tensor, ...]]]:
+    return {
+        name: [tuple(part.clone() for part in batch) for batch in loader]
+        for name, loader in (("train", module.train_dataloader()), ("val", module.val_dataloader()))
+    }
+
+
+def equal(one: list[tuple[Tensor, ...]], other: list[tuple[Tensor, ...]]) -> bool:
+    return len(one) == len(other) and all(
+        torch.equal(a, b) for first, second in zip(one, other, strict=True) for a, b in zip(first, second, strict=True)
+    )
+
+
+@pytest.mark.parametrize("select", ["best", "test"])
+def test_a_filter_sees_what_is_learned_from_and_leaves_the_held_out_part(select: str) -> None:
+    data = DomainInSpace("optdigits", SPACES.component("digits"), DataSettings(train_limit=120, test_limit=40))
+    recipe = Recipe(batch_size=16, val_share=0.25, select=select, augment="crop")
+    seen: list[ImageSet] = []
+
+    def keep(images: ImageSet) -> ImageSet:
+        seen.append(images)
+        return images.take((images.labels < 5).nonzero().squeeze(1))
+
+    plain, filtered = batches(DomainModule(data, recipe, 3)), batches(DomainModule(data, recipe, 3, keep))
+    assert equal(plain["val"], filtered["val"])
+    (given,) = seen
+    learned = data.images("train")
+    if select == "best":
+        learned = learned.take(split_validation(learned, 0.25)[0])
+    assert given.fingerprint == learned.fingerprint
+    labels = torch.cat([batch[1] for batch in filtered["train"]])
+    assert set(labels.tolist()) == set(range(5))
+    assert len(labels) == int((learned.labels < 5).sum())
+
+
+def test_a_filter_that_keeps_all_changes_no_draw() -> None:
+    data = DomainInSpace("optdigits", SPACES.component("digits"), DataSettings(train_limit=120))
+    recipe = Recipe(batch_size=16, augment="crop")
+    plain = batches(DomainModule(data, recipe, 3))
+    assert equal(plain["train"], batches(DomainModule(data, recipe, 3, lambda images: images))["train"])
+
+
+def test_a_filter_that_keeps_nothing_is_said() -> None:
+    data = DomainInSpace("optdigits", SPACES.component("digits"), DataSettings(train_limit=120))
+    none = torch.zeros(0, dtype=torch.int64)
+    with pytest.raises(DataError, match=r"^a split has no images"):
+        DomainModule(data, Recipe(), keep=lambda images: images.take(none)).train_dataloader()
+
+
 class Witness(LightningModule):
     """Notes which samples it meets."""
 

@@ -21,6 +21,8 @@ def test_the_curves_stand_where_they_stood(tiny: Path, tmp_path: Path) -> None:
         GOLDEN.write_bytes(found.read_bytes())
     with found.open() as ours, GOLDEN.open() as theirs:
         rows, golden = list(csv.DictReader(ours)), list(csv.DictReader(theirs))
+    known = {row["metric"] for row in golden}  # a metric that came later needs no line there
+    rows = [row for row in rows if row["metric"] in known]
     assert len(rows) == len(golden) > 100
     for row, expected in zip(rows, golden, strict=True):
         place = {name: row[name] for name in ("strategy", "attack", "view", "eps", "metric")}

@@ -156,9 +156,11 @@ def still(samples: int, right: bool) -> Outcome:
 @pytest.mark.parametrize("samples", [2, 60])
 @pytest.mark.parametrize("right", [True, False])
 @pytest.mark.parametrize("seeds", [1, 2, 5])
-@pytest.mark.parametrize("name", [name for name in metrics.names() if name not in ("half_eps", "same_mistake")])
+@pytest.mark.parametrize("name", [name for name in metrics.names(Outcome) if name not in ("half_eps", "same_mistake")])
 def test_an_interval_has_a_width_where_nothing_varies(name: str, seeds: int, right: bool, samples: int) -> None:
     metric, black, white = metrics.get(name), still(samples, right), still(samples, False)
+    if "plain" in metric.beside:  # which is never worse than the worst case
+        black, white = white, black
     curve = metric.mean_curve([(black, white)] * seeds)
     defined = ~curve.value.isnan()
     assert bool(defined.any())

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from tl_robust import attacks
 from tl_robust.attacks import Attack, evaluate
-from tl_robust.attacks.external import LIBRARIES
+from tl_robust.attacks.named.external import LIBRARIES
 from tl_robust.errors import ConfigError, UnknownNameError
 
 EPS = [1 / 255, 2 / 255, 4 / 255, 8 / 255, 16 / 255, 32 / 255, 64 / 255]

@@ -7,9 +7,11 @@ from dataclasses import replace
 
 import pytest
 
-from tl_robust.claims.base import Finding
-from tl_robust.sinks import answer, report
-from tl_robust.sinks.table import Row
+from tl_robust.claims.effects import Finding
+from tl_robust.results import answer
+from tl_robust.results.table import Row
+from tl_robust.sinks.base import Views
+from tl_robust.sinks.report import page as report
 from tl_robust.types import Cell, View
 
 CELL = Cell("bench", "src", "tgt", "dtn", "scratch", "", "none", "fgsm", "linf", "black", -1, 50)
@@ -153,10 +155,10 @@ def test_a_large_bench_is_told_in_nine_lines() -> None:
 def test_the_report_opens_with_it(tmp_path) -> None:
     page, text = (
         path.read_text("utf-8")
-        for path in report.write(
-            tmp_path, "bench", [], [*BLACK, *WHITE], "", [{"node": "b", "cause": "x"}], [FOUND],
+        for path in report.write(Views(
+            tmp_path, "bench", [], [*BLACK, *WHITE], failures=[{"node": "b", "cause": "x"}], findings=[FOUND],
             notes=["The classes <x> are left out."], when="2026-11-26",
-        )
+        ))
     )  # fmt: skip
     order = [
         "Bench bench, run of 2026-11-26.", ">The answer</h2>", "finetune falls from 81.0 %",

@@ -1,12 +1,13 @@
-"""The claim ledger as a section: what was found stands there, in words and not in color alone."""
+"""The section of the claims: what was decided stands there, in words and not in color alone."""
 
 import math
 from dataclasses import replace
 
-from tl_robust.claims.base import Finding
-from tl_robust.sinks import report
-from tl_robust.sinks.blocks import Fold, Table, Why
-from tl_robust.sinks.ledger import ledger
+from tl_robust.claims.effects import Finding
+from tl_robust.sinks.base import Views
+from tl_robust.sinks.report import page as report
+from tl_robust.sinks.report.blocks import Fold, Table, Why
+from tl_robust.sinks.report.decisions import decisions
 
 OVERALL = Finding(
     "H2", "FineTune is weaker.", "KDD 2020", "", "fgsm linf", "supported", 0.748, 0.71, 0.79, "share", 1e-5, 3, 600,
@@ -20,15 +21,15 @@ PAIR = replace(OVERALL, pair="a → b", decision="refuted", effect=-0.5, low=-0.
 
 
 def test_no_finding_no_section(tmp_path) -> None:
-    assert ledger([]) == []
-    page, text = (path.read_text("utf-8") for path in report.write(tmp_path, "bench", [], [], "", findings=[]))
+    assert decisions([]) == []
+    page, text = (path.read_text("utf-8") for path in report.write(Views(tmp_path, "bench", [], [])))
     assert ">Claims</h2>" not in page
     assert "## Claims" not in text
 
 
 def test_a_compact_row_a_claim_with_its_reasons_apart_and_a_fold_for_the_pairs() -> None:
     pgd = replace(OVERALL, attack="pgd linf", decision="refuted")
-    text, table, other, fold = ledger([OVERALL, UNDECIDED, pgd, PAIR])
+    text, table, other, fold = decisions([OVERALL, UNDECIDED, pgd, PAIR])
     assert text.text.startswith("fgsm linf: 1 ✔ supported, 1 ◇ undecided. pgd linf: 1 ✖ refuted. ")
     assert isinstance(table, Table)
     assert table.cards
@@ -49,19 +50,19 @@ def test_a_compact_row_a_claim_with_its_reasons_apart_and_a_fold_for_the_pairs()
 
 
 def test_the_only_pair_is_not_told_twice() -> None:
-    assert len(ledger([OVERALL, replace(OVERALL, pair="a → b")])) == 2
-    assert len(ledger([OVERALL, replace(OVERALL, pair="a → b"), replace(OVERALL, pair="c → d", effect=0.1)])) == 3
+    assert len(decisions([OVERALL, replace(OVERALL, pair="a → b")])) == 2
+    assert len(decisions([OVERALL, replace(OVERALL, pair="a → b"), replace(OVERALL, pair="c → d", effect=0.1)])) == 3
 
 
 def test_primary_claims_stand_first() -> None:
     first = replace(OVERALL, claim="H2", family="primary")
-    _, table = ledger([replace(OVERALL, claim="H1X"), first, replace(OVERALL, claim="H3")])
+    _, table = decisions([replace(OVERALL, claim="H1X"), first, replace(OVERALL, claim="H3")])
     assert [row[0] for row in table.body] == ["H2", "H1X", "H3"]
 
 
 def test_numbers_of_labels_have_tables_of_their_own_after_that_over_all() -> None:
     few, every = (replace(OVERALL, labels=labels, decision="undecided") for labels in ("50 labels", "all labels"))
-    text, *tables = ledger([few, OVERALL, every])
+    text, *tables = decisions([few, OVERALL, every])
     assert [table.title.removeprefix("Claims over all pairs, ") for table in tables] == [
         "fgsm linf, over all numbers of labels", "fgsm linf, 50 labels", "fgsm linf, all labels",
     ]  # fmt: skip
@@ -77,14 +78,14 @@ def test_what_cannot_be_judged_is_one_line() -> None:
     expected = (
         "Not judged on this bench: H6 needs a pair of objects; H3, H4: One seed decides nothing: it needs at least two."
     )
-    assert [block.text for block in ledger(found)] == [expected]
-    _, table, line = ledger([*found, OVERALL])
+    assert [block.text for block in decisions(found)] == [expected]
+    _, table, line = decisions([*found, OVERALL])
     assert [row[0] for row in table.body] == ["H2"]
     assert line.text == expected
 
 
 def test_findings_of_pairs_alone_are_not_folded_away() -> None:
-    text, table = ledger([PAIR])
+    text, table = decisions([PAIR])
     assert text.text.startswith("fgsm linf: 1 ✖ refuted. ")
     assert isinstance(table, Table)
     assert table.brief
@@ -93,7 +94,7 @@ def test_findings_of_pairs_alone_are_not_folded_away() -> None:
 def test_reasons_are_folded_on_the_page_and_stand_in_the_text(tmp_path) -> None:
     evil = replace(OVERALL, says="<b>x</b>", reason="a | b <i>")
     page, text = (
-        path.read_text("utf-8") for path in report.write(tmp_path, "bench", [], [], "", findings=[evil, UNDECIDED])
+        path.read_text("utf-8") for path in report.write(Views(tmp_path, "bench", [], [], findings=[evil, UNDECIDED]))
     )
     assert page.count("<h2>") == 1
     assert '<span class="supported">✔ supported</span>' in page

@@ -13,16 +13,18 @@ from rich.console import Console
 from tests.sinks.test_wandb_overview import cells
 from tests.sinks.test_wandb_overview import offline as overview
 from tests.sinks.wandb_made import API_KEY, BENCH, EPS, no_account, of_type, records, runs, server, summary_of
-from tl_robust.commands import dashboard as command
-from tl_robust.errors import ConfigError
-from tl_robust.sinks import dashboard, wandb_dashboard
-from tl_robust.sinks.wandb_sink import WandbSettings, publish
+from tl_robust.cli.commands import dashboard as command
+from tl_robust.errors import ConfigError, UnknownNameError
+from tl_robust.results.faces import FACES
+from tl_robust.sinks.wandb import dashboard
+from tl_robust.sinks.wandb import workspace as wandb_dashboard
+from tl_robust.sinks.wandb.runs import WandbSettings, publish
 
 __all__ = ["no_account"]  # a fixture that all tests use
 
 # wandb-workspaces itself still uses what pydantic deprecates
 library = pytest.mark.filterwarnings("ignore::DeprecationWarning")
-SPEC = dashboard.spec("tiny", WandbSettings(), EPS, ("white", "black"), several=False)
+SPEC = dashboard.spec("tiny", WandbSettings(), EPS, ("white", "black"), several=False, face=FACES["evasion"])
 
 
 def test_every_key_is_one_that_runs_have(tmp_path: Path) -> None:
@@ -35,7 +37,7 @@ def test_every_key_is_one_that_runs_have(tmp_path: Path) -> None:
         known |= {f"summary:{name}" for name in summary_of(found)}
         known |= {name.removesuffix("._type") for record in of_type(found, "history") for name in record["item"]}
     for several in (False, True):
-        spec = dashboard.spec("tiny", WandbSettings(), EPS, ("white", "black"), several)
+        spec = dashboard.spec("tiny", WandbSettings(), EPS, ("white", "black"), several, face=FACES["evasion"])
         assert dashboard.keys(spec) - known == set()
     assert dashboard.keys({**SPEC, "sections": [{"panels": [{"kind": "table", "key": "typo"}]}]}) - known == {"typo"}
 
@@ -50,14 +52,14 @@ def test_lines_are_means_over_seeds_only() -> None:
     assert {line["band"] for line in lines} == {"stddev", "minmax"}
     assert {line["y"] for line in lines} >= {"robust/transfer_ratio"}
     assert not {name for name in SPEC["runs"]["group_by"] if name == "seed"}
-    several = dashboard.spec("tiny", WandbSettings(), EPS, ("white",), several=True)
+    several = dashboard.spec("tiny", WandbSettings(), EPS, ("white",), several=True, face=FACES["evasion"])
     lines = [panel for section in several["sections"] for panel in section["panels"] if panel["kind"] == "line"]
     assert {(line["group_by"], line["y"]) for line in lines} == {("curve", "accuracy/white_box")}  # no transfer
 
 
 def test_the_columns_spread_over_the_eps_grid() -> None:
     def shown(eps: list[float]) -> list[str]:
-        spec = dashboard.spec("tiny", WandbSettings(), eps, ("white",), several=False)
+        spec = dashboard.spec("tiny", WandbSettings(), eps, ("white",), several=False, face=FACES["evasion"])
         return [name.split("/")[1] for name in spec["runs"]["columns"] if "/" in name]
 
     assert shown([0.0, *(k / 255 for k in range(1, 9))]) == ["1_255", "3_255", "6_255", "8_255"]
@@ -85,6 +87,9 @@ def test_the_command_prints_the_spec_without_the_library(
     )
     assert spec["sections"][0]["panels"][0]["group_by"] == "curve"  # two attacks
     assert spec["sections"][0]["panels"][0]["range_x"] == [0, 16 / 255]
+    assert spec["axis"] == "eps"
+    with pytest.raises(UnknownNameError, match="unknown threat of this bench 'evasio'; did you mean 'evasion'"):
+        command.run(parsed("spec", str(tiny), "--threat", "evasio"), Console())
 
 
 @library

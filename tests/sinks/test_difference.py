@@ -13,10 +13,11 @@ from scipy.stats import binom, ttest_rel
 
 from tl_robust.metrics import METRICS
 from tl_robust.metrics.estimate import holm
+from tl_robust.results import difference
+from tl_robust.results.difference import Comparison, Number, Side, compare, signed, tables
+from tl_robust.results.table import Row, rows
 from tl_robust.seeding import generator
-from tl_robust.sinks.difference import Comparison, Number, Side, compare, signed, tables
-from tl_robust.sinks.table import Row, rows
-from tl_robust.types import Cell, Outcome, Result, Verdict
+from tl_robust.types import Cell, Face, Outcome, Result, Verdict
 
 CELL = {
     "bench": "small", "source": "mnist", "target": "usps", "network": "dtn", "strategy": "finetune", "common": "",
@@ -64,7 +65,7 @@ def results(
         judged = outcome(hard[None] < torch.tensor(share)[:, None], eps)
         curves = {name: METRICS[name].curve(judged) for name in ("robust_accuracy", "curve_area")}
         cell = Cell(**(CELL | {"seed": seed} | more))  # type: ignore[arg-type]
-        built.append(Result(f"{seed}", cell, judged, None, curves, Verdict(), {}))
+        built.append(Result(f"{seed}", cell, judged, {}, curves, Verdict(), {}))
     return built
 
 
@@ -317,7 +318,7 @@ def test_one_seed_agrees_with_the_t_test_over_samples() -> None:
     sides = []
     for judged in pair:
         curve = {"robust_accuracy": METRICS["robust_accuracy"].curve(judged)}
-        sides.append(Side.of_results("x", [Result("k", Cell(**(CELL | {"seed": 0})), judged, None, curve, Verdict())]))  # type: ignore[arg-type]
+        sides.append(Side.of_results("x", [Result("k", Cell(**(CELL | {"seed": 0})), judged, {}, curve, Verdict())]))  # type: ignore[arg-type]
     (one,) = compare(*sides).numbers
     hits = [(judged.adv_b == judged.label)[0].double().numpy() for judged in pair]
     expected = ttest_rel(hits[1], hits[0])
@@ -353,7 +354,7 @@ def test_what_nothing_can_move_has_no_interval() -> None:
     for right in (0.0, 1.1):
         judged = outcome(torch.full((1, 50), right) > 0.5, EPS[1:2])
         curves = {"half_eps": METRICS["half_eps"].curve(judged)}
-        sides.append(Side.of_results("x", [Result("k", Cell(**(CELL | {"seed": 0})), judged, None, curves, Verdict())]))  # type: ignore[arg-type]
+        sides.append(Side.of_results("x", [Result("k", Cell(**(CELL | {"seed": 0})), judged, {}, curves, Verdict())]))  # type: ignore[arg-type]
     (one,) = compare(*sides).numbers
     assert math.isnan(one.p)
     assert (one.change, one.moved) == (0, False)
@@ -434,3 +435,13 @@ def test_brackets_are_printed_as_they_are() -> None:
     assert "Accuracy under attack in %, change with its 95 % interval; eps in pixels" in said
     for head in ("setting", "one", "two", "change", "interval", "beyond noise"):
         assert head in said
+
+
+def test_places_read_as_the_axis_of_their_threat_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    poison = Face("backdoor", "Success of the trigger", axis="poison", axis_text=lambda share: f"{100 * share:g} %")
+    monkeypatch.setattr(difference, "face_of", lambda cell: poison)
+    numbers = [replace(row(value, eps=0.05, threat="backdoor"), axis="poison") for value in (0.5, 0.6)]
+    _, table = tables(compare(side(numbers[:1]), side(numbers[1:], "two")), found(numbers[:1], numbers[1:]))
+    column = next(column for column in table.columns if column.header == "poison")
+    assert list(column.cells) == ["5 %"]
+    assert "pixels" not in str(table.title)

@@ -9,8 +9,8 @@ import sys
 import pytest
 
 from tl_robust.errors import ResultsError
-from tl_robust.sinks import drawing
-from tl_robust.sinks.drawing import draw
+from tl_robust.sinks.report import drawing
+from tl_robust.sinks.report.drawing import draw
 
 CHART = {
     "$schema": "https://vega.github.io/schema/vega-lite/v5.20.json",

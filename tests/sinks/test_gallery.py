@@ -12,10 +12,13 @@ import torch
 from PIL import Image
 
 from tl_robust.metrics import METRICS
-from tl_robust.sinks import pictures as gallery_module
-from tl_robust.sinks.blocks import Markup, Names, Text
-from tl_robust.sinks.pictures import gallery
-from tl_robust.sinks.table import summary
+from tl_robust.results.faces import FACES
+from tl_robust.results.names import Names
+from tl_robust.results.table import summary
+from tl_robust.sinks.report import pictures as gallery_module
+from tl_robust.sinks.report.blocks import Fold, Gallery, Text
+from tl_robust.sinks.report.pictures import gallery
+from tl_robust.sinks.report.rendering import fragment
 from tl_robust.types import Cell, Outcome, Pictures, Result, Verdict
 
 EPS = (0.0, 4 / 255, 8 / 255, 16 / 255)
@@ -46,7 +49,7 @@ def result(strategy, view, says, outcome, a=0, same=True):
     cell = Cell("bench", "src", "tgt", "dtn", strategy, "", "none", "fgsm", "linf", view, 0, 9)
     model = {"key": "a", "domain": "src", "epochs": 1, "by": "scratch", "parent": None}
     provenance = {"outcome": outcome, "surrogate": model, "victim": {"key": strategy}}
-    return Result(outcome, cell, found, None, curves, Verdict(), provenance)
+    return Result(outcome, cell, found, {}, curves, Verdict(), provenance)
 
 
 BLACK, WHITE = images(1), images(-1)
@@ -58,11 +61,11 @@ FOUND = {"o1": WHITE, "o2": BLACK, "o3": BLACK}
 
 
 def blocks(results=GRID, found=FOUND):
-    return gallery(results, summary(results), found, Names.of(one.cell for one in results))
+    return gallery(FACES["evasion"], results, summary(results), found, Names.of(one.cell for one in results))
 
 
 def tables(found):
-    return [block.html for block in found if isinstance(block, Markup)]
+    return [fragment(block) for block in found if isinstance(block, Gallery | Fold)]
 
 
 def pixels(tag):
@@ -156,7 +159,7 @@ def test_names_are_escaped() -> None:
     cells = [replace(one, cell=replace(one.cell, strategy="<i>", source="<b>")) for one in GRID]
     markup = "".join(tables(blocks(cells, dict.fromkeys(FOUND, evil))))
     assert not re.search("<(script|i|b)>", markup)
-    assert 'alt="sample 5, label &quot;owl&quot;' in markup
+    assert 'alt="sample 5, label &#34;owl&#34;' in markup
 
 
 def test_gray_images_are_gray_and_others_in_color() -> None:

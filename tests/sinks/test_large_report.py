@@ -11,7 +11,9 @@ import pytest
 import torch
 
 from tl_robust.metrics import METRICS
-from tl_robust.sinks import report, table
+from tl_robust.results import table
+from tl_robust.sinks.base import Views
+from tl_robust.sinks.report import page as report
 from tl_robust.types import Cell, Outcome, Pictures, Result, Verdict
 
 EPS = torch.tensor([0, 1, 2, 4, 8, 16, 32, 64], dtype=torch.float64) / 255
@@ -55,10 +57,10 @@ def bench(pairs: int, strategies: int, attacks: int, seeds: int) -> tuple[list[R
             cell = Cell(
                 "bench", a["domain"], b["domain"], "dtn", b["by"], "", "none", f"attack{attack}", "linf", view, seed, N
             )  # fmt: skip
-            names = dict.fromkeys(name for name in METRICS.names() if view in METRICS[name].views)
-            own = white if view == "white" else outcome()
+            own, beside = white if view == "white" else outcome(), {"white": white}
+            names = dict.fromkeys(name for name in METRICS.names() if METRICS[name].applies(own, view, beside))
             made = {"outcome": str(cell), "surrogate": b if view == "white" else a, "victim": b, "commit": "c" * 40}
-            results.append(Result(str(cell), cell, own, white, names, Verdict("amber", ("A reason.",)), made))
+            results.append(Result(str(cell), cell, own, beside, names, Verdict("amber", ("A reason.",)), made))
             if seed == 0:
                 found[str(cell)] = pictures()
     return results, found
@@ -88,7 +90,7 @@ def main(folder: str, *shape: str) -> None:
     clock = [time.perf_counter()]
     rows = table.summary(results)
     clock.append(time.perf_counter())
-    page, _ = report.write(Path(folder), "bench", results, rows, "", pictures=found, seconds={"weights": 1.0})
+    page, _ = report.write(Views(Path(folder), "bench", results, rows, pictures=found, seconds={"weights": 1.0}))
     clock.append(time.perf_counter())
     measured = {
         "cells": len(results),

@@ -6,24 +6,29 @@ import json
 import math
 import zlib
 from collections.abc import Sequence
+from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import jsonschema
 import pytest
 import torch
 
+from tests.test_records import Noise, noise
+from tl_robust import metrics
 from tl_robust.errors import ResultsError
-from tl_robust.metrics import METRICS
+from tl_robust.metrics import METRICS, rate
+from tl_robust.results import leaderboard, table
+from tl_robust.results.leaderboard import Origin
+from tl_robust.results.means import mean_rows
+from tl_robust.results.packing import pack, unpack
 from tl_robust.seeding import digest, generator
-from tl_robust.sinks import leaderboard, table
-from tl_robust.sinks.leaderboard import Origin
-from tl_robust.sinks.means import mean_rows
-from tl_robust.sinks.packing import pack, unpack
+from tl_robust.threats.base import THREATS
 from tl_robust.types import Cell, Outcome, Result, Verdict, View
 
-SCHEMA = json.loads(files("tl_robust.sinks").joinpath("leaderboard.schema.json").read_text())
+SCHEMA = json.loads(files("tl_robust.results").joinpath("leaderboard.schema.json").read_text())
 EPS = (0.0, 4 / 255, 16 / 255)
 
 
@@ -59,13 +64,13 @@ def cell(view: View = "black", seed: int = 0, strategy: str = "finetune", **more
     place = Cell(**(where | more))  # type: ignore[arg-type]
     own, white = outcome(view, seed, strategy), outcome("white", seed, strategy)
     keys = {name: digest([name, seed, strategy]) for name in ("white", "black", "a", "b", "images")}
-    curves = {name: METRICS[name].curve(own, white) for name in METRICS.names() if view in METRICS[name].views}
+    curves = metrics.curves(own, view, {"white": white})
     origins = {role: {"key": keys[role], "domain": role, "images": 80, "parent": None} for role in ("a", "b")}
     made = {"outcome": keys[view], "surrogate": origins["a"], "victim": origins["b"], "device": "cpu", "commit": "c"}
     made |= {"versions": {"torch": "2.9"}, "seconds": 1.5, "gate": {"gap": math.nan}}
-    key = digest([vars(place), keys[view], keys["white"]])[:16]
-    result = Result(key, place, own, white, curves, Verdict("amber", ("Few steps.",)), made)
-    return result, Origin(3 * (view == "white"), keys["white"], digest(strategy)[:16], 90, keys["images"])
+    key = place.key(keys[view], {"white": keys["white"]})
+    result = Result(key, place, own, {"white": white}, curves, Verdict("amber", ("Few steps.",)), made)
+    return result, Origin(3 * (view == "white"), {"white": keys["white"]}, digest(strategy)[:16], 90, keys["images"])
 
 
 def written(folder: Path, *cells: tuple[Result, Origin], samples: bool = False) -> list[dict[str, Any]]:
@@ -90,6 +95,7 @@ def test_files_fit_the_schema_and_say_all(tmp_path: Path, samples: bool) -> None
     for content, (result, origin) in zip(contents, found, strict=True):
         jsonschema.validate(content, SCHEMA)
         assert content["cell"] == vars(result.cell)
+        assert (content["cell"]["threat"], content["axis"]) == ("evasion", "eps")
         assert content["metrics"].keys() == result.curves.keys()
         for name, curve in result.curves.items():
             stated = content["metrics"][name]
@@ -125,7 +131,7 @@ def test_outcomes_come_back_as_they_were() -> None:
     assert packed["label"]["dtype"] == "int8"
     assert packed["sample_id"]["dtype"] == "int16", "up to 413"
     assert packed["valid"]["dtype"] == "bool"
-    after = unpack(json.loads(json.dumps(packed)))
+    after = unpack(Outcome, json.loads(json.dumps(packed)))
     for name, tensor in before.tensors().items():
         other = after.tensors()[name]
         assert other.dtype == tensor.dtype
@@ -145,7 +151,7 @@ def test_with_samples_everything_comes_back(tmp_path: Path) -> None:
     for result in results:
         assert again[result.key].verdict == result.verdict
         assert torch.equal(again[result.key].outcome.adv_b, result.outcome.adv_b)
-        assert again[result.key].white is not None
+        assert again[result.key].beside.keys() == {"white"}
     keys = [entry.key for entry in board.entries]
     ordered = sorted(results, key=lambda result: keys.index(result.key))
     rows = [row for result in ordered for row in table.rows(result)]
@@ -221,6 +227,42 @@ def test_a_metric_that_is_not_known_here_is_named(tmp_path: Path) -> None:
     assert entry.unknown == {"of_a_plugin"}
 
 
+def test_a_file_of_before_is_of_evasion(tmp_path: Path) -> None:
+    (content,) = written(tmp_path, cell(), samples=True)
+    del content["cell"]["threat"], content["axis"]
+    (tmp_path / f"{content['key']}.json").write_text(json.dumps(content))
+    (entry,) = leaderboard.read([tmp_path]).entries
+    assert entry.cell == cell()[0].cell
+    assert (entry.cell.threat, entry.axis) == ("evasion", "eps")
+    assert entry.result
+    assert entry.result.beside.keys() == {"white"}
+    written(tmp_path / "new", cell())
+    assert len(leaderboard.read([tmp_path, tmp_path / "new"]).entries) == 1, "files of both ages may lie side by side"
+
+
+def test_records_of_another_threat_come_back_where_it_is_known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(METRICS, "_items", {name: METRICS[name] for name in METRICS.names()})
+    rate(of=Noise, name="kept")(lambda record: (record.label == record.noisy.T, record.label >= 0))
+    record, plain = noise(60), noise(60, score=torch.rand(60))
+    origin = replace(cell()[1], beside={"plain": "e" * 64})
+    made = cell()[0].provenance
+    place = replace(cell()[0].cell, threat="noise", view="outside")
+    key = place.key(made["outcome"], origin.beside)
+    curves = metrics.curves(record, "outside", {})
+    result = Result(key, place, record, {"plain": plain}, curves, Verdict(), made)
+    (content,) = written(tmp_path, (result, origin), samples=True)
+    assert (content["cell"]["threat"], content["axis"], content["eps"]) == ("noise", "sigma", [0.0, 0.5])
+    assert content["provenance"]["beside"] == {"plain": "e" * 64}
+    with pytest.raises(ResultsError, match="its threat 'noise' is not known here"):
+        leaderboard.read([tmp_path])
+    THREATS.register(SimpleNamespace(record=Noise), "elsewhere.noise")  # type: ignore[arg-type]
+    (entry,) = leaderboard.read([tmp_path]).entries
+    assert entry.result
+    assert isinstance(entry.result.outcome, Noise)
+    assert torch.equal(entry.result.beside["plain"].score, plain.score)
+    assert {(row.metric, row.axis) for row in leaderboard.read([tmp_path]).rows} == {("kept", "sigma")}
+
+
 # what is refused
 
 
@@ -239,7 +281,10 @@ WRONG: list[tuple[str, Sequence[str | int], object]] = [
     ("no leaderboard file", ["schema"], DROP),
     ("'eps' is a required property", ["eps"], DROP),
     ("'more' was unexpected", ["more"], 1),
-    ("cell.view: 'grey' is not one of", ["cell", "view"], "grey"),
+    ("cell.view: 'Grey!' does not match", ["cell", "view"], "Grey!"),
+    ("key is not that of its coordinates", ["cell", "view"], "shadow"),
+    ("key is not that of its coordinates", ["cell", "threat"], "membership"),
+    ("key is not that of its coordinates", ["provenance", "beside"], {"plain": "0" * 64}),
     ("cell.seed", ["cell", "seed"], "0"),
     ("key is not that of its coordinates", ["cell", "seed"], 7),
     ("key is not that of its coordinates", ["provenance", "outcome"], "0" * 64),
@@ -342,7 +387,7 @@ def test_seeds_of_other_settings_are_not_averaged(tmp_path: Path, seed: int) -> 
     written(tmp_path / "one", cell(seed=0))
     result, origin = cell(seed=seed)
     made = {**result.provenance, "outcome": digest("other")}
-    key = digest([vars(result.cell), made["outcome"], origin.white])[:16]
+    key = result.cell.key(made["outcome"], origin.beside)
     other = table.replace(result, key=key, provenance=made), table.replace(origin, protocol="0" * 16)
     written(tmp_path / "two", other)
     with pytest.raises(ResultsError, match="same coordinates"):

@@ -8,9 +8,12 @@ import pytest
 import torch
 
 from tl_robust.metrics import METRICS
-from tl_robust.sinks.blocks import Fold, Markup, Names, Text
-from tl_robust.sinks.matrix import _colors, matrices, model_name
-from tl_robust.sinks.table import summary
+from tl_robust.results.faces import FACES
+from tl_robust.results.names import Names
+from tl_robust.results.table import summary
+from tl_robust.sinks.report.blocks import Fold, Matrix, Text
+from tl_robust.sinks.report.matrix import _colors, matrices, model_name
+from tl_robust.sinks.report.rendering import fragment
 from tl_robust.types import Cell, Outcome, Result, Verdict
 
 EPS = (0.0, 8 / 255, 16 / 255)
@@ -40,7 +43,7 @@ def result(strategy, view, right, source="src", seed=0, attack="fgsm"):
     cell = Cell("bench", source, "tgt", "dtn", strategy, common, "none", attack, "linf", view, seed, 9)
     a, b = models(strategy, source, seed)
     provenance = {"surrogate": b if view == "white" else a, "victim": b}
-    return Result(f"{strategy}{view}{source}{seed}", cell, found, None, curves, Verdict(), provenance)
+    return Result(f"{strategy}{view}{source}{seed}", cell, found, {}, curves, Verdict(), provenance)
 
 
 GRID = [
@@ -63,11 +66,11 @@ def read(markup):
 
 
 def test_fields_hold_the_means_and_the_relations_at_the_telling_eps() -> None:
-    note, heading, markup, fold = matrices(GRID, summary(GRID), Names.of(one.cell for one in GRID))
+    note, heading, markup, fold = matrices(FACES["evasion"], GRID, summary(GRID), Names.of(one.cell for one in GRID))
     assert isinstance(heading, Text)
     assert heading.heading == "tgt, fgsm linf"
-    assert isinstance(markup, Markup)
-    found, caption = read(markup.html)
+    assert isinstance(markup, Matrix)
+    found, caption = read(fragment(markup))
     assert caption == "Accuracy of the victim in %, tgt, fgsm linf, eps 16/255, mean over seeds"
     scratch, finetuned, sibling = "scratch tgt", "finetune tgt from src", "finetune tgt from common"
     none = ("", "")
@@ -91,12 +94,12 @@ def test_fields_hold_the_means_and_the_relations_at_the_telling_eps() -> None:
 
 def test_one_matrix_an_attack_and_none_without_provenance() -> None:
     both = [*GRID, result("scratch", "black", (95, 94, 90), attack="pgd")]
-    blocks = matrices(both, summary(both), Names.of(one.cell for one in both))
+    blocks = matrices(FACES["evasion"], both, summary(both), Names.of(one.cell for one in both))
     assert [block.heading for block in blocks if isinstance(block, Text) and block.heading] == [
         "tgt, fgsm linf", "tgt, pgd linf",
     ]  # fmt: skip
     bare = [replace(one, provenance={}) for one in GRID]
-    assert matrices(bare, summary(bare), Names.of(one.cell for one in bare)) == []
+    assert matrices(FACES["evasion"], bare, summary(bare), Names.of(one.cell for one in bare)) == []
 
 
 def test_names_say_how_a_model_came_to_be() -> None:

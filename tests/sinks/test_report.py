@@ -7,18 +7,37 @@ import subprocess
 import sys
 from dataclasses import replace
 from html.parser import HTMLParser
+from importlib.resources import files
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
 import torch
 
+from tl_robust import metrics
 from tl_robust.errors import ConfigError
-from tl_robust.metrics import METRICS
-from tl_robust.sinks import report, sections
-from tl_robust.sinks.blocks import Fold, Names, eps_text, interval, number
-from tl_robust.sinks.charts import strips
-from tl_robust.sinks.table import summary
+from tl_robust.results.faces import FACES
+from tl_robust.results.names import Names, interval, number
+from tl_robust.results.table import summary
+from tl_robust.sinks.base import Views
+from tl_robust.sinks.report import page as report
+from tl_robust.sinks.report import rendering, sections
+from tl_robust.sinks.report.blocks import (
+    Code,
+    Exhibit,
+    Field,
+    Fold,
+    Gallery,
+    Matrix,
+    Picture,
+    Points,
+    Table,
+    Text,
+    Why,
+)
+from tl_robust.sinks.report.charts import strips
+from tl_robust.sinks.report.rendering import fragment
+from tl_robust.text import eps_text
 from tl_robust.types import Cell, Outcome, Result, Verdict
 
 EPS = (0.0, 8 / 255, 16 / 255)
@@ -41,23 +60,29 @@ def outcome(right):
 
 
 def result(strategy="scratch", view="black", seed=0, **cell):
-    found, white = outcome(RIGHT[strategy, view]), outcome(RIGHT[strategy, "white"]) if view == "black" else None
-    curves = {name: METRICS[name].curve(found, white) for name in METRICS.names() if view in METRICS[name].views}
+    found = outcome(RIGHT[strategy, view])
+    beside = {"white": outcome(RIGHT[strategy, "white"])} if view == "black" else {}
+    curves = metrics.curves(found, view, beside)
     place = Cell("bench", "src", "tgt", "dtn", strategy, "", "none", "fgsm", "linf", view, seed, 500)
     source = {"key": "a" * 64, "domain": "src", "parent": None}
     victim = {"key": f"{strategy}-key", "domain": "tgt", "parent": source["key"] if strategy == "finetune" else None}
     provenance = {"surrogate": source, "victim": victim, "device": "cpu", "versions": {"torch": "9.8.7"}}
-    return Result(f"{strategy}{view}{seed}", replace(place, **cell), found, white, curves, Verdict(), provenance)
+    return Result(f"{strategy}{view}{seed}", replace(place, **cell), found, beside, curves, Verdict(), provenance)
 
 
 def grid(**cell):
     return [result(strategy, view, **cell) for strategy, view in RIGHT]
 
 
+def views(folder, cells=None, **facts):
+    cells = grid() if cells is None else cells
+    return Views(folder, **{"bench": "bench", "results": cells, "summary": summary(cells)} | facts)
+
+
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
     """Page and text of the grid."""
-    paths = report.write(tmp_path_factory.mktemp("report"), "bench", grid(), summary(grid()), "axes:\n  seed: [0]\n")
+    paths = report.write(views(tmp_path_factory.mktemp("report"), text="axes:\n  seed: [0]\n"))
     return [path.read_text("utf-8") for path in paths]
 
 
@@ -118,11 +143,11 @@ def test_a_figure_that_cannot_be_drawn_leaves_the_text_whole(tmp_path, monkeypat
     def fails(*_):
         raise ConfigError("no memory <for> it.")
 
-    report.write(tmp_path, "bench", grid(), summary(grid()), "")
+    report.write(views(tmp_path))
     assert "](curves.svg)" in (tmp_path / "report.md").read_text("utf-8")
     assert (tmp_path / "curves.svg").read_bytes().startswith(b"<svg")
     monkeypatch.setattr(report, "figure", fails)
-    report.write(tmp_path, "bench", grid(), summary(grid()), "")
+    report.write(views(tmp_path))
     text = (tmp_path / "report.md").read_text("utf-8")
     assert "The figure is missing: no memory \\<for> it." in text
     assert "](curves.svg)" not in text
@@ -132,7 +157,7 @@ def test_a_figure_that_cannot_be_drawn_leaves_the_text_whole(tmp_path, monkeypat
 
 def test_more_pairs_than_the_answer_charts_have_theirs_below(tmp_path):
     cells = [cell for source in "abcdef" for cell in grid(source=source)]
-    page, text = (path.read_text("utf-8") for path in report.write(tmp_path, "bench", cells, summary(cells), ""))
+    page, text = (path.read_text("utf-8") for path in report.write(views(tmp_path, cells)))
     assert page.index(">The answer</h2>") < page.index("<h3>d → tgt") < page.index(">Accuracy under attack</h2>")
     assert page.index(">Accuracy under attack</h2>") < page.index("<h3>e → tgt") < page.index(">Transferability</h2>")
     assert "2 more: their charts are in the next section." in text
@@ -153,10 +178,10 @@ def test_charts_hold_the_rows(made):
     spec = found["specs"][panel["spec"]]
     assert "Black box" in panel["label"]
     assert spec["strategies"] == ["scratch", "finetune"]
-    assert [strip["eps"] for strip in spec["strips"]] == ["0", "8/255", "16/255"]
+    assert [strip["at"] for strip in spec["strips"]] == ["0", "8/255", "16/255"]
     _, (strategy, places, value, low, high, texts, n) = panel["lines"]
     assert (strategy, places, value) == (1, [0, 1, 2], [0.96, 0.7, 0.58])
-    assert spec["eps"] == list(EPS)
+    assert spec["xs"] == list(EPS)
     rows = [row for row in summary(grid()) if row.metric == "robust_accuracy" and row.cell.view == "black"]
     finetune = [row for row in rows if row.cell.strategy == "finetune"]
     assert (low, high) == (pytest.approx([one.low for one in finetune], abs=1e-4),
@@ -168,7 +193,7 @@ def test_charts_hold_the_rows(made):
 
 
 def test_strips_meet_between_the_points():
-    found = strips(EPS)
+    found = strips(FACES["evasion"], EPS)
     assert found[0]["from"] == 0
     assert found[-1]["to"] == EPS[2]
     for (left, right), below, above in zip(pairwise(found), EPS, EPS[1:], strict=False):
@@ -188,7 +213,7 @@ def test_same_arguments_same_bytes_in_another_process(made, tmp_path):
     code = f"""
 import sys; sys.path.insert(0, {str(Path(__file__).parent)!r})
 import pathlib, test_report as t
-t.report.write(pathlib.Path({str(tmp_path)!r}), "bench", t.grid(), t.summary(t.grid()), "axes:\\n  seed: [0]\\n")
+t.report.write(t.views(pathlib.Path({str(tmp_path)!r}), text="axes:\\n  seed: [0]\\n"))
 """
     subprocess.run([sys.executable, "-c", code], check=True)
     assert [(tmp_path / name).read_text("utf-8") for name in ("report.html", "report.md")] == made
@@ -209,19 +234,41 @@ def test_names_are_escaped_everywhere(tmp_path):
     cells = [
         replace(item, verdict=Verdict("red", (evil,)), provenance={evil: {"key": evil, evil: evil}}) for item in cells
     ]
-    paths = report.write(tmp_path, evil, cells, summary(cells), evil, [{evil: evil}])
+    paths = report.write(views(tmp_path, cells, bench=evil, text=evil, failures=[{evil: evil}]))
     page, text = (path.read_text("utf-8") for path in paths)
-    plain = report.write(tmp_path / "plain", "bench", grid(), summary(grid()), "")[0].read_text("utf-8")
+    plain = report.write(views(tmp_path / "plain"))[0].read_text("utf-8")
     assert evil in Page(page).text
     assert Page(page).tags.count("script") == Page(plain).tags.count("script")
     assert re.search(r"(?<!\\)<script", text) is None
 
 
+EVIL = "\x1b\"><script>alert(1)</script>{{ 7 * 7 }}'"
+SEEN = "\\x1b\"><script>alert(1)</script>{{ 7 * 7 }}'"  # control characters act nowhere
+BLOCKS = [
+    Text(EVIL, EVIL),
+    Points([EVIL]),
+    Table(EVIL, [EVIL], [[EVIL], [Why(EVIL, EVIL)]], cards=True),
+    Code(EVIL),
+    Matrix(EVIL, [EVIL], [(EVIL, [Field(EVIL, EVIL, EVIL, EVIL, EVIL), None])], [EVIL]),
+    Gallery(EVIL, [EVIL], [([EVIL, EVIL], [Exhibit([Picture("", EVIL)], [(EVIL, EVIL, True)])])]),
+    Fold(EVIL, [Text(EVIL)]),
+]
+
+
+@pytest.mark.parametrize("block", BLOCKS, ids=lambda block: block.kind)
+def test_no_template_lets_a_text_act(block):
+    markup = fragment(block)
+    shown = Page(markup)
+    assert "script" not in shown.tags
+    assert SEEN in shown.text
+    assert "\x1b" not in markup
+    assert markup.count("{{ 7 * 7 }}") >= 1
+    assert "|safe" not in files(rendering.__package__).joinpath("templates/blocks.html.j2").read_text().replace(" ", "")
+
+
 def test_lineage_trust_and_versions_are_shown(tmp_path):
     cells = [replace(result(), verdict=Verdict("amber", ("The gradient is zero for 3 % of samples.",)))]
-    page, text = (
-        path.read_text("utf-8") for path in report.write(tmp_path, "bench", cells, summary(cells), "key: 1\n")
-    )
+    page, text = (path.read_text("utf-8") for path in report.write(views(tmp_path, cells, text="key: 1\n")))
     shown = Page(page).text
     assert "▲ amberThe gradient is zero for 3 % of samples." in shown
     assert "▲ amber | The gradient is zero for 3 % of samples. |" in text
@@ -231,20 +278,28 @@ def test_lineage_trust_and_versions_are_shown(tmp_path):
     assert "key: 1\n" in shown
 
 
+def test_a_number_that_is_trusted_less_than_its_cell_is_said(tmp_path):
+    doubt = Verdict("red", ("The plain number says nothing of the defense.",))
+    cells = [replace(result(), verdict=Verdict(), doubts={"plain_accuracy": doubt, "adaptive_gap": Verdict()})]
+    _, text = (path.read_text("utf-8") for path in report.write(views(tmp_path, cells)))
+    assert "Cells whose plain_accuracy is not green" in text
+    assert "✖ red | The plain number says nothing of the defense. |" in text
+    assert "Cells whose adaptive_gap is not green" not in text
+    assert "Cells that are not green" not in text
+
+
 def test_failures_follow_the_answer_and_need_no_result(tmp_path):
     failures = [{"cell": "src to tgt, finetune", "error": "out of | memory"}]
-    page, text = (path.read_text("utf-8") for path in report.write(tmp_path, "bench", [], [], "", failures))
+    page, text = (path.read_text("utf-8") for path in report.write(views(tmp_path, [], failures=failures)))
     assert "src to tgt, finetuneout of | memory" in Page(page).text
     assert "| src to tgt, finetune | out of \\| memory |" in text
-    page, text = (
-        path.read_text("utf-8") for path in report.write(tmp_path, "bench", grid(), summary(grid()), "", failures)
-    )
+    page, text = (path.read_text("utf-8") for path in report.write(views(tmp_path, failures=failures)))
     assert page.index(">The answer</h2>") < page.index(">Failures</h2>") < page.index(">Transferability</h2>")
     assert text.index("## The answer") < text.index("since they failed: see Failures") < text.index("## Failures")
 
 
 def test_nothing_has_run(tmp_path):
-    page, text = (path.read_text("utf-8") for path in report.write(tmp_path, "bench", [], [], ""))
+    page, text = (path.read_text("utf-8") for path in report.write(views(tmp_path, [])))
     assert "Nothing has run yet." in page
     assert text == "# bench\n\nBench bench.\n\nNothing has run yet.\n"
 
@@ -302,9 +357,7 @@ def test_cost_and_fast_modes_are_shown(tmp_path):
         *rest,
     ]
     seconds = {"weights": 30.0, "outcomes": 60.0, "examinations": 9.0, "pictures": 1.0}
-    page, text = (
-        path.read_text("utf-8") for path in report.write(tmp_path, "bench", cells, summary(cells), "", seconds=seconds)
-    )
+    page, text = (path.read_text("utf-8") for path in report.write(views(tmp_path, cells, seconds=seconds)))
     assert "| fold, bf16 | used | 200 | 0.5% | 1.0% | 1.0% | 1 |" in text
     assert "| fold | refused: RuntimeError: no luck | - | - | - | - | 1 |" in text
     assert "| trust checks | 9.0 | 9.0% |" in text
@@ -315,7 +368,7 @@ def test_cost_and_fast_modes_are_shown(tmp_path):
 
 def test_traces_are_folded_away_and_not_in_the_text(tmp_path):
     failures = [{"node": "an attack", "cause": "RuntimeError: no", "trace": "Traceback: line 7"}]
-    page, text = (path.read_text("utf-8") for path in report.write(tmp_path, "bench", [], [], "", failures))
+    page, text = (path.read_text("utf-8") for path in report.write(views(tmp_path, [], failures=failures)))
     assert '<summary>Traces</summary><pre tabindex="0"><code>Traceback: line 7' in page
     assert "Traceback" not in text
 
@@ -323,10 +376,10 @@ def test_traces_are_folded_away_and_not_in_the_text(tmp_path):
 def test_a_large_bench_shows_the_first_of_the_other_numbers(monkeypatch):
     rows = summary([*grid(), *grid(attack="pgd")])
     names = Names.of(row.cell for row in rows)
-    whole = sections.others(rows, names)
+    whole = sections.others(FACES["evasion"], rows, names)
     titles = [block.title for block in whole if isinstance(block, Fold)]
     assert titles == ["Numbers of src → tgt, fgsm linf", "Numbers of src → tgt, pgd linf"]
     monkeypatch.setattr(sections, "OTHERS", len(rows) // 3)
-    *_, fold, text = sections.others(rows, names)
+    *_, fold, text = sections.others(FACES["evasion"], rows, names)
     assert fold.title == titles[0]
     assert "summary.csv" in text.text

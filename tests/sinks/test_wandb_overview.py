@@ -14,11 +14,14 @@ import pytest
 from PIL import Image
 
 from tests.sinks.wandb_made import BENCH, EPS, no_account, of_type, records, result, runs, summary_of
-from tl_robust.sinks import table, wandb_overview, wandb_sink
-from tl_robust.sinks.wandb_overview import publish_overview
-from tl_robust.sinks.wandb_read import read
-from tl_robust.sinks.wandb_sink import Published, WandbSettings
-from tl_robust.sinks.wandb_sync import verify
+from tl_robust.results import table
+from tl_robust.sinks.base import Views
+from tl_robust.sinks.wandb import overview as wandb_overview
+from tl_robust.sinks.wandb import runs as wandb_sink
+from tl_robust.sinks.wandb.overview import publish_overview
+from tl_robust.sinks.wandb.read import read
+from tl_robust.sinks.wandb.runs import Published, WandbSettings
+from tl_robust.sinks.wandb.sync import verify
 from tl_robust.types import Result
 
 __all__ = ["no_account"]  # a fixture that all tests use
@@ -59,16 +62,9 @@ def offline(folder: Path, **given: Any) -> Published:
     (folder / "report.html").write_text("<!doctype html><p>report</p>")
     (folder / "table.csv").write_text("bench\n")
     found = cells()
-    arguments = {"findings": CLAIMS, "pictures": {"a → b, pgd": png()}, "weights": {}} | given
-    return publish_overview(
-        found,
-        table.summary(found),
-        config=BENCH,
-        folder=folder,
-        settings=WandbSettings(mode="offline"),
-        report=folder / "report.html",
-        **arguments,
-    )
+    pictures = given.pop("pictures", {"a → b, pgd": png()})
+    views = Views(folder, "tiny", found, table.summary(found), settings=BENCH, **{"findings": CLAIMS} | given)
+    return publish_overview(views, WandbSettings(mode="offline"), pictures)
 
 
 @pytest.fixture
@@ -182,7 +178,7 @@ def test_what_fails_is_a_problem_and_no_crash(tmp_path: Path) -> None:
 
 def test_disabled_writes_nothing(tmp_path: Path) -> None:
     settings = WandbSettings(mode="disabled")
-    published = publish_overview(cells(), [], [], BENCH, tmp_path, settings, tmp_path / "report.html")
+    published = publish_overview(Views(tmp_path, "tiny", cells(), []), settings, {})
     assert (published.mode, list(tmp_path.iterdir())) == ("disabled", [])
 
 

@@ -16,9 +16,9 @@ import torch
 
 from tests.sinks.wandb_made import API_KEY, BENCH, EPS, no_account, of_type, records, result, runs, summary_of
 from tl_robust.errors import ConfigError
-from tl_robust.metrics import METRICS
-from tl_robust.sinks import table, wandb_sink
-from tl_robust.sinks.wandb_sink import Published, WandbSettings, check, publish, resolve_mode
+from tl_robust.results import table
+from tl_robust.sinks.wandb import runs as wandb_sink
+from tl_robust.sinks.wandb.runs import Published, WandbSettings, check, publish, resolve_mode
 from tl_robust.types import Result
 
 __all__ = ["no_account"]  # a fixture that all tests use
@@ -113,7 +113,7 @@ def test_every_figure_of_the_table_is_in_the_run(tmp_path: Path) -> None:
     }
     at[None] = summary_of(found)
     rows = table.rows(cell)
-    assert {row.metric for row in rows} == set(METRICS.names())
+    assert {row.metric for row in rows} == cell.curves.keys() > {"robust_accuracy", "transfer_ratio"}
     for row in rows:
         name = row.metric if row.eps is None else f"robust/{row.metric}"
         figures = {"": row.value, "_low": row.low, "_high": row.high, "_n": row.n}
@@ -247,7 +247,7 @@ def test_online_without_a_server_goes_on_offline(tmp_path: Path, monkeypatch: py
 
 def test_disabled_writes_nothing_and_imports_nothing(tmp_path: Path) -> None:
     program = (
-        "import sys; from pathlib import Path; from tl_robust.sinks.wandb_sink import WandbSettings, publish\n"
+        "import sys; from pathlib import Path; from tl_robust.sinks.wandb.runs import WandbSettings, publish\n"
         f"published = publish([None], {{}}, Path({str(tmp_path / 'results')!r}), WandbSettings())\n"
         "assert published.mode == 'disabled' and 'wandb' not in sys.modules"
     )

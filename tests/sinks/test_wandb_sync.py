@@ -20,11 +20,13 @@ from rich.console import Console
 
 from tests.sinks.test_wandb_overview import offline as overview
 from tests.sinks.wandb_made import API_KEY, BENCH, EPS, Server, no_account, of_type, records, result, runs, server
-from tl_robust.commands import sync
+from tl_robust.cli.commands import sync
 from tl_robust.errors import ConfigError
-from tl_robust.sinks import wandb_session, wandb_sink, wandb_sync
-from tl_robust.sinks.wandb_sink import WandbSettings, publish
-from tl_robust.sinks.wandb_sync import home_of, upload, verify
+from tl_robust.sinks.wandb import runs as wandb_sink
+from tl_robust.sinks.wandb import session as wandb_session
+from tl_robust.sinks.wandb import sync as wandb_sync
+from tl_robust.sinks.wandb.runs import WandbSettings, publish
+from tl_robust.sinks.wandb.sync import home_of, upload, verify
 
 __all__ = ["no_account"]  # a fixture that all tests use
 

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 import torch
 
-from tl_robust.metrics import METRICS
+from tl_robust import metrics
 from tl_robust.seeding import digest
 from tl_robust.types import Cell, Outcome, Result, Verdict
 
@@ -62,8 +62,8 @@ def result(seed: int = 0, right: int = 14) -> Result:
         key=digest(["cell", seed]),
         cell=cell,
         outcome=outcome,
-        white=outcome,
-        curves={name: METRICS[name].curve(outcome, outcome) for name in METRICS.names()},
+        beside={"white": outcome},
+        curves=metrics.curves(outcome, "black", {"white": outcome}),
         verdict=Verdict("amber", ("Few samples.", "One seed.")),
         provenance={
             "surrogate": a,

@@ -129,7 +129,7 @@ def test_settings_come_back(settings: dict[str, Any], tmp_path: Path) -> None:
     fit(task, epochs=1).save_checkpoint(tmp_path / "task.ckpt")
     loaded = FineTune.load_from_checkpoint(tmp_path / "task.ckpt")
     assert {name: loaded.hparams[name] for name in settings} == settings
-    assert (loaded.mode, loaded.blocks, loaded.start) == (task.mode, task.blocks, task.start)
+    assert (loaded.mode, loaded.blocks, loaded.classifier_start) == (task.mode, task.blocks, task.classifier_start)
     assert loaded.has_parent, "what is frozen stays frozen"
     names = [{key for key, part in one.network.named_modules() if part in set(one.frozen(0))} for one in (task, loaded)]
     assert names[0] == names[1]
@@ -357,8 +357,8 @@ def test_a_file_holds_the_weights_that_it_was_saved_with(how: str, tmp_path: Pat
     path = saved(how, task, tmp_path)
     loaded = Scripted.load_from_checkpoint(path)
     assert torch.equal(logits(loaded), logits(task)) is (how == "after the fit")
-    assert loaded.best is not None
-    assert_same(loaded.best, dict(task.network.state_dict()))
+    assert loaded.best_state is not None
+    assert_same(loaded.best_state, dict(task.network.state_dict()))
 
 
 def test_a_resumed_fit_of_enough_epochs_only_goes_back_to_the_best(tmp_path: Path) -> None:
@@ -436,20 +436,20 @@ def test_what_is_validated_is_the_chosen_epoch_and_no_epoch_of_the_training(sele
     """A fit goes on from the last epoch's weights, and nothing else takes them."""
     task = FineTune(network(), replace(RECIPE, select=select), 10)
     fit(task).save_checkpoint(tmp_path / "task.ckpt")
-    chosen, last = state(task), task._last
+    chosen, last = state(task), task._last_state
     assert last is not None
     if select == "best":  # else the two are the same
-        task.best = {name: value + 0.01 if value.is_floating_point() else value for name, value in last.items()}
-        task.network.load_state_dict(task.best)
+        task.best_state = {name: value + 0.01 if value.is_floating_point() else value for name, value in last.items()}
+        task.network.load_state_dict(task.best_state)
         chosen = state(task)
         task.trainer.save_checkpoint(tmp_path / "task.ckpt")
     other = FineTune(network(5), replace(RECIPE, select=select), 10)
     trainer().validate(other, datamodule=Data(), ckpt_path=tmp_path / "task.ckpt", verbose=False)
     assert_same(state(other), chosen)
     assert other.history == task.history
-    assert other.best is not None
-    assert task.best is not None
-    assert_same(other.best, task.best)
+    assert other.best_state is not None
+    assert task.best_state is not None
+    assert_same(other.best_state, task.best_state)
 
 
 def test_logits_that_are_not_finite_are_no_prediction_of_any_class() -> None:

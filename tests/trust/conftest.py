@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
 from tests.trust.trained import Residual, train
-from tl_robust.models.dtn import DTN
+from tl_robust.models.networks.dtn import DTN
 
 
 @pytest.fixture(scope="session")

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from tests.trust.answered import answers, labels, made
 from tl_robust import attacks, trust
-from tl_robust.models.dtn import DTN
+from tl_robust.models.networks.dtn import DTN
 from tl_robust.trust import CHECKS
 from tl_robust.trust.exact import at_least
 from tl_robust.types import Evidence, Outcome, Verdict

@@ -175,7 +175,7 @@ def test_excess_weighs_both_sides_and_shares() -> None:
     assert excess(rows(20, samples=1000), rows(0, samples=1000)).level == "green"  # 4.5 standard errors, 2.0 %
     assert excess(rows(21, samples=1000), rows(0, samples=1000)).level == "amber"
     assert excess(rows(30), rows(0), 0.5, 0.9).level == "green"
-    assert excess(rows(3, 40, 5), rows(0, 0, 0)).place == 1
+    assert excess(rows(3, 40, 5), rows(0, 0, 0)).index == 1
 
 
 def test_match_finds_what_both_hold() -> None:
@@ -260,11 +260,11 @@ def test_the_attack_itself_is_compared_with_more_steps_on_the_same_samples() -> 
 def test_the_same_attack_on_the_victim_does_what_transfer_does(own: int, level: str) -> None:
     white = outcome([190, own, 20, 0])
     transfer = outcome([190, 150, 80, 10], [190, 78, 90, 20])
-    found = verdict("beats_transfer", transfer, white=white)
+    found = verdict("beats_transfer", transfer, beside={"white": white})
     assert found.level == level
-    assert verdict("beats_transfer", transfer, white=white, iterates=False).level == "green"
+    assert verdict("beats_transfer", transfer, beside={"white": white}, iterates=False).level == "green"
     order = torch.randperm(N, generator=torch.Generator().manual_seed(0))
-    assert verdict("beats_transfer", transfer, white=white.take(order)) == found
+    assert verdict("beats_transfer", transfer, beside={"white": white.take(order)}) == found
     assert verdict("beats_transfer", white).level == "green"
 
 

@@ -52,7 +52,7 @@ def test_it_runs_what_a_bench_runs(networks: dict[str, nn.Module], given: dict[s
     outcome = evaluate(attack, surrogate=a, victims={"b": b}, seed=4, **given)["b"]
     white = evaluate(attack, surrogate=b, victims={"b": b}, seed=4, **given)["b"]
     seen = [trust.examine(model, *given.values(), "linf", seed=4) for model in (a, b)]
-    expected = trust.judge(Evidence(outcome, white, *seen))
+    expected = trust.judge(Evidence(outcome, {"white": white}, *seen))
     assert expected.level == "red"
     assert verdicts(attack, surrogate=a, victims={"b": b}, seed=4, **given)["b"] == expected
     assert verdicts(attack, surrogate=a, victims={"b": b}, seed=4, outcomes={"b": outcome}, **given)["b"] == expected

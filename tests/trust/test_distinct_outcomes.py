@@ -9,10 +9,10 @@ import torch
 from tests.trust.answered import answers, labels, made
 from tl_robust.bench import runner
 from tl_robust.bench.plan import make_plan
-from tl_robust.bench.store import Store
 from tl_robust.config import load
+from tl_robust.nodes.store import Store
 from tl_robust.trust import CHECKS
-from tl_robust.trust.distinct_outcomes import Placed, twins
+from tl_robust.trust.checks.distinct_outcomes import Placed, twins
 from tl_robust.types import Evidence, Outcome, Verdict
 
 LABEL = labels(200, 10)

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from tests.trust.trained import train
 from tl_robust import attacks, trust
 from tl_robust.errors import ConfigError, UnknownNameError
-from tl_robust.models.dtn import DTN
+from tl_robust.models.networks.dtn import DTN
 from tl_robust.trust import CHECKS
 from tl_robust.types import Evidence, Verdict
 
@@ -193,12 +193,12 @@ def test_the_victim_is_judged_by_itself(networks: dict[str, nn.Module], digits: 
     without = Evidence(outcome, surrogate=seen[a], victim=seen[a])
     assert blamed(without) == {}
     assert blamed(Evidence(outcome, surrogate=seen[a], victim=seen[masked])) == {"beats_transfer": "red"}
-    assert blamed(Evidence(outcome, white=white, surrogate=seen[a])) == {"beats_transfer": "red"}
+    assert blamed(Evidence(outcome, beside={"white": white}, surrogate=seen[a])) == {"beats_transfer": "red"}
     good = evidence(networks["residual"], digits)
     black = attacks.evaluate(
         attacks.get("pgd"), surrogate=a, victims={"b": networks["residual"]}, images=images, labels=labels, eps=GRID
     )["b"]
-    assert blamed(Evidence(black, white=good.outcome, surrogate=seen[a], victim=good.surrogate)) == {}
+    assert blamed(Evidence(black, beside={"white": good.outcome}, surrogate=seen[a], victim=good.surrogate)) == {}
 
 
 def test_an_examination_is_repeatable_and_free_of_order_and_mode(

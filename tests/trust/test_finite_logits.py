@@ -10,11 +10,11 @@ from torch import Tensor
 from tests.trust.answered import answers, labels, made
 from tl_robust import trust
 from tl_robust.bench import runner
-from tl_robust.bench.observer import Silent
 from tl_robust.bench.plan import make_plan
-from tl_robust.bench.store import Store
-from tl_robust.claims import judge
+from tl_robust.claims import decide
 from tl_robust.config import load
+from tl_robust.engines.observer import Observer
+from tl_robust.nodes.store import Store
 from tl_robust.trust import CHECKS
 from tl_robust.types import Evidence, Examination, Outcome, Verdict
 
@@ -97,11 +97,11 @@ def test_a_bench_of_a_training_that_diverged_is_red_and_does_not_fail(tiny: Path
     """Attack, examination, pictures and claims: all of them meet logits that are not finite."""
     options = ["recipe.lr=1e30", "axes.seed=[0,1]", "axes.strategy=[scratch,finetune]"]
     bench = load(tiny, options).bench
-    finished = runner.run(make_plan(bench), bench, Store(tmp_path / "store"), Silent())
+    finished = runner.run(make_plan(bench), bench, Store(tmp_path / "store"), Observer())
     assert finished.failures == finished.missing == ()
     assert {result.verdict.level for result in finished.results} == {"red"}
     for result in finished.results:
         assert any("not finite" in reason for reason in result.verdict.reasons)
         assert float(result.curves["robust_accuracy"].value.max()) == 0
     assert len(finished.pictures) > 0
-    assert {finding.decision for finding in judge(finished.results)} == {"not judged"}
+    assert {finding.decision for finding in decide(finished.results)} == {"not judged"}

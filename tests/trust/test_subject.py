@@ -6,6 +6,7 @@ from torch import Tensor, nn
 
 from tl_robust import trust
 from tl_robust.attacks.norms import get_norm
+from tl_robust.models.guard import Guard
 from tl_robust.trust.subject import Subject, choose
 
 
@@ -41,3 +42,26 @@ def test_noise_has_the_size_it_says(norm: str) -> None:
         assert torch.allclose(get_norm(norm).size(noisy - images), torch.full((4,), 0.2), rtol=1e-4)
     assert torch.equal(draws[0], draws[2])
     assert not torch.equal(draws[0], draws[1])
+
+
+class Refusing(Guard):
+    """Refuses whatever is not gray."""
+
+    rejects = True
+
+    def after(self, logits: Tensor, images: Tensor) -> Tensor:
+        far = (images - 0.5).flatten(1).abs().amax(1) > 0.01
+        return torch.cat([logits, torch.where(far, 1e3, -1e3)[:, None]], 1)
+
+
+def test_a_model_that_refuses_is_not_fooled() -> None:
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Flatten(), nn.Linear(192, 3)).eval()
+    images = torch.full((20, 3, 8, 8), 0.5)
+    labels = network(images).argmax(1)
+    free, refusing = (trust.examine(model, images, labels, [0.3], "linf") for model in (network, Refusing(network)))
+    for name in ("beats_noise/pgd", "unbounded/fooled"):
+        assert bool(free.seen[name].all())
+        assert not refusing.seen[name].any()
+    assert not refusing.seen["beats_noise/noise"].any()
+    assert bool(refusing.seen["unbounded/right"].all())

@@ -1,8 +1,8 @@
 """Attacks: pure functions of any callable that maps [0,1] images to logits. ``attacks.get("pgd", steps=10)``."""
 
-from tl_robust.attacks.ascent import Ascent
 from tl_robust.attacks.base import ATTACKS, Attack, Crafted
 from tl_robust.attacks.judge import Judge, evaluate
+from tl_robust.attacks.named.ascent import Ascent
 from tl_robust.attacks.problem import Problem, Seen
 from tl_robust.registry import Scalar, check_settings
 

@@ -14,10 +14,12 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
+from tl_robust.attacks.logits import finite_rows, predicted
 from tl_robust.attacks.norms import check_eps, get_norm
 from tl_robust.attacks.objectives.base import OBJECTIVES, Objective
 from tl_robust.attacks.oracle import HALF, Oracle
 from tl_robust.attacks.problem import Model, Notes, Problem, attackable
+from tl_robust.attacks.through import gradients_of
 from tl_robust.errors import ConfigError
 from tl_robust.registry import Registry
 
@@ -100,11 +102,13 @@ class Attack(ABC):
         early: bool = False,
         fitted: Any = None,
         strict: bool = True,
+        through: str = "exact",
     ) -> Tensor:
         """Adversarial images ``[K,N,C,H,W]``; see :meth:`craft`."""
         return self.craft(
-            model, images, labels, eps, sample_id=sample_id, seed=seed, early=early, fitted=fitted, strict=strict
-        ).images
+            model, images, labels, eps, sample_id=sample_id, seed=seed, early=early, fitted=fitted, strict=strict,
+            through=through,
+        ).images  # fmt: skip
 
     def craft(
         self,
@@ -118,6 +122,7 @@ class Attack(ABC):
         early: bool = False,
         fitted: Any = None,
         strict: bool = True,
+        through: str = "exact",
     ) -> Crafted:
         """Craft adversarial images for all eps; all are held in memory (:class:`Judge` goes one eps at a time).
 
@@ -138,6 +143,8 @@ class Attack(ABC):
             fitted: Result of :meth:`fitted`; where it is needed and None, the images themselves are the pool.
             strict: Refuse a model whose logits are not finite where the attack begins. If not, such an image gets no
                 gradient, and the attack has reached its end there: the model gives no prediction.
+            through: What gradients are taken of where the model is guarded by a defense, a name of ``attacks/through``.
+                Whether an image fools the model is always asked of the model itself.
 
         Raises:
             ConfigError: Images, labels, eps or what the model returns are not of that form, or the attack needs
@@ -147,14 +154,23 @@ class Attack(ABC):
         with attackable(model):
             oracle = Oracle.of(model, "the surrogate")
             if fitted is None and self.needs_pool:
-                fitted = self.fitted(oracle, images, labels, eps, seed=seed)
-            problem = self.problem(oracle, images, labels, sample_id, seed, early, fitted, strict)
+                fitted = self.fitted(oracle, images, labels, eps, seed=seed, through=through)
+            problem = self.problem(oracle, images, labels, sample_id, seed, early, fitted, strict, through)
             adversarial = problem.clean.new_empty(len(sizes), *problem.clean.shape)
-            for place, found in self.stream(problem, sizes):
-                adversarial[place] = found
+            for place, of_this_eps in self.stream(problem, sizes):
+                adversarial[place] = of_this_eps
         return Crafted(adversarial, problem.notes)
 
-    def fitted(self, model: Model, pool: Tensor, labels: Tensor | None, eps: Sequence[float], *, seed: int = 0) -> Any:
+    def fitted(
+        self,
+        model: Model,
+        pool: Tensor,
+        labels: Tensor | None,
+        eps: Sequence[float],
+        *,
+        seed: int = 0,
+        through: str = "exact",
+    ) -> Any:
         """What the attack learns from a pool, to be given to :meth:`craft`; None for attacks that learn nothing.
 
         Args:
@@ -163,10 +179,11 @@ class Attack(ABC):
             labels: Their classes, int64 ``[M]``, or None.
             eps: K sizes in [0,1] pixel units.
             seed: Seed of the random draws.
+            through: As for :meth:`craft`.
         """
         sizes = check_eps(eps, self.norm)
         with attackable(model):
-            problem = self.problem(model, pool, labels, None, seed, False, None)
+            problem = self.problem(model, pool, labels, None, seed, False, None, through=through)
             return self.fit(problem, sorted(size for size in sizes if size > 0))
 
     def problem(
@@ -179,6 +196,7 @@ class Attack(ABC):
         early: bool,
         fitted: Any,
         strict: bool = False,
+        through: str = "exact",
     ) -> Problem:
         """The checked arguments of :meth:`craft` as one problem; the model must be :func:`attackable`."""
         clean = _checked(images, labels)
@@ -191,11 +209,19 @@ class Attack(ABC):
         if labels is None or goal.OWN:
             oracle.least = 2
             with torch.no_grad():
-                label = oracle.finite_classes(clean) if strict else oracle.classes(clean)
-            label = label.clamp(min=0)  # where there is no prediction there is no gradient either
+                logits = oracle(clean)
+            if strict:
+                oracle.refuse_unless(finite_rows(logits))
+            opinion = predicted(
+                logits[:, : logits.shape[1] - oracle.rejects]
+            )  # what it would say of an image that it refuses
+            label = opinion.clamp(min=0)  # where there is no prediction there is no gradient either
         else:
             label = labels.clone()
-        return Problem(oracle, goal, clean, label, ids, seed, get_norm(self.norm), early, fitted, strict)
+        return Problem(
+            gradients_of(oracle, through), goal, clean, label, ids, seed, get_norm(self.norm), early, fitted, strict,
+            guard=oracle,
+        )  # fmt: skip
 
     def stream(self, problem: Problem, eps: list[float]) -> Iterator[tuple[int, Tensor]]:
         """Place in ``eps`` and adversarial images ``[N,C,H,W]`` in [0,1], one eps after the other, ascending."""
@@ -204,8 +230,8 @@ class Attack(ABC):
         for place in order[: len(order) - len(positive)]:
             yield place, problem.clean
         if positive:
-            found = self.perturb(problem, [eps[place] for place in positive])
-            for place, images in zip(positive, found, strict=True):
+            batches = self.perturb(problem, [eps[place] for place in positive])
+            for place, images in zip(positive, batches, strict=True):
                 yield place, images.detach().clamp(0, 1)
 
 
@@ -246,7 +272,7 @@ def _checked(images: Tensor, labels: Tensor | None) -> Tensor:
     clean = images.detach().to(torch.float32 if images.dtype in HALF else images.dtype, copy=True)
     if len(clean):
         low, high = (float(end) for end in clean.aminmax())
-        slack = max(1e-6, torch.finfo(images.dtype).eps)  # a resize may end so far beyond 1
+        slack = max(1e-6, torch.finfo(images.dtype).eps)  # rounding in a resize may lead so far beyond 1
         if not (low >= -slack and high <= 1 + slack and math.isfinite(high)):
             raise ConfigError(
                 f"images must be in [0, 1], got {low:.7g} to {high:.7g}; put normalization into the model's first "
@@ -257,4 +283,4 @@ def _checked(images: Tensor, labels: Tensor | None) -> Tensor:
     return clean
 
 
-ATTACKS: Registry[type[Attack]] = Registry("attack", "tl_robust.attacks")
+ATTACKS: Registry[type[Attack]] = Registry("attack", "tl_robust.attacks.named")

@@ -29,7 +29,8 @@ def cascade(problem: Problem, eps: list[float], attempts: list[Attempt], enough:
         ``[N,C,H,W]``.
     """
     best = problem.clean.clone()
-    margin = torch.full((len(best),), -torch.inf, dtype=torch.float64, device=best.device)  # of any model's precision
+    # The margins of a model of any precision fit into float64, so that none is rounded to another's.
+    margin = torch.full((len(best),), -torch.inf, dtype=torch.float64, device=best.device)
     if problem.early:
         margin = problem.margin(best).to(margin)
     for size in eps:
@@ -39,9 +40,9 @@ def cascade(problem: Problem, eps: list[float], attempts: list[Attempt], enough:
             standing = (~(margin > enough)).nonzero().squeeze(1)
             if not len(standing):
                 break
-            part = problem.take(standing)
-            images = attempt(part, size, best[standing])
-            found = part.margin(images)
-            better = found > margin[standing]
-            best[standing[better]], margin[standing[better]] = images[better], found[better].to(margin)
+            rest = problem.take(standing)
+            images = attempt(rest, size, best[standing])
+            margins = rest.margin(images)
+            better = margins > margin[standing]
+            best[standing[better]], margin[standing[better]] = images[better], margins[better].to(margin)
         yield best.clone()

@@ -33,6 +33,7 @@ class Judge:
         pool: Images ``[M,C,H,W]`` in [0,1] and labels that attacks may learn from; None: the first batch.
         strict: Refuse a model whose logits are not finite on clean images. If not, such an image has the class -1, no
             prediction, as adversarial images always have, so that one model of many may fail.
+        through: What gradients are taken of where the surrogate is guarded by a defense, a name of ``attacks/through``.
 
     Raises:
         ConfigError: eps or victims are of another form.
@@ -49,6 +50,7 @@ class Judge:
         early: bool | None = None,
         pool: tuple[Tensor, Tensor] | None = None,
         strict: bool = True,
+        through: str = "exact",
     ) -> None:
         if not isinstance(victims, Mapping):
             raise ConfigError(f"victims must be names and models, such as {{'b': b}}, got {type(victims).__name__}.")
@@ -61,7 +63,8 @@ class Judge:
         self.early = all(victim is surrogate for victim in victims.values()) if early is None else early
         self.pool = pool
         self.strict = strict
-        # no victim has an empty name
+        self.through = through
+        # The surrogate is kept under the empty name, which no victim has.
         self._oracles = {"": Oracle(surrogate, "the surrogate")} | {
             name: Oracle(victim, f"victim {name!r}") for name, victim in self.victims.items() if victim is not surrogate
         }
@@ -88,7 +91,9 @@ class Judge:
         with attackable(self.surrogate, *self.victims.values()):
             if self._fitted is None and self.attack.needs_pool:
                 self._fit(images, labels)
-            problem = self.attack.problem(models[""], images, known, sample_id, self.seed, self.early, self._fitted)
+            problem = self.attack.problem(
+                models[""], images, known, sample_id, self.seed, self.early, self._fitted, through=self.through
+            )
             images = problem.clean
             if known is None:
                 check_labels(labels, len(images))
@@ -125,9 +130,14 @@ class Judge:
         self._batches.append(batch)
 
     def _fit(self, images: Tensor, labels: Tensor) -> None:
-        pool, known = (part.to(images.device) for part in self.pool or (images, labels))
+        pool, known = (tensor.to(images.device) for tensor in self.pool or (images, labels))
         self._fitted = self.attack.fitted(
-            self._oracles[""], pool, known if self.same_labels else None, self.eps, seed=self.seed
+            self._oracles[""],
+            pool,
+            known if self.same_labels else None,
+            self.eps,
+            seed=self.seed,
+            through=self.through,
         )
 
     @torch.inference_mode(False)
@@ -168,7 +178,7 @@ def _measure(adversarial: Tensor, clean: Tensor, eps: float, norm: str) -> tuple
     geometry = get_norm(norm)
     size = geometry.size(adversarial.mul(255).round_().div_(255).sub_(clean))
     flat = adversarial.flatten(1)
-    low, high = flat.amin(1), flat.amax(1)  # not a number where a value is; aminmax takes 20 times as long
+    low, high = flat.amin(1), flat.amax(1)  # NaN where a value is NaN; torch's aminmax takes 20 times as long
     return size, (low >= 0) & (high <= 1) & (geometry.size(adversarial - clean) <= eps * (1 + 1e-4) + 1e-6)
 
 
@@ -185,6 +195,7 @@ def evaluate(
     same_labels: bool = True,
     early: bool | None = None,
     pool: tuple[Tensor, Tensor] | None = None,
+    through: str = "exact",
 ) -> dict[str, Outcome]:
     """Craft on the surrogate and judge every victim: no Trainer, no config, no store.
 
@@ -200,6 +211,7 @@ def evaluate(
         same_labels: The surrogate names classes as ``labels`` do. If not, its own predictions stand for them.
         early: Iterative attacks may stop at the first images that fool the surrogate. None: if it is the only victim.
         pool: Images ``[M,C,H,W]`` in [0,1] and labels that attacks may learn from; None: the first batch.
+        through: What gradients are taken of where the surrogate is guarded by a defense, a name of ``attacks/through``.
 
     Returns:
         One :class:`Outcome` a victim.
@@ -210,7 +222,7 @@ def evaluate(
     """
     check_tensor("images", images)
     check_tensor("labels", labels)
-    judge = Judge(attack, surrogate, victims, eps, seed, same_labels, early, pool)
+    judge = Judge(attack, surrogate, victims, eps, seed, same_labels, early, pool, through=through)
     if not victims or len(images) == 0:
         raise ConfigError(f"evaluate needs at least one victim and one image, got {len(victims)} and {len(images)}.")
     if labels.shape[:1] != images.shape[:1] or batch_size < 1:

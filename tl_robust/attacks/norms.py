@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from typing_extensions import override
 
 from tl_robust.errors import ConfigError, UnknownNameError
 from tl_robust.seeding import normal, uniform
@@ -48,8 +49,8 @@ class Norm(ABC):
 class Linf(Norm):
     """The largest change of one value."""
 
+    @override
     def size(self, delta: Tensor) -> Tensor:
-        """See :meth:`Norm.size`."""
         return delta.abs().flatten(1).amax(1)
 
     def step(self, images: Tensor, gradient: Tensor, size: float | Tensor) -> Tensor:
@@ -60,16 +61,16 @@ class Linf(Norm):
         """Clamp; see :meth:`Norm.project`."""
         return delta.clamp(-eps, eps)
 
+    @override
     def random(self, seed: int, sample_id: Tensor, like: Tensor) -> Tensor:
-        """See :meth:`Norm.random`."""
         return (2 * uniform(seed, sample_id, like.shape[1:]) - 1).to(like)
 
 
 class L2(Norm):
     """The Euclidean length over all values of an image."""
 
+    @override
     def size(self, delta: Tensor) -> Tensor:
-        """See :meth:`Norm.size`."""
         return delta.flatten(1).norm(dim=1)
 
     def step(self, images: Tensor, gradient: Tensor, size: float | Tensor) -> Tensor:
@@ -93,8 +94,8 @@ class L2(Norm):
 class L1(Norm):
     """The sum of all changes."""
 
+    @override
     def size(self, delta: Tensor) -> Tensor:
-        """See :meth:`Norm.size`."""
         return delta.abs().flatten(1).sum(1)
 
     def step(self, images: Tensor, gradient: Tensor, size: float | Tensor) -> Tensor:

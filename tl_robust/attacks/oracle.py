@@ -13,12 +13,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tl_robust.attacks.reach import modules_behind
+from tl_robust.attacks.logits import finite_rows
+from tl_robust.attacks.logits import predicted as predicted
+from tl_robust.attacks.reach import guard_in, modules_behind
 from tl_robust.errors import ConfigError
 
 Model = Callable[[Tensor], Tensor]
 HALF = (torch.float16, torch.bfloat16)
-_ENTRIES = ("logits", "out", "output", "outputs", "scores", "preds")  # how dictionaries name logits
+_ENTRIES = ("logits", "out", "output", "outputs", "scores", "preds")  # under which keys models return their logits
 _PRECISION = re.compile(r"dtype|scalar type|[Ii]nput type|tensor type")
 
 
@@ -39,6 +41,7 @@ class Oracle:
     Attributes:
         model: The model.
         least: Number of classes that the labels need.
+        rejects: The model has one logit more than classes, the last: it refuses where that is the largest.
 
     Raises:
         ConfigError: Not callable.
@@ -49,6 +52,8 @@ class Oracle:
             raise ConfigError(f"{name} must be a callable from images to logits, got {type(model).__name__}.")
         self.model, self.name = model, name
         self.least = 2
+        guard = guard_in(model)
+        self.rejects = guard is not None and guard.rejects
         self._copies: bool | None = None  # it changes its input in place; None: not known yet
         self._dtype: torch.dtype | None = None  # its precision, where it refuses that of the images
 
@@ -58,7 +63,7 @@ class Oracle:
         return model if isinstance(model, cls) else cls(model, name)
 
     def __getattr__(self, name: str) -> Any:
-        if name.startswith("__") or name == "model":  # asked for by copy and pickle before there is a model
+        if name.startswith("__") or name == "model":  # copy and pickle ask for these before there is a model
             raise AttributeError(name)
         return getattr(self.model, name)
 
@@ -74,7 +79,7 @@ class Oracle:
             ConfigError: What the model returned is no such tensor, or it cannot take the images.
         """
         logits = self._output(images)
-        what = _what_else(logits) or _shape(logits, len(images), self.least)
+        what = _what_else(logits) or _shape(logits, len(images), self.least, self.rejects)
         if what:
             raise ConfigError(
                 f"{self.name} must return logits [{len(images)}, classes], one row an image and one column a class, "
@@ -83,18 +88,18 @@ class Oracle:
         return logits.float() if logits.dtype in HALF else logits
 
     def classes(self, images: Tensor) -> Tensor:
-        """Predicted classes, int64 ``[N]``; see :func:`predicted`."""
-        return predicted(self(images))
+        """Predicted classes, int64 ``[N]``; -1 where there is no prediction: see :func:`predicted`."""
+        return predicted(self(images), self.rejects)
 
     def finite_classes(self, images: Tensor) -> Tensor:
-        """The same where every image must have a prediction.
+        """The same where all logits must be finite.
 
         Raises:
-            ConfigError: Logits are not finite.
+            ConfigError: They are not.
         """
-        classes = self.classes(images)
-        self.refuse_unless(classes >= 0)
-        return classes
+        logits = self(images)
+        self.refuse_unless(finite_rows(logits))
+        return predicted(logits, self.rejects)
 
     def refuse_unless(self, finite: Tensor) -> None:
         """Refuse logits that are no prediction.
@@ -113,22 +118,24 @@ class Oracle:
             )
 
     def _output(self, images: Tensor) -> Any:
-        given = images if self._dtype is None else images.to(self._dtype)
-        if given is images and (self._copies is not False or images.is_inference()):
-            given = images.clone()
-        before = _version(given)
+        asked = images if self._dtype is None else images.to(self._dtype)
+        if asked is images and (self._copies is not False or images.is_inference()):
+            asked = images.clone()
+        before = _version(asked)
         try:
-            output = self.model(given)
+            output = self.model(asked)
         except RuntimeError as error:
             return self._otherwise(images, error)
-        changed = _version(given) != before
-        if given is images and changed:
+        changed = _version(asked) != before
+        if asked is images and changed:
             raise ConfigError(
                 f"{self.name} changes the images that it is given in place, now and then: write "
                 "lambda images: model(images.clone())."
             )
-        if self._copies is None and given.dtype == images.dtype:
-            self._copies = changed or not torch.equal(given, images)  # images.data.sub_ moves no counter
+        if self._copies is None and asked.dtype == images.dtype:
+            self._copies = changed or not torch.equal(
+                asked, images
+            )  # a change by images.data.sub_ does not raise the version
         return output
 
     def _otherwise(self, images: Tensor, error: RuntimeError) -> Any:
@@ -152,16 +159,6 @@ class Oracle:
             f"{self.name} does not take images of {images.dtype} ({text.splitlines()[0].rstrip('.')}): give it the "
             "precision of the images, such as model.float(), or cast inside it."
         ) from error
-
-
-def predicted(logits: Tensor) -> Tensor:
-    """The class of the largest logit, int64 ``[N]``; -1, no prediction, where a logit of ``[N,L]`` is not finite."""
-    return logits.argmax(1).masked_fill(~finite_rows(logits), -1)
-
-
-def finite_rows(logits: Tensor) -> Tensor:
-    """Bool ``[N]``: all logits of a sample are finite."""
-    return logits.isfinite().all(1)
 
 
 def no_gradient(name: str) -> ConfigError:
@@ -196,10 +193,10 @@ def _what_else(output: object) -> str:
     return f"got {kind}: return a tensor"
 
 
-def _shape(logits: Tensor, count: int, least: int) -> str:
+def _shape(logits: Tensor, count: int, least: int, rejects: bool) -> str:
     """What is wrong with the shape, and what to write; empty where nothing is."""
     shape = list(logits.shape)
-    if logits.ndim == 2 and shape[0] == count and shape[1] >= least:
+    if logits.ndim == 2 and shape[0] == count and shape[1] >= least + rejects:
         return ""
     if shape in ([count], [count, 1]):
         join = "torch.stack" if logits.ndim == 1 else "torch.cat"
@@ -212,12 +209,13 @@ def _shape(logits: Tensor, count: int, least: int) -> str:
         return f"got {shape}: {todo}"
     if shape[0] != count:
         return f"got {shape}: return one row for each of the {count} images"
-    return f"got {shape}, but labels up to {least - 1} need {least} classes: check labels and model"
+    more = " and one logit more, for what the model refuses" if rejects else ""
+    return f"got {shape}, but labels up to {least - 1} need {least} classes{more}: check labels and model"
 
 
 def _precision(model: Model) -> torch.dtype | None:
     """Type of the first floating-point weights."""
-    tensors = chain.from_iterable(chain(one.parameters(), one.buffers()) for one in modules_behind(model))
+    tensors = chain.from_iterable(chain(module.parameters(), module.buffers()) for module in modules_behind(model))
     return next((tensor.dtype for tensor in tensors if tensor.is_floating_point()), None)
 
 

@@ -8,16 +8,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
+from tl_robust.attacks.logits import finite_rows, fooled, margin
 from tl_robust.attacks.norms import Norm, per_sample
-from tl_robust.attacks.objectives.base import Objective
-from tl_robust.attacks.objectives.margin import margin
 from tl_robust.attacks.oracle import Model as Model
-from tl_robust.attacks.oracle import Oracle, finite_rows, no_gradient, predicted
+from tl_robust.attacks.oracle import Oracle, no_gradient
 from tl_robust.attacks.reach import modules_behind
 from tl_robust.seeding import derive, normal, uniform
 
@@ -34,7 +33,7 @@ def attackable(*models: Model) -> Iterator[None]:
         parameter
         for model in modules
         for parameter in model.parameters()
-        if parameter.requires_grad and not parameter.is_inference()  # torch would refuse to put these back
+        if parameter.requires_grad and not parameter.is_inference()  # torch refuses to give a gradient back to those
     ]
     with ExitStack() as stack:
         stack.enter_context(torch.inference_mode(False))
@@ -59,8 +58,9 @@ class Seen:
     Attributes:
         loss: ``[N]``, what is maximized.
         gradient: ``[N,C,H,W]``, its gradient with respect to the images.
-        fooled: bool ``[N]``, the surrogate gives another class than the label at these very images, or no prediction;
-            None where the evaluation was made elsewhere (at transformed or neighboring images).
+        fooled: bool ``[N]``, the model to be fooled is so at these very images: see :func:`logits.fooled`. None where
+            the gradient was taken elsewhere (at transformed or neighboring images), and where gradients are those of
+            another function and no attack asks since it takes all its steps anyway.
     """
 
     loss: Tensor
@@ -97,11 +97,28 @@ class Notes:
         self.last_loss[place] = loss.float()
 
 
+class Goal(Protocol):
+    """What an attack maximizes, as a problem asks it; :class:`Objective` is the base of all that are registered."""
+
+    def observe(self, model: Model, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Logits, and what the loss looks at."""
+
+    def loss(self, observed: Tensor, reference: Tensor) -> Tensor:
+        """What is maximized, ``[N]``."""
+
+    def reference(self, problem: Problem) -> Tensor:
+        """What the loss compares with."""
+
+
 class Problem:
     """What an attack works on. It is made by :meth:`Attack.craft`; attacks read it and ask it for gradients.
 
     Attributes:
-        model: Images in [0,1] to logits, checked, in eval mode and frozen; what else is asked of it, the surrogate has.
+        model: What gradients are taken of and the objective looks at: images in [0,1] to logits, checked, in eval mode
+            and frozen; what else is asked of it, the surrogate has.
+        guard: The model to be fooled: margin, success, early stop and the best image kept are read off it. It is the
+            same as ``model`` unless an attacker goes around a defense; see ``attacks/through``.
+        objective: What is maximized.
         clean: Clean images ``[N,C,H,W]``.
         label: int64 ``[N]``, the class that the model must no longer give.
         sample_id: int64 ``[N]``, keys of the random draws.
@@ -117,7 +134,7 @@ class Problem:
     def __init__(
         self,
         model: Model,
-        objective: Objective,
+        objective: Goal,
         clean: Tensor,
         label: Tensor,
         sample_id: Tensor,
@@ -126,12 +143,14 @@ class Problem:
         early: bool = False,
         fitted: Any = None,
         strict: bool = False,
+        guard: Model | None = None,
     ) -> None:
         self.model, self.objective, self.clean, self.label = Oracle.of(model, "the surrogate"), objective, clean, label
-        self.model.least = max(2, int(label.max()) + 1) if len(label) else 2
+        self.guard = self.model if guard is None else Oracle.of(guard, "the surrogate")
+        self.model.least = self.guard.least = max(2, int(label.max()) + 1) if len(label) else 2
         self.sample_id, self.seed, self.norm, self.early, self.fitted = sample_id, seed, norm, early, fitted
         self.strict = strict
-        self._begun: list[bool] = []  # one list for all copies
+        self._begun: list[bool] = []  # shared by all copies, of which only the first question of all is strict
         self.restart = 0
         self.notes = Notes.blank(len(clean), clean.device)
         self._place = torch.arange(len(clean), device=clean.device)
@@ -173,8 +192,18 @@ class Problem:
             raise no_gradient(self.model.name)
         finite = self._finite(logits.detach())
         if not bool(finite.all()):
-            gradient = torch.where(per_sample(finite, gradient), gradient, 0.0)  # it would be NaN, and the images after
-        return Seen(loss.detach(), gradient, predicted(logits.detach()) != self.label)
+            # A gradient of NaN would make the next images NaN, too.
+            gradient = torch.where(per_sample(finite, gradient), gradient, 0.0)
+        return Seen(loss.detach(), gradient, self._fooled(images, logits.detach()))
+
+    @torch.no_grad()
+    def _fooled(self, images: Tensor, logits: Tensor) -> Tensor | None:
+        """Whether the guard is fooled; it is asked again where ``logits`` are those of another function."""
+        if self.guard is not self.model:
+            if not self.early:
+                return None
+            logits = self.guard(images.detach())
+        return fooled(logits, self.label, self.guard.rejects)
 
     def note(self, seen: Seen) -> None:
         """Take down what an evaluation showed: where tricks average over several, the mean."""
@@ -187,12 +216,13 @@ class Problem:
 
     @torch.no_grad()
     def margin(self, images: Tensor) -> Tensor:
-        """Largest logit of another class minus that of the label, ``[N]``: above 0 where the model is fooled.
+        """Largest logit of another class minus that of the label, ``[N]``: above 0 where the guard is fooled.
 
-        Infinite where the logits are not finite: the model then gives no prediction, so not the label either.
+        Infinite where the logits are not finite: the model then gives no prediction, so not the label either. Where
+        the guard refuses the image it is 0 or less; see :mod:`tl_robust.attacks.logits`.
         """
-        logits = self.model(images)
-        return margin(logits, self.label).masked_fill(~self._finite(logits), torch.inf)
+        logits = self.guard(images)
+        return margin(logits, self.label, self.guard.rejects).masked_fill(~self._finite(logits), torch.inf)
 
     def _finite(self, logits: Tensor) -> Tensor:
         """Which samples have a prediction, bool ``[N]``; at the first question all must where the problem is strict."""
@@ -220,29 +250,29 @@ class Problem:
 
     def take(self, index: Tensor) -> Problem:
         """The same for the samples at ``index`` (int64 ``[M]`` or bool ``[N]``)."""
-        part = self._copy()
+        copy = self._copy()
         for name in ("clean", "label", "sample_id", "_place"):
-            setattr(part, name, getattr(self, name)[index])
-        part._reference = None if self._reference is None else self._reference[index]
-        part._first = None
-        return part
+            setattr(copy, name, getattr(self, name)[index])
+        copy._reference = None if self._reference is None else self._reference[index]
+        copy._first = None
+        return copy
 
     def restarted(self, number: int) -> Problem:
         """The same with the random draws, and where the objective has several targets the target, of a restart."""
         if number == self.restart:
             return self
-        part = self._copy()
-        part.restart, part._reference, part._first = number, None, None
-        part.seed = derive(self.seed, "restart", number)
-        return part
+        copy = self._copy()
+        copy.restart, copy._reference, copy._first = number, None, None
+        copy.seed = derive(self.seed, "restart", number)
+        return copy
 
-    def towards(self, objective: Objective) -> Problem:
+    def towards(self, objective: Goal) -> Problem:
         """The same with another objective."""
-        part = self._copy()
-        part.objective, part._reference, part._first = objective, None, None
-        return part
+        copy = self._copy()
+        copy.objective, copy._reference, copy._first = objective, None, None
+        return copy
 
     def _copy(self) -> Problem:
-        part = object.__new__(Problem)
-        part.__dict__.update(self.__dict__)
-        return part
+        copy = object.__new__(Problem)
+        copy.__dict__.update(self.__dict__)
+        return copy

@@ -1,1 +1,1 @@
-"""From a bench to its results: lineage, plan, store, executor, runner."""
+"""What a bench asks for and what came of it: its frozen settings, the plan of its nodes, its run."""

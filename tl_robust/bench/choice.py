@@ -12,7 +12,7 @@ from tl_robust.data.pair import get_pair
 
 @dataclass(frozen=True)
 class Choice:
-    """What was chosen.
+    """The bench that runs where the user named none, and why.
 
     Attributes:
         bench: Name of the bench.

@@ -1,61 +1,31 @@
-"""What a bench needs: its cells, and under them the unique trainings and craft groups."""
+"""What a bench needs: its cells, and the unique nodes under them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import product
 
-from tl_robust.bench.craft import CraftGroup, Examinee, Judgment, PictureGroup
-from tl_robust.bench.lineage import Forest, Model, Public, Training
-from tl_robust.bench.spec import AttackSpec, Bench, Checkpoint, PairSpec
-from tl_robust.bench.store import Store
+from tl_robust.bench.spec import Bench, PairSpec
 from tl_robust.data.domain import DOMAINS, get_domain
 from tl_robust.data.mapped import DomainInSpace, check_classes, split_validation
 from tl_robust.data.pair import get_pair, split_pair
 from tl_robust.data.space import get_space
+from tl_robust.defenses import Defense
+from tl_robust.defenses.base import INFERENCE, TRAINING
 from tl_robust.errors import ConfigError, UnknownNameError
+from tl_robust.nodes.guarded import Guarded
+from tl_robust.nodes.models import Checkpoint, Model, Public
+from tl_robust.nodes.node import Node
+from tl_robust.nodes.store import Store
+from tl_robust.nodes.training import Forest, Training
 from tl_robust.registry import Component
-from tl_robust.seeding import digest
 from tl_robust.strategies import STRATEGIES
+from tl_robust.threats.base import THREATS, PlannedCell, Scene
 from tl_robust.types import Cell
 
 CHECKPOINT = "checkpoint:"
-
-
-@dataclass(frozen=True)
-class PlannedCell:
-    """A cell and what it needs.
-
-    Attributes:
-        cell: Coordinates.
-        surrogate: A.
-        victim: B.
-        judgment: Where the outcome comes from.
-        white: B attacked directly, where the bench has the white view too.
-    """
-
-    cell: Cell
-    surrogate: Model
-    victim: Training
-    judgment: Judgment
-    white: Judgment | None
-
-    @property
-    def examinees(self) -> tuple[Examinee, Examinee]:
-        """A and B as the trust checks examine them; the same one in the white view."""
-        group = self.judgment.group
-        a, b = (
-            Examinee(model, group.test, self.cell.norm, group.eps, group.seed)
-            for model in (group.surrogate, self.victim)
-        )
-        return a, b
-
-    @cached_property
-    def key(self) -> str:
-        """16 hex digits of the SHA-256 of coordinates and outcome: the id of the cell's W&B run."""
-        return digest([vars(self.cell), self.judgment.key, self.white.key if self.white else None])[:16]
 
 
 @dataclass(frozen=True)
@@ -65,19 +35,24 @@ class Plan:
     cells: tuple[PlannedCell, ...]
 
     @cached_property
+    def nodes(self) -> tuple[Node, ...]:
+        """Unique nodes, each after those that it needs; checkpoints first, so that a wrong one is told at once."""
+        unique: dict[str, Node] = {}
+        models = [node for cell in self.cells for node in (*cell.scene.surrogate.nodes, *cell.scene.victim.nodes)]
+        for node in (*models, *(node for cell in self.cells for node in cell.play.nodes)):
+            before = unique.get(node.key)
+            unique[node.key] = before.joined(node) if before else node
+        kinds = list(dict.fromkeys(node.KIND for node in unique.values()))
+
+        def rank(node: Node) -> tuple[bool, bool, int]:
+            return node.KIND.leaf, not isinstance(node, Public), kinds.index(node.KIND)
+
+        return tuple(sorted(unique.values(), key=rank))
+
+    @cached_property
     def trainings(self) -> tuple[Model, ...]:
-        """Unique checkpoints, so that one that does not fit is told at once, and trainings, parents first."""
-        found: dict[str, Model] = {}
-
-        def add(training: Model) -> None:
-            if training.parent:
-                add(training.parent)
-            found.setdefault(training.key, training)
-
-        for cell in self.cells:
-            add(cell.surrogate)
-            add(cell.victim)
-        return tuple(sorted(found.values(), key=lambda model: isinstance(model, Training)))
+        """Unique checkpoints and trainings, parents first."""
+        return tuple(node for node in self.nodes if isinstance(node, Model))
 
     @cached_property
     def sides(self) -> tuple[DomainInSpace, ...]:
@@ -85,45 +60,13 @@ class Plan:
         used = [model.data for model in self.trainings if isinstance(model, Training)]
         return tuple(dict.fromkeys(replace(data, share=1.0) for data in used))
 
-    @cached_property
-    def groups(self) -> tuple[tuple[CraftGroup, tuple[Judgment, ...]], ...]:
-        """Unique craft groups, each with the judgments made in its pass."""
-        groups: dict[str, dict[str, Judgment]] = {}
-        for cell in self.cells:
-            for judgment in (cell.judgment, cell.white):
-                if judgment:
-                    groups.setdefault(judgment.group.key, {})[judgment.key] = judgment
-        return tuple((next(iter(found.values())).group, tuple(found.values())) for found in groups.values())
-
-    @cached_property
-    def examinees(self) -> tuple[Examinee, ...]:
-        """Unique models under trust checks."""
-        return tuple({one.key: one for cell in self.cells for one in cell.examinees}.values())
-
-    @cached_property
-    def pictures(self) -> tuple[PictureGroup, ...]:
-        """Craft groups of each cell's first seed, for the report; none where the only eps is 0."""
-        first: dict[Cell, PlannedCell] = {}
-        for planned in sorted(self.cells, key=lambda planned: planned.cell.seed):
-            first.setdefault(replace(planned.cell, seed=0), planned)
-        groups: dict[str, dict[str, Judgment]] = {}
-        for planned in self.cells:
-            if first[replace(planned.cell, seed=0)] is planned and any(planned.judgment.group.eps):
-                groups.setdefault(planned.judgment.group.key, {})[planned.judgment.key] = planned.judgment
-        return tuple(PictureGroup(tuple(found.values())) for found in groups.values())
-
     def counts(self, store: Store) -> dict[str, int]:
         """Numbers of cells, unique trainings, unique craft groups, and of cells whose outcome is in the store."""
-        done = sum(
-            all(store.has("outcomes", judgment.key) for judgment in (cell.judgment, cell.white) if judgment)
-            for cell in self.cells
-        )
-        return {
-            "cells": len(self.cells),
-            "trainings": len(self.trainings),
-            "craft_groups": len(self.groups),
-            "done": done,
-        }
+        present = [[store.has(address.kind, address.key) for address in cell.play.addresses] for cell in self.cells]
+        outcomes = {address.key for cell in self.cells for address in cell.play.addresses}
+        groups = [node for node in self.nodes if not isinstance(node, Model) and outcomes & node.entries.keys()]
+        counts = {"cells": len(self.cells), "trainings": len(self.trainings), "craft_groups": len(groups)}
+        return counts | {"done": sum(map(all, present))}
 
 
 def make_plan(bench: Bench) -> Plan:
@@ -134,41 +77,10 @@ def make_plan(bench: Bench) -> Plan:
             pairs would have one name in tables.
         DataError: A domain cannot be read, or has too few images.
     """
-    axes = bench.axes
-    cells: list[PlannedCell] = []
-    for pair in (_Pair.of(spec, bench) for spec in axes.pair):
-        shares = [replace(pair.target, share=share) for share in axes.target_images]
-        targets = {len(target.images("train")): target for target in shares}  # a share and a number may be the same
-        for network, (strategy, common), (count, target) in product(
-            pair.networks(bench), _starts(bench, pair), targets.items()
-        ):
-            c = pair.root(common, bench, network) if common else None
-            settings = dict(strategy.settings)
-            forests = {
-                seed: Forest(network, bench.recipe_of, seed, settings, bench.weight_options) for seed in axes.seed
-            }
-            for attack, view, seed in product(axes.attack, axes.view, axes.seed):
-                a, b = STRATEGIES[strategy.name].lineage(forests[seed], pair.source, target, c)
-                if isinstance(b, Public):
-                    raise ConfigError(f"strategy {strategy.name!r} makes no victim: B would be {b.title} itself.")
-                cell = Cell(
-                    bench=bench.name,
-                    source=pair.source.title if isinstance(pair.source, Public) else pair.source.domain,
-                    target=target.domain,
-                    network=str(network),
-                    strategy=str(strategy),
-                    common=common,
-                    defense="none",
-                    attack=attack.label,
-                    norm=attack.build().norm,
-                    view=view,
-                    seed=seed,
-                    target_images=count,
-                )
-                white = _judgment(b, b, attack, bench.fast) if "white" in axes.view else None
-                judged = _judgment(a if view == "black" else b, b, attack, bench.fast)
-                cells.append(PlannedCell(cell, a, b, judged, white))
-    plan = Plan(_unique(cells))
+    for method in bench.axes.attack:
+        if set(views := THREATS[method.threat].face.views).isdisjoint(bench.axes.view):
+            raise ConfigError(f"attack {method.label} has no view of axes.view: add one of {', '.join(views)}.")
+    plan = Plan(_unique([cell for spec in bench.axes.pair for cell in _cells(_Pair.of(spec, bench), bench)]))
     for data in plan.sides:
         check_classes(data)  # says before anything runs that a set has one class alone
     trained = [model for model in plan.trainings if isinstance(model, Training) and model.recipe.select != "test"]
@@ -177,22 +89,87 @@ def make_plan(bench: Bench) -> Plan:
     return plan
 
 
+def _cells(pair: _Pair, bench: Bench) -> Iterator[PlannedCell]:
+    axes, source = bench.axes, pair.source
+    shares = [replace(pair.target, share=share) for share in axes.target_images]
+    targets = {len(target.images("train")): target for target in shares}  # 0.5 and 100 may be the same images
+    for network, (strategy, common), (count, target), defense in product(
+        pair.networks(bench), _starts(bench, pair), targets.items(), axes.defense
+    ):
+        c = pair.root(common, bench, network) if common else None
+        forest = Forest(network, bench.recipe_of, 0, strategy, bench.weight_options)
+        lineages = {seed: _lineage(replace(forest, seed=seed), source, target, c, defense) for seed in axes.seed}
+        for method, view, seed in product(axes.attack, axes.view, axes.seed):
+            if view not in THREATS[method.threat].face.views:
+                continue  # the view belongs to another threat of the bench
+            a, b = lineages[seed]
+            cell = Cell(
+                bench=bench.name,
+                source=source.title if isinstance(source, Public) else source.domain,
+                target=target.domain,
+                network=str(network),
+                strategy=str(strategy),
+                common=common,
+                defense=str(defense or "none"),
+                attack=method.label,
+                norm=method.norm,
+                view=view,
+                seed=seed,
+                target_images=count,
+                threat=method.threat,
+            )
+            scene = Scene(a, b, target, seed, view, axes.view, defense, bench.fast, seed == min(axes.seed))
+            yield PlannedCell(cell, method, scene, THREATS[method.threat].play(method, scene))
+
+
+def _lineage(
+    forest: Forest,
+    source: DomainInSpace | Public,
+    target: DomainInSpace,
+    c: DomainInSpace | Public | None,
+    defense: Defense | None,
+) -> tuple[Model, Model]:
+    """A and B, with what the defense makes of them.
+
+    Raises:
+        ConfigError: The defense changes nothing here, or B cannot be judged on the target.
+    """
+    strategy = STRATEGIES[forest.own.name]
+    a, b = plain = strategy.lineage(forest, source, target, c)
+    if defense:
+        origin = source.domain if isinstance(source, DomainInSpace) else ""
+        roles = {"origin": origin, "victim": target.domain}
+        defenses = {
+            domain: tuple(part.component for part in defense.parts if role == part.ON and part.acts & set(TRAINING))
+            for role, domain in roles.items()
+        }
+        forest = replace(forest, defenses=defenses)
+        lineage = defense.lineage(forest, *strategy.lineage(forest, source, target, c))
+        a, b = lineage.public, lineage.victim
+        if guards := tuple(part.component for part in defense.parts if part.acts & set(INFERENCE)):
+            b = Guarded(b, guards, target, forest.recipe(target.domain).val_share)
+        if (a.key, b.key) == tuple(model.key for model in plain):
+            raise ConfigError(
+                f"defense {str(defense)!r} changes nothing with strategy {str(forest.own)!r}: leave one of them out."
+            )
+    if b.labels != target.labels:
+        raise ConfigError(
+            f"strategy {str(forest.own)!r} makes {b} the victim, which knows other classes than {target.domain}: "
+            "give the checkpoint the target's classes, or take a strategy that trains on the target."
+        )
+    return a, b
+
+
 def _unique(cells: list[PlannedCell]) -> tuple[PlannedCell, ...]:
     """Each cell once: a registered pair may be ``source-target`` under another name."""
-    found: dict[Cell, PlannedCell] = {}
+    unique: dict[Cell, PlannedCell] = {}
     for planned in cells:
-        if found.setdefault(planned.cell, planned).key != planned.key:
+        if unique.setdefault(planned.cell, planned).key != planned.key:
             raise ConfigError(
                 f"axes.pair has two pairs of the same domains, and table.csv could not tell them apart "
                 f"({planned.cell}): use a bench for each."
             )
-    return tuple(found.values())
-
-
-def _judgment(surrogate: Model, victim: Training, attack: AttackSpec, fast: tuple[str, ...]) -> Judgment:
-    white = surrogate.key == victim.key
-    group = CraftGroup(surrogate, victim.data, attack.component, attack.eps, victim.seed, white, fast)
-    return Judgment(group, victim)
+    return tuple(unique.values())
 
 
 @dataclass(frozen=True)
@@ -226,7 +203,7 @@ class _Pair:
         return (self.source.network,) if isinstance(self.source, Public) else bench.axes.network
 
     def root(self, common: str, bench: Bench, network: Component) -> DomainInSpace | Public:
-        """The common domain or checkpoint."""
+        """The third model's training data, or the public checkpoint that stands for the third model."""
         if not common.startswith(CHECKPOINT):
             return self.others(common)
         checkpoint = _checkpoint(common, bench)
@@ -248,10 +225,10 @@ def _checkpoint(name: str, bench: Bench) -> Checkpoint:
 def _starts(bench: Bench, pair: _Pair) -> list[tuple[Component, str]]:
     """Strategies with each common domain that is neither source nor target; an empty name where there is none."""
     taken = {pair.target.domain, pair.source.title if isinstance(pair.source, Public) else pair.source.domain}
-    found: list[tuple[Component, str]] = []
+    starts: list[tuple[Component, str]] = []
     for strategy in bench.axes.strategy:
         if not STRATEGIES[strategy.name].needs_common:
-            found.append((strategy, ""))
+            starts.append((strategy, ""))
             continue
         commons = [name for name in bench.axes.common if name not in taken]
         if not commons:
@@ -259,5 +236,5 @@ def _starts(bench: Bench, pair: _Pair) -> list[tuple[Component, str]]:
                 f"strategy {strategy.name!r} needs a common domain besides those of {pair.name}: axes.common has "
                 f"[{', '.join(bench.axes.common)}]; add one of {', '.join(sorted(set(DOMAINS.names()) - taken))}."
             )
-        found.extend((strategy, name) for name in commons)
-    return found
+        starts.extend((strategy, name) for name in commons)
+    return starts

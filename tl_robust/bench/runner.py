@@ -2,32 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any
 
-from tl_robust.bench.executor import Executor, Failure
-from tl_robust.bench.observer import Observer, Silent
-from tl_robust.bench.plan import Plan, PlannedCell
+from tl_robust import metrics
+from tl_robust.bench.plan import Plan
 from tl_robust.bench.spec import Bench
-from tl_robust.bench.store import Kind, Store
+from tl_robust.engines.base import Engine, Failure, Job
+from tl_robust.engines.local import Local
+from tl_robust.engines.observer import Observer
 from tl_robust.errors import StoreError
-from tl_robust.metrics import METRICS
-from tl_robust.trust import judge, worst
-from tl_robust.trust.distinct_outcomes import Placed, twins
-from tl_robust.types import Evidence, Examination, Outcome, Pictures, Result, Verdict
+from tl_robust.nodes.pictures import PictureGroup
+from tl_robust.nodes.store import Store
+from tl_robust.threats.base import THREATS, PlannedCell, Reading
+from tl_robust.types import Pictures, Record, Result, Verdict
 
 
 @dataclass(frozen=True)
 class Finished:
-    """A bench that ran.
+    """What a bench that ran came to.
 
     Attributes:
         results: One a cell, in the plan's order; cells that failed or were not run are absent.
         failures: Nodes that failed.
         missing: Cells without a result.
-        seconds: Time that the nodes of each stage took when they were computed, over all processes.
+        seconds: Time that the nodes of each kind took when they were computed, over all processes.
         pictures: What was crafted, by key of an outcome (``Result.provenance["outcome"]``), for the first seeds.
     """
 
@@ -38,7 +38,14 @@ class Finished:
     pictures: Mapping[str, Pictures] = field(default_factory=dict)
 
 
-def run(plan: Plan, bench: Bench, store: Store, observer: Observer | None = None) -> Finished:
+def run(
+    plan: Plan,
+    bench: Bench,
+    store: Store,
+    observer: Observer | None = None,
+    engine: Engine | None = None,
+    share: int = 1,
+) -> Finished:
     """Compute what the store lacks and gather the results.
 
     Args:
@@ -46,99 +53,71 @@ def run(plan: Plan, bench: Bench, store: Store, observer: Observer | None = None
         bench: How to run them.
         store: Where entries are.
         observer: Hears of progress.
+        engine: Who computes; this process where None.
+        share: How many processes one machine holds.
 
     Raises:
         InputError: The bench, its data or the folder cannot be used.
     """
-    failures = Executor(bench, store, observer or Silent()).run(plan)
+    job = Job(store.root.absolute(), bench.trainer, bench.attack_batch, bench.plugins, share)
+    failures = (engine or Local()).run(job, plan.nodes, observer or Observer())
     return gather(plan, store, tuple(failures.values()))
 
 
 def gather(plan: Plan, store: Store, failures: tuple[Failure, ...] = ()) -> Finished:
     """Results of the cells whose outcomes are in the store; nothing is computed."""
-    outcomes: dict[str, Outcome] = {}
-    found, missing = [], []
+    records: dict[str, Record] = {}
+    readings, missing = dict[str, list[Reading]](), []
     for planned in plan.cells:
         try:
-            for judgment in filter(None, (planned.judgment, planned.white)):
-                if judgment.key not in outcomes:
-                    outcomes[judgment.key] = store.read_outcome(judgment.key)
+            for address in planned.play.addresses:
+                if address.key not in records:
+                    records[address.key] = store.load(address.kind, address.key)
         except StoreError:
             missing.append(planned)
             continue
-        found.append(planned)
-    same = twins([_placed(planned, outcomes[planned.judgment.key]) for planned in found])
-    examinations = _examinations(found, store)
-    results = tuple(
-        _result(planned, outcomes, examinations, others, store) for planned, others in zip(found, same, strict=True)
-    )
-    return Finished(results, failures, tuple(missing), _seconds(plan, store), _pictures(plan, store))
+        play, threat = planned.play, THREATS[planned.method.threat]
+        outcome, *others = (
+            threat.worst([records[address.key] for address in addresses])
+            for addresses in (play.outcome, *play.beside.values())
+        )
+        beside = dict(zip(play.beside, others, strict=True))
+        readings.setdefault(planned.method.threat, []).append(Reading(planned, outcome, beside))
+    results: dict[str, Result] = {}
+    for name, of_threat in readings.items():
+        for reading, verdicts in zip(of_threat, THREATS[name].verdicts(of_threat, store), strict=True):
+            results[reading.planned.key] = _result(reading, *verdicts, store)
+    ordered = tuple(results[planned.key] for planned in plan.cells if planned.key in results)
+    return Finished(ordered, failures, tuple(missing), _seconds(plan, store), _pictures(plan, store))
+
+
+def _result(reading: Reading, verdict: Verdict, doubts: Mapping[str, Verdict], store: Store) -> Result:
+    planned = reading.planned
+    curves = metrics.curves(reading.outcome, planned.cell.view, reading.beside)
+    address = planned.play.outcome[0]
+    provenance = store.manifest(address.kind, address.key)["made"] | {
+        "outcome": planned.play.key,
+        "surrogate": planned.play.surrogate.origin(),
+        "victim": planned.scene.victim.origin(),
+    }
+    return Result(planned.key, planned.cell, reading.outcome, reading.beside, curves, verdict, provenance, doubts)
 
 
 def _seconds(plan: Plan, store: Store) -> dict[str, float]:
-    """The seconds of every node in the store, by stage."""
-    nodes: dict[Kind, list[str]] = {
-        "weights": [training.key for training in plan.trainings],
-        "outcomes": [judgments[0].key for _, judgments in plan.groups],  # one pass made them all
-        "examinations": [examinee.key for examinee in plan.examinees],
-        "pictures": [pictured.key for pictured in plan.pictures],
-    }
-    spent: dict[str, float] = dict.fromkeys(nodes, 0.0)
-    for kind, keys in nodes.items():
-        for key in keys:
-            with suppress(StoreError):  # absent, or damaged
-                spent[kind] += store.manifest(kind, key)["made"]["seconds"]
+    """The seconds of every node in the store, by the folder of its kind; one pass made all entries of a node."""
+    spent: dict[str, float] = {}
+    for node in plan.nodes:
+        spent.setdefault(node.KIND.folder, 0.0)
+        with suppress(StoreError):  # a node that is absent or damaged took no time that is known
+            spent[node.KIND.folder] += store.manifest(node.KIND, next(iter(node.entries)))["made"]["seconds"]
     return spent
 
 
 def _pictures(plan: Plan, store: Store) -> dict[str, Pictures]:
-    """Those in the store; a store of an older version has none, and a report can do without."""
-    found: dict[str, Pictures] = {}
-    for pictured in plan.pictures:
-        with suppress(StoreError):
-            pictures = store.read_pictures(pictured.key)
-            found |= dict.fromkeys((judgment.key for judgment in pictured.judgments), pictures)
-    return found
-
-
-def _examinations(cells: Sequence[PlannedCell], store: Store) -> dict[str, Examination]:
-    """Those in the store that cells need, by key; several cells share one."""
-    found: dict[str, Examination] = {}
-    for key in dict.fromkeys(examinee.key for planned in cells for examinee in planned.examinees):
-        with suppress(StoreError):
-            found[key] = store.read_examination(key)
-    return found
-
-
-def _placed(planned: PlannedCell, outcome: Outcome) -> Placed:
-    group = planned.judgment.group
-    attack = str(group.attack), group.eps, group.fast, group.test.images("test").fingerprint
-    at = {name: value for name, value in vars(planned.cell).items() if name != "bench"}
-    return Placed(at, planned.judgment.key, group.surrogate.key, attack, planned.victim.key, group.early, outcome)
-
-
-def _result(
-    planned: PlannedCell,
-    outcomes: Mapping[str, Outcome],
-    examinations: Mapping[str, Examination],
-    others: tuple[str, ...],
-    store: Store,
-) -> Result:
-    outcome, white = outcomes[planned.judgment.key], outcomes[planned.white.key] if planned.white else None
-    metrics = {name: METRICS[name] for name in METRICS.names()}
-    curves = {
-        name: metric.curve(outcome, white)
-        for name, metric in metrics.items()
-        if planned.cell.view in metric.views and not (metric.needs_white and white is None)
-    }
-    made = store.manifest("outcomes", planned.judgment.key)["made"]
-    provenance: dict[str, Any] = made | {
-        "outcome": planned.judgment.key,
-        "surrogate": planned.judgment.group.surrogate.origin(),
-        "victim": planned.victim.origin(),
-    }
-    a, b = (examinations.get(examinee.key) for examinee in planned.examinees)
-    verdict = judge(Evidence(outcome, white, a, b, planned.judgment.group.built.ITERATES, others))
-    if a is None or b is None:
-        verdict = worst([verdict, Verdict("amber", ("The trust checks could not examine both models.",))])
-    return Result(planned.key, planned.cell, outcome, white, curves, verdict, provenance)
+    """Pictures by key of an outcome; those that are not in the store are left out, since a report can do without."""
+    pictures: dict[str, Pictures] = {}
+    for node in plan.nodes:
+        if isinstance(node, PictureGroup):
+            with suppress(StoreError):
+                pictures |= dict.fromkeys(node.group.entries, store.load(node.KIND, node.key))
+    return pictures

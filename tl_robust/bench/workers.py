@@ -77,7 +77,7 @@ def sharing(card: str, free: int, parameters: int, cores: int, items: int = MOST
 def _parameters(bench: Bench) -> int:
     """Parameters of the largest network of a bench, with ten classes."""
     spaces = {pair.space for pair in bench.axes.pair}
-    networks: Iterable[Component] = (*bench.axes.network, *(one.network for one in bench.checkpoints.values()))
-    with torch.device("meta"):  # shapes alone
+    networks: Iterable[Component] = (*bench.axes.network, *(model.network for model in bench.checkpoints.values()))
+    with torch.device("meta"):  # parameters are counted, so no memory is needed
         built = [build(network, get_space(space).image_shape, 10) for network in networks for space in spaces]
     return max(sum(parameter.numel() for parameter in network.parameters()) for network in built)

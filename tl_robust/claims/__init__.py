@@ -1,6 +1,11 @@
-"""What the literature says about transfer learning and robustness, judged on our numbers."""
+"""What the literature says about transfer learning and robustness, decided on our numbers."""
 
-from tl_robust.claims.base import CLAIMS, Claim, Decision, Effect, Finding, MissingError, bench_claim, claim
-from tl_robust.claims.ledger import judge
+from tl_robust.claims.claim import CLAIMS, Claim, bench_claim, claim
+from tl_robust.claims.comparisons import Comparisons, Place, Side
+from tl_robust.claims.effects import Decision, Effect, Finding, MissingError
+from tl_robust.claims.ledger import decide
 
-__all__ = ["CLAIMS", "Claim", "Decision", "Effect", "Finding", "MissingError", "bench_claim", "claim", "judge"]
+__all__ = [
+    "CLAIMS", "Claim", "Comparisons", "Decision", "Effect", "Finding", "MissingError", "Place", "Side", "bench_claim",
+    "claim", "decide",
+]  # fmt: skip

@@ -1,7 +1,7 @@
-"""All claims judged on the results of a bench: tests, Holm's correction, decisions.
+"""All claims decided on the results of a bench: tests, Holm's correction, decisions.
 
 H1 and H2, the paper's two sides, are the primary claims: Holm's correction runs over these two, and apart from them
-over all others. A claim is judged at every place, and on the mean over places: over all, of each pair over its numbers
+over all others. A claim is decided at every place, and on the mean over places: over all, of each pair over its numbers
 of labels, and of each number of labels over its pairs. Each of these scopes has its two families.
 
 A claim is decided by its mean over eps. Accuracy over eps is the share of samples whose least harmful eps is larger, so
@@ -19,10 +19,11 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import get_args
+from typing import Any, get_args
 
-from tl_robust.claims.base import CLAIMS, Claim, Decision, Effect, ElsewhereError, Family, Finding, MissingError
-from tl_robust.claims.record import Place, Record
+from tl_robust.claims.claim import CLAIMS, Claim
+from tl_robust.claims.comparisons import Comparisons, Place
+from tl_robust.claims.effects import Decision, Effect, ElsewhereError, Family, Finding, MissingError
 from tl_robust.metrics.estimate import holm
 from tl_robust.text import eps_text
 from tl_robust.types import Result
@@ -55,7 +56,7 @@ class _Test:
     @classmethod
     def of(cls, name: str, claim: Claim, effects: Sequence[Effect]) -> _Test:
         """The test of some effects."""
-        parts = [one.each if claim.every and one.each else one.mean for one in effects]
+        parts = [effect.each if claim.every and effect.each else effect.mean for effect in effects]
         above = [value for part in parts for value in part.above().tolist()]
         below = [value for part in parts for value in (-part).above().tolist()]
         return cls(name, claim, tuple(effects), max(above), min(1.0, len(below) * min(below)))
@@ -66,50 +67,55 @@ class _Test:
         return min(1.0, 2 * min(self.holds, self.fails))
 
     def finding(self, scope: _Scope, p: float) -> Finding:
-        """The record of what the corrected p-value and the single eps allow to say.
+        """What the corrected p-value and the single eps allow to say.
 
         A claim is decided by the mean over eps; where enough single eps say the opposite beyond doubt, it stays open.
         """
         held = self.holds < self.fails
-        order = sorted(self.effects, key=lambda one: float(one.mean.above()))
-        shown = order[-1]  # what supports the claim least: all hold, or this one fails
-        crossed = max((_crossed(one, held) for one in (self.effects if held else [shown])), key=lambda item: item[1])
+        order = sorted(self.effects, key=lambda effect: float(effect.mean.above()))
+        weakest = order[-1]  # what supports the claim least: all hold, or this one fails
+        examined = self.effects if held else [weakest]
+        crossed = max((_crossed(effect, held) for effect in examined), key=lambda item: item[1])
         decision: Decision = "supported" if held else "refuted"
         if p > LEVEL or (crossed[1] >= CROSSED and not self.claim.every):
             decision = "undecided"
-        low, high = (float(end) for end in shown.mean.interval())
+        low, high = (float(end) for end in weakest.mean.interval())
         return Finding(
             self.name, self.claim.says, self.claim.source, scope.pair, scope.attack, decision,
-            float(shown.mean.value), low, high, shown.unit, p, min(one.mean.seeds for one in self.effects),
-            min(one.mean.samples for one in self.effects),
-            " ".join(filter(None, [self._reason(decision, shown, crossed), self.note])), self.claim.family,
-            scope.labels,
+            float(weakest.mean.value), low, high, weakest.unit, p, min(effect.mean.seeds for effect in self.effects),
+            min(effect.mean.samples for effect in self.effects),
+            " ".join(filter(None, [self._reason(decision, weakest, crossed), self.note])), self.claim.family,
+            scope.labels, scope.threat,
         )  # fmt: skip
 
-    def _reason(self, decision: Decision, shown: Effect, crossed: tuple[Sequence[float], float]) -> str:
+    def _reason(self, decision: Decision, weakest: Effect, crossed: tuple[Sequence[float], float]) -> str:
         count = len(self.effects)
-        what = f"The weakest of {count} parts, {shown.name}" if count > 1 else shown.name[:1].upper() + shown.name[1:]
-        above, below = (_beyond(shown, above=sign) for sign in (True, False))
+        what = (
+            f"The weakest of {count} parts, {weakest.name}"
+            if count > 1
+            else weakest.name[:1].upper() + weakest.name[1:]
+        )
+        above, below = (_beyond(weakest, above=sign) for sign in (True, False))
         if decision == "undecided" and above and below:
             return f"{what}: above 0 at eps {_listed(above)}, below at {_listed(below)}."
         text = what
-        if shown.each and len(shown.eps) > 1:
-            values = shown.each.value.tolist()
-            ends = [(value, shown.eps[values.index(value)]) for value in (min(values), max(values))]
-            text += ": " + " to ".join(f"{_size(value, shown.unit)} at eps {eps_text(eps)}" for value, eps in ends)
+        if weakest.each and len(weakest.eps) > 1:
+            values = weakest.each.value.tolist()
+            ends = [(value, weakest.eps[values.index(value)]) for value in (min(values), max(values))]
+            text += ": " + " to ".join(f"{_size(value, weakest.unit)} at eps {eps_text(eps)}" for value, eps in ends)
         if decision == "undecided":
-            return f"{text}.{self._doubt(shown)}"
+            return f"{text}.{self._doubt(weakest)}"
         opposite, part = crossed
         if opposite and not self.claim.every:
             text += f"; the opposite at eps {_listed(opposite)}, {100 * part:.0f} % of the area between the curves"
         return f"{text}."
 
-    def _doubt(self, shown: Effect) -> str:
+    def _doubt(self, weakest: Effect) -> str:
         """Why what is not contradicted is not decided either."""
-        low, high = (float(end) for end in shown.mean.interval())
+        low, high = (float(end) for end in weakest.mean.interval())
         if low <= 0 <= high:
             return " Too close to 0 for these seeds and samples."
-        if self.claim.every and shown.each and len(shown.eps) > 1:
+        if self.claim.every and weakest.each and len(weakest.eps) > 1:
             return " Beyond doubt on the mean, but not at every eps."
         return f" Beyond doubt alone, but not among all {self.claim.family} claims judged here (Holm)."
 
@@ -136,135 +142,139 @@ Tests = Mapping[str, "_Test | MissingError"]
 
 @dataclass(frozen=True)
 class _Scope:
-    """Places that a claim is judged over together.
+    """Places that a claim is decided over together.
 
     Attributes:
+        threat: Name of the threat.
         attack: Attack and norm.
         pair: Title of the pair; empty over all pairs.
         labels: Which numbers of labels; empty over all of them.
         places: At least one.
     """
 
+    threat: str
     attack: str
     pair: str
     labels: str
     places: tuple[Place, ...]
 
     @classmethod
-    def all_of(cls, record: Record, attack: str) -> list[_Scope]:
+    def all_of(cls, comparisons: Comparisons, threat: str, attack: str) -> list[_Scope]:
         """Over all places of an attack, over pairs at each number of labels, each pair, and each place."""
-        found: dict[tuple[str, str], list[Place]] = {}
-        for place in record.places:
+        places: dict[tuple[str, str], list[Place]] = {}
+        for place in comparisons.places:
             if place.method == attack:
-                title, labels = record.title(place), record.labels(place)
+                title, labels = comparisons.title(place), comparisons.labels(place)
                 for key in dict.fromkeys([("", ""), ("", labels), (title, ""), (title, labels)]):
-                    found.setdefault(key, []).append(place)
-        scopes = [cls(attack, *key, tuple(places)) for key, places in found.items()]
+                    places.setdefault(key, []).append(place)
+        scopes = [cls(threat, attack, *key, tuple(together)) for key, together in places.items()]
         return sorted(scopes, key=lambda scope: (bool(scope.pair), bool(scope.labels)))
 
     def parts(self, scopes: Sequence[_Scope]) -> list[_Scope]:
         """Those of fewer places, each set of places once."""
-        fewer = [one for one in scopes if set(one.places) < set(self.places)]
-        return list({one.places: one for one in reversed(fewer)}.values())[::-1]
+        fewer = [scope for scope in scopes if set(scope.places) < set(self.places)]
+        return list({scope.places: scope for scope in reversed(fewer)}.values())[::-1]
 
 
-def judge(results: Sequence[Result]) -> tuple[Finding, ...]:
+def decide(results: Sequence[Result[Any]]) -> tuple[Finding, ...]:
     """What the results say about every claim: the findings over all pairs first, then those of each pair.
 
-    Within these, those over all numbers of labels come first. Each attack is judged for itself. Red cells are never
-    used. What cannot be judged is said over all pairs, once.
+    Within these, those over all numbers of labels come first. Each threat and each attack is decided for itself, by the
+    claims of the threat. Red cells are never used. What cannot be decided is said over all pairs, once.
     """
-    record = Record(results)
     overall, single = list[Finding](), list[Finding]()
-    for attack in dict.fromkeys(place.method for place in record.places):
-        scopes = _Scope.all_of(record, attack)
-        at = {place: _at(record, place) for place in scopes[0].places}
-        tests = {scope: {name: _over(name, record, scope, at) for name in _names()} for scope in scopes}
-        judged = {scope: _findings(scope, each) for scope, each in tests.items()}
-        missing = _missing(tests)
-        for scope, found in judged.items():
-            parts = [one for part in scope.parts(scopes) for one in judged[part]]
-            findings = [*(_agreed(finding, parts) for finding in found), *missing[scope]]
-            (single if scope.pair else overall).extend(sorted(findings, key=lambda one: _order(one.claim)))
+    for threat in dict.fromkeys(result.cell.threat for result in results):
+        names = _names(threat)
+        comparisons = Comparisons([result for result in results if result.cell.threat == threat])
+        for attack in dict.fromkeys(place.method for place in comparisons.places):
+            scopes = _Scope.all_of(comparisons, threat, attack)
+            at = {place: _at(comparisons, names, place) for place in scopes[0].places}
+            tests = {scope: {name: _over(name, comparisons, scope, at) for name in names} for scope in scopes}
+            decided = {scope: _findings(scope, each) for scope, each in tests.items()}
+            missing = _missing(tests)
+            for scope, here in decided.items():
+                parts = [finding for part in scope.parts(scopes) for finding in decided[part]]
+                findings = [*(_agreed(finding, parts) for finding in here), *missing[scope]]
+                (single if scope.pair else overall).extend(sorted(findings, key=lambda finding: _order(finding.claim)))
     return (*overall, *single)
 
 
-def _names() -> list[str]:
-    return sorted(CLAIMS.names(), key=_order)
+def _names(threat: str) -> list[str]:
+    """The claims about a threat, H2 before H10."""
+    return sorted(
+        (name for name in CLAIMS.names() if CLAIMS[name].of == threat), key=lambda name: _order(CLAIMS[name].id)
+    )
 
 
-def _at(record: Record, place: Place) -> Tests:
+def _at(comparisons: Comparisons, names: Sequence[str], place: Place) -> Tests:
     """The claims at a place: their tests, or what is missing."""
-    found: dict[str, _Test | MissingError] = {}
-    for name in _names():
-        if measure := CLAIMS[name].place:
-            found[name] = _tested(name, partial(measure, record, place))
-    return found
+    measures = {name: measure for name in names if (measure := CLAIMS[name].place)}
+    return {name: _tested(name, partial(measure, comparisons, place)) for name, measure in measures.items()}
 
 
 def _tested(name: str, measure: Callable[[], Sequence[Effect]]) -> _Test | MissingError:
     """The test of what a claim measures, or why there is none."""
-    title = _title(name)
+    title = CLAIMS[name].id
     try:
         return _Test.of(title, CLAIMS[name], measure())
     except MissingError as missing:
         return missing
-    except Exception as error:  # noqa: BLE001  (a plugin may raise anything; the other claims are judged all the same)
+    except Exception as error:  # noqa: BLE001  (a plugin may raise anything; the other claims are decided all the same)
         cause = " ".join(f"{type(error).__name__}: {error}".split()).rstrip(".:")
         return MissingError(f"claim {title} raised {cause}: mend its file {name}.py.")
 
 
-def _over(name: str, record: Record, scope: _Scope, at: Mapping[Place, Tests]) -> _Test | MissingError:
-    """A claim over the places of a scope, or why it cannot be judged."""
+def _over(name: str, comparisons: Comparisons, scope: _Scope, at: Mapping[Place, Tests]) -> _Test | MissingError:
+    """A claim over the places of a scope, or why it cannot be decided."""
     claim = CLAIMS[name]
     if (claim.across_labels and scope.labels) or (claim.bench and scope.pair):
-        return ElsewhereError("it is judged over more than this.")
+        return ElsewhereError("it is decided over more than this.")
     if claim.bench:
-        return _tested(name, partial(claim.bench, record, scope.places))
-    found = [at[place][name] for place in scope.places]
-    missed = [one for one in found if isinstance(one, MissingError)]
+        return _tested(name, partial(claim.bench, comparisons, scope.places))
+    tests = [at[place][name] for place in scope.places]
+    missed = [test for test in tests if isinstance(test, MissingError)]
     effects: dict[str, list[Effect]] = {}
-    for test in found:
-        for one in test.effects if isinstance(test, _Test) else ():
-            effects.setdefault(one.name, []).append(one)
-    lacking = [one for one in missed if not isinstance(one, ElsewhereError)]
+    for test in tests:
+        for effect in test.effects if isinstance(test, _Test) else ():
+            effects.setdefault(effect.name, []).append(effect)
+    lacking = [missing for missing in missed if not isinstance(missing, ElsewhereError)]
     if not effects:
         return (lacking or missed)[0]
-    what = "places" if len(found) > len({record.title(place) for place in scope.places}) else "pairs"
-    note = f"Without {len(lacking)} of {len(found)} {what}, since {lacking[0]}" if lacking else ""
-    test = _tested(name, lambda: [Effect.over(same) for same in effects.values()])
-    return replace(test, note=note) if isinstance(test, _Test) else test
+    what = "places" if len(tests) > len({comparisons.title(place) for place in scope.places}) else "pairs"
+    note = f"Without {len(lacking)} of {len(tests)} {what}, since {lacking[0]}" if lacking else ""
+    whole = _tested(name, lambda: [Effect.over(same) for same in effects.values()])
+    return replace(whole, note=note) if isinstance(whole, _Test) else whole
 
 
 def _findings(scope: _Scope, tests: Tests) -> list[Finding]:
     """Findings of a scope, in the order of the claims; Holm's correction within each family."""
-    judged = [test for test in tests.values() if isinstance(test, _Test)]
+    decidable = [test for test in tests.values() if isinstance(test, _Test)]
     p: dict[str, float] = {}
     for family in FAMILIES:
-        members = [test for test in judged if test.claim.family == family]
+        members = [test for test in decidable if test.claim.family == family]
         p |= zip((test.name for test in members), holm([test.p for test in members]), strict=True)
-    return [test.finding(scope, p[test.name]) for test in judged]
+    return [test.finding(scope, p[test.name]) for test in decidable]
 
 
 def _missing(tests: Mapping[_Scope, Tests]) -> dict[_Scope, list[Finding]]:
-    """What cannot be judged over all pairs; at a number of labels only where the claim is judged over all of them."""
+    """What cannot be decided over all pairs; at a number of labels only where the claim is decided over all of them."""
     everywhere = next(iter(tests.values()))
-    found: dict[_Scope, list[Finding]] = {}
+    findings: dict[_Scope, list[Finding]] = {}
     for scope, each in tests.items():
-        found[scope] = [
-            _not_judged(_title(name), CLAIMS[name], scope, str(missing))
+        findings[scope] = [
+            _not_judged(CLAIMS[name].id, CLAIMS[name], scope, str(missing))
             for name, missing in each.items()
             if not scope.pair and isinstance(missing, MissingError) and not isinstance(missing, ElsewhereError)
             if not scope.labels or isinstance(everywhere[name], _Test)
         ]
-    return found
+    return findings
 
 
 def _not_judged(title: str, claim: Claim, scope: _Scope, reason: str) -> Finding:
     nan, reason = math.nan, reason[:1].upper() + reason[1:]
     return Finding(
         title, claim.says, claim.source, scope.pair, scope.attack, "not judged", nan, nan, nan, "share", nan, 0, 0,
-        reason, claim.family, scope.labels,
+        reason, claim.family, scope.labels, scope.threat,
     )  # fmt: skip
 
 
@@ -272,18 +282,14 @@ def _agreed(finding: Finding, parts: Sequence[Finding]) -> Finding:
     """Undecided where a part says the opposite of the mean: a pair, or a number of labels."""
     opposite = {"supported": "refuted", "refuted": "supported"}.get(finding.decision)
     names = [
-        ", ".join(filter(None, [one.pair, one.labels]))
-        for one in parts
-        if one.claim == finding.claim and one.decision == opposite
+        ", ".join(filter(None, [part.pair, part.labels]))
+        for part in parts
+        if part.claim == finding.claim and part.decision == opposite
     ]
     if not names:
         return finding
     reason = f"{finding.reason} The mean is {finding.decision}, but {'; '.join(names)} {opposite}."
     return replace(finding, decision="undecided", reason=reason)
-
-
-def _title(name: str) -> str:
-    return name.upper()
 
 
 def _order(name: str) -> tuple[str, int]:

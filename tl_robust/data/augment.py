@@ -14,13 +14,13 @@ from tl_robust.errors import UnknownNameError
 from tl_robust.seeding import derive, uniform
 
 PAD = 4
-BITS = 24  # of a draw
+BITS = 24  # random bits in each number of ``uniform``, all of which a float32 can hold
 
 Augmentation = Callable[[Tensor, Tensor], Tensor]  # (pixels uint8 [N,C,H,W], draws int64 [N,3] in [0, 2**BITS))
 
 
 def augmentation(name: str) -> Augmentation:
-    """The function of a name.
+    """The function that changes images as a name says.
 
     Raises:
         UnknownNameError: No augmentation has this name.
@@ -34,15 +34,16 @@ def augment(name: str, pixels: Tensor, sample_id: Tensor, seed: int, epoch: int)
     """Change each image at random, as a name of ``AUGMENTATIONS`` says.
 
     Args:
-        name: ``none``; ``crop``: zeros are put around the image, 4 pixels wide, and a part of the old size is cut out;
-            ``crop_flip``: the same, and half of the images are mirrored left to right (He et al., CVPR 2016, on CIFAR).
+        name: ``none`` changes nothing. ``crop`` puts a border of zeros, 4 pixels wide, around the image and cuts a
+            piece of the old size out of it. ``crop_flip`` also mirrors half of the images left to right, as He et al.,
+            "Deep Residual Learning for Image Recognition", CVPR 2016, do on CIFAR.
         pixels: uint8 ``[N,C,H,W]``.
         sample_id: int64 ``[N]``, on the same device.
         seed: Seed of the training, below 2**63.
         epoch: Number of the epoch, from 0.
 
     Returns:
-        uint8 ``[N,C,H,W]``; for ``none`` it is ``pixels`` itself.
+        Changed images, uint8 ``[N,C,H,W]``; for ``none`` the tensor ``pixels`` itself.
 
     Raises:
         UnknownNameError: No augmentation has this name.
@@ -59,9 +60,9 @@ def _none(pixels: Tensor, draws: Tensor) -> Tensor:
 
 
 def _crop(pixels: Tensor, draws: Tensor) -> Tensor:
-    """In the padded batch a crop reaches from its first to its last pixel: one stretch of memory for each image.
+    """Cut from each padded image the stretch of memory that reaches from the first pixel of its crop to the last.
 
-    To copy such stretches whole is many times as fast as to gather rows or pixels.
+    Copying such a stretch whole, pixels between the rows included, is many times as fast as gathering rows or pixels.
     """
     n, c, h, w = pixels.shape
     padded = pixels.new_zeros(n, c, h + 2 * PAD, w + 2 * PAD)
@@ -76,9 +77,9 @@ def _crop(pixels: Tensor, draws: Tensor) -> Tensor:
 
 def _crop_flip(pixels: Tensor, draws: Tensor) -> Tensor:
     crops = _crop(pixels, draws)
-    both = torch.cat([crops, crops.flip(-1)])  # with the selection faster than torch.where
+    straight_and_mirrored = torch.cat([crops, crops.flip(-1)])  # selecting from this is faster than torch.where
     mirrored = draws[:, 2] >> (BITS - 1)
-    return both.index_select(0, torch.arange(len(crops), device=crops.device) + mirrored * len(crops))
+    return straight_and_mirrored.index_select(0, torch.arange(len(crops), device=crops.device) + mirrored * len(crops))
 
 
 AUGMENTATIONS: dict[str, Augmentation] = {"none": _none, "crop": _crop, "crop_flip": _crop_flip}

@@ -25,29 +25,29 @@ from tl_robust.types import ImageSet
 Batch = tuple[Tensor, Tensor, Tensor]
 
 WINDOW = 8 << 20  # bytes of pixels that the thread gathers at a time: a thread switch for each batch would cost more
-AHEAD = 2  # windows that are gathered before they are needed
+AHEAD = 2  # windows that the thread gathers before they are needed
 
 
 class Batches:
     """Batches ``(images float32 [N,C,H,W] in [0,1], labels int64 [N], sample ids int64 [N])`` of an image set.
 
-    Batches are the same, resident or streamed. Each may be changed: it shares no memory with the image set. A Trainer
-    sets the epoch through :attr:`sampler` and goes on within one by :meth:`state_dict`, so that a resumed fit sees the
-    batches that it would have seen.
+    Pixels are either resident, copied to the device as one tensor, or streamed batch by batch; the batches are the same
+    both ways. A batch shares no memory with the image set, so that it may be changed. A Trainer sets the epoch through
+    :attr:`sampler` and goes on within one by :meth:`state_dict`, so that a resumed fit sees the remaining batches.
 
     Args:
         images: All images.
-        batch_size: Images in a batch (on each process).
-        index: Which samples, int64; None for all.
+        batch_size: Images in a batch of each process.
+        index: Which samples are used, int64; None uses all.
         seed: Shuffle anew in each epoch with this seed, and leave out a last batch of one sample, since BatchNorm
-            cannot train on it; None keeps the order and all samples.
+            cannot train on it. None keeps the order and all samples.
         device: Where batches are made.
         rank: Number of this process; process r takes every ``world``-th sample from the r-th on.
         world: Number of processes.
         augment: A name of ``data/augment.py``; all but ``none`` need a seed.
-        stream: True leaves the pixels where they are, and a thread gathers the next batches (about 32 MB); False has
-            all pixels on the device. None streams if they take more than half of the memory that is free there (on
-            a CPU: of the available memory, since a memory-mapped set larger than it is read from disk again).
+        stream: True leaves the pixels where they are, and a thread gathers the next batches (about 32 MB). False copies
+            all pixels to the device. None streams if they take more than half of the memory that is free there; on a
+            CPU that is the available memory, since a memory-mapped set larger than that is read from disk repeatedly.
 
     Raises:
         UnknownNameError: No augmentation has this name.
@@ -78,15 +78,15 @@ class Batches:
         self._seed = seed
         self._rank, self._world = rank, world
         self._augment = augment
-        self._epoch = 0  # the one that begins next
-        self._skip = 0  # batches of it that are left out
-        self._given = 0  # batches that the one before has given, while it has more
+        self._epoch = 0  # the epoch that begins next
+        self._skip = 0  # how many of its first batches a resumed fit has seen already
+        self._yielded = 0  # batches of the epoch under way that have been yielded; 0 where none is under way
 
-    batch_sampler: ClassVar[None] = None  # Lightning asks for one of whatever has a sampler
+    batch_sampler: ClassVar[None] = None  # Lightning asks everything that has a sampler for this attribute
 
     @property
     def sampler(self) -> Batches:
-        """Itself, where Lightning looks for :meth:`set_epoch`."""
+        """This object itself, since Lightning calls :meth:`set_epoch` on what it finds here."""
         return self
 
     def set_epoch(self, epoch: int) -> None:
@@ -95,14 +95,14 @@ class Batches:
             self._epoch, self._skip = epoch, 0
 
     def state_dict(self) -> dict[str, int]:
-        """Where it stands: an epoch, and how many of its batches have been given."""
-        if self._given:
-            return {"epoch": self._epoch - 1, "batch": self._given}
+        """An epoch, and how many of its batches have been yielded."""
+        if self._yielded:
+            return {"epoch": self._epoch - 1, "batch": self._yielded}
         return {"epoch": self._epoch, "batch": self._skip}
 
     def load_state_dict(self, state: Mapping[str, int]) -> None:
-        """Go on there with the next iterator."""
-        self._epoch, self._skip, self._given = state["epoch"], state["batch"], 0
+        """Let the next iterator go on where :meth:`state_dict` was called."""
+        self._epoch, self._skip, self._yielded = state["epoch"], state["batch"], 0
 
     @property
     def streamed(self) -> bool:
@@ -117,7 +117,7 @@ class Batches:
     def __iter__(self) -> Iterator[Batch]:
         order, epoch, seed = self._index, self._epoch, self._seed
         skip = self._skip
-        self._epoch, self._skip, self._given = epoch + 1, 0, 0
+        self._epoch, self._skip, self._yielded = epoch + 1, 0, 0
         if seed is not None:
             order = order[torch.randperm(len(order), generator=generator("epoch", seed, epoch))]
         share = len(order) // self._world
@@ -127,15 +127,15 @@ class Batches:
             return
         _keep_freed_memory()
         ids_on_device = order.to(self._device).split(self._batch_size)
-        with closing(self._stream(order) if self.streamed else self._gather(order, ids_on_device)) as parts:
-            for place, (pixels, ids) in enumerate(zip(parts, ids_on_device, strict=True), skip + 1):
-                self._given = place % len(self)
+        with closing(self._stream(order) if self.streamed else self._gather(order, ids_on_device)) as pixel_batches:
+            for number, (pixels, ids) in enumerate(zip(pixel_batches, ids_on_device, strict=True), skip + 1):
+                self._yielded = number % len(self)
                 if seed is not None:
                     pixels = augmented(self._augment, pixels, ids, seed, epoch)
                 yield pixels.to(torch.float32).div_(255), self._labels.index_select(0, ids), ids
 
     def _gather(self, order: Tensor, ids_on_device: tuple[Tensor, ...]) -> Generator[Tensor, None, None]:
-        """Pixels of one batch after the other, on the device; views where the samples follow each other."""
+        """Pixels of one batch after the other, from the device; a view where the samples follow each other."""
         first = int(order[0])
         if torch.equal(order, torch.arange(first, first + len(order))):
             yield from self._pixels[first : first + len(order)].split(self._batch_size)
@@ -143,7 +143,7 @@ class Batches:
             yield from (self._pixels.index_select(0, ids) for ids in ids_on_device)
 
     def _stream(self, order: Tensor) -> Generator[Tensor, None, None]:
-        """The same through a thread, which ends with this generator."""
+        """Pixels of one batch after the other, gathered by a thread that ends with this generator."""
         batches = max(1, WINDOW // (self._batch_size * math.prod(self._pixels.shape[1:])))
         windows = iter(order.split(batches * self._batch_size))
         cuda = self._device.type == "cuda"
@@ -166,23 +166,24 @@ class Batches:
 
 
 class _Resident:
-    """Pixels on a device, with the tensor they are a copy of."""
+    """Pixels on a device, and the tensor that they are a copy of."""
 
     def __init__(self, source: Tensor, device: torch.device) -> None:
         self.source = source
         self.pixels = source.to(device)
 
 
-# The batches of a training and a validation part share one copy. The source stays alive, so its id stays its own.
+# The batches of a training and of its validation part share one copy on the device. It is found by the id of its
+# source, which the copy keeps alive, so that no other tensor can get the same id.
 _SHARED: WeakValueDictionary[tuple[int, torch.device], _Resident] = WeakValueDictionary()
 
 
 def _resident(pixels: Tensor, device: torch.device, must: bool) -> _Resident | None:
-    """All pixels on the device; None where they take too much of it and need not be there."""
-    found = _SHARED.get((id(pixels), device))
-    if found is None and (must or _fits(pixels, device)):
-        found = _SHARED[id(pixels), device] = _Resident(pixels, device)
-    return found
+    """All pixels on the device; None where they would take too much of its memory and are not a ``must``."""
+    copied = _SHARED.get((id(pixels), device))
+    if copied is None and (must or _fits(pixels, device)):
+        copied = _SHARED[id(pixels), device] = _Resident(pixels, device)
+    return copied
 
 
 def _fits(pixels: Tensor, device: torch.device) -> bool:
@@ -198,7 +199,7 @@ def available_memory() -> int | None:
     try:
         lines = Path("/proc/meminfo").read_text().splitlines()
         return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:"))
-    except (OSError, ValueError, IndexError, StopIteration):  # not Linux, or an old one
+    except (OSError, ValueError, IndexError, StopIteration):  # not Linux, or a Linux too old to tell
         pass
     try:
         pages, size = os.sysconf("SC_AVPHYS_PAGES"), os.sysconf("SC_PAGE_SIZE")
@@ -215,10 +216,10 @@ def _with_number(device: torch.device) -> torch.device:
 
 @cache
 def _keep_freed_memory() -> None:
-    """Have malloc keep the memory of a freed batch for the next one.
+    """Have the C library keep the memory of a freed batch for the next one.
 
-    The GNU C library gives freed memory back to the system from a size on that it takes from the largest block freed
-    so far (mallopt(3), M_MMAP_THRESHOLD). While that is small, each new batch costs hundreds of page faults: the
-    loader then takes up to 3 times as long. This block is never touched, so it takes no memory.
+    The GNU C library returns a freed block to the system if it is larger than all blocks freed before it (mallopt(3),
+    M_MMAP_THRESHOLD). Each new batch then costs hundreds of page faults, and a loader takes up to 3 times as long. So
+    one large block is freed first. It is never touched, so it takes no memory.
     """
     bytes(24 << 20)

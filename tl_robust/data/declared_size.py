@@ -1,4 +1,4 @@
-"""What a file declares, compared with what can be, before memory is taken: a small file may claim to hold anything."""
+"""The size that a file declares is checked before memory is taken for it, since a small file may claim any size."""
 
 from __future__ import annotations
 
@@ -8,22 +8,22 @@ from pathlib import Path
 from tl_robust.data.batches import available_memory
 from tl_robust.errors import DataError
 
-DEFLATE = 1032  # what zlib can make of one byte, at most: https://zlib.net/zlib_tech.html
-OVERHEAD = 1 << 16  # bytes of headers
-LARGEST = 1 << 28  # bytes of one image
+DEFLATE = 1032  # bytes that zlib unpacks from one byte at most: https://zlib.net/zlib_tech.html
+OVERHEAD = 1 << 16  # bytes that headers may add to the array
+LARGEST = 1 << 28  # bytes of one image at most
 
 
 def check_declared(what: str, size: int, stored: int, at_once: int | None = None) -> None:
-    """Whether an array can be as large as its header says.
+    """Check that an array can be as large as its header says.
 
     Args:
-        what: The array, as errors name it.
+        what: How an error calls the array.
         size: Bytes that the header declares.
         stored: Bytes of the file, or of its compressed part.
-        at_once: Bytes that are held in memory at once, where that is not all of them.
+        at_once: Bytes that are held in memory at once, where that is not the whole array.
 
     Raises:
-        DataError: The file cannot hold as much, or the memory cannot.
+        DataError: The file or the free memory is too small to hold as much.
     """
     if not 0 <= size <= DEFLATE * stored + OVERHEAD:
         raise DataError(f"{what} would have {size:,} bytes, but its {stored:,} bytes cannot unpack to as many")
@@ -33,10 +33,10 @@ def check_declared(what: str, size: int, stored: int, at_once: int | None = None
 
 
 def unpacked_bz2(path: Path, most: int) -> bytes:
-    """The content of a bz2 file.
+    """The content of a bz2 file, of which at most ``most`` bytes are unpacked.
 
     Raises:
-        DataError: It is more than ``most`` bytes; no more than these are unpacked.
+        DataError: The content is longer than that.
     """
     with bz2.open(path) as file:
         content = file.read(most + 1)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Literal
@@ -18,6 +18,7 @@ from tl_robust.registry import Registry
 from tl_robust.types import ImageSet
 
 Split = Literal["train", "test"]
+SPLITS: tuple[Split, Split] = ("train", "test")
 
 
 class Domain(ABC):
@@ -41,19 +42,19 @@ class Domain(ABC):
         self.name = type(self).__module__.rpartition(".")[2]
 
     def read(self, split: Split, root: Path, download: bool) -> ImageSet:
-        """Read one official split; whatever is raised here becomes one sentence in :meth:`load`.
+        """Read one official split. A subclass writes this method or :meth:`parts`.
 
-        A subclass writes this or :meth:`parts`.
+        It may raise anything: :meth:`load` makes one sentence of it that says which files were expected where.
 
         Args:
             split: ``train`` or ``test``.
             root: Folder that holds the data sets; domains that are made or come with a library ignore it.
             download: Fetch missing files, where that is possible.
         """
-        return joined(list(self.parts(split, root, download)))
+        return joined(self.parts(split, root, download))
 
     def parts(self, split: Split, root: Path, download: bool) -> Iterator[ImageSet]:
-        """The split in parts, for sets that are larger than memory; one part unless a subclass says otherwise."""
+        """The split in parts, so that a set may be larger than memory; one part unless a subclass gives more."""
         yield self.read(split, root, download)
 
     def paths(self, split: Split, root: Path) -> Sequence[Path]:
@@ -61,11 +62,11 @@ class Domain(ABC):
         return ()
 
     def names(self, root: Path) -> Names:
-        """Names of the classes in label order, where they stand in files; see :attr:`classes`."""
+        """Names of the classes in label order; a domain whose names stand in its files reads them here."""
         return self.classes
 
     def passed_over(self, split: Split, root: Path) -> Iterator[str]:
-        """What of the files of a split is not read, in sentences without an end; most domains read all."""
+        """Sentences, without a full stop, about files of a split that are not read; most domains read all of them."""
         return iter(())
 
     def load(self, split: Split, root: Path, download: bool = False) -> ImageSet:
@@ -79,7 +80,7 @@ class Domain(ABC):
         Raises:
             DataError: A file is missing or damaged; says where it was looked for and what to do.
         """
-        return joined(list(self.checked(split, root, download)))
+        return joined(self.checked(split, root, download))
 
     def checked(self, split: Split, root: Path, download: bool = False) -> Iterator[ImageSet]:
         """The parts of one split, checked; arguments and errors as in :meth:`load`."""
@@ -93,11 +94,11 @@ class Domain(ABC):
                 yield part
             if classes is None:
                 raise DataError("no image")
-        except Exception as error:  # readers raise anything on a damaged file; the cause stays attached
+        except Exception as error:  # on a damaged file readers raise anything; the cause stays attached
             raise DataError(self._sentence(error, root)) from error
 
     def class_names(self, root: Path, download: bool = False) -> Names:
-        """:meth:`names`, cleaned and each of its own, with the errors of :meth:`load`."""
+        """The class names of :meth:`names`, cleaned and checked to differ, with the errors of :meth:`load`."""
         try:
             return checked_names(self.names(root), self.name)
         except FileNotFoundError:
@@ -107,6 +108,7 @@ class Domain(ABC):
             raise DataError(self._sentence(error, root)) from error
 
     def _sentence(self, error: Exception, root: Path) -> str:
+        """What went wrong, which files were expected, and what to do about it, for the person who runs a bench."""
         text = (str(error).splitlines() or [""])[0].rstrip(".")
         cause = text if isinstance(error, DataError) else f"{type(error).__name__}: {text}" if text else "other content"
         if isinstance(error, FileNotFoundError | NotADirectoryError) or text.startswith("Dataset not found"):
@@ -122,11 +124,12 @@ class Domain(ABC):
 
 
 class GenericDomain(Domain):
-    """A layout rather than one data set: ``kind:name`` is a domain, ``name`` the files' name.
+    """A layout of files rather than one data set: ``npz:photos`` are the files named ``photos`` in the layout ``npz``.
 
     Args:
         argument: What follows the colon.
-        classes: Class names in label order, or a text file under the root with one a line; empty: as the files say.
+        classes: Class names in label order, or a text file under the root with one name a line. Empty where the data
+            files themselves name their classes.
     """
 
     repair = "in the layout that the README describes, with labels that have names; correct or replace the file"
@@ -143,21 +146,21 @@ class GenericDomain(Domain):
         self.name = f"{self.name}:{argument}"
 
     def names(self, root: Path) -> Names:
-        """The names given, else what the files say."""
+        """The class names that the bench file gives, else those that the data files have."""
         if isinstance(self.given, str):
             return class_file(root / self.given)
         return self.given or self.found_names(root)
 
     @abstractmethod
     def found_names(self, root: Path) -> Names:
-        """Class names as the files have them."""
+        """Class names as the data files have them, in label order."""
 
 
 def below_root(name: str, what: str) -> str:
-    """A name of files under the root.
+    """The name itself, after checking that it leads to a place below the root: a bench file comes from strangers.
 
     Raises:
-        ConfigError: It leads out of the root.
+        ConfigError: The name leads out of the root.
     """
     parts = Path(name).parts
     if Path(name).is_absolute() or ".." in parts or not parts or any(ord(letter) < 32 for letter in name):
@@ -166,23 +169,24 @@ def below_root(name: str, what: str) -> str:
 
 
 def check_md5(path: Path, md5: str) -> None:
-    """Whether a file has its published checksum.
+    """Check that a file has its published checksum.
 
     Raises:
-        FileNotFoundError: It is missing.
-        ValueError: It has another one.
+        FileNotFoundError: The file is missing.
+        ValueError: The file has another checksum.
     """
     with path.open("rb") as file:
-        found = hashlib.file_digest(file, "md5").hexdigest()
-    if found != md5:
+        checksum = hashlib.file_digest(file, "md5").hexdigest()
+    if checksum != md5:
         raise ValueError(f"{path.name} does not have its published MD5 checksum {md5}")
 
 
-def joined(parts: list[ImageSet]) -> ImageSet:
-    """All parts as one set, in order."""
-    if len(parts) == 1:
-        return parts[0]
-    return ImageSet(torch.cat([part.images for part in parts]), torch.cat([part.labels for part in parts]))
+def joined(parts: Iterable[ImageSet]) -> ImageSet:
+    """All parts as one set, in order; a single part is not copied."""
+    first, *others = parts
+    if not others:
+        return first
+    return ImageSet(*(torch.cat([getattr(part, name) for part in (first, *others)]) for name in ("images", "labels")))
 
 
 FETCH = "set data.root, or run with data.download=true"
@@ -191,12 +195,13 @@ DOMAINS: Registry[type[Domain]] = Registry("domain", "tl_robust.data.domains")
 
 @dataclass(frozen=True)
 class Declared:
-    """A domain that a bench file names: a generic one, with names for its classes.
+    """A domain that a bench file declares: files in a generic layout, under a name that pairs and tables then use.
 
     Attributes:
-        name: Its name in pairs and tables.
-        origin: For example ``npz:photos``.
-        classes: Class names in label order (an empty one is no class), or a text file under the root with one a line.
+        name: The domain's name in pairs and tables.
+        origin: Layout and files, for example ``npz:photos``.
+        classes: Class names in label order, or a text file under the root with one name a line. Images whose class has
+            an empty name are left out.
     """
 
     name: str
@@ -211,10 +216,10 @@ class DataSettings:
     Attributes:
         root: Folder with the data sets in their official layouts.
         download: Fetch missing sets where torchvision can.
-        train_limit: At most so many training images of each domain (a fixed random subset with the same share of each
-            class; smaller ones are inside larger ones); 0 means all.
-        test_limit: The same for test images.
-        cache: Folder where decoded sets are kept, mapped into memory from there; empty keeps them in memory.
+        train_limit: At most so many training images of each domain; 0 means all. They are a fixed random subset with
+            the same share of each class, and a smaller subset lies inside every larger one.
+        test_limit: The same limit for test images.
+        cache: Folder where decoded sets are kept and mapped into memory from; empty keeps them in memory alone.
         domains: Domains that the bench file declares.
     """
 
@@ -243,29 +248,20 @@ def get_domain(name: str, settings: DataSettings) -> Domain:
         UnknownNameError: No such domain.
     """
     declared = {item.name: item for item in settings.domains}
-    if name in declared:
-        item = declared[name]
-        kind = item.origin.partition(":")[0]
-        if not issubclass(DOMAINS[kind], GenericDomain):
-            raise ConfigError(
-                f"domain {name!r} cannot be declared from {item.origin!r}: {kind} has files and classes of its own, "
-                f"so write {kind} in pairs."
-            )
-        domain = _generic(item.origin, item.classes)
-        domain.name = name
-        return domain
-    if ":" in name:
-        return _generic(name, ())
-    if name not in DOMAINS:
+    item = declared.get(name, Declared(name, name))
+    layout, colon, files = item.origin.partition(":")
+    if not colon and name not in declared and name not in DOMAINS:
         raise UnknownNameError("domain", name, [*DOMAINS.names(), *declared])
-    return _generic(name, ())
-
-
-def _generic(origin: str, classes: Names | str) -> Domain:
-    kind, colon, argument = origin.partition(":")
-    domain = DOMAINS[kind]
-    if issubclass(domain, GenericDomain):
-        return domain(argument, classes)
+    domain_class = DOMAINS[layout]
+    if issubclass(domain_class, GenericDomain):
+        domain: Domain = domain_class(files, item.classes)
+        domain.name = name if name in declared else domain.name
+        return domain
+    if name in declared:
+        raise ConfigError(
+            f"domain {name!r} cannot be declared from {item.origin!r}: {layout} has files and classes of its own, "
+            f"so write {layout} in pairs."
+        )
     if colon:
-        raise ConfigError(f"domain {kind!r} has files and classes of its own: write {kind}, not {origin}.")
-    return domain()
+        raise ConfigError(f"domain {layout!r} has files and classes of its own: write {layout}, not {name}.")
+    return domain_class()

@@ -1,4 +1,4 @@
-"""Which files of a folder are its images: hidden ones, loops and pipes are not, and each real file counts once."""
+"""Which files of a folder are its images: not hidden files, loops of links or pipes, and each real file only once."""
 
 from __future__ import annotations
 
@@ -11,12 +11,13 @@ from pathlib import Path
 from tl_robust.errors import DataError
 
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")  # as in torchvision
+# Extensions of images that are not read. They are counted, so that a person is told why these images are missing.
 OTHERS = (".gif", ".heic", ".heif", ".avif", ".jp2", ".jfif", ".jxl", ".tga", ".exr", ".dng", ".svg", ".ico", ".npy")
-SYSTEM = {
+SYSTEM = {  # what systems and programs leave in folders, in small letters
     *("__macosx", "@eadir", "@tmp", "@recycle", "@recently-snapshot", "thumbs.db", "ehthumbs.db", "desktop.ini"),
     *("lost+found", "lost.dir", "#recycle", "#snapshot", "$recycle.bin", "recycler", "system volume information"),
     *("__pycache__", "network trash folder", "temporary items"),
-}  # what systems and programs leave in folders, in small letters
+}
 
 
 def is_hidden(name: str) -> bool:
@@ -34,10 +35,10 @@ class Walked:
 
     Attributes:
         images: Image files, sorted; each real file once.
-        real: The real path of each, links followed.
+        real: The real path of each image file, after following links.
         hidden: Names of hidden and system folders and image files that were passed over.
-        others: How many files have an extension of an image that is not read.
-        repeated: Links to files and folders that had been seen already, or to nothing.
+        others: How many files there are of each extension in ``OTHERS``.
+        repeated: How many links lead to files or folders that were met before, or to nothing.
     """
 
     images: list[Path] = field(default_factory=list)
@@ -48,14 +49,14 @@ class Walked:
 
 
 def walk(folder: Path) -> Walked:
-    """All image files in a folder. Links are followed, to other places too; pipes, sockets and devices never opened.
+    """All image files in a folder. Links are followed, also out of it; pipes, sockets and devices are never opened.
 
     Raises:
         DataError: A folder cannot be read.
     """
-    walked, seen, found = Walked(), set[str](), dict[str, Path]()
+    walked, seen, images = Walked(), set[str](), dict[str, Path]()
     folders, linked_folders, linked_files = [folder], list[Path](), list[Path]()
-    while folders or linked_folders:  # folders that lie here come first, so that a link never hides the real one
+    while folders or linked_folders:  # links come last, so that a link never hides the real folder
         top = folders.pop() if folders else linked_folders.pop(0)
         real = os.path.realpath(top)
         if real in seen:
@@ -74,31 +75,31 @@ def walk(folder: Path) -> Walked:
             elif image and link:
                 linked_files.append(path)
             elif image:
-                found[f"{real}{os.sep}{entry.name}"] = path
+                images[f"{real}{os.sep}{entry.name}"] = path
             elif is_file and entry.name.lower().endswith(OTHERS):
                 walked.others[Path(entry.name).suffix.lower()] += 1
             elif link and not is_file:
-                walked.repeated += 1  # a link to nothing
+                walked.repeated += 1  # the link leads to nothing
     for path in sorted(linked_files):
         real = os.path.realpath(path)
-        walked.repeated += real in found
-        found.setdefault(real, path)
-    pairs = sorted((path, real) for real, path in found.items())
+        walked.repeated += real in images
+        images.setdefault(real, path)
+    pairs = sorted((path, real) for real, path in images.items())
     walked.images, walked.real = [path for path, _ in pairs], [real for _, real in pairs]
     return walked
 
 
 def class_folders(folder: Path) -> list[Path]:
-    """The folders in a folder, without hidden ones, in alphabetical order.
+    """The folders that lie in a folder and are not hidden, in alphabetical order.
 
     Raises:
-        DataError: It cannot be read.
+        DataError: The folder cannot be read.
     """
     return [folder / entry.name for entry in _entries(folder) if _kind(entry)[0] and not is_hidden(entry.name)]
 
 
 def loose_files(folder: Path) -> int:
-    """How many image files lie right in a folder, in no folder of a class."""
+    """How many image files lie in the folder itself rather than in the folder of a class."""
     names = [entry.name for entry in _entries(folder) if _kind(entry)[1] and not is_hidden(entry.name)]
     return sum(name.lower().endswith(EXTENSIONS) for name in names)
 
@@ -114,9 +115,9 @@ def _entries(folder: Path) -> list[os.DirEntry[str]]:
 
 
 def _kind(entry: os.DirEntry[str]) -> tuple[bool, bool]:
-    """Whether it is a folder, and whether a regular file, links followed; neither where a link leads nowhere."""
+    """Whether the entry is a folder, and whether it is a regular file; a link is what it leads to."""
     try:
         mode = entry.stat().st_mode
-    except OSError:  # to nothing, or to itself
+    except OSError:  # a link that leads to nothing, or to itself
         return False, False
     return stat.S_ISDIR(mode), stat.S_ISREG(mode)

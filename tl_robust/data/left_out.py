@@ -1,4 +1,4 @@
-"""What of a side's classes and images a bench does not use, in sentences: nothing is left out in silence."""
+"""Sentences about classes and images of a domain that a bench does not use: nothing is left out in silence."""
 
 from __future__ import annotations
 
@@ -6,20 +6,17 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import torch
 
-from tl_robust.data.domain import Split, get_domain
+from tl_robust.data.domain import SPLITS, Split, get_domain
 from tl_robust.data.mapped import DomainInSpace, own_counts
+from tl_robust.text import first_few
 
-SPLITS: tuple[Split, Split] = ("train", "test")
-SHOWN = 7  # names in a sentence
+MOST = 7  # names that one sentence lists: a thousand of them would hide the sentence
 
 
 def left_out(sides: Iterable[DomainInSpace]) -> list[str]:
     """Sentences about classes and images that are not used; none where all are.
 
-    The images are loaded, as training and attack load them; nothing is decoded a second time.
-
-    Args:
-        sides: Domains in their spaces, for example the two of a pair.
+    The images of all ``sides`` are loaded as training and attack load them; nothing is decoded a second time.
 
     Raises:
         DataError: A domain cannot be read.
@@ -35,7 +32,7 @@ def _of(data: DomainInSpace) -> Iterator[str]:
     unnamed = [place for place, name in enumerate(names) if not name]
     if unused:
         of = f"{len(unused)} of its {sum(map(bool, names))} classes"
-        which = _some([names[place] for place in unused])
+        which = first_few([names[place] for place in unused], MOST, count=True)
         yield f"{data.domain}: {of} are not used ({which}; {_images(counts, unused)})."
     if unnamed and any(counts[split][place] for split in SPLITS for place in unnamed):
         yield f"{data.domain}: images without a class are not used (labels without a name; {_images(counts, unnamed)})."
@@ -44,18 +41,14 @@ def _of(data: DomainInSpace) -> Iterator[str]:
         kept -= sum(counts[split][place] for place in (*unused, *unnamed))
         if kept > len(images):
             yield f"{data.domain}: data.{split}_limit uses {len(images):,} of {kept:,} images."
-        there = torch.bincount(images.labels, minlength=len(labels))
-        absent = [labels[place] for place in (there == 0).nonzero().flatten().tolist()]
+        images_of_class = torch.bincount(images.labels, minlength=len(labels))
+        absent = [labels[place] for place in (images_of_class == 0).nonzero().flatten().tolist()]
         if absent:
-            yield f"{data.domain}: no {split} image has the class {_some(absent)}."
-        for part in domain.passed_over(split, data.settings.folder):
-            yield f"{data.domain}: {part}."
+            yield f"{data.domain}: no {split} image has the class {first_few(absent, MOST, count=True)}."
+        for sentence in domain.passed_over(split, data.settings.folder):
+            yield f"{data.domain}: {sentence}."
 
 
 def _images(counts: dict[Split, tuple[int, ...]], places: Sequence[int]) -> str:
     train, test = (sum(counts[split][place] for place in places) for split in SPLITS)
     return f"{train:,} training and {test:,} test images"
-
-
-def _some(names: Sequence[str]) -> str:
-    return ", ".join(names[:SHOWN]) + (f" and {len(names) - SHOWN} more" if len(names) > SHOWN else "")

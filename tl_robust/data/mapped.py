@@ -14,15 +14,17 @@ import torch
 from torch import Tensor
 
 from tl_robust.data.cache import cached
-from tl_robust.data.domain import DataSettings, Split, get_domain, joined
+from tl_robust.data.domain import SPLITS, DataSettings, Split, get_domain, joined
 from tl_robust.data.names import Names
 from tl_robust.data.space import get_space, labels_of
 from tl_robust.errors import DataError
 from tl_robust.registry import Component
 from tl_robust.seeding import digest, generator
+from tl_robust.text import first_few
 from tl_robust.types import ImageSet
 
-FEW, ENDS = 64, 1 << 20  # up to so many files, so many bytes at their start and their end are part of a stamp
+FEW = 64  # files, at most, whose content is part of their stamps: reading thousands of them would take too long
+ENDS = 1 << 20  # bytes at the start and at the end of such a file that are read for its stamp
 
 
 @dataclass(frozen=True)
@@ -33,9 +35,9 @@ class DomainInSpace:
         domain: Name of the domain.
         space: The space with settings.
         settings: Where the data lie and how much is used.
-        classes: The classes of the pair; the domain has these labels if it has any of them, else its own. Empty stands
-            for the space's.
-        share: Part of the training images that is used: up to 1 a share, above 1 a number.
+        classes: The classes of the pair. The domain has these labels if it has any of them, else its own. Empty stands
+            for the classes of the space.
+        share: How many of the training images are used: a share up to 1, a number of images above 1.
     """
 
     domain: str
@@ -50,7 +52,7 @@ class DomainInSpace:
         return _labels(replace(self, share=1.0))
 
     def images(self, split: Split) -> ImageSet:
-        """The images of one split in the space, at most the limit; kept after the first call."""
+        """The images of one split in the space, at most as many as the limit; kept in memory after the first call."""
         images = _limited(replace(self, share=1.0), split)
         if split == "test":
             return images
@@ -79,19 +81,19 @@ def _taken(data: DomainInSpace, split: Split, count: int) -> ImageSet:
 
 
 def check_classes(data: DomainInSpace) -> None:
-    """Whether the images that are used have two classes at least: one is no task, and nothing could be told of it.
+    """Check that the images that are used have at least two classes, since a single class cannot be told from another.
 
     Raises:
-        DataError: A split has images of one class alone.
+        DataError: All images of a split are of one class.
     """
-    splits: tuple[Split, Split] = ("train", "test")
-    for split in splits:
-        there = data.images(split).labels.unique().tolist()
-        if len(there) < 2:
-            part = " that are used" if len(data.images(split)) < sum(own_counts(data, split)) else ""
+    for split in SPLITS:
+        images = data.images(split)
+        labels = images.labels.unique().tolist()
+        if len(labels) < 2:
+            which = " that are used" if len(images) < sum(own_counts(data, split)) else ""
             raise DataError(
-                f"{data.domain}: all {len(data.images(split)):,} {split} images{part} are of one class "
-                f"({data.labels[there[0]]!r}): at least two classes are needed to learn or to attack anything."
+                f"{data.domain}: all {len(images):,} {split} images{which} are of one class "
+                f"({data.labels[labels[0]]!r}): at least two classes are needed to learn or to attack anything."
             )
 
 
@@ -104,37 +106,35 @@ def load_mapped(data: DomainInSpace, split: Split) -> ImageSet:
     domain, space, labels = get_domain(data.domain, data.settings), get_space(data.space), data.labels
     root = data.settings.folder
     classes = domain.class_names(root, data.settings.download)
+    notes = dict[str, list[int]]()
 
-    own, notes = torch.zeros(len(classes), dtype=torch.int64), dict[str, list[int]]()
-
-    def mapped() -> Iterator[ImageSet]:
-        some = False
-        own.zero_()
+    def in_space() -> Iterator[ImageSet]:
+        counts, kept = torch.zeros(len(classes), dtype=torch.int64), 0
         for part in domain.checked(split, root, data.settings.download):
-            own.add_(torch.bincount(part.labels, minlength=len(classes)))
-            found = space.map(part, classes, labels)
-            some = some or found is not None
-            if found is not None:
-                yield found
-        if not some:
-            names = f"{', '.join(labels[:7])}{', ...' if len(labels) > 7 else ''}" or "that have a name: it has none"
+            counts += torch.bincount(part.labels, minlength=len(classes))
+            if (images := space.map(part, classes, labels)) is not None:
+                kept += len(images)
+                yield images
+        if not kept:
+            names = first_few(labels, 7) or "that have a name: it has none"
             raise DataError(f"{data.domain} has no {split} image of the classes {names}.")
-        notes["own"] = own.tolist()
+        notes["own"] = counts.tolist()
 
     paths = domain.paths(split, root)
     if paths and data.settings.download and not all(path.is_file() for path in paths):
-        next(domain.checked(split, root, True))  # fetches them
+        next(domain.checked(split, root, True))  # reading the first part fetches the files
         paths = domain.paths(split, root)
     if not data.settings.cache or not paths or not all(path.exists() for path in paths):
-        images = joined(list(mapped()))
+        images = joined(in_space())
     else:
         code = [_code(domain), domain.VERSION, _code(space)]
         key = digest([data.domain, split, stamps(paths), asdict(data.space), classes, labels, code])
-        images = cached(Path(data.settings.cache).expanduser(), key, mapped, notes)
+        images = cached(Path(data.settings.cache).expanduser(), key, in_space, notes)
     _own_counts[_unlimited(data), split] = tuple(notes.get("own", ()))
     return images
 
 
+# Images of each of a domain's own classes, for sentences about what is left out; a mapped set holds the others alone.
 _own_counts: dict[tuple[DomainInSpace, Split], tuple[int, ...]] = {}
 
 
@@ -143,7 +143,7 @@ def _unlimited(data: DomainInSpace) -> DomainInSpace:
 
 
 def own_counts(data: DomainInSpace, split: Split) -> tuple[int, ...]:
-    """Images of each of the domain's own classes in one split, those that the space leaves out too; loads it once."""
+    """How many images of one split each of the domain's own classes has, also those that the space leaves out."""
     data.images(split)
     if (_unlimited(data), split) not in _own_counts:
         load_mapped(data, split)
@@ -151,17 +151,17 @@ def own_counts(data: DomainInSpace, split: Split) -> tuple[int, ...]:
 
 
 def stamps(paths: Sequence[Path]) -> list[tuple[object, ...]]:
-    """What tells that a file is another one: place, size, times of writing and of change, and for few files content.
+    """For each file, values that differ once its content has changed: its place, size, times and, of few files, ends.
 
-    The time of change (``st_ctime``) cannot be set back as the time of writing can. Not all systems keep one, so the
-    first and the last bytes are hashed too, where there are few files.
+    The time of change (``st_ctime``) cannot be set back as the time of writing can, but not all systems keep one. So
+    the first and the last bytes are hashed too, where the files are few enough to open each.
     """
-    found: list[tuple[object, ...]] = []
-    for path in paths:
-        stat = path.stat()
-        content = _ends(path, stat.st_size) if len(paths) <= FEW else ""
-        found.append((str(path.resolve()), stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, content))
-    return found
+    stats = [(path, path.stat()) for path in paths]
+    return [
+        (str(path.resolve()), stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns,
+         _ends(path, stat.st_size) if len(paths) <= FEW else "")
+        for path, stat in stats
+    ]  # fmt: skip
 
 
 def _ends(path: Path, size: int) -> str:
@@ -173,9 +173,9 @@ def _ends(path: Path, size: int) -> str:
     return content.hexdigest()
 
 
-def _code(made: object) -> str:
+def _code(reader: object) -> str:
     """Digest of the source files of an object's class and its bases: a changed reader makes another cache entry."""
-    files = {inspect.getfile(kind) for kind in type(made).__mro__ if kind not in (object, ABC)}
+    files = {inspect.getfile(kind) for kind in type(reader).__mro__ if kind not in (object, ABC)}
     return digest([Path(file).read_text(encoding="utf-8") for file in sorted(files) if Path(file).is_file()])
 
 
@@ -186,8 +186,8 @@ def stratified(images: ImageSet, count: int, domain: str, split: Split) -> Image
 
     Args:
         images: A split.
-        count: Images wanted, 1 to the number there are.
-        domain: Name of the domain: the choice depends on it, on the split and on the labels.
+        count: How many images are wanted, from 1 to all of them.
+        domain: Name of the domain. The choice depends on it, on the split and on the labels alone.
         split: ``train`` or ``test``.
     """
     order = torch.randperm(len(images), generator=generator("limit", domain, split))
@@ -196,8 +196,13 @@ def stratified(images: ImageSet, count: int, domain: str, split: Split) -> Image
     return images.take(chosen.sort().values)
 
 
+def spread(count: int, wanted: int) -> Tensor:
+    """At most ``wanted`` evenly spaced places among ``count`` samples, ascending, int64."""
+    return torch.arange(count)[:: max(1, count // wanted)][:wanted]
+
+
 def _rank_in_class(labels: Tensor, order: Tensor) -> tuple[Tensor, Tensor]:
-    """For each sample: its place among those of its class in ``order``, and how many these are; float64 ``[N]``."""
+    """For each sample, its place in ``order`` among those of its class, and how many these are; float64 ``[N]``."""
     count = torch.bincount(labels)
     by_class = order[labels[order].argsort(stable=True)]
     start = count.cumsum(0) - count
@@ -209,8 +214,8 @@ def _rank_in_class(labels: Tensor, order: Tensor) -> tuple[Tensor, Tensor]:
 def split_validation(images: ImageSet, share: float) -> tuple[Tensor, Tensor]:
     """Split training samples into a part to learn from and a part to choose the epoch with.
 
-    Each class gives its share, and one image at least where it has two or more. The split depends on the images alone:
-    every training on them has the same one.
+    Each class gives its share to the second part, and at least one image where it has two or more. The split depends
+    on the images alone, so that every training on them is judged by the same samples.
 
     Args:
         images: A training split.

@@ -1,4 +1,4 @@
-"""Names of classes as they are compared: the same letters are the same name, however a file has them."""
+"""Names of classes as they are compared: names that read the same are the same, however a file encodes them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from tl_robust.errors import DataError
 
 Names = tuple[str, ...]
-UNSEEN = "\ufeff\u200b\u2060"  # a byte order mark and blanks without a width: no reader sees them at the ends of a name
+UNSEEN = "\ufeff\u200b\u2060"  # a byte order mark and blanks without width, which nobody sees at the ends of a name
 
 
 def clean_name(name: str) -> str:
@@ -25,14 +25,14 @@ def clean_name(name: str) -> str:
 
 
 def checked_names(names: Iterable[str], what: str) -> Names:
-    """Class names, cleaned; an empty one is no class and may stand more than once.
+    """Class names, cleaned. An empty name says that its label is no class, and may stand more than once.
 
     Args:
-        names: In label order.
-        what: How the error names the list.
+        names: The names in label order.
+        what: How an error calls the list.
 
     Raises:
-        DataError: Two are the same name, or one holds a control character.
+        DataError: Two names are the same, or a name holds a control character.
     """
     cleaned = tuple(clean_name(name) for name in names)
     places: dict[str, list[int]] = {}
@@ -56,10 +56,10 @@ def _listed(places: Sequence[int]) -> str:
 
 
 def class_file(path: Path) -> Names:
-    """Class names, one a line, with or without a byte order mark; an empty line is no class.
+    """Class names from a text file with one name a line; the label of an empty line is no class.
 
     Raises:
-        DataError: The file is missing, or not UTF-8, or two names are the same.
+        DataError: The file is missing or not UTF-8, or two names are the same.
     """
     if not path.is_file():
         raise DataError(f"the file of class names {path} is not there.")
@@ -67,6 +67,6 @@ def class_file(path: Path) -> Names:
         lines = path.read_text(encoding="utf-8-sig").split("\n")
     except UnicodeDecodeError as error:
         raise DataError(f"the file of class names {path} is not UTF-8.") from error
-    if not lines[-1]:  # the end of the last line starts no other
+    if not lines[-1]:  # the newline that ends the last name starts no further one
         del lines[-1]
     return checked_names(lines, f"the file of class names {path}")

@@ -1,4 +1,4 @@
-"""Whether the hosts that data sets are fetched from can be reached, found out in two seconds."""
+"""Whether the hosts of data sets can be reached, so that a plan is told within two seconds what it cannot fetch."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ SECONDS = 2.0
 
 
 def can_fetch(domain: str) -> bool:
-    """Whether torchvision has a data set of this name, and one of the hosts that it fetches it from can be reached."""
+    """Whether torchvision has a data set of this name, and one of the hosts that offer it can be reached."""
     from torchvision import datasets  # slow to import
 
     kinds = {name.lower(): kind for name, kind in vars(datasets).items() if isinstance(kind, type)}
@@ -23,11 +23,11 @@ def can_fetch(domain: str) -> bool:
 
 
 def reachable(addresses: Iterable[str], seconds: float = SECONDS) -> bool:
-    """Whether one of the hosts, or the proxy before it, takes a connection.
+    """Whether one of the hosts, or the proxy in front of it, takes a connection.
 
     Args:
-        addresses: ``https://...``; all hosts are tried at once.
-        seconds: How long all of it may take: looking up a name has no time limit of its own.
+        addresses: Web addresses, whose hosts are all tried at once.
+        seconds: How long all of it may take. Hosts are tried in threads, since looking up a name has no time limit.
     """
     answers: queue.Queue[bool] = queue.Queue()
     hosts = {_door(address) for address in addresses}

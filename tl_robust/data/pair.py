@@ -1,8 +1,9 @@
-"""Pairs of domains as LightningDataModules."""
+"""Pairs of a source and a target domain, as LightningDataModules that any Trainer can use."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import asdict, replace
 from typing import Any, ClassVar, Literal
 
@@ -20,23 +21,29 @@ from tl_robust.registry import Component, Registry, Scalar, check_settings
 from tl_robust.types import ImageSet, Recipe
 
 Role = Literal["source", "target"]
-LOADING = ("batch_size", "augment", "val_share", "select")  # what a recipe says of loaders
+LOADING = ("batch_size", "augment", "val_share", "select")  # the fields of a recipe that change what loaders yield
 
 
 class DomainModule(LightningDataModule):
     """One domain in a space, ready for a Trainer: a training and a validation part, and the test split.
 
     Batches are ``(images float32 [N,C,H,W] in [0,1], labels int64 [N], sample ids int64 [N])``. Hyperparameters say
-    what the data are: domain, space, limits, seed and what the recipe says of loaders.
+    what the data are: domain, space, limits, seed, and the fields of the recipe that loaders follow.
 
     Args:
         data: The domain.
         recipe: Batch size, augmentation, and share of the validation part.
         seed: Seed of shuffling and augmentation.
+        keep: Chooses what is learned from, such as a defense's filter of training images. It is given the training part
+            alone: the held-out part stays the same with and without it, so that both are measured on the same images
+            and a filter cannot choose what it is judged by.
     """
 
-    def __init__(self, data: DomainInSpace, recipe: Recipe, seed: int = 0) -> None:
+    def __init__(
+        self, data: DomainInSpace, recipe: Recipe, seed: int = 0, keep: Callable[[ImageSet], ImageSet] | None = None
+    ) -> None:
         super().__init__()
+        self.keep = keep
         self.data = data
         self.recipe = recipe
         self.seed = seed
@@ -60,6 +67,11 @@ class DomainModule(LightningDataModule):
         """Shuffled, augmented batches of the training part; of the whole training split where ``select`` is test."""
         images = self.data.images("train")
         learn = None if self.recipe.select == "test" else split_validation(images, self.recipe.val_share)[0]
+        if self.keep is not None:
+            candidates = images if learn is None else images.take(learn)
+            kept = self.keep(candidates)
+            if kept is not candidates:  # a filter that keeps all leaves sample ids, and so random draws, as they were
+                images, learn = kept, None
         return self._batches(images, learn, self.seed, self.recipe.augment)
 
     def val_dataloader(self) -> Batches:
@@ -79,7 +91,7 @@ class DomainModule(LightningDataModule):
 
     @classmethod
     def load_from_checkpoint(cls, *arguments: Any, **named: Any) -> Any:
-        """Refused, since a checkpoint holds no data: its ``datamodule_hyper_parameters`` say what to make it of."""
+        """Always an error, since a checkpoint holds no data but only the hyperparameters to make them from."""
         raise ConfigError(
             "data are not in a checkpoint: make them by tl_robust.pair(name, space, ...), with the values that its "
             "entry 'datamodule_hyper_parameters' shows."
@@ -96,15 +108,15 @@ class DomainModule(LightningDataModule):
 
 
 class DomainPair(DomainModule):
-    """A source and a target domain in one space. Its own loaders are the target's.
+    """A source and a target domain in one space. Its own loaders are those of the target.
 
-    A subclass in a file of its own names the three; it may override :meth:`side` to give other data.
+    A subclass in a file of its own names source, target and space; it may override :meth:`side` to give other data.
 
     Args:
         settings: Where data lie and how much is used.
         recipe: Batch size and share of the validation part.
         seed: Seed of the shuffling.
-        target_images: Labeled target images that are used: up to 1 a share, above 1 a number.
+        target_images: How many labeled target images are used: a share up to 1, a number of images above 1.
     """
 
     source: ClassVar[str]
@@ -127,7 +139,7 @@ class DomainPair(DomainModule):
         return self.in_space(self.source if role == "source" else self.target)
 
     def in_space(self, domain: str) -> DomainInSpace:
-        """Any domain in the space of this pair, with its classes if it has any of them."""
+        """Any domain in the space of this pair, with the pair's classes if it has any of them, else its own."""
         return DomainInSpace(domain, self.component(), self.settings, self.classes())
 
     def component(self) -> Component:
@@ -136,13 +148,12 @@ class DomainPair(DomainModule):
 
     def classes(self) -> Names:
         """The classes of the pair, see :meth:`tl_robust.data.space.Space.pair_classes`."""
-        return get_space(self.component()).pair_classes(*(self._own(name) for name in (self.source, self.target)))
-
-    def _own(self, name: str) -> Names:
-        return get_domain(name, self.settings).class_names(self.settings.folder, self.settings.download)
+        domains = (get_domain(name, self.settings) for name in (self.source, self.target))
+        names = (domain.class_names(self.settings.folder, self.settings.download) for domain in domains)
+        return get_space(self.component()).pair_classes(*names)
 
     def module(self, role: Role) -> DomainModule:
-        """A LightningDataModule of one role alone."""
+        """The data of one role alone, as a LightningDataModule."""
         module = DomainModule(self.data if role == "target" else self.side(role), self.recipe, self.seed)
         module.save_hyperparameters({"source": self.source, "target": self.target})
         return module
@@ -187,7 +198,7 @@ def pair(
         space: The space of a pair that is not registered: ``digits``, ``objects``, ``square``, or a component.
         recipe: Batch size, augmentation, and share of the validation part.
         seed: Seed of the shuffling.
-        target_images: Labeled target images that are used: up to 1 a share, above 1 a number.
+        target_images: How many labeled target images are used: a share up to 1, a number of images above 1.
         settings: Fields of :class:`DataSettings`: ``root``, ``download``, ``train_limit``, ...; nothing is cached on
             disk unless ``cache`` names a folder.
 
@@ -204,21 +215,21 @@ def split_pair(name: str, known: list[str]) -> tuple[str, str]:
 
     Args:
         name: The pair.
-        known: Names of domains; a word with a colon after it is possible too.
+        known: Names of domains. A word with a colon after it may be a domain too.
 
     Raises:
-        UnknownNameError: No dash, or no such domain.
+        UnknownNameError: The name has no dash, or no domain is named so.
         ConfigError: Source and target are the same.
     """
     words = name.split("-")
     cuts = [("-".join(words[:place]), "-".join(words[place:])) for place in range(1, len(words))]
     if not cuts:
         raise UnknownNameError("pair (a registered one, or source-target)", name, [*PAIRS.names(), *known])
-    good = {side for cut in cuts for side in cut if side in known or re.match(r"\w+:", side)}
-    possible = [cut for cut in cuts if good.issuperset(cut)]
-    if not possible:
-        wrong = next(side for side in cuts[0] if side not in good)
-        raise UnknownNameError("domain", wrong, known)
-    if possible[0][0] == possible[0][1]:
+    domains = {side for cut in cuts for side in cut if side in known or re.match(r"\w+:", side)}
+    source_target = next((cut for cut in cuts if domains.issuperset(cut)), None)
+    if source_target is None:
+        unknown = next(side for side in cuts[0] if side not in domains)
+        raise UnknownNameError("domain", unknown, known)
+    if source_target[0] == source_target[1]:
         raise ConfigError(f"pair {name!r} has the same domain twice: expected two different ones.")
-    return possible[0]
+    return source_target

@@ -1,7 +1,7 @@
 """Digits drawn from a seed, in the fonts that come with matplotlib.
 
-Every digit of every font is drawn once, large, and blurred to several degrees (the atlas). An image then is one affine
-lookup in the atlas for each digit, plus colors, for many images at once. All numbers come from
+Every digit of every font is drawn once, large, and blurred to several degrees: this is the atlas. An image is then made
+by one affine lookup in the atlas for each digit, plus colors, for many images at once. All numbers come from
 :func:`tl_robust.seeding.uniform`, keyed by seed and index, and all arithmetic is elementwise (no ``sin``, no
 convolution, no matrix product), so that an image is the same, bit for bit, for any number of images or threads.
 
@@ -13,6 +13,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import ClassVar
 
 import matplotlib
 import numpy as np
@@ -20,7 +21,9 @@ import torch
 from PIL import Image, ImageDraw, ImageFilter, ImageFont
 from torch import Tensor
 from torch.nn.functional import grid_sample
+from typing_extensions import override
 
+from tl_robust.data.domain import Domain, Split
 from tl_robust.errors import ConfigError, DataError
 from tl_robust.seeding import derive, uniform
 from tl_robust.types import ImageSet
@@ -33,13 +36,13 @@ FONTS = (
     *("cmr10", "cmb10", "cmss10", "cmti10", "cmtt10"),
 )
 _CELL, _TALL, _OUTLINE = 48, 32, 3  # pixels of the atlas: side of a cell, height of a zero, width of an outline
-_BLURS = tuple(0.5 * 2 ** (step / 2) for step in range(7))  # standard deviations; a wish takes the next smaller
+_BLURS = tuple(0.5 * 2 ** (step / 2) for step in range(7))  # standard deviations; other blurs take the next smaller
 _CHUNK = 250  # images drawn at once: a matter of memory only
 
 
 @dataclass(frozen=True)
 class Style:
-    """What varies from image to image, and how far. Pairs are the ends of a range.
+    """What varies from image to image, and how far; a pair of numbers is the two ends of a range.
 
     Attributes:
         side: Height and width of an image in pixels.
@@ -49,11 +52,11 @@ class Style:
         shift: Largest shift of the digit's center from the image's, in pixels, on each axis.
         tilt: Tangent of half the largest rotation.
         blur: Standard deviation of the blur in pixels.
-        ink: Values of the digit, in each channel, in [0, 1] ...
-        paper: ... and of the background; 0 is black.
+        ink: Values of the digit in each channel, in [0, 1], where 0 is black.
+        paper: Values of the background in each channel.
         contrast: Least difference in luminance between digit and background, and between digit and outline.
         shade: Largest change of the background from the center to an edge.
-        neighbor: Chance of a further digit of the same number on the left, and of one on the right.
+        neighbor: Chance of another digit on the left, as in a number of several digits, and of one on the right.
         gap: Space between neighbors, in heights of the digit.
         outline: Chance of an outline in a color of its own.
     """
@@ -81,23 +84,36 @@ class Style:
 
 
 def luminance(color: Tensor) -> Tensor:
-    """Luma (ITU-R BT.601) of ``color`` ``[N,C,...]``, as ``[N,1,...]``; gray stays what it is."""
+    """Luma (ITU-R BT.601) of ``color`` ``[N,C,...]``, as ``[N,1,...]``; gray is returned as it is."""
     if color.shape[1] == 1:
         return color
     return 0.299 * color[:, 0:1] + 0.587 * color[:, 1:2] + 0.114 * color[:, 2:3]
 
 
 def render(style: Style, seed: int, count: int) -> ImageSet:
-    """Draw ``count`` images; the label of image i is i mod 10.
-
-    Args:
-        style: What the images look like.
-        seed: Seed of all images; an image depends on it and on its index alone.
-        count: Number of images.
-    """
+    """Draw ``count`` images in a style. Image i depends on the seed and on i alone; its label is i mod 10."""
     index = torch.arange(count)
-    images = torch.cat([_draw(style, seed, part) for part in index.split(_CHUNK)])
+    images = torch.cat([_draw(style, seed, chunk) for chunk in index.split(_CHUNK)])
     return ImageSet(images, index % 10)
+
+
+class DrawnDomain(Domain):
+    """Digits that are drawn on loading, with disjoint seeds for the splits. A subclass sets how many and in what style.
+
+    Attributes:
+        draws: Names the random draws, so that they stay the same whatever the domain is called.
+    """
+
+    classes = tuple("0123456789")
+    draws: ClassVar[str]
+    train_size: ClassVar[int]
+    test_size: ClassVar[int]
+    style: ClassVar[Style]
+
+    @override
+    def read(self, split: Split, root: Path, download: bool) -> ImageSet:
+        size = self.train_size if split == "train" else self.test_size
+        return render(self.style, derive(self.draws, self.VERSION, split), size)
 
 
 @lru_cache(maxsize=1)
@@ -125,11 +141,11 @@ def _atlas() -> tuple[Tensor, Tensor]:
 
 def _apart(color: Tensor, other: Tensor, least: float) -> Tensor:
     """``color`` ``[N,C]``, moved towards black or white until its luminance is ``least`` from that of ``other``."""
-    have, there = luminance(color), luminance(other)
-    end = (there < 0.5).float()
-    goal = there + (2 * end - 1) * least
-    moved = color + (end - color) * ((goal - have) / (end - have))
-    return torch.where((have - there).abs() < least, moved.clamp(0, 1), color)
+    own, others = luminance(color), luminance(other)
+    end = (others < 0.5).float()
+    goal = others + (2 * end - 1) * least
+    moved = color + (end - color) * ((goal - own) / (end - own))
+    return torch.where((own - others).abs() < least, moved.clamp(0, 1), color)
 
 
 def _draw(style: Style, seed: int, index: Tensor) -> Tensor:
@@ -164,8 +180,8 @@ def _draw(style: Style, seed: int, index: Tensor) -> Tensor:
         grid = torch.stack([across - offset[:, None, None], down], dim=3) / (_CELL / 2)
         cells = masks[blur * len(half_width) + glyph]
         drawn = grid_sample(cells, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
-        shown = between(f"{name} shown", 0, 1) < (style.neighbor if side else 1)
-        mask = torch.maximum(mask, drawn * shown[..., None, None])
+        visible = between(f"{name} shown", 0, 1) < (style.neighbor if side else 1)
+        mask = torch.maximum(mask, drawn * visible[..., None, None])
 
     paper = between("paper", *style.paper, size=style.channels)
     ink = _apart(between("ink", *style.ink, size=style.channels), paper, style.contrast + style.shade)

@@ -12,11 +12,11 @@ from tl_robust.data.names import Names
 from tl_robust.registry import Component, Registry
 from tl_robust.types import ImageSet
 
-CHUNK = 4096  # images resized at a time, as floats
+CHUNK = 4096  # images resized at a time, since as floats they take four times their memory
 
 
 class Space:
-    """Common input shape and classes; a subclass sets the three.
+    """Common input shape and classes; a subclass sets the three attributes.
 
     Attributes:
         classes: Names of the classes, in label order.
@@ -34,7 +34,7 @@ class Space:
 
         Args:
             source: Class names of the source, in its label order; an empty name is no class.
-            target: The same of the target.
+            target: Class names of the target, likewise.
         """
         return self.classes
 
@@ -50,7 +50,7 @@ class Space:
             labels: The class names in the new label order.
 
         Returns:
-            The images that are left, or None where none is.
+            The images that have one of these classes, or None where no image has.
         """
         place = {label: index for index, label in enumerate(labels)}
         mapped = torch.tensor([place.get(label, -1) for label in classes])[images.labels]

@@ -1,6 +1,7 @@
-"""Metrics: pure functions of outcomes. ``metrics.get("robust_accuracy")(outcome)`` gives one value per eps."""
+"""Metrics: pure functions of records. ``metrics.get("robust_accuracy")(outcome)`` gives one value per eps."""
 
-from tl_robust.metrics.base import METRICS, Metric, Rates, rate, statistic
+from tl_robust.metrics.base import METRICS, Accuracies, Metric, Rates, curves, rate, statistic
+from tl_robust.types import Record
 
 
 def get(name: str) -> Metric:
@@ -8,9 +9,9 @@ def get(name: str) -> Metric:
     return METRICS[name]
 
 
-def names() -> list[str]:
-    """All metrics."""
-    return METRICS.names()
+def names(of: type[Record] = Record) -> list[str]:
+    """The metrics that read records of this class; all where none is named."""
+    return [name for name in METRICS.names() if issubclass(METRICS[name].of, of)]
 
 
-__all__ = ["METRICS", "Metric", "Rates", "get", "names", "rate", "statistic"]
+__all__ = ["METRICS", "Accuracies", "Metric", "Rates", "curves", "get", "names", "rate", "statistic"]

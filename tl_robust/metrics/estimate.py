@@ -1,8 +1,8 @@
 """How sure a number is: exact intervals of shares, and means over seeds that were all judged on the same samples.
 
-No variance seen is not no variance. Where N samples all say the same, a share of 3.7 / N of all samples may still say
-the opposite; where a few seeds agree, others may not. So every error has a floor: see :func:`unseen_share` and
-:func:`crossed`.
+That a test shows no variance does not mean that there is none. Where N samples all say the same, a share of 3.7 / N of
+all samples may still say the opposite; where a few seeds agree, others may not. So no error may be smaller than a
+floor, which :func:`unseen_share` sets for samples and :func:`crossed` for seeds.
 
 Axes: K values (eps), N samples, M columns, S seeds, R bootstrap replicates, P kinds of samples.
 """
@@ -23,24 +23,24 @@ from tl_robust.seeding import generator
 CONFIDENCE = 0.95
 REPLICATES = 1000
 TAIL = (1 - CONFIDENCE) / 2
-NUMBERS = ("value", "error", "freedom")
+NUMBERS = ("value", "error", "freedom")  # the fields of an Estimate that have one number for each of the K values
 SEED_SD = 0.003  # least spread of accuracies over seeds: a little under the least in `digits` (97 % right, 0.0035)
-LEAST_SHARED = 0.7  # part of the samples' variance that the spread of seeds can never take away
-LEAST_NOISE = 0.1  # part of the expected spread by samples that the degrees of freedom count at least
+LEAST_SHARED = 0.7  # share of the samples' variance that stays, however little the seeds differ
+LEAST_NOISE = 0.1  # share of the spread that samples alone would cause; degrees of freedom count at least so much
 
 
 @dataclass(frozen=True)
 class Draws:
-    """Quantities at every seed, as measured and with the samples drawn again; all draws of one test set are paired.
+    """Quantities at every seed, as measured and with the samples drawn again. All draws of one test set are paired.
 
     Attributes:
         value: ``[S,K]``, NaN where undefined.
-        again: ``[S,R,K]``, the same of bootstrap samples: replicate r has the same samples for all seeds and for all
-            quantities on N samples, so differences of draws are draws of the paired difference.
-        unseen: ``[S,2,K]``, how far the value could fall, and rise, were there samples of a kind that none of the N
-            shows, as many as may well be: at least 0.
+        again: ``[S,R,K]``, the values on bootstrap samples. Replicate r has the same samples for all seeds and for all
+            quantities on N samples, so that differences of draws are draws of the paired difference.
+        unseen: ``[S,2,K]``, how far the value could fall, and how far rise, if as many samples as :func:`unseen_share`
+            were of a kind that none of the N is of; at least 0.
         samples: N.
-        met: Which samples and seeds they are of. Draws that share them are paired, others are independent.
+        met: Which samples and seeds the draws are of. Draws that share them are paired, others are independent.
     """
 
     value: Tensor
@@ -51,21 +51,26 @@ class Draws:
 
     @classmethod
     def of(cls, columns_SMN: Tensor, formula: Callable[[Tensor], Tensor], kinds_PM: Tensor) -> Draws:
-        """From indicators of samples.
+        """Draws of a formula over the means of per-sample indicators.
 
         Args:
             columns_SMN: Indicators, float64.
-            formula: Means ``[...,M]`` to values ``[...,K]``.
-            kinds_PM: What a sample's columns may be at the extremes.
+            formula: Turns means ``[...,M]`` into values ``[...,K]``.
+            kinds_PM: The most extreme columns that a sample may have, one row for each kind of sample.
         """
         samples = columns_SMN.shape[2]
         means_SM = columns_SMN.mean(dim=2)
-        again_SRM = (columns_SMN.float() @ resamples(samples).T).transpose(1, 2).double() / samples  # whole numbers
+        again_SRM = (columns_SMN.float() @ resamples(samples).T).transpose(
+            1, 2
+        ).double() / samples  # exact: whole numbers
         value, share = formula(means_SM), unseen_share(samples)
         moved = formula((1 - share) * means_SM[:, None] + share * kinds_PM) - value[:, None]  # [S,P,K]
         moved = moved.nan_to_num(0, 0, 0)
         unseen = torch.stack([(-moved).amax(1), moved.amax(1)], dim=1).clamp(min=0)
         return cls(value, formula(again_SRM), unseen, samples)
+
+    def _each(self, change: Callable[[Tensor], Tensor]) -> Draws:
+        return replace(self, value=change(self.value), again=change(self.again), unseen=change(self.unseen))
 
     def __neg__(self) -> Draws:
         return replace(self, value=-self.value, again=-self.again, unseen=self.unseen.flip(1))
@@ -74,23 +79,22 @@ class Draws:
         unseen = self.unseen + other.unseen.flip(1)  # it falls where this falls and the other rises
         return replace(self, value=self.value - other.value, again=self.again - other.again, unseen=unseen)
 
-    def at(self, places: Tensor) -> Draws:
-        """Some of the K, at ``places`` (int64)."""
-        parts = {name: getattr(self, name)[..., places] for name in ("value", "again", "unseen")}
-        return replace(self, **parts)
+    def at(self, indices: Tensor) -> Draws:
+        """The draws at ``indices`` (int64) of the K values."""
+        return self._each(lambda values: values[..., indices])
 
     @classmethod
     def average(cls, draws: list[Draws]) -> Draws:
         """The mean of several quantities on the same samples and seeds."""
         value, again, unseen = (
-            torch.stack([getattr(one, name) for one in draws]).mean(0) for name in ("value", "again", "unseen")
+            torch.stack([getattr(quantity, name) for quantity in draws]).mean(0)
+            for name in ("value", "again", "unseen")
         )
         return replace(draws[0], value=value, again=again, unseen=unseen)
 
     def mean(self) -> Draws:
-        """The mean over the K, as one value."""
-        parts = {name: getattr(self, name).mean(-1, keepdim=True) for name in ("value", "again", "unseen")}
-        return replace(self, **parts)
+        """The mean over the K values, as a single value."""
+        return self._each(lambda values: values.mean(-1, keepdim=True))
 
 
 @dataclass(frozen=True)
@@ -99,8 +103,8 @@ class Estimate:
 
     Attributes:
         value: ``[K]``, NaN where undefined for every seed.
-        error: ``[K]``, standard errors.
-        freedom: ``[K]``, their degrees of freedom.
+        error: ``[K]``, standard errors of the values.
+        freedom: ``[K]``, degrees of freedom of these errors.
         seeds: S.
         samples: N.
     """
@@ -114,10 +118,9 @@ class Estimate:
     def __neg__(self) -> Estimate:
         return replace(self, value=-self.value)
 
-    def at(self, places: list[int]) -> Estimate:
-        """Some of the K."""
-        parts = {name: getattr(self, name)[places] for name in NUMBERS}
-        return replace(self, **parts)
+    def at(self, indices: list[int]) -> Estimate:
+        """The estimates at ``indices`` of the K values."""
+        return replace(self, **{name: getattr(self, name)[indices] for name in NUMBERS})
 
     def interval(self) -> tuple[Tensor, Tensor]:
         """Ends of the 95 % interval, ``[K]`` each, by Student's t."""
@@ -127,8 +130,8 @@ class Estimate:
     def above(self) -> Tensor:
         """One-sided p-values against "at most 0", ``[K]``; those of ``-self`` are against "at least 0".
 
-        0.5 where there is no error, since then nothing is known of it. At least that of the sign test where all N
-        samples say the same, ``0.5**N``: no test of N paired samples ends lower, and the tail of Student's t does.
+        It is 0.5 where the error is 0, since then nothing is known about it. It is at least ``0.5**N``, which the sign
+        test says where all N samples agree: no test of N paired samples can say less, but the tail of Student's t does.
         """
         ratio = torch.where(self.error > 0, self.value / self.error, 0.0)
         return torch.from_numpy(np.asarray(stdtr(self.freedom.numpy(), -ratio.numpy()))).clamp(min=0.5**self.samples)
@@ -146,7 +149,8 @@ def estimate(draws: Draws, *, floors: bool = True) -> Estimate:
 
     Args:
         draws: What was measured.
-        floors: False where the caller knows the samples' distribution better, as that of a share.
+        floors: Whether the error is at least what unseen samples could do. False where the caller knows the samples'
+            distribution better, as for a share.
     """
     value, again, more = draws.value, draws.again, max(draws.samples - 1, 1)
     seeds = (~value.isnan()).sum(0)
@@ -163,18 +167,16 @@ def estimate(draws: Draws, *, floors: bool = True) -> Estimate:
 def unseen_share(samples: int) -> float:
     """How many of all samples may be of a kind that none of ``samples`` is of: about 3.7 / N.
 
-    The upper end of Clopper and Pearson's interval for 0 of N (Biometrika 1934), the "rule of three" (Hanley and
-    Lippman-Hand, "If nothing goes wrong, is everything all right?", JAMA 1983) for two sides.
+    It is the upper end of Clopper and Pearson's interval for 0 of N (Biometrika 1934): the "rule of three" (Hanley and
+    Lippman-Hand, "If nothing goes wrong, is everything all right?", JAMA 1983) made two-sided.
     """
     return 1 - TAIL ** (1 / samples)
 
 
 def least_luck(reach: Tensor, samples: int) -> Tensor:
-    """The least spread of seeds: what ``SEED_SD`` in accuracy does to a value.
+    """The least standard deviation of a value over seeds: what a change of accuracy by ``SEED_SD`` does to the value.
 
-    Args:
-        reach: How far samples of an unseen kind could move the value, ``[K]``.
-        samples: N.
+    ``reach`` ``[K]`` is how far samples of an unseen kind could move the value, of N ``samples``.
     """
     return SEED_SD * reach / unseen_share(samples)
 
@@ -184,27 +186,27 @@ def crossed(
 ) -> tuple[Tensor, Tensor]:
     """Variance of a mean over seeds that met the same samples, and its degrees of freedom.
 
-    Variance components of a crossed design (Searle, Casella, McCulloch, "Variance Components", 1992, chapter 5): what
-    samples add to the spread of seeds is taken off, so that it counts once, and the sum is unbiased. A small spread by
-    chance takes off at most 0.3 of the samples' part and leaves the least luck: truncating at the whole of the samples'
-    part, as usual, makes intervals too long (98 % where seeds hardly differ).
+    These are the variance components of a crossed design (Searle, Casella, McCulloch, "Variance Components", 1992,
+    chapter 5): what samples add to the spread of seeds is subtracted, so that it counts once and the sum is unbiased.
+    Where seeds agree by chance, this subtracts at most 0.3 of the samples' part and leaves the least luck of seeds. The
+    usual rule, to subtract nothing from the samples' part, makes intervals too long (98 % where seeds hardly differ).
 
-    Few seeds know little of their spread, so the degrees of freedom are Satterthwaite's (Biometrics Bulletin 1946):
-    drawing so few seeds again would give intervals that are far too short. Seeds that agree by chance know no more
-    than others: their spread counts there as a tenth of what samples make of it at least, and as the least luck.
-    Coverage by simulation: ``docs/statistics.md``.
+    A few seeds say little about their spread, so the degrees of freedom are Satterthwaite's (Biometrics Bulletin 1946);
+    drawing so few seeds again would give intervals that are far too short. Seeds that agree by chance say no more than
+    others: for the degrees of freedom their spread is at least a tenth of what samples make of it, and at least the
+    least luck. Coverage by simulation is in ``docs/statistics.md``.
 
     Args:
         shared: Variance over samples of the mean over seeds, ``[K]``.
         single: Variance over samples of one seed's value, ``[K]``.
-        between: Variance of the seeds' values, over their number, ``[K]``.
-        luck: Least variance over seeds of one value, ``[K]``.
+        between: Variance of the seeds' values, divided by their number, ``[K]``.
+        luck: Least variance of a value over seeds, ``[K]``.
         seeds: S, int64 ``[K]``.
         samples: N.
     """
     several, more = seeds > 1, (seeds - 1).clamp(min=1)
     luck = torch.where(several, luck / seeds.clamp(min=1), 0.0)
-    noise = ((single - shared) / more).clamp(min=0)  # of samples, in the spread of the seeds' values
+    noise = ((single - shared) / more).clamp(min=0)  # what samples add to the spread of the seeds' values
     least = torch.where(several, LEAST_SHARED, 1.0) * shared + luck
     error = torch.maximum(shared + between - noise, least)
     spread = torch.maximum(torch.maximum(between, LEAST_NOISE * noise), luck)
@@ -214,7 +216,7 @@ def crossed(
 
 
 def _variance(values: Tensor, dim: int) -> Tensor:
-    """Unbiased, of what is defined; 0 of a single value."""
+    """Unbiased variance of the values that are not NaN; 0 where there is a single one."""
     count = (~values.isnan()).sum(dim)
     gap = values - values.nanmean(dim, keepdim=True)
     return gap.square().nansum(dim) / (count - 1).clamp(min=1)
@@ -223,7 +225,7 @@ def _variance(values: Tensor, dim: int) -> Tensor:
 def percentiles(draws: Draws) -> tuple[Tensor, Tensor]:
     """Ends ``[K]`` of the percentile interval over samples of one seed (Efron and Tibshirani 1993, chapter 13).
 
-    At least as far from the value as samples of an unseen kind could move it.
+    They are at least as far from the value as samples of an unseen kind could move it.
     """
     tails = torch.tensor([TAIL, 1 - TAIL], dtype=torch.float64)
     low, high = torch.nanquantile(draws.again[0], tails, dim=0)
@@ -234,16 +236,14 @@ def percentiles(draws: Draws) -> tuple[Tensor, Tensor]:
 def pooled(estimates: list[Estimate], weights: list[int]) -> Estimate:
     """The weighted mean of independent estimates, by Satterthwaite's formula.
 
-    Args:
-        estimates: At least one.
-        weights: One each, for example over how many places each is a mean.
+    The weight of each is a count, for example of the pairs that it is a mean over.
     """
     shares = torch.tensor(weights, dtype=torch.float64)[:, None] / sum(weights)
-    value, error, freedom = (torch.stack([getattr(one, name) for one in estimates]) for name in NUMBERS)
+    value, error, freedom = (torch.stack([getattr(each, name) for each in estimates]) for name in NUMBERS)
     parts = (shares * error) ** 2
     total = parts.sum(0)
     degrees = total**2 / (parts**2 / freedom).sum(0).clamp(min=torch.finfo(total.dtype).tiny)
-    seeds, samples = (min(getattr(one, name) for one in estimates) for name in ("seeds", "samples"))
+    seeds, samples = (min(getattr(each, name) for each in estimates) for name in ("seeds", "samples"))
     degrees = torch.where(total > 0, degrees, freedom.amin(0))
     return Estimate((shares * value).sum(0), total.sqrt(), degrees, seeds, samples)
 
@@ -252,7 +252,7 @@ def pooled(estimates: list[Estimate], weights: list[int]) -> Estimate:
 def resamples(samples: int) -> Tensor:
     """How often each sample is drawn, float32 ``[R,N]``; the same at every call.
 
-    Counts, since sums of whole numbers below 2**24 are exact: equal accuracies stay equal.
+    Counts in place of indices, since sums of whole numbers below 2**24 are exact, so that equal accuracies stay equal.
     """
     draw = generator("bootstrap", samples)
     picked = torch.randint(samples, (REPLICATES, samples), generator=draw)
@@ -274,7 +274,7 @@ def clopper_pearson(hits: Tensor, n: Tensor) -> tuple[Tensor, Tensor]:
     return low.masked_fill(hits == 0, 0.0), high.masked_fill(hits == n, 1.0)
 
 
-def korn_graubard(found: Estimate, n: Tensor) -> tuple[Tensor, Tensor]:
+def korn_graubard(shares: Estimate, n: Tensor) -> tuple[Tensor, Tensor]:
     """Interval of a mean of shares: Clopper and Pearson's for the number of samples that would be as sure.
 
     Korn and Graubard, "Confidence intervals for proportions with small expected number of positive counts estimated
@@ -282,22 +282,22 @@ def korn_graubard(found: Estimate, n: Tensor) -> tuple[Tensor, Tensor]:
     squared t quantiles for the degrees of freedom, so that the ends stay in [0,1].
 
     Args:
-        found: Shares and their errors.
-        n: Samples in the denominator ``[K]`` of a typical seed: the effective number where all seeds say 0 or 1.
+        shares: Shares and their errors.
+        n: Samples in the denominator ``[K]`` of a typical seed; the effective number where all seeds say 0 or 1.
     """
-    share = found.value
-    few, many = (stdtrit(np.maximum(degrees, 1), TAIL) for degrees in (found.freedom.numpy(), n.numpy() - 1))
+    share = shares.value
+    few, many = (stdtrit(np.maximum(degrees, 1), TAIL) for degrees in (shares.freedom.numpy(), n.numpy() - 1))
     cut = torch.from_numpy(np.asarray(many / few)) ** 2
-    effective = cut * share * (1 - share) / found.error.square().clamp(min=1e-300)
-    effective = torch.where((share > 0) & (share < 1), torch.minimum(effective, n * found.seeds), n.double())
+    effective = cut * share * (1 - share) / shares.error.square().clamp(min=1e-300)
+    effective = torch.where((share > 0) & (share < 1), torch.minimum(effective, n * shares.seeds), n.double())
     return clopper_pearson(share * effective, effective)
 
 
 def holm(p: list[float]) -> list[float]:
     """P-values after the correction for a family of tests (Holm, Scandinavian Journal of Statistics 1979)."""
     order = sorted(range(len(p)), key=p.__getitem__)
-    found, least = [0.0] * len(p), 0.0
-    for rank, place in enumerate(order):
-        least = max(least, min(1.0, p[place] * (len(p) - rank)))
-        found[place] = least
-    return found
+    corrected, least = [0.0] * len(p), 0.0
+    for rank, index in enumerate(order):
+        least = max(least, min(1.0, p[index] * (len(p) - rank)))
+        corrected[index] = least
+    return corrected

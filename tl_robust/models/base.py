@@ -1,4 +1,4 @@
-"""What networks share: building by name, normalization, copying weights, blocks."""
+"""What all networks share: they are built by name, normalize images first, and tell their blocks and last layer."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from tl_robust.errors import ConfigError
 from tl_robust.registry import Component, Registry
 
-NETWORKS: Registry[Callable[..., nn.Module]] = Registry("network", "tl_robust.models")
+NETWORKS: Registry[Callable[..., nn.Module]] = Registry("network", "tl_robust.models.networks")
 
 
 def build(network: Component, image_shape: tuple[int, int, int], classes: int) -> nn.Module:
@@ -34,19 +34,16 @@ def build(network: Component, image_shape: tuple[int, int, int], classes: int) -
 
 
 def described(network: nn.Module) -> dict[str, Any] | None:
-    """How :func:`build` made a network, in plain values; None if something else made it."""
+    """How :func:`build` made this network, in plain values; None if something else made it."""
     return getattr(network, "_built", None)
 
 
 def rebuilt(description: Mapping[str, Any]) -> nn.Module:
-    """The network of a description, with fresh weights; torch's global generator is left as it was.
-
-    Args:
-        description: What :func:`described` gave.
+    """The network that :func:`described` describes, with fresh weights; torch's global generator is left as it was.
 
     Raises:
-        UnknownNameError: No such network or setting; a plugin's must be loaded first.
-        ConfigError: Not a description, or the network has another version now.
+        UnknownNameError: No such network or setting; a plugin that brings the network must be loaded first.
+        ConfigError: An entry of the description is missing, or the network has another version now.
     """
     lacking = [name for name in ("name", "version", "settings", "image_shape", "classes") if name not in description]
     if lacking:
@@ -63,12 +60,7 @@ def rebuilt(description: Mapping[str, Any]) -> nn.Module:
 
 
 class Normalize(nn.Module):
-    """Maps [0,1] images to zero mean and unit spread, so that eps means the same for every network.
-
-    Args:
-        mean: One value a channel.
-        std: One value a channel.
-    """
+    """Maps [0,1] images to zero mean and unit spread of each channel, so that eps means the same for every network."""
 
     mean: Tensor
     std: Tensor
@@ -102,44 +94,51 @@ def copy_fitting(parent: Mapping[str, Tensor], network: nn.Module) -> list[str]:
 def blocks(network: nn.Module) -> list[nn.Module]:
     """The network's blocks in forward order, without the classifier.
 
-    They are for freezing: their parameters are disjoint and, with the classifier's, all or nearly all. Parts without
-    parameters may be left out, so a block is not for a forward pass. A block may be a new container of the network's
-    own modules; the network is not changed.
-
-    Args:
-        network: Has an attribute or property ``blocks``.
+    They are for freezing: no parameter is in two of them, and together with the classifier they hold all or nearly all.
+    Modules without parameters may be left out, so a block cannot be used for a forward pass. A block may be a new
+    container of the network's own modules; the network is not changed.
 
     Raises:
         ConfigError: The network does not say what its blocks are.
     """
-    found = getattr(network, "blocks", None)
-    if found is None:
+    own_blocks = getattr(network, "blocks", None)
+    if own_blocks is None:
         raise ConfigError(
-            f"network {_name(network)!r} does not say what its blocks are: give its class a property 'blocks', a list "
-            "of modules in forward order without the classifier, or choose another network."
+            f"network {network_name(network)!r} does not say what its blocks are: give its class a property 'blocks', "
+            "a list of modules in forward order without the classifier, or choose another network."
         )
-    return list(found)
+    return list(own_blocks)
 
 
 def classifier_names(network: nn.Module) -> set[str]:
-    """Names in the network's state dict that belong to its last layer.
-
-    Args:
-        network: Has an attribute or property ``classifier``, one of its modules.
+    """Names in the network's state dict that belong to its last layer, which is its attribute ``classifier``.
 
     Raises:
-        ConfigError: It has none.
+        ConfigError: The network does not say what its last layer is.
     """
     last = getattr(network, "classifier", None)
-    inside = {name for name, part in network.named_modules(remove_duplicate=False) if part is last}
+    inside = {name for name, module in network.named_modules(remove_duplicate=False) if module is last}
     if not isinstance(last, nn.Module) or not inside:
         raise ConfigError(
-            f"network {_name(network)!r} does not say what its last layer is: give its class an attribute "
+            f"network {network_name(network)!r} does not say what its last layer is: give its class an attribute "
             "'classifier', one of its modules."
         )
     return {f"{name}.{key}".lstrip(".") for name in inside for key in last.state_dict()}
 
 
-def _name(network: nn.Module) -> str:
-    """The registered name, which is the module's."""
+def check_color(name: str, channels: int) -> None:
+    """Check that images have three channels, for a network that can take no others.
+
+    Raises:
+        ConfigError: They have another number of channels.
+    """
+    if channels != 3:
+        raise ConfigError(
+            f"network {name!r} takes images of 3 channels, got {channels}: "
+            "choose a space of colored images, or another network."
+        )
+
+
+def network_name(network: nn.Module) -> str:
+    """The registered name of a network, which is the name of the Python module that defines its class."""
     return type(network).__module__.rpartition(".")[2]

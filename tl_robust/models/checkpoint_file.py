@@ -1,4 +1,4 @@
-"""What a checkpoint's file holds: shapes and types first, as it declares them, and the numbers of one tensor at a time.
+"""The tensors in the file of a checkpoint: first the shapes and types that it declares, later the numbers of each.
 
 So a small file that unpacks to much more is refused for its shapes before memory is taken for it. No pickled code runs.
 """
@@ -23,17 +23,10 @@ from torch import Tensor
 from tl_robust.errors import DataError
 
 TORCH = (".pt", ".pth", ".bin", ".ckpt")
-NESTED = (  # entries of a training's checkpoint that hold the weights
-    "state_dict",
-    "model_state_dict",
-    "model_state",
-    "model",
-    "net",
-    "network",
-    "module",
-)
-DEEP = 8  # entries within entries
-HEADER = 10_000  # bytes of an array's header that are read, as numpy itself does
+# Under one of these names the checkpoint of a training holds the weights; the first that is there is taken.
+NESTED = ("state_dict", "model_state_dict", "model_state", "model", "net", "network", "module")
+DEEP = 8  # how deep such entries may lie within each other
+HEADER = 10_000  # bytes that the header of an array may have, which is numpy's own limit
 OBJECTS = "it holds no plain tensors, and Python objects are never loaded"
 
 
@@ -42,9 +35,9 @@ class Entry:
     """One tensor of a file.
 
     Attributes:
-        shape: As the file declares it.
-        dtype: Its type.
-        read: Reads the numbers; while the file is open.
+        shape: The shape that the file declares.
+        dtype: The type that the file declares.
+        read: Reads the numbers; the file must still be open.
     """
 
     shape: tuple[int, ...]
@@ -57,7 +50,7 @@ def entries(path: Path, stack: ExitStack) -> dict[str, Entry]:
 
     Args:
         path: ``.safetensors``, ``.npz``, or what ``torch.save`` wrote.
-        stack: Closes the file.
+        stack: Keeps the file open until the caller has read what it needs.
 
     Raises:
         Exception: Whatever a reader raises on a damaged file; DataError where the content is no state dict.
@@ -70,31 +63,25 @@ def entries(path: Path, stack: ExitStack) -> dict[str, Entry]:
 
 
 def of_tensors(content: Any) -> dict[str, Entry]:
-    """The weights in what was loaded, which may lie in an entry of a training's checkpoint, however deep.
+    """The weights in a loaded file, which may lie in an entry of a training's checkpoint, or in an entry of that.
 
     Raises:
-        DataError: It is no state dict.
+        DataError: There is no state dict in it.
     """
-    for _ in range(DEEP):  # a file may hold itself
+    for _ in range(DEEP):  # limited, since a mapping may contain itself
         if isinstance(content, Mapping):
             content = next((content[key] for key in NESTED if isinstance(content.get(key), Mapping)), content)
     if not isinstance(content, Mapping) or not content:
         raise DataError(f"{type(content).__name__} in place of a state dict")
-    found = {}
     for name, value in content.items():
-        if (
-            not isinstance(value, Tensor)
-            or value.layout is not torch.strided
-            or value.is_quantized
-            or value.is_complex()
-        ):
+        dense = isinstance(value, Tensor) and value.layout is torch.strided
+        if not dense or value.is_quantized or value.is_complex():
             raise DataError(f"entry {name!r} is no dense tensor of real numbers")
-        found[str(name)] = Entry(tuple(value.shape), value.dtype, value.detach)
-    return found
+    return {str(name): Entry(tuple(value.shape), value.dtype, value.detach) for name, value in content.items()}
 
 
 def _loaded(path: Path) -> Any:
-    """What ``torch.save`` wrote; numbers stay in the file until they are asked for, but in files of old versions."""
+    """What ``torch.save`` wrote. Numbers stay in the file until they are used, except in files of old versions."""
     with path.open("rb") as file:
         archived = file.read(4) == b"PK\x03\x04"
     if archived:
@@ -107,27 +94,27 @@ def _loaded(path: Path) -> Any:
 
 def _of_safetensors(path: Path, stack: ExitStack) -> dict[str, Entry]:
     file = stack.enter_context(safe_open(path, framework="pt"))
-    found = {}
-    for name in file.keys():  # noqa: SIM118  (it is no mapping)
-        part = file.get_slice(name)
-        shape = tuple(part.get_shape())
-        empty = part[:0] if shape else file.get_tensor(name)
-        found[name] = Entry(shape, empty.dtype, partial(file.get_tensor, name))
-    if not found:
+    tensors = {}
+    for name in file.keys():  # noqa: SIM118  (the file is no mapping)
+        lazy = file.get_slice(name)
+        shape = tuple(lazy.get_shape())
+        empty = lazy[:0] if shape else file.get_tensor(name)
+        tensors[name] = Entry(shape, empty.dtype, partial(file.get_tensor, name))
+    if not tensors:
         raise DataError("no tensor in place of a state dict")
-    return found
+    return tensors
 
 
 def _of_npz(path: Path, stack: ExitStack) -> dict[str, Entry]:
     if not zipfile.is_zipfile(path):
         raise DataError("no zip archive")
     archive = stack.enter_context(zipfile.ZipFile(path))
-    found: dict[str, Entry] = {}
+    arrays: dict[str, Entry] = {}
     for info in archive.infolist():
         name = info.filename.removesuffix(".npy")
         if name == info.filename:
             raise DataError(f"{name!r} in it is no array")
-        if name in found:
+        if name in arrays:
             raise DataError(f"two arrays are named {name!r}")
         with archive.open(info) as file:
             shape, dtype = _header(file)
@@ -139,10 +126,10 @@ def _of_npz(path: Path, stack: ExitStack) -> dict[str, Entry]:
         if declared != info.file_size:
             raise DataError(f"array {name!r} declares {declared} bytes and has {info.file_size}")
         kind = torch.from_numpy(np.empty(0, dtype.newbyteorder("="))).dtype
-        found[name] = Entry(shape, kind, partial(_array, archive, info))
-    if not found:
+        arrays[name] = Entry(shape, kind, partial(_array, archive, info))
+    if not arrays:
         raise DataError("no array in place of a state dict")
-    return found
+    return arrays
 
 
 def _header(file: IO[bytes]) -> tuple[tuple[int, ...], np.dtype[Any]]:
@@ -161,6 +148,6 @@ def _header(file: IO[bytes]) -> tuple[tuple[int, ...], np.dtype[Any]]:
 def _array(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> Tensor:
     with archive.open(info) as file:
         array = np.lib.format.read_array(file, allow_pickle=False)
-        if file.read(1):  # the end, so that its checksum is looked at
+        if file.read(1):  # zipfile compares the checksum when it reaches the end
             raise DataError(f"array {info.filename!r} goes on after its end")
     return torch.from_numpy(array.astype(array.dtype.newbyteorder("=")))

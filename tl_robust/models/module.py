@@ -9,11 +9,7 @@ from torch import Tensor, nn
 
 
 class NetworkModule(LightningModule):
-    """What a strategy trains and a callback attacks.
-
-    Args:
-        network: Images in [0,1] to logits, with its last layer as ``classifier``.
-    """
+    """What a strategy trains and a callback attacks: images in [0,1] to logits, the last layer as ``classifier``."""
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
@@ -30,9 +26,9 @@ class NetworkModule(LightningModule):
         return logits
 
     def test_step(self, batch: Sequence[Tensor], index: int) -> None:
-        """Nothing: a callback may attack and judge."""
+        """Does nothing itself: a callback attacks the module and judges its answers."""
 
     def predict_step(self, batch: Tensor | Sequence[Tensor], index: int) -> Tensor:
-        """Logits ``[N,classes]`` of a batch: images ``[N,C,H,W]`` in [0,1], or these first and more after them."""
+        """Logits ``[N,classes]`` of images ``[N,C,H,W]`` in [0,1], or of a sequence that starts with them."""
         logits: Tensor = self(batch if isinstance(batch, Tensor) else batch[0])
         return logits

@@ -5,8 +5,9 @@ from typing import Any
 
 from torch import nn
 
-from tl_robust.registry import Scalar, check_settings
-from tl_robust.strategies.base import STRATEGIES, Train, TransferTask
+from tl_robust.registry import Component, Scalar, check_settings
+from tl_robust.strategies.base import STRATEGIES, TransferTask
+from tl_robust.strategies.forest import Train
 from tl_robust.types import Recipe
 
 
@@ -30,9 +31,26 @@ def get(
     return kind(network, recipe, classes, **check_settings(f"strategy {name!r}", kind, settings))
 
 
+def trained_by(own: Component, by: str | Component | None, root: bool) -> Component:
+    """The strategy whose hooks train a node of the forest, with the settings that they get; see :class:`Train`.
+
+    Args:
+        own: The cell's strategy.
+        by: What its lineage says.
+        root: Whether the training has no parent.
+
+    Raises:
+        UnknownNameError: No such strategy or setting.
+        ConfigError: A setting of the wrong type.
+    """
+    if isinstance(by, Component):
+        return STRATEGIES.component(by.name, dict(by.settings))
+    return STRATEGIES.component(by or ("scratch" if root else "finetune"), {} if root else dict(own.settings))
+
+
 def names() -> list[str]:
     """All strategies."""
     return STRATEGIES.names()
 
 
-__all__ = ["STRATEGIES", "Train", "TransferTask", "get", "names"]
+__all__ = ["STRATEGIES", "Train", "TransferTask", "get", "names", "trained_by"]

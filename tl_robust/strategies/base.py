@@ -1,51 +1,43 @@
-"""What every training shares: optimizer, schedule, steps, choice of the epoch; and what a strategy says."""
+"""What every training shares: optimizer, schedule, steps and the choice of the epoch; a strategy says the rest."""
 
 from __future__ import annotations
 
-import inspect
 import math
 from abc import abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, fields
-from typing import Any, ClassVar, Protocol, TypeVar
+from collections.abc import Iterable, Mapping, Sequence, Set
+from dataclasses import asdict
+from typing import Any, ClassVar, Self
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy
 from torchmetrics import MeanMetric
 from torchmetrics.classification import MulticlassAccuracy
+from typing_extensions import override
 
-from tl_robust.errors import ConfigError, UnknownNameError
-from tl_robust.models.base import described, rebuilt
+from tl_robust.defenses import Defense
+from tl_robust.errors import ConfigError
+from tl_robust.models.base import described
 from tl_robust.models.module import NetworkModule
 from tl_robust.registry import Registry
+from tl_robust.strategies.epoch import EpochSums
+from tl_robust.strategies.forest import D, M, Train
+from tl_robust.strategies.hyperparameters import arguments_of, defense_of, network_of, recipe_of, text_of
+from tl_robust.strategies.optimizer import optimizer_of
 from tl_robust.types import Recipe
 
-D_contra = TypeVar("D_contra", contravariant=True)
-D = TypeVar("D")
-M = TypeVar("M")
 State = dict[str, Tensor]
-OWN = "tl_robust"  # what a checkpoint holds of a training beside what Lightning keeps, under this key
-FITTED_ON = ("source", "target", "domain", "seed")  # hyperparameters of a data module that its training names too
-
-
-class Train(Protocol[D_contra, M]):
-    """Names a training of the lineage forest: a model of ``domain``, from ``parent`` or from random weights.
-
-    ``by`` names the strategy whose hooks train it: ``scratch`` without a parent and ``finetune`` with one, unless said.
-    The same training named twice, by any strategy or bench, is one training.
-    """
-
-    def __call__(self, domain: D_contra, parent: M | None = None, by: str | None = None) -> M:
-        """The training."""
+OWN = "tl_robust"  # the key of a checkpoint under which a training keeps what Lightning does not keep
+FITTED_ON = ("source", "target", "domain", "seed")  # what a task notes of the hyperparameters of its data
 
 
 class TransferTask(NetworkModule):
-    """A classifier in training. A strategy overrides :meth:`lineage` and, where needed, the two hooks.
+    """A classifier in training; a strategy overrides :meth:`lineage` and, where needed, one of three hooks.
+
+    The hooks: :meth:`initialize` (what training starts from), :meth:`frozen` (what stands still), :meth:`objective`.
 
     It serves any Trainer. Batches are ``(images, labels, ...)``. Logged once an epoch: ``train/loss`` and
     ``train/accuracy`` (of the batches as they were trained on), ``val/loss``, ``val/accuracy``; in a test
-    ``test/accuracy``. Losses are mean cross entropies, accuracies are in [0, 1].
+    ``test/accuracy``. Without a defense losses are mean cross entropies, accuracies are in [0, 1].
 
     Settings are hyperparameters of a checkpoint, so that ``load_from_checkpoint(path)`` needs no more where the network
     was built by its name. ``fit(..., ckpt_path=path)`` goes on as if it had not stopped: earlier epochs and the best
@@ -67,42 +59,55 @@ class TransferTask(NetworkModule):
     def __init__(
         self, network: nn.Module | Mapping[str, Any], recipe: Recipe | Mapping[str, Any], classes: int
     ) -> None:
-        super().__init__(_network(network))
-        self.recipe = _recipe(recipe)
-        settings = {"classes": classes} | _arguments(self)
+        super().__init__(network_of(network))
+        self.recipe = recipe_of(recipe)
+        settings = {"classes": classes} | arguments_of(self)
         self._settings = settings.keys() | {"network", "recipe"}
-        self.save_hyperparameters(
-            settings | {"network": described(self.network), "recipe": asdict(self.recipe)},
-        )
-        self.accuracy = MulticlassAccuracy(num_classes=classes, average="micro", validate_args=False)  # it refuses -1
-        self.loss = MeanMetric(nan_strategy=math.nan)  # NaN stays; by default such batches are left out
-        self.best: State | None = None
+        self.save_hyperparameters(settings | {"network": described(self.network), "recipe": asdict(self.recipe)})
+        # torchmetrics' own check of its input would refuse the class -1, which stands for "no prediction"
+        self.accuracy = MulticlassAccuracy(num_classes=classes, average="micro", validate_args=False)
+        # by default torchmetrics leaves batches whose value is NaN out of a mean, and a diverged model would look good
+        self.val_loss = MeanMetric(nan_strategy=math.nan)
+        self.val_score = MeanMetric(nan_strategy=math.nan)
         self.history: list[dict[str, float]] = []
-        self.register_buffer("kept_accuracy", torch.tensor(torch.nan))  # of the kept epoch; a buffer survives ddp_spawn
+        self.best_state: State | None = None
+        # validation accuracy of the kept epoch: a buffer, since only the state dict comes back from spawned processes
+        self.register_buffer("kept_accuracy", torch.tensor(torch.nan))
+        self.defense: Defense | None = None
+        self._others: dict[str, nn.Module] = {}  # a dict hides them from the parameters and state of this module
         self._stage = ""
-        self._last: State | None = None  # weights of the last epoch, once a fit is over
-        self._sums: Tensor | None = None  # loss and right images of this epoch, on the device
-        self._trained = 0  # images of this epoch
-        self._draws: State = {}  # states of the global generators that a resumed fit goes on with
+        self._last_state: State | None = None  # weights of the last epoch, once a fit is over
+        self._in_step = False
+        self._sums = EpochSums()
+        self._generator_states: State = {}  # of torch's global generators, that a resumed fit goes on with
 
     @staticmethod
     @abstractmethod
     def lineage(train: Train[D, M], source: D, target: D, common: D | None) -> tuple[M, M]:
         """The surrogate A and the victim B as trainings.
 
+        Settings of the cell's strategy are ``train.own.settings``; ``train(source, by=train.own)`` trains A with them.
+
         Args:
-            train: Names a training.
+            train: Names a training; see :class:`tl_robust.strategies.forest.Train`.
             source: The source domain.
             target: The target domain.
             common: The common domain C where ``needs_common``, else None.
         """
 
     def initialize(self, parent: Mapping[str, Tensor] | None) -> None:
-        """Set the weights that training starts from.
+        """Set the weights that training starts from; with a defense, call :meth:`start_from` instead.
 
         Args:
             parent: State dict of the parent's network, None at a root.
         """
+
+    def objective(self, batch: Sequence[Tensor]) -> Tensor:
+        """What one step lowers: the mean cross entropy of the batch.
+
+        Another one is made of :meth:`cross_entropy` where it predicts labels, so that accuracy is logged.
+        """
+        return self.cross_entropy(batch[0], batch[1])
 
     def frozen(self, epoch: int) -> Iterable[nn.Module]:
         """The modules that must not change in this epoch; asked for at its start.
@@ -115,21 +120,60 @@ class TransferTask(NetworkModule):
         """
         return ()
 
+    def cross_entropy(self, images: Tensor, labels: Tensor) -> Tensor:
+        """Mean cross entropy; in a training step these predictions count for ``train/accuracy``."""
+        logits = self(images)
+        if self._in_step:
+            self._sums.add_predictions(_predicted(logits), labels)
+        return nn.functional.cross_entropy(logits, labels)
+
+    def defend(self, defense: Defense, others: Mapping[str, nn.Module] | None = None) -> Self:
+        """Let a defense join in the training: its start, its loss, and what chooses the epoch.
+
+        Its ``initialize`` follows the strategy's in :meth:`start_from`; its ``loss``, unless None, stands in for
+        :meth:`objective`; its ``score`` of a validation batch, unless None, chooses the epoch in place of the accuracy
+        and is logged as ``val/score``.
+
+        Args:
+            defense: The defense.
+            others: Networks that the loss asks, for example a teacher, by name. They are frozen and put in eval mode,
+                follow the task to its device, and are in no checkpoint.
+        """
+        self.defense = defense
+        self._others = {name: network.eval().requires_grad_(False) for name, network in (others or {}).items()}
+        self._note({"defense": text_of(defense)}, ["defense"])
+        return self
+
+    def start_from(self, parent: Mapping[str, Tensor] | None) -> None:
+        """Set the weights that training starts from: the strategy's :meth:`initialize`, then the defense's.
+
+        Args:
+            parent: State dict of the parent's network, None at a root.
+        """
+        self.initialize(parent)
+        if self.defense is not None:
+            self.defense.initialize(self, parent)
+
+    @override
     def setup(self, stage: str) -> None:
         """Begin anew, and say what needs a gradient before DDP wraps the network; see also :meth:`check_processes`."""
         self._stage = stage
+        for network in self._others.values():  # Lightning moves and converts only what is a part of this module
+            self.trainer.precision_plugin.convert_module(network).to(self.trainer.strategy.root_device)
         if stage == "fit":
             self.check_processes(self.trainer.world_size)
             self._require_gradients(self._fixed(0))
             # An earlier fit, perhaps on other data, has no say in the choice. A checkpoint is read after this.
-            self.history, self.best, self._last, self._draws = [], None, None, {}
+            self.history, self.best_state, self._last_state, self._generator_states = [], None, None, {}
             self.kept_accuracy.fill_(torch.nan)
+            if self.defense is None and "defense" not in self._settings:
+                self.hparams.pop("defense", None)
             data = getattr(self.trainer, "datamodule", None)
-            self._note_data(data.hparams if data is not None else {})
+            self._note(data.hparams if data is not None else {})
 
-    def _note_data(self, hparams: Mapping[str, Any]) -> None:
-        names = [name for name in FITTED_ON if name in hparams and name not in self._settings]
-        self.hparams.update({name: hparams[name] for name in names})
+    def _note(self, facts: Mapping[str, Any], names: Iterable[str] = FITTED_ON) -> None:
+        """Take facts into the hyperparameters, except under the name of a setting of the strategy."""
+        self.hparams.update({name: facts[name] for name in names if name in facts and name not in self._settings})
 
     def check_processes(self, processes: int) -> None:
         """Check that so many processes can train the network.
@@ -145,35 +189,22 @@ class TransferTask(NetworkModule):
 
     def configure_optimizers(self) -> tuple[list[torch.optim.Optimizer], list[torch.optim.lr_scheduler.LRScheduler]]:
         """SGD with a step schedule over all parameters; it passes over those that have no gradient."""
-        recipe = self.recipe
-        optimizer = torch.optim.SGD(
-            self.network.parameters(),
-            lr=recipe.lr,
-            momentum=recipe.momentum,
-            weight_decay=recipe.weight_decay,
-            nesterov=recipe.nesterov,
-        )
-        schedule: torch.optim.lr_scheduler.LRScheduler
-        if recipe.lr_at:
-            schedule = torch.optim.lr_scheduler.MultiStepLR(optimizer, recipe.lr_at, recipe.lr_factor)
-        else:
-            schedule = torch.optim.lr_scheduler.StepLR(optimizer, recipe.lr_every, recipe.lr_factor)
+        optimizer, schedule = optimizer_of(self.recipe, self.network.parameters())
         return [optimizer], [schedule]
 
     def on_train_start(self) -> None:
-        """Go on where a checkpoint stands; within an epoch no hook says that it starts."""
+        """Go on where a checkpoint stands: if that is within an epoch, no hook will say that the epoch starts."""
         self._freeze()
-        self._sums = None if self._sums is None else self._sums.to(self.device)
-        draws, self._draws = self._draws, {}
-        if draws and self.trainer.world_size == 1:
-            torch.set_rng_state(draws["cpu"])
-            if "cuda" in draws and self.device.type == "cuda":
-                torch.cuda.set_rng_state(draws["cuda"], self.device)
+        states, self._generator_states = self._generator_states, {}
+        if states and self.trainer.world_size == 1:
+            torch.set_rng_state(states["cpu"])
+            if "cuda" in states and self.device.type == "cuda":
+                torch.cuda.set_rng_state(states["cuda"], self.device)
 
     def on_train_epoch_start(self) -> None:
         """Freeze what is frozen in this epoch, and train the rest, whatever mode the network came in."""
         self._freeze()
-        self._sums, self._trained = None, 0
+        self._sums = EpochSums()
 
     def _freeze(self) -> None:
         frozen = self._fixed(self.current_epoch)
@@ -194,83 +225,97 @@ class TransferTask(NetworkModule):
                 parameter.grad = None
 
     def training_step(self, batch: Sequence[Tensor], index: int) -> Tensor:
-        """Cross entropy of one batch."""
-        images, labels = batch[:2]
-        logits = self(images)
-        loss = cross_entropy(logits, labels)
-        with torch.no_grad():  # summed on the device and read once an epoch: no step waits for a number
-            sums = torch.stack([loss.float() * len(labels), (_predicted(logits) == labels).sum()])
-            self._sums = sums if self._sums is None else self._sums + sums
-        self._trained += len(labels)
+        """The loss of one batch: the defense's, or the strategy's objective."""
+        self._in_step = True
+        loss = None if self.defense is None else self.defense.loss(self, batch, self._others)
+        if loss is None:
+            loss = self.objective(batch)
+        self._in_step = False
+        self._sums.add_loss(loss, len(batch[1]))
         return loss
 
     def on_train_epoch_end(self) -> None:
-        """Log loss and accuracy of the epoch."""
-        if self._sums is not None:
-            loss, right = self._sums / self._trained
-            self.log("train/loss", loss, sync_dist=True)
-            self.log("train/accuracy", right, sync_dist=True)
+        """Log loss and accuracy of the epoch; no accuracy where the loss never asked for a prediction of labels."""
+        for name, mean in self._sums.means().items():
+            self.log(name, mean, sync_dist=True)
 
     def validation_step(self, batch: Sequence[Tensor], index: int) -> None:
-        """Accuracy and loss on the held-out part of the training split."""
+        """Accuracy and loss on the held-out part of the training split, and what the defense thinks of it."""
         images, labels = batch[:2]
         logits = self(images)
         self.accuracy.update(_predicted(logits), labels)
-        self.loss.update(cross_entropy(logits, labels), len(labels))
+        self.val_loss.update(nn.functional.cross_entropy(logits, labels), len(labels))
+        score = None if self.defense is None else self.defense.score(self, batch)
+        if score is not None:
+            self.val_score.update(score.detach().float().expand(len(labels)).clone())
 
     def on_validation_epoch_end(self) -> None:
         """Keep the weights of the best epoch, or of the last."""
+        metrics = {"val_accuracy": self.accuracy, "val_loss": self.val_loss, "val_score": self.val_score}
+        if not self.val_score.update_called:
+            del metrics["val_score"]
+        epoch = {name: float(metric.compute()) for name, metric in metrics.items()}
+        for metric in metrics.values():
+            metric.reset()
         if self.trainer.sanity_checking:
-            self.accuracy.reset()
-            self.loss.reset()
             return
-        accuracy, loss = float(self.accuracy.compute()), float(self.loss.compute())
-        self.accuracy.reset()
-        self.loss.reset()
-        self.log("val/accuracy", accuracy, sync_dist=False)  # torchmetrics has summed over the processes
-        self.log("val/loss", loss, sync_dist=False)
+        for name, value in epoch.items():  # torchmetrics has summed over the processes
+            self.log(name.replace("_", "/"), value, sync_dist=False)
         if self._stage != "fit":  # trainer.validate: a look at the model, and no epoch of its training
             return
-        better = self.recipe.select == "last" or all(accuracy > seen["val_accuracy"] for seen in self.history)
-        self.history.append({"val_accuracy": accuracy, "val_loss": loss})
-        if better:
-            self.kept_accuracy.fill_(accuracy)
-            self.best = _copied(self.network)
+        if self.recipe.select == "last" or all(_merit(epoch) > _merit(earlier) for earlier in self.history):
+            self.kept_accuracy.fill_(epoch["val_accuracy"])
+            self.best_state = _copied(self.network)
+        self.history.append(epoch)
 
     def on_fit_end(self) -> None:
-        """Go back to the best epoch."""
-        if self.best is not None:
-            self._last = _copied(self.network)
-            self.network.load_state_dict(self.best)
+        """Put the weights of the chosen epoch into the network, and keep those of the last for a fit that goes on."""
+        if self.best_state is not None:
+            self._last_state = _copied(self.network)
+            self.network.load_state_dict(self.best_state)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keep what a resumed fit must remember: the epochs so far, the best weights, and the random draws to come."""
-        draws = {"cpu": torch.get_rng_state()}
+        generator_states = {"cpu": torch.get_rng_state()}
         if self.device.type == "cuda":
-            draws["cuda"] = torch.cuda.get_rng_state(self.device)
-        # the state dict then has the network alone, so that a bench reads the file as a public checkpoint
+            generator_states["cuda"] = torch.cuda.get_rng_state(self.device)
+        # without the buffer the state dict has the network alone, so that a bench reads the file as a public checkpoint
         checkpoint[OWN] = {
             "kept_accuracy": checkpoint["state_dict"].pop("kept_accuracy", self.kept_accuracy),
             "history": self.history,
-            "best": self.best,
-            "last": self._last,
-            "sums": self._sums,
-            "trained": self._trained,
-            "draws": draws,
+            "best": self.best_state,
+            "last": self._last_state,
+            "draws": generator_states,
+            "others": list(self._others),
+            **self._sums.state(),
         }
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Remember it. A fit goes on from the weights of the last epoch, also where the file has the best epoch's."""
         kept = checkpoint.get(OWN, {})
-        self.history, self.best = list(kept.get("history", [])), kept.get("best")
-        self._sums, self._trained = kept.get("sums"), kept.get("trained", 0)
+        self.history, self.best_state = list(kept.get("history", [])), kept.get("best")
+        self._sums = EpochSums(kept)
         checkpoint["state_dict"].setdefault("kept_accuracy", kept.get("kept_accuracy", torch.tensor(torch.nan)))
-        self._note_data(checkpoint.get(self.CHECKPOINT_HYPER_PARAMS_KEY, {}))
+        hyperparameters = checkpoint.get(self.CHECKPOINT_HYPER_PARAMS_KEY, {})
+        self._note(hyperparameters, [*FITTED_ON, "defense"])
+        if "defense" not in self._settings:
+            self._remember_defense(hyperparameters.get("defense", ""), set(kept.get("others", ())))
         if self._stage == "fit":
-            self._draws = kept.get("draws", {})
+            self._generator_states = kept.get("draws", {})
             for name, value in (kept.get("last") or {}).items():
                 checkpoint["state_dict"][f"network.{name}"] = value
-            self._require_gradients(self._fixed(0))  # a parent may have become known
+            self._require_gradients(self._fixed(0))  # the file may say that there is a parent
+
+    def _remember_defense(self, text: str, others: Set[str]) -> None:
+        if text and self.defense is None:
+            self.defense = defense_of(text)
+        own = "" if self.defense is None else text_of(self.defense)
+        if self._stage == "fit" and (own != text or others - self._others.keys()):
+            networks = f" with networks named {', '.join(sorted(others))}" if others else ""
+            raise ConfigError(
+                f"this fit was begun with defense {text or 'none'}{networks}, and would go on with {own or 'none'}: "
+                "call task.defend(defense, others) before it as at its beginning."
+            )
 
     def test_step(self, batch: Sequence[Tensor], index: int) -> None:
         """Clean accuracy on the test split; attacks are a callback's."""
@@ -283,47 +328,19 @@ class TransferTask(NetworkModule):
         self.accuracy.reset()
 
 
-def _arguments(module: TransferTask) -> dict[str, Any]:
-    """What the class of a module was called with, settings of subclasses included, by name.
-
-    Lightning's own search for them takes those of any module that makes this one for its settings too.
-    """
-    code = type(module).__init__.__code__
-    names = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
-    frame = inspect.currentframe()
-    while frame is not None and not (frame.f_code is code and frame.f_locals[names[0]] is module):
-        frame = frame.f_back
-    return {name: frame.f_locals[name] for name in names[1:]} if frame is not None else {}
-
-
 def _predicted(logits: Tensor) -> Tensor:
     """Classes, int64 ``[N]``; -1, which is no label, where a logit of ``[N,L]`` is not finite."""
     return logits.argmax(1).masked_fill(~logits.isfinite().all(1), -1)
 
 
+def _merit(epoch: Mapping[str, float]) -> float:
+    """What epochs are chosen by: the defense's score where there is one, else the validation accuracy."""
+    merit = epoch.get("val_score", epoch["val_accuracy"])
+    return -math.inf if math.isnan(merit) else merit
+
+
 def _copied(network: nn.Module) -> State:
     return {name: value.detach().clone() for name, value in network.state_dict().items()}
-
-
-def _network(network: nn.Module | Mapping[str, Any] | None) -> nn.Module:
-    if isinstance(network, nn.Module):
-        return network
-    if network is None:
-        raise ConfigError(
-            "this checkpoint does not say how its network is built, since that was not made by "
-            "tl_robust.models.get: give it, as in load_from_checkpoint(path, network=...)."
-        )
-    return rebuilt(network)
-
-
-def _recipe(recipe: Recipe | Mapping[str, Any]) -> Recipe:
-    if isinstance(recipe, Recipe):
-        return recipe
-    known = [item.name for item in fields(Recipe)]
-    for name in recipe:
-        if name not in known:
-            raise UnknownNameError("setting of recipe", name, known)
-    return Recipe(**recipe)
 
 
 STRATEGIES: Registry[type[TransferTask]] = Registry("strategy", "tl_robust.strategies")

@@ -1,7 +1,10 @@
 """A and B start from the same third model."""
 
-from tl_robust.strategies.base import STRATEGIES, D, M, Train
+from typing_extensions import override
+
+from tl_robust.strategies.base import STRATEGIES
 from tl_robust.strategies.finetune import FineTune
+from tl_robust.strategies.forest import D, M, Train
 
 
 @STRATEGIES.register
@@ -14,8 +17,8 @@ class CommonInit(FineTune):
     needs_common = True
 
     @staticmethod
+    @override
     def lineage(train: Train[D, M], source: D, target: D, common: D | None) -> tuple[M, M]:
-        """See :meth:`TransferTask.lineage`."""
         assert common is not None
         c = train(common)
         return train(source, parent=c), train(target, parent=c)

@@ -7,12 +7,14 @@ from typing import Any
 
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
+from typing_extensions import override
 
 from tl_robust.errors import ConfigError, UnknownNameError
 from tl_robust.models import copy_fitting
 from tl_robust.models.base import blocks as blocks_of
 from tl_robust.models.base import classifier_names
-from tl_robust.strategies.base import OWN, STRATEGIES, D, M, Train, TransferTask
+from tl_robust.strategies.base import OWN, STRATEGIES, TransferTask
+from tl_robust.strategies.forest import D, M, Train
 from tl_robust.types import Recipe
 
 MODES = ("full", "frozen_bn", "probe", "probe_full")
@@ -66,43 +68,43 @@ class FineTune(TransferTask):
                 raise UnknownNameError(f"{setting} of fine-tuning", value, known)
         if blocks and mode.startswith("probe"):
             raise ConfigError(f"setting 'blocks' of fine-tuning must be 0 with mode {mode!r}, got {blocks}.")
-        found = blocks_of(self.network) if blocks else []
-        if not 0 <= blocks <= len(found):
+        count = len(blocks_of(self.network)) if blocks else 0
+        if not 0 <= blocks <= count:
             raise ConfigError(
-                f"setting 'blocks' of fine-tuning must be 0 to {len(found)}, the blocks of this network, got {blocks}."
+                f"setting 'blocks' of fine-tuning must be 0 to {count}, the blocks of this network, got {blocks}."
             )
         if classifier == "fresh" or mode.startswith("probe"):
             classifier_names(self.network)  # an error where the network does not say what its last layer is
         self.mode = mode
         self.blocks = blocks
-        self.start = classifier
+        self.classifier_start = classifier
         self.has_parent = False
 
     @staticmethod
+    @override
     def lineage(train: Train[D, M], source: D, target: D, common: D | None) -> tuple[M, M]:
-        """See :meth:`TransferTask.lineage`."""
         a = train(source)
         return a, train(target, parent=a)
 
+    @override
     def initialize(self, parent: Mapping[str, Tensor] | None) -> None:
-        """Copy what fits from the parent."""
         self.has_parent = parent is not None
         if parent is not None:
-            fresh = classifier_names(self.network) if self.start == "fresh" else ()
+            fresh = classifier_names(self.network) if self.classifier_start == "fresh" else ()
             copy_fitting({name: value for name, value in parent.items() if name not in fresh}, self.network)
 
+    @override
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Keep whether there is a parent: without one nothing is frozen."""
         super().on_save_checkpoint(checkpoint)
-        checkpoint[OWN]["has_parent"] = self.has_parent
+        checkpoint[OWN]["has_parent"] = self.has_parent  # a resumed fit freezes nothing without a parent
 
+    @override
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Remember it."""
         self.has_parent = checkpoint.get(OWN, {}).get("has_parent", self.has_parent)
         super().on_load_checkpoint(checkpoint)
 
+    @override
     def frozen(self, epoch: int) -> Iterable[nn.Module]:
-        """See the table of the class."""
         if not self.has_parent:
             return ()
         modules = set(self.network.modules())

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -16,7 +17,7 @@ from tl_robust.attacks.norms import check_eps
 from tl_robust.attacks.problem import Model, attackable
 from tl_robust.registry import Registry
 from tl_robust.trust.subject import Subject, choose
-from tl_robust.types import Evidence, Examination, Level, Outcome, Verdict
+from tl_robust.types import Evidence, Examination, Level, Outcome, Record, Verdict
 
 Probe = Callable[[Subject], dict[str, Tensor]]
 
@@ -31,22 +32,29 @@ class Check:
             ``<check>/<name>``, one plain tensor a name.
         attacks: The probe attacks the model. It is left out where the model is random or depends on the batch: the
             attack would say nothing, and the checks of that are red.
+        of: The class of records whose evidence it reads.
     """
 
-    verdict: Callable[[Evidence], Verdict]
+    verdict: Callable[[Evidence[Any]], Verdict]
     probe: Probe | None = None
     attacks: bool = False
+    of: type[Record] = Outcome
 
 
-CHECKS: Registry[Check] = Registry("trust check", "tl_robust.trust")
+CHECKS: Registry[Check] = Registry("trust check", "tl_robust.trust.checks")
 LEVELS: tuple[Level, ...] = ("green", "amber", "red")
 
 
-def check(probe: Probe | None = None, attacks: bool = False) -> Callable[[Callable[[Evidence], Verdict]], Check]:
-    """Make a function :class:`Evidence` to :class:`Verdict` a check under its file's name; a decorator."""
+def check(
+    probe: Probe | None = None, attacks: bool = False, *, of: type[Record] = Outcome, name: str = ""
+) -> Callable[[Callable[[Evidence[Any]], Verdict]], Check]:
+    """Make a function :class:`Evidence` to :class:`Verdict` a check; a decorator.
 
-    def register(verdict: Callable[[Evidence], Verdict]) -> Check:
-        return CHECKS.register(Check(verdict, probe, attacks), verdict.__module__)
+    It is asked about records of the class ``of`` only. Without a ``name`` it has that of its file. See :class:`Check`.
+    """
+
+    def register(verdict: Callable[[Evidence[Any]], Verdict]) -> Check:
+        return CHECKS.register(Check(verdict, probe, attacks, of), verdict.__module__, name)
 
     return register
 
@@ -71,7 +79,7 @@ class Measured:
         return self.values[name]
 
 
-def measured(evidence: Evidence, name: str, *, crafting: bool = True, judging: bool = False) -> Iterator[Measured]:
+def measured(evidence: Evidence[Any], name: str, *, crafting: bool = True, judging: bool = False) -> Iterator[Measured]:
     """What check ``name`` measured of the models, where they were examined by it.
 
     Args:
@@ -105,6 +113,7 @@ def examine(
     sample_id: Tensor | None = None,
     seed: int = 0,
     samples: int = 64,
+    through: str = "exact",
 ) -> Examination:
     """Measure a model for all checks, on a few samples; it is the same for all attacks of this norm.
 
@@ -117,19 +126,22 @@ def examine(
         sample_id: int64 ``[N]``, places in the test split; 0 to N-1 where None.
         seed: Seed of the choice of samples and of the attacks.
         samples: How many samples are examined; all where there are fewer.
+        through: What gradients are taken of where the model is guarded by a defense, a name of ``attacks/through``.
 
     Raises:
         ConfigError: Images, labels, eps, norm or samples are not of that form.
     """
     positive = sorted(size for size in check_eps(eps, norm) if size > 0)
     last = len(positive) - 1
-    some = [positive[place] for place in sorted({0, last // 2, last})] if positive else []
+    sizes = [positive[index] for index in sorted({0, last // 2, last})] if positive else []
     ids = torch.arange(len(images), device=images.device) if sample_id is None else sample_id
-    place = choose(images, labels, ids, seed, samples)
+    chosen = choose(images, labels, ids, seed, samples)
     with attackable(model):
-        known = None if labels is None else labels[place]
-        problem = attacks.get("fgsm", norm=norm).problem(model, images[place], known, ids[place], seed, True, None)
-        subject = Subject(model, problem.clean, problem.label, problem.sample_id, some, norm, seed)
+        known = None if labels is None else labels[chosen]
+        problem = attacks.get("fgsm", norm=norm).problem(
+            model, images[chosen], known, ids[chosen], seed, True, None, through=through
+        )
+        subject = Subject(model, problem.clean, problem.label, problem.sample_id, sizes, norm, seed, through)
         probes = {name: CHECKS[name].probe for name in CHECKS.names()}
         seen = {
             f"{name}/{key}": value.detach().cpu()
@@ -137,12 +149,13 @@ def examine(
             if probe is not None and (subject.steady or not CHECKS[name].attacks)
             for key, value in probe(subject).items()
         }
-    return Examination(ids[place].cpu(), torch.tensor(some, dtype=torch.float64), seen)
+    return Examination(ids[chosen].cpu(), torch.tensor(sizes, dtype=torch.float64), seen)
 
 
-def judge(evidence: Evidence) -> Verdict:
-    """The verdict of all checks on the evidence for one result."""
-    return worst([CHECKS[name].verdict(evidence) for name in CHECKS.names()])
+def judge(evidence: Evidence[Any]) -> Verdict:
+    """The verdict of all checks of such records on the evidence for one result."""
+    checks = [CHECKS[name] for name in CHECKS.names()]
+    return worst([check.verdict(evidence) for check in checks if isinstance(evidence.outcome, check.of)])
 
 
 def graded(share: float, amber: float, red: float, reason: str) -> Verdict:

@@ -20,13 +20,13 @@ class Excess:
     Attributes:
         level: ``amber`` where the difference is at least 2.5 standard errors and over a share of the samples (2 %
             unless the check says otherwise), ``red`` where it is at least 4 and over a larger share (10 %).
-        place: The eps, from 0; the first of equals.
+        index: Which eps, from 0; the first of equals.
         first: Share of samples that the first attack fools there.
         second: The same of the second.
     """
 
     level: Level
-    place: int
+    index: int
     first: float
     second: float
 
@@ -48,10 +48,10 @@ def excess(first: Tensor, second: Tensor, amber: float = 0.02, red: float = 0.1)
     errors = more / (first_alone + second_alone).clamp(min=1).sqrt()
     share = more / first.shape[1]
     grade = ((errors >= 2.5) & (share > amber)).long() + ((errors >= 4) & (share > red)).long()
-    place = int(torch.argmax(2 * grade + share))
+    index = int(torch.argmax(2 * grade + share))
     levels: tuple[Level, ...] = ("green", "amber", "red")
     return Excess(
-        levels[int(grade[place])], place, float(first[place].double().mean()), float(second[place].double().mean())
+        levels[int(grade[index])], index, float(first[index].double().mean()), float(second[index].double().mean())
     )
 
 
@@ -60,6 +60,6 @@ def match(first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
 
     Both are one-dimensional, without repeats: sample ids, or eps of the same grid.
     """
-    places = [torch.isin(one, other).nonzero().squeeze(1) for one, other in ((first, second), (second, first))]
-    here, there = (place[one[place].argsort()] for place, one in zip(places, (first, second), strict=True))
+    common = [torch.isin(own, other).nonzero().squeeze(1) for own, other in ((first, second), (second, first))]
+    here, there = (indices[own[indices].argsort()] for indices, own in zip(common, (first, second), strict=True))
     return here, there

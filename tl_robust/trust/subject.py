@@ -13,8 +13,9 @@ from torch import Tensor
 
 from tl_robust import attacks
 from tl_robust.attacks import Attack, Crafted
+from tl_robust.attacks.logits import fooled, predicted
 from tl_robust.attacks.norms import get_norm, per_sample
-from tl_robust.attacks.oracle import Oracle, predicted
+from tl_robust.attacks.oracle import Oracle
 from tl_robust.attacks.problem import Model
 from tl_robust.errors import ConfigError
 from tl_robust.seeding import derive, uniform
@@ -34,6 +35,7 @@ class Subject:
         eps: E sizes above 0 in [0,1] pixel units, ascending; may be empty.
         norm: ``linf``, ``l2`` or ``l1``.
         seed: Seed of the random draws.
+        through: What gradients are taken of where the model is guarded.
     """
 
     model: Model
@@ -43,6 +45,12 @@ class Subject:
     eps: list[float]
     norm: str
     seed: int
+    through: str = "exact"
+
+    @property
+    def rejects(self) -> bool:
+        """The model may refuse an image, which is not to be fooled."""
+        return Oracle.of(self.model).rejects
 
     @torch.no_grad()
     def ask(self, images: Tensor) -> Tensor:
@@ -50,8 +58,8 @@ class Subject:
         return Oracle.of(self.model)(images)
 
     def classes(self, images: Tensor) -> Tensor:
-        """Predicted classes, int64 ``[N]``; -1, no prediction, where a logit is not finite."""
-        return predicted(self.ask(images))
+        """Predicted classes, int64 ``[N]``; -1, no prediction, where a logit is not finite or the image is refused."""
+        return predicted(self.ask(images), self.rejects)
 
     @cached_property
     def logits(self) -> Tensor:
@@ -61,7 +69,7 @@ class Subject:
     @cached_property
     def right(self) -> Tensor:
         """Bool ``[S]``: the clean image is classified rightly."""
-        return predicted(self.logits) == self.label
+        return predicted(self.logits, self.rejects) == self.label
 
     @cached_property
     def repeated(self) -> Tensor:
@@ -71,11 +79,11 @@ class Subject:
     @cached_property
     def rebatched(self) -> Tensor:
         """Largest :meth:`change` when every other sample is asked about beside noise images, float64 ``[S]``."""
-        noise, found = self.noise("linf", 1.0, 0), torch.empty_like(self.logits)
-        for part in (slice(0, None, 2), slice(1, None, 2)):
-            if count := len(self.images[part]):
-                found[part] = self.ask(torch.cat([self.images[part], noise[part]]))[:count]
-        return self.change(found)
+        noise, logits = self.noise("linf", 1.0, 0), torch.empty_like(self.logits)
+        for half in (slice(0, None, 2), slice(1, None, 2)):
+            if count := len(self.images[half]):
+                logits[half] = self.ask(torch.cat([self.images[half], noise[half]]))[:count]
+        return self.change(logits)
 
     @property
     def steady(self) -> bool:
@@ -98,24 +106,24 @@ class Subject:
         delta = geometry.random(derive(self.seed, "noise", draw), self.sample_id, self.images)
         return (self.images + delta * per_sample(eps / geometry.size(delta), delta)).clamp(0, 1)
 
-    def craft(self, attack: Attack, eps: list[float], part: Tensor) -> Crafted:
-        """White-box images ``[K,M,C,H,W]`` for the samples at ``part`` (bool ``[S]``); see :meth:`Attack.craft`."""
+    def craft(self, attack: Attack, eps: list[float], mask: Tensor) -> Crafted:
+        """White-box images ``[K,M,C,H,W]`` for the samples at ``mask`` (bool ``[S]``); see :meth:`Attack.craft`."""
         return attack.craft(
-            self.model, self.images[part], self.label[part], eps, sample_id=self.sample_id[part], seed=self.seed,
-            early=True, strict=False,
+            self.model, self.images[mask], self.label[mask], eps, sample_id=self.sample_id[mask], seed=self.seed,
+            early=True, strict=False, through=self.through,
         )  # fmt: skip
 
-    def fooled(self, attack: Attack, eps: list[float], part: Tensor | None = None) -> Tensor:
-        """Bool ``[K,S]``: right on the clean image, of ``part`` (bool ``[S]``), and wrong under a white-box attack."""
-        part = self.right if part is None else self.right & part
-        fooled = self.right.new_zeros(len(eps), len(part))
-        if eps and bool(part.any()):
-            fooled[:, part] = self.wrong(self.craft(attack, eps, part).images, part)
-        return fooled
+    def fooled(self, attack: Attack, eps: list[float], mask: Tensor | None = None) -> Tensor:
+        """Bool ``[K,S]``: right on the clean image, of ``mask`` (bool ``[S]``), and wrong under a white-box attack."""
+        mask = self.right if mask is None else self.right & mask
+        hits = self.right.new_zeros(len(eps), len(mask))
+        if eps and bool(mask.any()):
+            hits[:, mask] = self.wrong(self.craft(attack, eps, mask).images, mask)
+        return hits
 
-    def wrong(self, images: Tensor, part: Tensor) -> Tensor:
-        """Bool ``[K,M]``: of images ``[K,M,C,H,W]`` of the samples at ``part``, which get another class than theirs."""
-        return torch.stack([self.classes(some) != self.label[part] for some in images])
+    def wrong(self, images: Tensor, mask: Tensor | slice) -> Tensor:
+        """Bool ``[K,M]``: of images ``[K,M,C,H,W]`` of the samples at ``mask``, which fool the model."""
+        return torch.stack([fooled(self.ask(batch), self.label[mask], self.rejects) for batch in images])
 
     @cached_property
     def pgd(self) -> Tensor:
@@ -132,8 +140,8 @@ class Subject:
         before, after = (self.right.new_zeros(len(self.eps), len(self.right)) for _ in range(2))
         if self.eps and bool(self.right.any()):
             crafted = self.craft(attacks.get("pgd", norm=self.norm), self.eps, self.right).images
-            for found, images in ((before, crafted), (after, crafted.mul(255).round_().div_(255))):
-                found[:, self.right] = self.wrong(images, self.right)
+            for fooled, images in ((before, crafted), (after, crafted.mul(255).round_().div_(255))):
+                fooled[:, self.right] = self.wrong(images, self.right)
         return before, after
 
 
@@ -145,9 +153,9 @@ def choose(images: Tensor, labels: Tensor | None, sample_id: Tensor, seed: int, 
     Raises:
         ConfigError: No image, or not one label and id for each, or no sample to be chosen.
     """
-    for name, given in (("labels", labels), ("sample_id", sample_id)):
-        if given is not None and (given.shape != images.shape[:1] or given.dtype != torch.int64):
-            raise ConfigError(f"{name} must be int64 [{len(images)}], got {given.dtype} {list(given.shape)}.")
+    for name, tensor in (("labels", labels), ("sample_id", sample_id)):
+        if tensor is not None and (tensor.shape != images.shape[:1] or tensor.dtype != torch.int64):
+            raise ConfigError(f"{name} must be int64 [{len(images)}], got {tensor.dtype} {list(tensor.shape)}.")
     if samples < 1 or len(images) == 0:
         raise ConfigError(
             f"examine needs at least one image and samples of at least 1, got {len(images)} images and {samples}."

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 import torch
 from torch import Tensor
+from typing_extensions import override
 
 from tl_robust.attacks.objectives.base import OBJECTIVES, Model, Objective
 from tl_robust.attacks.objectives.feature import features
+from tl_robust.attacks.problem import Problem
 from tl_robust.errors import ConfigError
-
-if TYPE_CHECKING:
-    from tl_robust.attacks.problem import Problem
 
 
 @OBJECTIVES.register
@@ -49,6 +48,6 @@ class Activation(Objective):
             clean = self.observe(problem.model, problem.clean)[1]
         return (problem.uniform(clean.shape[1:], "neuron") + (clean != 0)).argmax(1)
 
+    @override
     def loss(self, observed: Tensor, reference: Tensor) -> Tensor:
-        """See :meth:`Objective.loss`."""
         return observed.gather(1, reference[:, None]).squeeze(1) - observed.square().sum(1) / (2 * self.value)

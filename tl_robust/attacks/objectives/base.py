@@ -7,18 +7,16 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from tl_robust.attacks.oracle import HALF, Oracle
 from tl_robust.attacks.oracle import Model as Model
+from tl_robust.attacks.problem import Problem
 from tl_robust.errors import ConfigError
 from tl_robust.registry import Registry
-
-if TYPE_CHECKING:
-    from tl_robust.attacks.problem import Problem
 
 
 @dataclass(frozen=True)
@@ -77,7 +75,7 @@ def capture(model: Model, images: Tensor, module: nn.Module, objective: str) -> 
         ConfigError: The forward pass never calls the module.
     """
     seen: list[Tensor] = []
-    handle = module.register_forward_pre_hook(lambda part, given: seen.extend(given[:1]))
+    handle = module.register_forward_pre_hook(lambda layer, inputs: seen.extend(inputs[:1]))
     try:
         logits = model(images)
     finally:
@@ -118,6 +116,7 @@ def model_name(model: Model) -> str:
 
 @torch.no_grad()
 def ranked_classes(model: Model, clean: Tensor, label: Tensor) -> Tensor:
-    """Classes other than the label, int64 ``[N,L-1]``, the most probable on the clean image first."""
-    order = model(clean).argsort(dim=1, descending=True, stable=True)
+    """Classes other than the label, int64 ``[N,L-1]``, the most probable on the clean image first; no refusal."""
+    logits = model(clean)
+    order = logits[:, : logits.shape[1] - Oracle.of(model).rejects].argsort(dim=1, descending=True, stable=True)
     return order[order != label[:, None]].view(len(clean), -1)

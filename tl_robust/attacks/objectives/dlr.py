@@ -3,9 +3,10 @@
 from dataclasses import dataclass
 
 from torch import Tensor
+from typing_extensions import override
 
+from tl_robust.attacks.logits import margin
 from tl_robust.attacks.objectives.base import OBJECTIVES, Objective
-from tl_robust.attacks.objectives.margin import margin
 
 
 @OBJECTIVES.register
@@ -20,8 +21,8 @@ class DLR(Objective):
     ICML 2020, equation 6.
     """
 
+    @override
     def loss(self, observed: Tensor, reference: Tensor) -> Tensor:
-        """See :meth:`Objective.loss`."""
         lead = margin(observed, reference)
         if observed.shape[1] < 3:
             return lead

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
+from typing_extensions import override
 
 from tl_robust.attacks.objectives.base import OBJECTIVES, Model, Objective, capture, classifier, model_name, whole
+from tl_robust.attacks.problem import Problem
 from tl_robust.errors import ConfigError
-
-if TYPE_CHECKING:
-    from tl_robust.attacks.problem import Problem
 
 
 def features(model: Model, images: Tensor, block: int, objective: str) -> tuple[Tensor, Tensor]:
@@ -45,19 +44,19 @@ def check_block(block: int, least: int, objective: str) -> None:
 
 
 def _block(model: Model, number: int, objective: str) -> nn.Module:
-    owner = next((one for one in (model, getattr(model, "network", None)) if hasattr(one, "blocks")), None)
+    owner = next((holder for holder in (model, getattr(model, "network", None)) if hasattr(holder, "blocks")), None)
     if owner is None:
         raise ConfigError(
             f"objective {objective!r} needs a surrogate with 'blocks', its modules in forward order without the "
             f"classifier; {model_name(model)} has none: use objective 'label' or 'prediction'."
         )
-    found: list[nn.Module] = list(owner.blocks)
-    if number > len(found):
+    blocks: list[nn.Module] = list(owner.blocks)
+    if number > len(blocks):
         raise ConfigError(
-            f"objective {objective!r} asks for block {number}, but {model_name(model)} has {len(found)}: "
-            f"choose one from 1 to {len(found)}."
+            f"objective {objective!r} asks for block {number}, but {model_name(model)} has {len(blocks)}: "
+            f"choose one from 1 to {len(blocks)}."
         )
-    return found[number - 1]
+    return blocks[number - 1]
 
 
 def _block_output(model: Model, images: Tensor, block: nn.Module, what: str) -> tuple[Tensor, Tensor]:
@@ -66,7 +65,7 @@ def _block_output(model: Model, images: Tensor, block: nn.Module, what: str) -> 
     A block may be a mere list of the network's modules, which the network never calls: then the output is that of the
     module in it which ran last.
     """
-    seen: dict[bool, Tensor] = {}  # of the whole block, of the last part of it
+    seen: dict[bool, Tensor] = {}  # True: what the block itself gave, False: the module inside it that ran last
 
     def keep(module: nn.Module, given: object, result: object) -> None:
         if isinstance(result, Tensor):
@@ -106,6 +105,6 @@ class Feature(Objective):
         with torch.no_grad():
             return self.observe(problem.model, problem.clean)[1]
 
+    @override
     def loss(self, observed: Tensor, reference: Tensor) -> Tensor:
-        """See :meth:`Objective.loss`."""
         return (observed - reference).square().sum(1)

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 from torch.nn.functional import cross_entropy
+from typing_extensions import override
 
 from tl_robust.attacks.objectives.base import OBJECTIVES, Objective
 
@@ -13,6 +14,6 @@ from tl_robust.attacks.objectives.base import OBJECTIVES, Objective
 class Label(Objective):
     """Cross entropy of the true class, or of A's own prediction where A has other labels."""
 
+    @override
     def loss(self, observed: Tensor, reference: Tensor) -> Tensor:
-        """See :meth:`Objective.loss`."""
         return cross_entropy(observed, reference, reduction="none")

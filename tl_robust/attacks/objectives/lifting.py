@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from torch import Tensor
+from typing_extensions import override
 
 from tl_robust.attacks.objectives.base import OBJECTIVES, Model, Objective
 from tl_robust.attacks.objectives.feature import check_block, features
@@ -32,6 +33,6 @@ class Lifting(Objective):
         """Logits and the block's output ``[N,D]``; see :meth:`Objective.observe`."""
         return features(model, images, self.block, "lifting")
 
+    @override
     def loss(self, observed: Tensor, reference: Tensor) -> Tensor:
-        """See :meth:`Objective.loss`."""
         return observed.square().sum(1)

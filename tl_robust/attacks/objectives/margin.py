@@ -2,15 +2,11 @@
 
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
+from typing_extensions import override
 
+from tl_robust.attacks.logits import margin
 from tl_robust.attacks.objectives.base import OBJECTIVES, Objective
-
-
-def margin(logits: Tensor, label: Tensor) -> Tensor:
-    """Largest logit of another class minus that of ``label``, ``[N]``."""
-    return logits.scatter(1, label[:, None], -torch.inf).amax(1) - logits.gather(1, label[:, None]).squeeze(1)
 
 
 @OBJECTIVES.register
@@ -21,6 +17,6 @@ class Margin(Objective):
     Carlini and Wagner, "Towards evaluating the robustness of neural networks", S&P 2017, their f6.
     """
 
+    @override
     def loss(self, observed: Tensor, reference: Tensor) -> Tensor:
-        """See :meth:`Objective.loss`."""
         return margin(observed, reference)

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 import torch
 from torch import Tensor
+from typing_extensions import override
 
+from tl_robust.attacks.logits import predicted
 from tl_robust.attacks.objectives.base import OBJECTIVES, Model, Objective
 from tl_robust.attacks.objectives.feature import check_block, features
-from tl_robust.attacks.oracle import predicted
+from tl_robust.attacks.problem import Problem
 from tl_robust.errors import ConfigError
-
-if TYPE_CHECKING:
-    from tl_robust.attacks.problem import Problem
 
 DRAWS = 20
 
@@ -60,22 +59,22 @@ class Mimicry(Objective):
                 f"targets, got {got}: use attack 'mimicry', or give the images as fitted."
             )
         with torch.no_grad():
-            own = predicted(problem.model(problem.clean))
-            found: Tensor | None = None
+            own = predicted(problem.model(problem.clean), problem.model.rejects)
+            targets: Tensor | None = None
             missing = torch.arange(len(own), device=own.device)
             for draw in range(DRAWS):
                 chosen = (problem.take(missing).uniform((), "target", draw) * len(pool)).long()
                 logits, seen = self.observe(problem.model, pool[chosen.clamp(max=len(pool) - 1)])
-                if found is None:
-                    found = seen.clone()
-                found[missing] = seen
-                classes = predicted(logits)
+                if targets is None:
+                    targets = seen.clone()
+                targets[missing] = seen
+                classes = predicted(logits, problem.model.rejects)
                 missing = missing[(classes == own[missing]) | (classes < 0)]
                 if len(missing) == 0:
                     break
-        assert found is not None
-        return found
+        assert targets is not None
+        return targets
 
+    @override
     def loss(self, observed: Tensor, reference: Tensor) -> Tensor:
-        """See :meth:`Objective.loss`."""
         return -(observed - reference).square().sum(1)

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
+from typing_extensions import override
 
 from tl_robust.attacks.objectives.base import OBJECTIVES, Objective, ranked_classes
+from tl_robust.attacks.problem import Problem
 from tl_robust.errors import ConfigError
-
-if TYPE_CHECKING:
-    from tl_robust.attacks.problem import Problem
 
 
 @OBJECTIVES.register
@@ -44,8 +43,8 @@ class Target(Objective):
         target = ranked[:, (self.rank - 1 + problem.restart) % ranked.shape[1]]
         return torch.stack([problem.label, target], dim=1)
 
+    @override
     def loss(self, observed: Tensor, reference: Tensor) -> Tensor:
-        """See :meth:`Objective.loss`."""
         if self.form == "ce":
             return -cross_entropy(observed, reference[:, 1], reduction="none")
         of_label, of_target = observed.gather(1, reference).unbind(1)

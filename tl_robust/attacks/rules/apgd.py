@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from typing_extensions import override
 
 from tl_robust.attacks.norms import per_sample
 from tl_robust.attacks.problem import Problem, Seen
@@ -33,7 +34,7 @@ class _APGD(Walk):
         if self.done == 0:
             self.before = images
             self.best, self.best_gradient = images, gradient
-            self.best_loss = seen.loss.masked_fill(seen.loss.isnan(), -torch.inf)  # nothing would be above NaN
+            self.best_loss = seen.loss.masked_fill(seen.loss.isnan(), -torch.inf)  # no later loss would be above NaN
             self.best_at_check = self.best_loss
         else:
             self.rises += (seen.loss > self.last_loss).to(torch.int64)
@@ -90,6 +91,6 @@ class APGD(Rule):
     momentum: float = 0.75
     rho: float = 0.75
 
+    @override
     def begin(self, problem: Problem, eps: float, length: float, steps: int) -> Walk:
-        """See :meth:`Rule.begin`."""
         return _APGD(problem, eps, length, steps, self.momentum, self.rho)

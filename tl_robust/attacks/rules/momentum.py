@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from typing_extensions import override
 
 from tl_robust.attacks.norms import per_sample
 from tl_robust.attacks.problem import Problem, Seen
@@ -48,6 +49,6 @@ class Momentum(Rule):
         if not 0 <= self.decay < float("inf"):
             raise ConfigError(f"step rule 'momentum' needs decay of 0 or more, got {self.decay}.")
 
+    @override
     def begin(self, problem: Problem, eps: float, length: float, steps: int) -> Walk:
-        """See :meth:`Rule.begin`."""
         return _Momentum(problem, eps, length, steps, self.decay, self.nesterov)

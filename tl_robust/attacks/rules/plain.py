@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from torch import Tensor
+from typing_extensions import override
 
 from tl_robust.attacks.problem import Problem, Seen
 from tl_robust.attacks.rules.base import RULES, Rule, Walk
@@ -18,6 +19,6 @@ class _Plain(Walk):
 class Plain(Rule):
     """A step along the steepest direction, then the projection on the eps ball and on [0,1]."""
 
+    @override
     def begin(self, problem: Problem, eps: float, length: float, steps: int) -> Walk:
-        """See :meth:`Rule.begin`."""
         return _Plain(problem, eps, length, steps)

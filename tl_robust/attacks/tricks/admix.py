@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from torch import Tensor
+from typing_extensions import override
 
 from tl_robust.attacks.problem import Problem
 from tl_robust.attacks.tricks.base import TRICKS, Query, Trick, over_copies, pick
@@ -32,13 +33,13 @@ class Admix(Trick):
     def __post_init__(self) -> None:
         self.require(self.copies >= 1 and 0 < self.share <= 1, "copies of at least 1 and share above 0 and at most 1")
 
+    @override
     def wrap(self, query: Query, eps: float) -> Query:
-        """See :meth:`Trick.wrap`."""
         return over_copies(self.copies, self._mixed, query)
 
     def _mixed(self, problem: Problem, images: Tensor, number: int) -> Tensor:
         pool = problem.fitted
         if not isinstance(pool, Tensor) or not len(pool) or pool.shape[1:] != images.shape[1:]:
-            found = list(pool.shape) if isinstance(pool, Tensor) else type(pool).__name__
-            raise ConfigError(f"trick 'admix' needs a pool of images {['M', *images.shape[1:]]}, got {found}.")
+            got = list(pool.shape) if isinstance(pool, Tensor) else type(pool).__name__
+            raise ConfigError(f"trick 'admix' needs a pool of images {['M', *images.shape[1:]]}, got {got}.")
         return images + self.share * pool[pick(problem, len(pool), "admix", number)]

@@ -71,7 +71,7 @@ def parse_tricks(text: str) -> tuple[Trick, ...]:
         UnknownNameError: No such trick or setting.
         ConfigError: Not of that form, or a trick that remembers stands behind one that makes copies.
     """
-    tricks: tuple[Trick, ...] = tuple(TRICKS.parse(part) for part in text.split("+")) if text.strip() else ()
+    tricks: tuple[Trick, ...] = tuple(TRICKS.parse(trick) for trick in text.split("+")) if text.strip() else ()
     for place, trick in enumerate(tricks):
         if trick.MEMORY and any(before.COPIES for before in tricks[:place]):
             raise ConfigError(
@@ -130,4 +130,6 @@ def neighbor(name: str, size: float) -> Transform:
 def pick(problem: Problem, count: int | Tensor, *draw: int | str) -> Tensor:
     """A whole number from 0 to ``count - 1`` for each sample, int64 ``[N]``; ``count`` is one number or ``[N]``."""
     place = problem.uniform((), *draw).double().mul(count).long()
-    return torch.minimum(place, torch.as_tensor(count, device=place.device) - 1)  # half precision may round up to 1
+    return torch.minimum(
+        place, torch.as_tensor(count, device=place.device) - 1
+    )  # a draw in half precision may be rounded up to 1

@@ -6,6 +6,7 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
+from typing_extensions import override
 
 from tl_robust.attacks.problem import Problem
 from tl_robust.attacks.tricks.base import TRICKS, Query, Trick, over_copies, pick
@@ -35,8 +36,8 @@ class Diverse(Trick):
             "resize above 0 and at most 4 but not 1, and probability above 0 and at most 1",
         )
 
+    @override
     def wrap(self, query: Query, eps: float) -> Query:
-        """See :meth:`Trick.wrap`."""
         return over_copies(1, self._change, query)
 
     def _change(self, problem: Problem, images: Tensor, number: int) -> Tensor:

@@ -5,6 +5,7 @@ from typing import ClassVar
 
 import torch
 from torch import Tensor
+from typing_extensions import override
 
 from tl_robust.attacks.norms import per_sample
 from tl_robust.attacks.problem import Problem, Seen
@@ -43,8 +44,8 @@ class Flat(Trick):
             "copies of at least 1, radius and reach above 0, and balance from 0 to 1",
         )  # fmt: skip
 
+    @override
     def wrap(self, query: Query, eps: float) -> Query:
-        """See :meth:`Trick.wrap`."""
 
         def penalized(problem: Problem, images: Tensor, number: int) -> Seen:
             here = query(problem, images, number)

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from torch import Tensor
+from typing_extensions import override
 
 from tl_robust.attacks.problem import Problem
 from tl_robust.attacks.tricks.base import TRICKS, Query, Trick, over_copies
@@ -28,8 +29,8 @@ class Scale(Trick):
     def __post_init__(self) -> None:
         self.require(1 <= self.copies <= 64, "copies from 1 to 64")
 
+    @override
     def wrap(self, query: Query, eps: float) -> Query:
-        """See :meth:`Trick.wrap`."""
         return over_copies(self.copies, self._darker, query)
 
     def _darker(self, problem: Problem, images: Tensor, number: int) -> Tensor:

@@ -6,6 +6,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 from torch.nn.functional import conv2d
+from typing_extensions import override
 
 from tl_robust.attacks.problem import Problem, Seen
 from tl_robust.attacks.tricks.base import TRICKS, Query, Trick
@@ -34,8 +35,8 @@ class Translation(Trick):
             "an odd width of at least 1 and sigmas above 0",
         )
 
+    @override
     def wrap(self, query: Query, eps: float) -> Query:
-        """See :meth:`Trick.wrap`."""
         place = torch.linspace(-self.sigmas, self.sigmas, self.width, dtype=torch.float64)
         line = torch.exp(-(place**2) / 2) if self.width > 1 else torch.ones(1, dtype=torch.float64)
         kernel = torch.outer(line, line) / line.sum() ** 2

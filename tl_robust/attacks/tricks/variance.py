@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from torch import Tensor
+from typing_extensions import override
 
 from tl_robust.attacks.problem import Problem, Seen
 from tl_robust.attacks.tricks.base import TRICKS, Query, Trick, neighbor, over_copies
@@ -33,8 +34,8 @@ class Variance(Trick):
     def __post_init__(self) -> None:
         self.require(self.copies >= 1 and 0 < self.radius < float("inf"), "copies of at least 1 and radius above 0")
 
+    @override
     def wrap(self, query: Query, eps: float) -> Query:
-        """See :meth:`Trick.wrap`."""
         around = over_copies(self.copies, neighbor("variance", self.radius * eps), query)
         before: list[tuple[Tensor, int, Tensor]] = []
 

@@ -9,17 +9,18 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
+from typing_extensions import override
 
-from tl_robust.data.domain import DOMAINS, GenericDomain, Split
+from tl_robust.data.domain import DOMAINS, SPLITS, GenericDomain, Split
 from tl_robust.data.image_files import class_folders, is_hidden, loose_files, walk
 from tl_robust.data.names import Names, checked_names
 from tl_robust.errors import DataError
+from tl_robust.text import first_few
 from tl_robust.types import ImageSet
 
 CHUNK = 1 << 25  # bytes of pixels decoded at a time: 170 images of 256x256
-SIDE = 256
-SPLITS: tuple[Split, Split] = ("train", "test")
-LARGEST = 1 << 26  # pixels of an image: 8192x8192
+SIDE = 256  # height and width that images of several sizes are made to have
+LARGEST = 1 << 26  # pixels that one image may have: 8192x8192
 
 
 @DOMAINS.register
@@ -45,30 +46,31 @@ class Folder(GenericDomain):
         super().__init__(argument, classes)
         self.files = f"{argument}/{{train,test}}/CLASS/IMAGE"
 
+    @override
     def parts(self, split: Split, root: Path, download: bool) -> Iterator[ImageSet]:
-        """See :meth:`Domain.parts`."""
         samples = self._samples(split, root)
         size = _common_size(self._all(root), root)
         width, height = size or (SIDE, SIDE)
         count = max(1, CHUNK // (3 * width * height))
         for start in range(0, len(samples), count):
-            some = samples[start : start + count]
-            with ThreadPoolExecutor() as pool:  # decoding runs outside Python's lock
-                pixels = np.stack(list(pool.map(lambda sample: _pixels(sample[0], root, size is None), some)))
+            files, labels = zip(*samples[start : start + count], strict=True)
+            with ThreadPoolExecutor() as pool:  # threads help, since Pillow decodes without holding Python's lock
+                pixels = np.stack(list(pool.map(lambda file: _pixels(file, root, size is None), files)))
             images = torch.from_numpy(pixels).permute(0, 3, 1, 2).contiguous()
-            yield ImageSet(images, torch.tensor([label for _, label in some]))
+            yield ImageSet(images, torch.tensor(labels))
 
+    @override
     def paths(self, split: Split, root: Path) -> list[Path]:
-        """See :meth:`Domain.paths`; those of both splits, since all of them decide about the size."""
+        # The files of both splits, since all of them decide about the size of the images.
         return [*self._all(root), *([root / self.given] if isinstance(self.given, str) and self.given else [])]
 
+    @override
     def found_names(self, root: Path) -> Names:
-        """See :meth:`GenericDomain.found_names`."""
         return tuple(self._classes("train", root))
 
+    @override
     def passed_over(self, split: Split, root: Path) -> Iterator[str]:
-        """See :meth:`Domain.passed_over`."""
-        folder, of_class = root / self.argument / split, dict[str, str]()
+        folder, class_of = root / self.argument / split, dict[str, str]()
         if loose := loose_files(folder):
             yield f"{loose:,} {split} images lie in no folder of a class and are passed over"
         hidden, others, repeated, doubled = Counter[str](), Counter[str](), 0, list[tuple[str, str, str]]()
@@ -77,11 +79,11 @@ class Folder(GenericDomain):
             walked = walk(place)
             hidden, others, repeated = hidden + walked.hidden, others + walked.others, repeated + walked.repeated
             for path, real in zip(walked.images, walked.real, strict=True):
-                other = of_class.setdefault(real, name)
-                if other != name:
-                    doubled.append((path.name, other, name))
+                first = class_of.setdefault(real, name)
+                if first != name:
+                    doubled.append((path.name, first, name))
         if hidden:
-            names = ", ".join(sorted(hidden)[:4]) + (", ..." if len(hidden) > 4 else "")
+            names = first_few(sorted(hidden), 4)
             yield f"hidden or system folders and files of {split} are passed over ({hidden.total():,}: {names})"
         if others:
             kinds = ", ".join(f"{count:,} {kind}" for kind, count in sorted(others.items()))
@@ -89,16 +91,19 @@ class Folder(GenericDomain):
         if repeated:
             yield f"links of {split} to what is there already, or to nothing, are passed over ({repeated:,})"
         if doubled:
-            file, one, other = doubled[0]
-            yield f"{len(doubled):,} {split} images count in two classes, by links (first {file} in {one} and {other})"
+            file, first, second = doubled[0]
+            where = f"first {file} in {first} and {second}"
+            yield f"{len(doubled):,} {split} images count in two classes, by links ({where})"
 
     def _all(self, root: Path) -> list[Path]:
+        """The image files of both splits, or of the one that is there."""
         top = root / self.argument
-        there = [split for split in SPLITS if (top / split).is_dir() and class_folders(top / split)]
-        return [path for split in there for place in self._classes(split, root).values() for path in walk(place).images]
+        splits = [split for split in SPLITS if (top / split).is_dir() and class_folders(top / split)]
+        folders = (folder for split in splits for folder in self._classes(split, root).values())
+        return [path for folder in folders for path in walk(folder).images]
 
     def _classes(self, split: Split, root: Path) -> dict[str, Path]:
-        """The folders of a split by class."""
+        """The folder of each class of a split."""
         top = root / self.argument / split
         folders = class_folders(top)
         where = top.relative_to(root).as_posix()
@@ -108,7 +113,7 @@ class Folder(GenericDomain):
         return dict(sorted(zip(names, folders, strict=True)))
 
     def _samples(self, split: Split, root: Path) -> list[tuple[Path, int]]:
-        """Files and labels."""
+        """The image files of a split and their labels."""
         place = {name: label for label, name in enumerate(self.found_names(root))}
         samples = []
         for name, folder in self._classes(split, root).items():
@@ -122,17 +127,17 @@ class Folder(GenericDomain):
 
 
 def _common_size(paths: Iterable[Path], root: Path) -> tuple[int, int] | None:
-    """Width and height of all images, from their headers; None where two differ."""
+    """Width and height that all images have by their headers; None where two differ."""
     size: tuple[int, int] | None = None
     for path in paths:
         try:
             with Image.open(path) as image:
-                found = image.size
+                own_size = image.size
         except Exception as error:  # Pillow's readers raise anything on a damaged file
             raise _damaged(path, root, error) from error
-        if size not in (None, found):
+        if size not in (None, own_size):
             return None
-        size = found
+        size = own_size
     return size
 
 
@@ -140,14 +145,14 @@ def _pixels(path: Path, root: Path, crop: bool) -> NDArray[np.uint8]:
     """One image as RGB, ``[H,W,3]``."""
     try:
         with Image.open(path) as image:
-            if image.width * image.height > LARGEST:  # told before the pixels take memory
+            if image.width * image.height > LARGEST:  # an error before the pixels take memory
                 raise ValueError(f"it says that it has {image.width:,}x{image.height:,} pixels, more than {LARGEST:,}")
             if image.mode.startswith(("I", "F")):
                 raise ValueError(f"it has more than 8 bits a channel (mode {image.mode})")
             opaque = image.convert("RGBA") if "transparency" in image.info else image
             rgb = opaque.convert("RGB")
             return np.asarray(_square(rgb) if crop else rgb)
-    except Exception as error:  # the same
+    except Exception as error:  # Pillow's decoders raise anything too
         raise _damaged(path, root, error) from error
 
 

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from typing_extensions import override
 
 from tl_robust.data.declared_size import check_declared
 from tl_robust.data.domain import DOMAINS, Domain, Split
@@ -26,10 +27,10 @@ class Imagenet32(Domain):
     1000; their ``mean`` is not used. A pickle could run code: here nothing in it is called, and a name that does not
     stand for a numpy array is refused. Checksums of these files are not published. Splits: the official ones; the
     validation images are the test split. License: non-commercial research and education only. Paper: Chrabaszcz,
-    Loshchilov, Hutter, "A downsampled variant of ImageNet as an alternative to the CIFAR datasets", 2017.
-    Differences: the files have numbers for classes (not in torchvision's order), so class k is named ``imagenet32 k``
-    and shares no class with other domains. The training split takes 3.9 GB, of
-    which one file at a time (400 MB) is held.
+    Loshchilov, Hutter, "A downsampled variant of ImageNet as an alternative to the CIFAR datasets", 2017,
+    https://arxiv.org/abs/1707.08819. Differences: the files have numbers for classes (not in torchvision's order), so
+    class k is named ``imagenet32 k`` and shares no class with other domains. The training split takes 3.9 GB, of which
+    one file at a time (400 MB) is held.
     """
 
     files = "imagenet32/{train_data_batch_1 to train_data_batch_10,val_data}, each with or without .npz"
@@ -37,11 +38,11 @@ class Imagenet32(Domain):
     classes = tuple(f"imagenet32 {number}" for number in range(1, 1001))
     sizes: ClassVar[dict[Split, int]] = {"train": 1_281_167, "test": 50_000}
 
+    @override
     def parts(self, split: Split, root: Path, download: bool) -> Iterator[ImageSet]:
-        """See :meth:`Domain.parts`; one official file after the other."""
         paths = self.paths(split, root)
         for path in paths:
-            path.stat()  # raises where one is missing, before the first is used
+            path.stat()  # a missing file is an error before the first one is used
         count = 0
         for path in paths:
             for part in _read_parts(path):
@@ -50,28 +51,29 @@ class Imagenet32(Domain):
                     raise ValueError(f"up to {path.name} there are more images than the official {self.sizes[split]}")
                 yield part
 
+    @override
     def paths(self, split: Split, root: Path) -> list[Path]:
-        """See :meth:`Domain.paths`; as npz where both forms or none are there."""
         names = [f"train_data_batch_{number}" for number in range(1, 11)] if split == "train" else ["val_data"]
         folder = root / "imagenet32" if (root / "imagenet32").is_dir() else root
         return [_find(folder, name) for name in names]
 
 
 def _find(folder: Path, name: str) -> Path:
+    """The file in the form that is there; the npz file where both or none are."""
     packed, plain = folder / f"{name}.npz", folder / name
     return plain if plain.is_file() and not packed.is_file() else packed
 
 
 def _read_parts(path: Path) -> Iterator[ImageSet]:
-    """Copies of some thousands of images, so that a file is held once; and not while the next one is read."""
+    """Some thousands of images of a file at a time, as copies, so that its array is freed before the next is read."""
     pixels, labels = _read(path)
     for start in range(0, len(labels), CHUNK):
-        some = np.array(pixels[start : start + CHUNK], order="C").reshape(-1, 3, 32, 32)
-        yield ImageSet(torch.from_numpy(some), torch.from_numpy(labels[start : start + CHUNK].copy()))
+        images = np.array(pixels[start : start + CHUNK], order="C").reshape(-1, 3, 32, 32)
+        yield ImageSet(torch.from_numpy(images), torch.from_numpy(labels[start : start + CHUNK].copy()))
 
 
 def _read(path: Path) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    """Pixels ``[N,3072]`` and labels from 0 of one file; ValueError where it has something else."""
+    """Pixels ``[N,3072]`` of one file and its labels, counted from 0; ValueError where it holds something else."""
     content = _read_npz(path) if path.suffix == ".npz" else _read_pickle(path)
     if not isinstance(content, dict) or not {"data", "labels"} <= content.keys():
         raise ValueError(f"{path.name} does not have data and labels")
@@ -116,7 +118,7 @@ class _Type:
 
 
 class _Array:
-    """Stands for a pickled numpy array, and for the functions that make one; made an array when all is read."""
+    """Stands for a pickled numpy array and for the functions that make one, until the whole pickle has been read."""
 
     def __init__(self, *_: object) -> None:
         self.shape: tuple[int, ...] = ()
@@ -127,13 +129,13 @@ class _Array:
 
     def array(self) -> NDArray[Any]:
         """The array, on the memory of the pickled bytes; numpy refuses a type that holds objects."""
-        content = self.content.encode("latin1") if isinstance(self.content, str) else self.content  # of Python 2
+        content = self.content.encode("latin1") if isinstance(self.content, str) else self.content  # Python 2 wrote str
         kind = np.dtype(self.type.order.replace("|", "=") + self.type.code)
         return np.frombuffer(content, kind).reshape(self.shape, order="F" if self.fortran else "C")
 
 
 class _FromBuffer(_Array):
-    """The same from a buffer, as pickle protocol 5 has it."""
+    """Stands for a numpy array made from a buffer, as pickle protocol 5 writes it."""
 
     def __init__(self, content: bytes, kind: _Type, shape: tuple[int, ...], order: str) -> None:
         self.__setstate__((1, shape, kind, order == "F", content))
@@ -147,13 +149,13 @@ class _Unpickler(pickle.Unpickler):
         ("numpy", "dtype"): _Type,
         ("numpy.core.multiarray", "_reconstruct"): _Array,  # numpy 1
         ("numpy._core.multiarray", "_reconstruct"): _Array,  # numpy 2
-        ("numpy.core.numeric", "_frombuffer"): _FromBuffer,  # the same in pickle protocol 5
+        ("numpy.core.numeric", "_frombuffer"): _FromBuffer,  # pickle protocol 5
         ("numpy._core.numeric", "_frombuffer"): _FromBuffer,
         ("_codecs", "encode"): str.encode,  # bytes in pickle protocol 2
     }
 
     def find_class(self, module: str, name: str) -> Any:
-        """What a name in the pickle stands for."""
+        """What stands for a function or class that the pickle names."""
         if (module, name) not in self.KNOWN:
             raise pickle.UnpicklingError(f"it asks for {module}.{name}, which is refused: only numpy arrays are read")
         return self.KNOWN[module, name]

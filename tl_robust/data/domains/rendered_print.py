@@ -1,16 +1,11 @@
 """Plain printed digits, drawn from fonts."""
 
-from pathlib import Path
-from typing import ClassVar
-
-from tl_robust.data.domain import DOMAINS, Domain, Split
-from tl_robust.data.rendering import Style, render
-from tl_robust.seeding import derive
-from tl_robust.types import ImageSet
+from tl_robust.data.domain import DOMAINS
+from tl_robust.data.rendering import DrawnDomain, Style
 
 
 @DOMAINS.register
-class RenderedPrint(Domain):
+class RenderedPrint(DrawnDomain):
     """3,500 printed digits, 1x28x28 gray (3,000 train, 500 test).
 
     Format: drawn on loading, nothing to fetch. Light on dark, as MNIST, USPS and Optdigits are: in a pair with one of
@@ -21,10 +16,10 @@ class RenderedPrint(Domain):
     shows. Paper: none, this set is ours.
     """
 
-    classes = tuple("0123456789")
-    train_size: ClassVar[int] = 3000
-    test_size: ClassVar[int] = 500
-    style: ClassVar[Style] = Style(
+    draws = "rendered_print"
+    train_size = 3000
+    test_size = 500
+    style = Style(
         side=28,
         channels=1,
         height=(17, 21),
@@ -36,8 +31,3 @@ class RenderedPrint(Domain):
         paper=(0, 0.15),
         contrast=0.5,
     )
-
-    def read(self, split: Split, root: Path, download: bool) -> ImageSet:
-        """See :meth:`Domain.read`."""
-        size = self.train_size if split == "train" else self.test_size
-        return render(self.style, derive("rendered_print", self.VERSION, split), size)

@@ -1,16 +1,11 @@
 """Colored digits in clutter, drawn from fonts."""
 
-from pathlib import Path
-from typing import ClassVar
-
-from tl_robust.data.domain import DOMAINS, Domain, Split
-from tl_robust.data.rendering import Style, render
-from tl_robust.seeding import derive
-from tl_robust.types import ImageSet
+from tl_robust.data.domain import DOMAINS
+from tl_robust.data.rendering import DrawnDomain, Style
 
 
 @DOMAINS.register
-class RenderedSyn(Domain):
+class RenderedSyn(DrawnDomain):
     """7,000 colored digits, 3x32x32, in the manner of SynDigits (6,000 train, 1,000 test).
 
     Format: drawn on loading (about 1 s), nothing to fetch. The digit nearest to the middle is the label; it may stand
@@ -19,15 +14,15 @@ class RenderedSyn(Domain):
     digit and background differ in luminance by at least 0.3 of the range, before blur. Classes are balanced. Splits
     have disjoint seeds but share the 21 fonts, so the test split holds no unseen font. The fonts are matplotlib's
     (DejaVu, STIX, Computer Modern, under their free licenses); another version of Pillow may draw other pixels, which
-    the fingerprint then shows.
-    Paper: Ganin and Lempitsky, "Unsupervised Domain Adaptation by Backpropagation", ICML 2015. Theirs has about 500,000
-    images in the fonts of Windows, which were not published with their code.
+    the fingerprint then shows. Paper: Ganin and Lempitsky, "Unsupervised Domain Adaptation by Backpropagation", ICML
+    2015, https://arxiv.org/abs/1409.7495. Their set has about 500,000 images in the fonts of Windows, which were not
+    published with their code.
     """
 
-    classes = tuple("0123456789")
-    train_size: ClassVar[int] = 6000
-    test_size: ClassVar[int] = 1000
-    style: ClassVar[Style] = Style(
+    draws = "rendered_syn"
+    train_size = 6000
+    test_size = 1000
+    style = Style(
         side=32,
         channels=3,
         height=(16, 26),
@@ -43,8 +38,3 @@ class RenderedSyn(Domain):
         gap=(0.1, 0.35),
         outline=0.5,
     )
-
-    def read(self, split: Split, root: Path, download: bool) -> ImageSet:
-        """See :meth:`Domain.read`."""
-        size = self.train_size if split == "train" else self.test_size
-        return render(self.style, derive("rendered_syn", self.VERSION, split), size)

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from typing_extensions import override
 
 from tl_robust.data.domain import DOMAINS, Domain, Split, check_md5
 from tl_robust.types import ImageSet
@@ -17,15 +18,16 @@ class Stl10(Domain):
     planes, each column by column; labels 1 to 10. The files must have the MD5 checksums that torchvision lists.
     Splits: the official ones, without the ten folds; the 100,000 unlabeled images are not needed (torchvision's own
     reader insists on them). License: none stated; the images come from ImageNet, for non-commercial research.
-    Paper: Coates, Lee, Ng, "An analysis of single-layer networks in unsupervised feature learning", 2011.
+    Paper: Coates, Lee, Ng, "An analysis of single-layer networks in unsupervised feature learning", AISTATS
+    2011, https://proceedings.mlr.press/v15/coates11a.html.
     Differences: monkey is read, and left out by the space ``objects`` (4,500 and 7,200 images remain).
     """
 
     files = "stl10_binary/{train,test}_{X,y}.bin"
     classes = ("airplane", "bird", "car", "cat", "deer", "dog", "horse", "monkey", "ship", "truck")
 
+    @override
     def read(self, split: Split, root: Path, download: bool) -> ImageSet:
-        """See :meth:`Domain.read`."""
         from torchvision.datasets import STL10  # slow to import, and most benches do without
         from torchvision.datasets.utils import check_integrity, download_and_extract_archive
 
@@ -39,6 +41,6 @@ class Stl10(Domain):
         images = pixels.view(-1, 3, 96, 96).transpose(2, 3).contiguous()
         return ImageSet(images, labels.long() - 1)
 
+    @override
     def paths(self, split: Split, root: Path) -> list[Path]:
-        """See :meth:`Domain.paths`."""
         return [root / "stl10_binary" / f"{split}_{which}.bin" for which in "Xy"]

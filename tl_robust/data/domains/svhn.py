@@ -7,6 +7,7 @@ from typing import ClassVar
 
 import numpy as np
 import torch
+from typing_extensions import override
 
 from tl_robust.data.declared_size import check_declared
 from tl_robust.data.domain import DOMAINS, Domain, Split, check_md5
@@ -23,19 +24,19 @@ class Svhn(Domain):
     have the MD5 checksums that torchvision lists. Splits: the official ones; the domain ``svhn_extra`` also trains on
     the 531,131 easier extra images, as the code of the KDD 2020 paper does. License: for non-commercial use only.
     Paper: Netzer, Wang, Coates, Bissacco, Wu, Ng, "Reading digits in natural images with unsupervised feature
-    learning", 2011. Neighbors of the digit are often seen at the sides.
+    learning", 2011, http://ufldl.stanford.edu/housenumbers. Neighbors of the digit are often seen at the sides.
     """
 
     classes = tuple("0123456789")
     files = "train_32x32.mat and test_32x32.mat"
     pieces: ClassVar[dict[Split, tuple[str, ...]]] = {"train": ("train",), "test": ("test",)}
 
+    @override
     def parts(self, split: Split, root: Path, download: bool) -> Iterator[ImageSet]:
-        """See :meth:`Domain.parts`."""
         from torchvision.datasets import SVHN  # slow to import, and most benches do without
         from torchvision.datasets.utils import download_url
 
-        for piece in self.pieces[split]:  # all of them, before the first part is used
+        for piece in self.pieces[split]:  # every file is checked before a part of the first one is used
             url, file, md5 = SVHN.split_list[piece]
             if download:
                 download_url(url, str(root), file, md5)
@@ -43,8 +44,8 @@ class Svhn(Domain):
         for path in self.paths(split, root):
             yield from read_mat(path)
 
+    @override
     def paths(self, split: Split, root: Path) -> list[Path]:
-        """See :meth:`Domain.paths`."""
         return [root / f"{piece}_32x32.mat" for piece in self.pieces[split]]
 
 
@@ -56,7 +57,7 @@ def read_mat(path: Path) -> Iterator[ImageSet]:
         file (1.6 GB for the extra part) is held as a whole.
 
     Raises:
-        ValueError: The content is not that.
+        ValueError: The file holds something else.
     """
     from scipy.io import loadmat, whosmat  # slow to import
 
@@ -77,5 +78,5 @@ def read_mat(path: Path) -> Iterator[ImageSet]:
     if len(wrong):
         raise ValueError(f"{path.name} has the label {wrong[0]}, not 0 to 10")
     images, digits = torch.from_numpy(pixels).permute(3, 2, 0, 1), torch.from_numpy(labels.astype(np.int64) % 10)
-    for some, their in zip(images.split(CHUNK), digits.split(CHUNK), strict=True):
-        yield ImageSet(some.contiguous(), their.clone())
+    for image_chunk, digit_chunk in zip(images.split(CHUNK), digits.split(CHUNK), strict=True):
+        yield ImageSet(image_chunk.contiguous(), digit_chunk.clone())

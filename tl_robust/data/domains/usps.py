@@ -5,13 +5,14 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from typing_extensions import override
 
 from tl_robust.data.declared_size import unpacked_bz2
 from tl_robust.data.domain import DOMAINS, Domain, Split
 from tl_robust.errors import DataError
 from tl_robust.types import ImageSet
 
-MOST = 1 << 26  # bytes of the text: 7,291 lines of 256 numbers with up to 12 letters are a third of it
+MOST = 1 << 26  # bytes that may be unpacked: 7,291 lines of 256 numbers with up to 12 letters are a third of it
 
 
 @DOMAINS.register
@@ -20,14 +21,14 @@ class Usps(Domain):
 
     Format: libsvm text, ``usps.bz2`` and ``usps.t.bz2``, as torchvision fetches them; labels 1 to 10 mean digits 0
     to 9, pixels lie in [-1, 1]. Splits: the official ones. License: none stated; in common use for research.
-    Paper: Hull, "A database for handwritten text recognition research", 1994.
+    Paper: Hull, "A database for handwritten text recognition research", 1994, https://doi.org/10.1109/34.291440.
     """
 
     classes = tuple("0123456789")
     files = "usps.bz2 and usps.t.bz2"
 
+    @override
     def read(self, split: Split, root: Path, download: bool) -> ImageSet:
-        """See :meth:`Domain.read`."""
         from sklearn.datasets import load_svmlight_file
 
         (path,) = self.paths(split, root)
@@ -40,11 +41,11 @@ class Usps(Domain):
         if rows.nnz != 256 * len(labels):
             raise DataError(f"images must have 256 pixels each, got {rows.nnz} in {len(labels)} lines")
         pixels = torch.from_numpy(rows.toarray())
-        if not bool((pixels.abs() <= 1).all()):  # NaN is not
+        if not bool((pixels.abs() <= 1).all()):  # written so that NaN fails too
             raise DataError("pixels must lie in [-1, 1]")
-        images = ((pixels + 1) / 2 * 255).to(torch.uint8)  # cut off, as torchvision does
+        images = ((pixels + 1) / 2 * 255).to(torch.uint8)  # rounded down, as torchvision does
         return ImageSet(images.view(-1, 1, 16, 16), torch.from_numpy(labels).long() - 1)
 
+    @override
     def paths(self, split: Split, root: Path) -> list[Path]:
-        """See :meth:`Domain.paths`."""
         return [root / ("usps.bz2" if split == "train" else "usps.t.bz2")]

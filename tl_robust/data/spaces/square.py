@@ -1,8 +1,11 @@
 """Color squares of any side, with the classes that two domains share, their own, or those you list."""
 
+from typing_extensions import override
+
 from tl_robust.data.names import Names, clean_name
 from tl_robust.data.space import SPACES, Space
 from tl_robust.errors import ConfigError
+from tl_robust.text import first_few
 
 
 @SPACES.register
@@ -11,9 +14,9 @@ class Square(Space):
 
     Args:
         side: Height and width in pixels.
-        classes: ``shared``: the classes that source and target both have, by name, in the source's order; samples of
-            others are left out. ``own``: every domain keeps its own, B gets a new classifier. ``auto``: shared where
-            there are any, else own. Or names, separated by commas.
+        classes: ``shared`` takes the classes that source and target both have by name, in the source's order, and
+            leaves out samples of others. ``own`` lets every domain keep its classes, and B gets a new classifier.
+            ``auto`` is shared where they share any class, else own. Anything else is names, separated by commas.
     """
 
     def __init__(self, side: int = 32, classes: str = "shared") -> None:
@@ -29,18 +32,15 @@ class Square(Space):
                 f"commas, got {classes!r}."
             )
 
+    @override
     def pair_classes(self, source: Names, target: Names) -> Names:
-        """See :meth:`Space.pair_classes`."""
         if self.rule not in ("shared", "auto"):
             return self.classes
         shared = tuple(name for name in source if name and name in target)
         if not shared and self.rule == "shared":
+            sides = f"source: {first_few(source, 4)}; target: {first_few(target, 4)}"
             raise ConfigError(
-                f"source and target share no class (source: {_some(source)}; target: {_some(target)}): give both the "
+                f"source and target share no class ({sides}): give both the "
                 "same names under domains:, or use {name: square, classes: own}."
             )
         return shared
-
-
-def _some(names: Names) -> str:
-    return ", ".join(names[:4]) + (", ..." if len(names) > 4 else "")

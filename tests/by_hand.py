@@ -1,0 +1,60 @@
+"""Nodes made without an engine: a test says which weights the store holds, and looks at what ``make`` returns."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from torch import Tensor
+
+from tl_robust.nodes.crafting import CraftGroup
+from tl_robust.nodes.hands import Hands
+from tl_robust.nodes.models import WEIGHTS, Model, Public
+from tl_robust.nodes.node import Made
+from tl_robust.nodes.payload import pack_weights
+from tl_robust.nodes.progress import Advance, nothing
+from tl_robust.nodes.store import Store
+from tl_robust.nodes.training import Training
+from tl_robust.types import Outcome
+
+MADE = {"seconds": 1.5, "device": "cpu", "versions": {"torch": "2.9"}, "commit": ""}
+State = dict[str, Tensor]
+
+
+def hands(advance: Advance = nothing, **options: Any) -> Hands:
+    """Hands on the CPU that attack 16 images at a time."""
+    return Hands({"accelerator": "cpu"} | options, 16, advance)
+
+
+@contextmanager
+def store_of(*models: tuple[Model, Mapping[str, Tensor]]) -> Iterator[Store]:
+    """A store that holds these weights of these models, and nothing else."""
+    with TemporaryDirectory() as folder:
+        store = Store(Path(folder))
+        for model, weights in models:
+            store.write(WEIGHTS, model.key, pack_weights(weights), model.spec, MADE)
+        yield store
+
+
+def trained(
+    training: Training | Public, parent: Mapping[str, Tensor] | None = None, advance: Advance = nothing, **options: Any
+) -> tuple[State, Made]:
+    """The weights of a training from these weights of its parent, and the facts of how they were made."""
+    inherited = [(training.parent, parent)] if training.parent and parent is not None else []
+    with store_of(*inherited) as store:
+        records, facts = training.make(hands(advance, **options), store)
+    assert records.keys() == {training.key}
+    return dict(records[training.key]), facts
+
+
+def attacked(
+    group: CraftGroup, weights: Mapping[Model, Mapping[str, Tensor]], advance: Advance = nothing, **options: Any
+) -> tuple[dict[str, Outcome], Made]:
+    """The outcomes of a craft group by the key of the victim, with these weights of its models."""
+    with store_of(*weights.items()) as store:
+        records, facts = group.make(hands(advance, **options), store)
+    assert records.keys() == group.entries.keys()
+    return {victim.key: records[group.judgment(victim).key] for victim in group.victims}, facts

@@ -1,0 +1,199 @@
+"""The results of a bench, as claims ask for them: one side against another on the same samples and seeds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+
+from tl_robust.claims.effects import Effect, MissingError
+from tl_robust.metrics import METRICS
+from tl_robust.metrics.estimate import Draws, estimate
+from tl_robust.types import Cell, Result, View
+
+_Basis = tuple[tuple[int, ...], tuple[int, ...], tuple[float, ...]]  # seeds, samples, eps
+FEWEST = 3  # seeds: where seeds differ much, two would support 8 of 100 claims that are false
+KNOWN = 0.1  # standard error of a ratio up to which an eps counts
+UNDEFENDED = "none"  # as tables name the absence of a defense
+
+
+@dataclass(frozen=True)
+class Place:
+    """What a claim is decided at: all coordinates of a cell but its side, common domain, view and seed."""
+
+    source: str
+    target: str
+    network: str
+    target_images: int
+    attack: str
+    norm: str
+
+    @classmethod
+    def of(cls, cell: Cell) -> Place:
+        """The place of a cell."""
+        return cls(cell.source, cell.target, cell.network, cell.target_images, cell.attack, cell.norm)
+
+    @property
+    def method(self) -> str:
+        """Attack and norm."""
+        return f"{self.attack} {self.norm}"
+
+
+@dataclass(frozen=True)
+class Side:
+    """One of two victims that a claim compares.
+
+    Attributes:
+        strategy: How B was trained, as tables name it.
+        defense: What protects it, as tables name it.
+    """
+
+    strategy: str
+    defense: str = UNDEFENDED
+
+    @classmethod
+    def of(cls, side: Side | str) -> Side:
+        """The side itself; a text is a strategy without a defense."""
+        return cls(side) if isinstance(side, str) else side
+
+    def __str__(self) -> str:
+        return self.strategy + f" with defense {self.defense}" * (self.defense != UNDEFENDED)
+
+
+class Comparisons:
+    """Results of one threat by place, side, common domain and view.
+
+    Args:
+        results: Of one bench and threat.
+    """
+
+    def __init__(self, results: Sequence[Result[Any]]) -> None:
+        self._cells: dict[tuple[Place, Side, View], dict[str, dict[int, Result[Any]]]] = {}
+        self._drawn: dict[tuple[Place, Side, View, str], tuple[Draws, _Basis]] = {}
+        for result in results:
+            cell = result.cell
+            side = Side(cell.strategy, cell.defense or UNDEFENDED)
+            commons = self._cells.setdefault((Place.of(cell), side, cell.view), {})
+            commons.setdefault(cell.common, {})[cell.seed] = result
+
+    @property
+    def places(self) -> tuple[Place, ...]:
+        """All places, in the order of the cells."""
+        return tuple(dict.fromkeys(place for place, _, _ in self._cells))
+
+    def title(self, place: Place) -> str:
+        """Source and target, with the network where a pair has several."""
+        same = [other for other in self.places if (other.source, other.target) == (place.source, place.target)]
+        more = f" ({place.network})" if len({other.network for other in same}) > 1 else ""
+        return f"{place.source} → {place.target}{more}"
+
+    def labels(self, place: Place) -> str:
+        """How many labeled target images: ``50 labels``, ``all labels``; empty where no pair has two numbers of them.
+
+        What was asked for names it, since all labels are another number on another target.
+        """
+        counts: dict[tuple[str, str, str], set[int]] = {}
+        for other in self.places:
+            counts.setdefault((other.source, other.target, other.network), set()).add(other.target_images)
+        if max(map(len, counts.values())) < 2:
+            return ""
+        share = self._victim(place).get("share")
+        if not isinstance(share, float | int) or not 0 < share <= 1:
+            return f"{place.target_images} labels"
+        return "all labels" if share == 1 else f"{100 * share:.3g} % of the labels"
+
+    def space(self, place: Place) -> str:
+        """Name of the space of the place's victims; empty where it was not recorded."""
+        return str(self._victim(place).get("space", ""))
+
+    def _victim(self, place: Place) -> Mapping[str, Any]:
+        """Where a victim of the place comes from; empty where it was not recorded."""
+        commons = next(commons for (where, _, _), commons in self._cells.items() if where == place)
+        result = next(iter(next(iter(commons.values())).values()))
+        victim: Mapping[str, Any] = result.provenance.get("victim", {})
+        return victim
+
+    def compare(
+        self,
+        place: Place,
+        metric: str,
+        view: View,
+        more: Side | str,
+        less: Side | str,
+        name: str = "",
+    ) -> Effect:
+        """How much higher a metric is on side ``more`` than on ``less``, on the same samples and seeds.
+
+        A text is a strategy without a defense. Eps above 0 count; of a ratio those at which the values of both sides
+        are known to a standard error of 0.1.
+
+        Raises:
+            MissingError: A side was not run, a cell is red, or there are fewer than three seeds.
+        """
+        draws, eps = self.gap(place, metric, view, more, less)
+        return Effect.of(name or f"{view} box {metric}, {more} over {less}", draws, eps, METRICS[metric].unit)
+
+    def gap(
+        self, place: Place, metric: str, view: View, more: Side | str, less: Side | str
+    ) -> tuple[Draws, tuple[float, ...]]:
+        """The draws behind :meth:`compare`, ``[S,K]``, and their eps."""
+        (first, basis), (second, other) = (self._side(place, Side.of(side), view, metric) for side in (more, less))
+        if basis != other:
+            raise MissingError(f"{more} and {less} were judged on other samples, seeds or eps.")
+        eps = torch.tensor([float(size) for size in basis[2]])
+        counts = eps > 0
+        for draws in (first, second):
+            counts &= ~draws.value.isnan().any(0) & ~draws.again.isnan().any(1).any(0)
+            if METRICS[metric].unit == "ratio":
+                counts &= estimate(draws).error <= KNOWN
+        if not bool(counts.any()):
+            raise MissingError(f"{metric} is known well enough at no eps.")
+        indices = counts.nonzero().squeeze(1)
+        return (first - second).at(indices), tuple(basis[2][index] for index in indices.tolist())
+
+    def clean(self, place: Place, more: Side | str, less: Side | str) -> Draws:
+        """How much higher the accuracy on clean images is, ``[S,1]``."""
+        (first, basis), (second, other) = (
+            self._side(place, Side.of(side), "black", "robust_accuracy") for side in (more, less)
+        )
+        if basis != other or 0 not in basis[2]:
+            raise MissingError("it needs eps 0, and the same samples and seeds for both strategies.")
+        return (first - second).at(torch.tensor([basis[2].index(0)]))
+
+    def _side(self, place: Place, side: Side, view: View, metric: str) -> tuple[Draws, _Basis]:
+        """Draws of a side, the mean over its common domains, and what they are of; kept for the other claims."""
+        key = place, side, view, metric
+        if key not in self._drawn:
+            self._drawn[key] = self._draw(place, side, view, metric)
+        return self._drawn[key]
+
+    def _draw(self, place: Place, side: Side, view: View, metric: str) -> tuple[Draws, _Basis]:
+        commons = self._cells.get((place, side, view))
+        if not commons:
+            raise MissingError(f"it needs strategy {side} in the {view} box.")
+        red = [result for seeds in commons.values() for result in seeds.values() if result.verdict.level == "red"]
+        if red:
+            raise MissingError(f"{len(red)} of its cells are red, the first: {red[0].cell}.")
+        draws, bases = list[Draws](), set[_Basis]()
+        for seeds in commons.values():
+            if len(seeds) < FEWEST:
+                count = "one seed decides" if len(seeds) == 1 else f"{len(seeds)} seeds decide"
+                raise MissingError(
+                    f"{count} nothing: it needs at least three seeds, better five (axes.seed=[0,1,2,3,4])."
+                )
+            for name in METRICS[metric].beside:
+                if any(name not in result.beside for result in seeds.values()):
+                    raise MissingError(f"{metric} needs the {name} box beside the {view} one.")
+            results = [seeds[seed] for seed in sorted(seeds)]
+            ids = {tuple(result.outcome.sample_id.tolist()) for result in results}
+            grids = {tuple(result.outcome.x.tolist()) for result in results}
+            if len(ids) > 1 or len(grids) > 1:
+                raise MissingError("its seeds were judged on other samples or eps.")
+            draws.append(METRICS[metric].draws([(result.outcome, result.beside) for result in results]))
+            bases.add((tuple(sorted(seeds)), ids.pop(), grids.pop()))
+        if len(bases) > 1:
+            raise MissingError("its common domains were judged on other samples, seeds or eps.")
+        basis = bases.pop()
+        return replace(Draws.average(draws), met=(place.target, *basis[:2])), basis

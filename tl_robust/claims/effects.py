@@ -1,0 +1,133 @@
+"""What a claim rests on, and what the numbers say about it.
+
+Axes: K eps, S seeds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import torch
+
+from tl_robust.metrics.estimate import Draws, Estimate, estimate, pooled
+
+Decision = Literal["supported", "refuted", "undecided", "not judged"]
+Family = Literal["primary", "secondary"]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What the numbers say about one claim, at one place of the grid or over all of them.
+
+    Attributes:
+        claim: ``H1`` to ``H13``, or the name of a plugin's file in capitals.
+        says: The claim in one sentence.
+        source: Where it was made.
+        pair: Source, target and what else tells places apart (``mnist → usps``); empty for the finding over all pairs.
+        attack: Attack and norm, as tables show them.
+        decision: ``supported``, ``refuted``, ``undecided``, or ``not judged`` where the bench cannot tell.
+        effect: Size of what the claim speaks of, above 0 where the claim holds; NaN where it could not be measured. Of
+            a claim with several parts, the part that supports it least.
+        low: Lower end of its 95 % interval.
+        high: Upper end.
+        unit: ``share`` (differences of accuracies; 0.01 is a point) or ``ratio``.
+        p: Two-sided p-value, after Holm's correction over the claims of its family at the same place.
+        seeds: Seeds it rests on.
+        n: Test samples it rests on, of one seed.
+        reason: One sentence: what the decision rests on, or what was missing.
+        family: ``primary`` (H1 and H2, the paper's two sides) or ``secondary``: each is corrected for itself.
+        labels: Numbers of labeled target images it speaks of (``50 labels``, ``all labels``); empty for the finding
+            over all of them, and where a bench has one.
+        threat: The threat that the claim speaks of.
+    """
+
+    claim: str
+    says: str
+    source: str
+    pair: str
+    attack: str
+    decision: Decision
+    effect: float
+    low: float
+    high: float
+    unit: str
+    p: float
+    seeds: int
+    n: int
+    reason: str
+    family: Family = "secondary"
+    labels: str = ""
+    threat: str = "evasion"
+
+
+class MissingError(Exception):
+    """A claim cannot be decided here; the message says what it needs."""
+
+
+class ElsewhereError(MissingError):
+    """The claim is decided at another place of the same bench, so that nothing is missing here."""
+
+
+@dataclass(frozen=True)
+class Effect:
+    """One thing that must be above 0 for a claim to hold.
+
+    Attributes:
+        name: What it is, in words.
+        mean: Its mean over eps, ``[1]``.
+        each: The same at each eps, ``[K]``; None where it has no such parts.
+        eps: The K eps.
+        unit: ``share`` or ``ratio``.
+        draws: What it was estimated from, ``[S,K]``.
+        by: How ``mean`` is estimated from draws ``[S,1]``.
+    """
+
+    name: str
+    mean: Estimate
+    each: Estimate | None
+    eps: tuple[float, ...]
+    unit: str
+    draws: tuple[Draws, ...]
+    by: Callable[[Draws], Estimate] = estimate
+
+    @classmethod
+    def of(cls, name: str, draws: Draws, eps: Sequence[float], unit: str) -> Effect:
+        """The effect whose draws ``[S,K]`` these are."""
+        return cls(name, estimate(draws.mean()), estimate(draws), tuple(eps), unit, (draws,))
+
+    @classmethod
+    def over(cls, effects: Sequence[Effect]) -> Effect:
+        """The mean of the same effect at several places, each with the same weight, with the eps that all have.
+
+        Places that share test samples and seeds (several numbers of labels, several networks) are paired: their draws
+        are averaged first. Others are independent.
+        """
+        first = effects[0]
+        if len(effects) == 1:
+            return first
+        groups: dict[Hashable, list[tuple[Draws, tuple[float, ...]]]] = {}
+        for index, effect in enumerate(effects):
+            for draws in effect.draws:
+                met = index if draws.met is None else draws.met
+                groups.setdefault(met, []).append((draws, effect.eps))
+        weights = [len(group) for group in groups.values()]
+        means = [Draws.average([draws.mean() for draws, _ in group]) for group in groups.values()]
+        mean = pooled([first.by(draws) for draws in means], weights)
+        shared = tuple(size for size in first.eps if all(size in effect.eps for effect in effects))
+        all_draws = tuple(draws for effect in effects for draws in effect.draws)
+        each = None
+        if shared and all(effect.each for effect in effects):
+            alike = [
+                Draws.average([draws.at(torch.tensor([eps.index(size) for size in shared])) for draws, eps in group])
+                for group in groups.values()
+            ]
+            each = pooled([estimate(draws) for draws in alike], weights)
+        return cls(first.name, mean, each, shared, first.unit, all_draws, first.by)
+
+    def reversed(self) -> Effect:
+        """The effect of the opposite claim."""
+        return replace(
+            self, mean=-self.mean, each=-self.each if self.each else None, draws=tuple(-draws for draws in self.draws)
+        )

@@ -1,0 +1,1 @@
+"""Claims by name, one file each."""

@@ -1,0 +1,60 @@
+"""Write a bench's cells as files that others can read: a leaderboard folder of one JSON a cell.
+
+example: tl-robust export embedded --samples
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+
+from tl_robust.cli.commands.base import bench_arguments, load
+
+if TYPE_CHECKING:
+    from tl_robust.nodes.models import Model
+    from tl_robust.results.leaderboard import Origin
+    from tl_robust.threats.base import PlannedCell
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    bench_arguments(parser)
+    parser.add_argument("--out", type=Path, metavar="FOLDER", help="where to (results/BENCH/leaderboard)")
+    parser.add_argument("--samples", action="store_true", help="also every sample's classes, to compute metrics again")
+
+
+def run(parsed: argparse.Namespace, console: Console) -> int:
+    """Run the command; returns the exit code: 1 where some cells have no result."""
+    from tl_robust.cli import session
+    from tl_robust.results import leaderboard
+
+    config = load(parsed)
+    finished = session.results(config)
+    origins = {cell.key: _origin(place, cell) for place, cell in enumerate(config.plan.cells)}
+    folder = parsed.out or config.results / config.bench.name / "leaderboard"
+    paths = leaderboard.write(folder, [(item, origins[item.key]) for item in finished.results], parsed.samples)
+    size = sum(path.stat().st_size for path in paths) / 1e6
+    console.print(f"{len(paths)} cells in {folder}, {size:.1f} MB; read them with tl-robust merge.", soft_wrap=True)
+    if others := {path.name for path in folder.glob("*.json")} - {path.name for path in paths}:
+        console.print(f"{len(others)} other files lie in {folder}: they are not of this bench as it is now.")
+    if finished.missing:
+        console.print(f"{len(finished.missing)} cells have no result and no file: run the bench again.")
+    return 1 if finished.missing else 0
+
+
+def _origin(place: int, planned: PlannedCell) -> Origin:
+    from tl_robust.results.leaderboard import Origin
+    from tl_robust.seeding import digest
+
+    play, scene = planned.play, planned.scene
+    protocol = digest([play.protocol, _without_seeds(play.surrogate), _without_seeds(scene.victim)])[:16]
+    images = scene.surrogate.origin().get("images")
+    return Origin(place, play.beside_keys, protocol, images, scene.test.images("test").fingerprint)
+
+
+def _without_seeds(model: Model) -> list[Any]:
+    """What makes a model, and what makes its parents."""
+    own = {name: value for name, value in model.spec.items() if name not in ("seed", "parent")}
+    return [own, *(_without_seeds(model.parent) if model.parent else [])]

@@ -1,0 +1,55 @@
+"""Read leaderboard files of one or several folders and write tables and a report of them.
+
+example: tl-robust merge results/embedded/leaderboard results/other/leaderboard --out results/all
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from rich.console import Console
+
+from tl_robust.cli.commands.base import plugin_folders
+from tl_robust.errors import ResultsError
+from tl_robust.registry import load_plugins
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("places", nargs="+", type=Path, metavar="FOLDER", help="leaderboard folders or files")
+    plugin_folders(parser)
+    parser.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="where tables and report go")
+
+
+def run(parsed: argparse.Namespace, console: Console) -> int:
+    from tl_robust import claims
+    from tl_robust.cli.terminal import accuracy_tables, claim_line
+    from tl_robust.cli.views import sentences_of_sinks
+    from tl_robust.results import leaderboard
+    from tl_robust.sinks.base import Views
+
+    folder = parsed.out
+    if (folder / "config.yaml").exists():
+        raise ResultsError(f"{folder} has the results of a bench, and they would be lost: choose another --out.")
+    for plugins in parsed.plugins:
+        load_plugins(plugins)
+    board = leaderboard.read(parsed.places)
+    summary, results = board.summary, board.results
+    views = Views(folder, folder.resolve().name, results, summary, board.rows, claims.decide(results))
+    broken = list[str]()
+    sentences = list(sentences_of_sinks(views, broken))
+    for table in accuracy_tables(summary):
+        console.print(table)
+    if results:
+        console.print(claim_line(views.findings), soft_wrap=True)
+    if unknown := sorted(set().union(*(entry.unknown for entry in board.entries))):
+        console.print(f"Left out, since no such metric is registered here: {', '.join(unknown)}.", soft_wrap=True)
+    if missing := len(board.entries) - len(results):
+        console.print(
+            f"{missing} of {len(board.entries)} cells came without samples: their metrics are as stated, their means "
+            "over seeds have approximate intervals; claims and some sections of the report need samples and lack them.",
+            soft_wrap=True,
+        )
+    for sentence in sentences:
+        console.print(sentence, soft_wrap=True)
+    return 1 if broken else 0

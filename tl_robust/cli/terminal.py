@@ -1,0 +1,191 @@
+"""What a user sees: progress with time left in a terminal, plain lines elsewhere, one-screen tables."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Self, get_args
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.table import Table
+from rich.text import Text
+from typing_extensions import override
+
+from tl_robust.claims import Decision, Finding
+from tl_robust.engines.observer import Observer
+from tl_robust.metrics import METRICS
+from tl_robust.results.answer import headline_rows
+from tl_robust.results.faces import FACES, by_threat
+from tl_robust.results.names import Names, grouped, number
+from tl_robust.results.table import Row
+from tl_robust.text import effect_text, p_text, plain
+from tl_robust.types import Cell, Face
+
+ROWS = 40
+JUDGED = [kind for kind in get_args(Decision) if kind != "not judged"]
+
+
+class Lines(Observer):
+    """Progress as plain lines, one for each item that is done.
+
+    Args:
+        console: Where to print.
+    """
+
+    def __init__(self, console: Console) -> None:
+        self.console = console
+        self._expected: dict[str, int] = {}
+        self._done: dict[str, int] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        pass
+
+    @override
+    def expect(self, stage: str, items: int, work: int) -> None:
+        self._expected[stage], self._done[stage] = items, 0
+
+    @override
+    def end(self, stage: str, label: str, seconds: float, note: str) -> None:
+        self._done[stage] += 1
+        place = f"{self._done[stage]}/{self._expected[stage]}"
+        self.console.print(f"{stage} {place}  {label}  {seconds:.1f} s{'  ' + note if note else ''}", soft_wrap=True)
+
+    @override
+    def drop(self, stage: str, work: int) -> None:
+        self._expected[stage] -= 1
+
+    @override
+    def warn(self, message: str) -> None:
+        self.console.print(f"warning: {message}", style="yellow", soft_wrap=True)
+
+
+class Bars(Lines):
+    """Progress bars with time left, one a stage."""
+
+    def __init__(self, console: Console) -> None:
+        super().__init__(console)
+        self._progress = Progress(
+            TextColumn("{task.fields[stage]:12}"),
+            BarColumn(bar_width=24),
+            TextColumn("{task.fields[done]}"),
+            TimeRemainingColumn(compact=True),
+            TextColumn("{task.description}", markup=False),
+            console=console,
+            transient=True,
+        )
+        self._tasks: dict[str, TaskID] = {}
+
+    def __enter__(self) -> Self:
+        self._progress.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._progress.stop()
+
+    @override
+    def expect(self, stage: str, items: int, work: int) -> None:
+        super().expect(stage, items, work)
+        if items:
+            self._tasks[stage] = self._progress.add_task(
+                "", total=work, stage=f"{stage}s", done=f"0/{items}", start=False
+            )
+
+    @override
+    def begin(self, stage: str, label: str) -> None:
+        self._progress.start_task(self._tasks[stage])
+        self._progress.update(self._tasks[stage], description=plain(label))
+
+    @override
+    def advance(self, stage: str, work: int) -> None:
+        self._progress.advance(self._tasks[stage], work)
+
+    @override
+    def end(self, stage: str, label: str, seconds: float, note: str) -> None:
+        self._done[stage] += 1
+        self._show(stage)
+
+    @override
+    def drop(self, stage: str, work: int) -> None:
+        super().drop(stage, work)
+        task = self._tasks[stage]
+        total = next(item.total for item in self._progress.tasks if item.id == task) or 0
+        self._progress.update(task, total=total - work)
+        self._show(stage)
+
+    def _show(self, stage: str) -> None:
+        done = f"{self._done[stage]}/{self._expected[stage]}"
+        self._progress.update(self._tasks[stage], done=done, description="")
+
+
+def observer(console: Console, plain: bool) -> Lines:
+    """Bars in a terminal, lines elsewhere or with ``plain``."""
+    return Lines(console) if plain or not console.is_terminal else Bars(console)
+
+
+def claim_line(findings: Sequence[Finding]) -> str:
+    """Decisions over all pairs in one line an attack and number of labels; only claims that could be judged."""
+    lines = []
+    over_all_pairs = [finding for finding in findings if not finding.pair]
+    places = grouped(over_all_pairs, lambda finding: (finding.attack, finding.labels))
+    for (attack, labels), members in places.items():
+        kinds = [(kind, [finding.claim for finding in members if finding.decision == kind]) for kind in JUDGED]
+        decisions = [f"{kind} {', '.join(claims)}" for kind, claims in kinds if claims]
+        if decisions or not labels:
+            text = "; ".join(decisions) or "none could be judged"
+            lines.append(f"Claims under {', '.join(filter(None, [attack, labels]))}: {text}.")
+    return "\n".join(lines)
+
+
+def claim_tables(findings: Sequence[Finding]) -> Iterator[Table]:
+    """Decisions with effect and interval, a table an attack."""
+    for attack, members in grouped(findings, lambda finding: finding.attack).items():
+        yield _claim_table(f"Claims under {attack}", members)
+
+
+def _claim_table(title: str, findings: Sequence[Finding]) -> Table:
+    pairs, counts = (any(getattr(finding, name) for finding in findings) for name in ("pair", "labels"))
+    table = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False)
+    for head in ["", *["pair"] * pairs, *["labels"] * counts, "decision", "effect [95 %]", "p"]:
+        table.add_column(head, no_wrap=head != "pair")
+    table.add_column("what was claimed, and why so", ratio=1)
+    styles = {"supported": "green", "refuted": "red", "not judged": "dim"}
+    for finding in findings:
+        effect = effect_text(finding.effect, finding.low, finding.high, finding.unit)
+        place = [*[finding.pair or "all"] * pairs, *[finding.labels or "over all"] * counts]
+        decision = Text(finding.decision, styles.get(finding.decision, ""))
+        words = f"{finding.says}\n  {finding.reason}"
+        table.add_row(finding.claim, *place, decision, effect, p_text(finding.p), words)
+    return table
+
+
+def accuracy_tables(summary: Sequence[Row], faces: Mapping[str, Face] = FACES) -> Iterator[Table | str]:
+    """The headline metric along its axis: a table for each pair and attack, a row a curve; one screen in all."""
+    rows = headline_rows(summary, faces)
+    names = Names.of(row.cell for row in rows)
+    groups: dict[str, tuple[Face, dict[Cell, dict[float | None, Row]]]] = {}
+    for face, members in by_threat(rows, faces):
+        measure = face.title[:1].lower() + face.title[1:]
+        unit = " in %" if METRICS[face.headline].unit == "share" else ""
+        for row in members:
+            heading = f"{names.group(row.cell)}: {measure}{unit}"
+            groups.setdefault(heading, (face, {}))[1].setdefault(row.cell, {})[row.eps] = row
+    printed = 0
+    for heading, (face, curves) in groups.items():
+        if printed + len(curves) > ROWS and printed:
+            yield f"{len(groups)} tables in all: see summary.csv"
+            return
+        grid = [x for x in next(iter(curves.values())) if x is not None]
+        columns = grid if len(grid) <= 9 else grid[:: -(-len(grid) // 9)]
+        table = Table(title=heading, title_justify="left", title_style="bold", box=None, pad_edge=False)
+        table.add_column("view", width=max(5, *(len(cell.view) for cell in curves)))
+        table.add_column("strategy", width=28, no_wrap=True)
+        for x in columns:
+            table.add_column(face.axis_text(x), justify="right", width=6, no_wrap=True)
+        for cell, curve in sorted(curves.items(), key=lambda item: item[0].view):
+            numbers = (number(curve[x].value, METRICS[face.headline].unit) for x in columns)
+            table.add_row(cell.view, names.strategy(cell), *numbers)
+        printed += len(curves)
+        yield table

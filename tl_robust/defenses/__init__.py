@@ -1,0 +1,12 @@
+"""Defenses, one file each, with the attacks of those who know them. ``defenses.parse("squeeze(bits=3)")``."""
+
+from tl_robust.defenses.base import DEFENSES, Adaptive, Defense, Lineage
+from tl_robust.defenses.composed import Composed, build, compose, parse
+
+
+def names() -> list[str]:
+    """All defenses."""
+    return DEFENSES.names()
+
+
+__all__ = ["DEFENSES", "Adaptive", "Composed", "Defense", "Lineage", "build", "compose", "names", "parse"]

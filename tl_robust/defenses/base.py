@@ -1,0 +1,206 @@
+"""What a defense is: the places where it acts, and the attacker who has read its file.
+
+Axes: N samples.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import ClassVar, Generic, Literal, Protocol, TypeVar
+
+from torch import Tensor, nn
+
+from tl_robust.attacks import ATTACKS
+from tl_robust.attacks.objectives import OBJECTIVES
+from tl_robust.attacks.through import THROUGH
+from tl_robust.attacks.tricks import parse_tricks
+from tl_robust.errors import ConfigError
+from tl_robust.registry import Component, Registry, Scalar
+from tl_robust.types import ImageSet, Recipe
+
+M = TypeVar("M")
+TRAINING = ("lineage", "initialize", "loss", "score", "images")
+INFERENCE = ("fit", "wrap")
+VIEWS = ("white", "black", "shadow")
+
+
+class Task(Protocol):
+    """A training as a defense sees it; every strategy is one.
+
+    Attributes:
+        network: What is trained.
+        recipe: Its recipe.
+        current_epoch: From 0.
+    """
+
+    network: nn.Module
+    recipe: Recipe
+
+    @property
+    def current_epoch(self) -> int: ...  # noqa: D102
+
+    def __call__(self, images: Tensor) -> Tensor: ...  # noqa: D102
+    def objective(self, batch: Sequence[Tensor]) -> Tensor: ...  # noqa: D102
+
+
+@dataclass(frozen=True)
+class Lineage(Generic[M]):
+    """Which models there are.
+
+    Attributes:
+        public: What the attacker has, A.
+        victim: What is attacked and judged, B.
+        private: What exists beside them and is hidden from the attacker, such as a teacher.
+    """
+
+    public: M
+    victim: M
+    private: tuple[M, ...] = ()
+
+
+@dataclass(frozen=True)
+class Adaptive:
+    """An attack by someone who knows the defense; it is run beside the plain attack, and the worst case counts.
+
+    In the views black and shadow the attacker crafts on a model of his own with the same guard around it.
+
+    Attributes:
+        why: What it does about the defense, and whose idea it is, in one sentence; it is printed.
+        through: What gradients are taken of, a name of ``attacks/through``.
+        view: ``white``, ``black`` (from A) or ``shadow`` (from a model for which the attacker repeats strategy and
+            defense, with a seed of his own); empty for every view.
+        objective: What is maximized instead of the attack's own objective.
+        tricks: Gradient tricks before the attack's own.
+        exists: False where no such attack is known: then no number of the defense is to be believed.
+    """
+
+    why: str
+    through: str = "exact"
+    view: str = ""
+    objective: str = ""
+    tricks: str = ""
+    exists: bool = True
+
+    def __post_init__(self) -> None:
+        if not self.why.strip() or self.view not in ("", *VIEWS):
+            raise ConfigError(
+                f"an adaptive attack needs a sentence that says why, and view {', '.join(VIEWS)} or none, got "
+                f"{self.why!r} and {self.view!r}."
+            )
+        THROUGH.parse(self.through)
+        parse_tricks(self.tricks)
+        if self.objective:
+            OBJECTIVES.parse(self.objective)
+
+    @classmethod
+    def none(cls, why: str, view: str = "") -> Adaptive:
+        """Nobody has written an attack on this defense, for the reason ``why``; every number of it will be red."""
+        return cls(why, view=view, exists=False)
+
+    def made_of(self, attack: Component) -> Component:
+        """The plain attack with this objective and these tricks, as far as it has such settings."""
+        kind, settings = ATTACKS[attack.name], dict(attack.settings)
+        own = {item.name: item.default for item in fields(kind)} | settings
+        if self.tricks and "tricks" in own:
+            settings["tricks"] = " + ".join(filter(None, (self.tricks, str(own["tricks"]))))
+        if self.objective:
+            try:
+                kind(**(settings | {"objective": self.objective}))  # type: ignore[arg-type]
+            except ConfigError:  # such as square: it compares margins and nothing else
+                return ATTACKS.component(attack.name, settings)
+            settings["objective"] = self.objective
+        return ATTACKS.component(attack.name, settings)
+
+
+@dataclass(frozen=True)
+class Defense(ABC):
+    """Base of all defenses. The fields of a subclass are its settings; it overrides the places where it acts.
+
+    Attributes:
+        ON: Whose training it changes: the victim's or the origin's. The guard stands around the victim.
+        NEUTRAL: Settings with which a guard leaves the network as it is: there its adaptive attacks are tested against
+            an optimum that is known.
+    """
+
+    VERSION: ClassVar[int] = 1
+    NEUTRAL: ClassVar[Mapping[str, Scalar]]
+    ON: ClassVar[Literal["victim", "origin"]] = "victim"
+
+    @abstractmethod
+    def adaptive(self) -> tuple[Adaptive, ...]:
+        """The attacks of someone who has read this file: for each view at least one, or :meth:`Adaptive.none`."""
+
+    def lineage(self, train: Callable[..., M], a: M, b: M) -> Lineage[M]:
+        """The models there are, where the strategy trains B from A; ``train`` names further trainings."""
+        return Lineage(a, b)
+
+    def initialize(self, task: Task, parent: Mapping[str, Tensor] | None) -> None:  # noqa: B027  (most do nothing)
+        """Change the weights that training starts from, after the strategy has set them."""
+
+    def loss(self, task: Task, batch: Sequence[Tensor], others: Mapping[str, nn.Module]) -> Tensor:
+        """The loss of a batch of images and labels: here the strategy's own.
+
+        Args:
+            task: The training.
+            batch: Images ``[N,C,H,W]`` in [0,1], labels ``[N]``, and what else the data give.
+            others: Frozen networks of the models that :meth:`lineage` named for this training.
+        """
+        return task.objective(batch)
+
+    def score(self, task: Task, batch: Sequence[Tensor]) -> Tensor | None:
+        """What chooses the epoch: for each sample ``[N]`` how well it does, from 0 to 1; None for its accuracy."""
+        return None
+
+    def images(self, images: ImageSet) -> ImageSet:
+        """The training images that are left of ``images``."""
+        return images
+
+    def fit(self, network: nn.Module, validation: ImageSet, seed: int) -> dict[str, Tensor]:
+        """What the guard is fitted with: thresholds, means, and everything it draws at random.
+
+        Args:
+            network: The trained victim.
+            validation: Clean images held out of its training; no attacked image is ever among them.
+            seed: Keyed by the victim and never by an attack.
+        """
+        return {}
+
+    def wrap(self, network: nn.Module, fitted: Mapping[str, Tensor]) -> nn.Module:
+        """The network with a guard around it, made of what :meth:`fit` returned."""
+        return network
+
+    @property
+    def parts(self) -> tuple[Defense, ...]:
+        """The defenses that it is composed of: itself."""
+        return (self,)
+
+    @property
+    def acts(self) -> frozenset[str]:
+        """The names of the places where it acts."""
+        return frozenset(
+            place for place in (*TRAINING, *INFERENCE) if getattr(type(self), place) is not getattr(Defense, place)
+        )
+
+    @property
+    def component(self) -> Component:
+        """Its registered name, version and settings."""
+        name = type(self).__module__.rpartition(".")[2]
+        return DEFENSES.component(name, {item.name: getattr(self, item.name) for item in fields(self)})
+
+    def __str__(self) -> str:
+        """As it stands in a bench file and in tables; :func:`parse` reads it."""
+        return " + ".join(str(defense.component) for defense in self.parts)
+
+    def against(self, view: str) -> tuple[Adaptive, ...]:
+        """The adaptive attacks of a view."""
+        return tuple(attack for attack in self.adaptive() if attack.view in ("", view))
+
+    def untried(self, view: str) -> str:
+        """Why no attack of a view knows the whole defense; empty where one does."""
+        attacks = self.against(view)
+        return " ".join(attack.why for attack in attacks if not attack.exists) if attacks else "It declares none."
+
+
+DEFENSES: Registry[type[Defense]] = Registry("defense", "tl_robust.defenses")

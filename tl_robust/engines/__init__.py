@@ -1,0 +1,1 @@
+"""Who computes nodes, and where: one file an engine."""

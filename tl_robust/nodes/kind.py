@@ -1,0 +1,52 @@
+"""Kinds of entries of the store, and their addresses."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+KINDS: dict[str, Kind] = {}
+"""All kinds of the modules that are imported, by the name of their folder."""
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of entry of the store.
+
+    Attributes:
+        folder: Its folder in the store.
+        file: Name of the file that holds an entry's content.
+        title: One of them, as the progress bar names it.
+        pack: Gives a record as bytes; a function that can be pickled, as can ``unpack``.
+        unpack: Gives the record of these bytes; raises ``ValueError`` alone where they are none that ``pack`` made.
+        leaf: Nothing depends on its entries, so that one is left out without a word where what it needs failed.
+    """
+
+    folder: str
+    file: str
+    title: str
+    pack: Callable[[Any], bytes]
+    unpack: Callable[[bytes], Any]
+    leaf: bool = False
+
+    def __post_init__(self) -> None:
+        KINDS[self.folder] = self
+
+    def __str__(self) -> str:
+        return self.folder
+
+
+@dataclass(frozen=True)
+class Address:
+    """An entry of the store, as another node needs it.
+
+    Attributes:
+        kind: Its kind.
+        key: Its key.
+        title: What it is, in words.
+    """
+
+    kind: Kind
+    key: str
+    title: str

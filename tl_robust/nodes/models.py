@@ -1,0 +1,204 @@
+"""The forest of models: who they are (their key), and what they are loaded from (addresses in the store).
+
+A key is the SHA-256 of everything that can change what is stored under it. The name of a cell's strategy is not in it:
+CommonInit's models are FineTune models of another edge.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from typing_extensions import override
+
+from tl_robust.data.names import Names
+from tl_robust.data.space import get_space
+from tl_robust.errors import ConfigError, DataError
+from tl_robust.models import build
+from tl_robust.models.checkpoint import checkpoint_digest, load_checkpoint
+from tl_robust.nodes.hands import Hands
+from tl_robust.nodes.kind import Address, Kind
+from tl_robust.nodes.node import Keyed, Made, Node, of
+from tl_robust.nodes.payload import pack_weights, unpack_weights
+from tl_robust.nodes.provenance import device_name
+from tl_robust.nodes.store import Store
+from tl_robust.registry import Component
+
+WEIGHTS = Kind("weights", "model.safetensors", "training", pack_weights, unpack_weights)
+
+
+class Model(Keyed):
+    """A network with weights, as attackers and judges meet it.
+
+    Its identity (:attr:`key`) and the addresses of what it is loaded from are two things: a model may share the weights
+    of another, or be made of several.
+
+    Attributes:
+        network: Network with settings.
+        space: Space of the images it is given, with settings.
+        title: What it learned, as tables name it.
+        labels: Names of its classes, in label order.
+        parent: What it started from; None at a root.
+    """
+
+    network: Component
+    space: Component
+    title: str
+    labels: Names
+    parent: Model | None
+
+    @property
+    @abstractmethod
+    def nodes(self) -> tuple[Node, ...]:
+        """What must be computed for it, parents first."""
+
+    @property
+    def addresses(self) -> tuple[Address, ...]:
+        """The entries of the store that it is loaded from."""
+        return (Address(WEIGHTS, self.key, str(self)),)
+
+    def load(self, store: Store) -> nn.Module:
+        """The network with its weights.
+
+        Raises:
+            StoreError: They are not in the store.
+        """
+        return self.build(store.load(WEIGHTS, self.key))
+
+    def build(self, weights: Mapping[str, Tensor] | None = None, assign: bool = False) -> nn.Module:
+        """The network with these weights, or with fresh ones from torch's global generator."""
+        network = build(self.network, get_space(self.space).image_shape, len(self.labels))
+        if weights is not None:
+            network.load_state_dict(weights, assign=assign)
+        return network
+
+    def again(self, salt: str) -> Model:
+        """Another draw of it: the same training from the same parent, with random numbers of its own.
+
+        Raises:
+            ConfigError: It was not trained here.
+        """
+        raise ConfigError(f"{self} was trained by others, so it cannot be trained again with another seed.")
+
+    @abstractmethod
+    def origin(self) -> dict[str, Any]:
+        """Where it comes from, in words and numbers for a reader."""
+
+
+class Derived(Model):
+    """A model that is described as another one is, but answers otherwise.
+
+    Attributes:
+        model: The model that describes it.
+    """
+
+    model: Model
+    network = of("model.network")
+    space = of("model.space")
+    title = of("model.title")
+    labels = of("model.labels")
+    parent = of("model.parent")
+
+
+def misfit(model: Model, weights: Mapping[str, Tensor]) -> str:
+    """Why a state dict cannot be that of a model's network; empty if it can."""
+    try:
+        with torch.device("meta"):  # only names and shapes are compared, so no memory is needed
+            model.build(weights, assign=True)
+        return ""
+    except RuntimeError as error:
+        return " ".join(str(error).split())[:200]
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A public model that others are fine-tuned from.
+
+    Attributes:
+        name: As pairs name it after ``checkpoint:``.
+        where: A file relative to ``data.root``, or the name of torchvision weights.
+        network: Its network with settings; stands in for ``axes.network`` where the checkpoint does.
+        classes: Names of its classes, in label order.
+        root: Folder of the file.
+        rename: Prefixes of the file's names and what they are in the network; None where the network's own aliases do.
+    """
+
+    name: str
+    where: str
+    network: Component
+    classes: Names
+    root: Path
+    rename: tuple[tuple[str, str], ...] | None = None
+
+    @property
+    def title(self) -> str:
+        """The name that tables and the axis of pairs have for it."""
+        return f"checkpoint:{self.name}"
+
+
+@dataclass(frozen=True)
+class Public(Model, Node):
+    """A root of the forest that others trained; its weights are copied into the store.
+
+    Attributes:
+        checkpoint: Where it comes from.
+        space: Space of the images it is given.
+    """
+
+    KIND = WEIGHTS
+    checkpoint: Checkpoint
+    space: Component
+    parent = None
+    network = of("checkpoint.network")
+    title = of("checkpoint.title")
+    labels = of("checkpoint.classes")
+
+    @property
+    @override
+    def nodes(self) -> tuple[Node, ...]:
+        return (self,)
+
+    @cached_property
+    def spec(self) -> dict[str, Any]:
+        """What the key is the digest of."""
+        renamed = {} if self.checkpoint.rename is None else {"rename": dict(self.checkpoint.rename)}
+        return renamed | {
+            "kind": "checkpoint",
+            "content": checkpoint_digest(self.checkpoint.where, self.checkpoint.root),
+            "network": asdict(self.network),
+            "image_shape": list(get_space(self.space).image_shape),
+            "labels": len(self.labels),
+        }
+
+    @override
+    def fault(self, key: str, record: Any) -> str:
+        return misfit(self, record)
+
+    @override
+    def note(self, made: Mapping[str, Any]) -> str:
+        return "read"
+
+    @override
+    def make(self, hands: Hands, store: Store) -> tuple[Mapping[str, Any], Made]:
+        source = self.checkpoint
+        with torch.device("meta"):  # only names and shapes are needed, and no random number may be drawn
+            network = self.build()
+        rename = None if source.rename is None else dict(source.rename)
+        weights = load_checkpoint(source.where, source.root, network, rename)
+        if checkpoint_digest(source.where, source.root) != self.spec["content"]:
+            raise DataError(f"{self} changed while the bench ran: run the bench again.")
+        hands.advance(self.work)
+        return {self.key: weights}, {"device": device_name(torch.device("cpu"))}
+
+    @override
+    def origin(self) -> dict[str, Any]:
+        return {"key": self.key, "domain": self.title, "by": self.checkpoint.where, "parent": None}
+
+    def __str__(self) -> str:
+        return self.title

@@ -1,0 +1,285 @@
+"""Trainings: nodes whose edges mean "starts from", and the weights of single epochs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
+from typing import Any, Self
+
+from typing_extensions import override
+
+from tl_robust.callbacks import Snapshots
+from tl_robust.data.mapped import DomainInSpace
+from tl_robust.data.pair import DomainModule
+from tl_robust.defenses import build
+from tl_robust.errors import ConfigError
+from tl_robust.models.base import classifier_names
+from tl_robust.nodes.hands import Hands, seeded
+from tl_robust.nodes.kind import Address
+from tl_robust.nodes.models import WEIGHTS, Derived, Model, Public, misfit
+from tl_robust.nodes.node import Made, Node, of
+from tl_robust.nodes.progress import Epochs
+from tl_robust.nodes.provenance import device_name
+from tl_robust.nodes.store import Store
+from tl_robust.registry import Component, Scalar
+from tl_robust.seeding import derive
+from tl_robust.strategies import STRATEGIES, trained_by
+from tl_robust.types import Recipe
+
+
+@dataclass(frozen=True)
+class Training(Model, Node):
+    """A model that is trained here.
+
+    Attributes:
+        data: Domain in a space; its training split is learned from.
+        network: Network with settings.
+        recipe: Optimizer, schedule and choice of the epoch.
+        seed: Seed of weights, order and dropout.
+        by: The strategy whose hooks train it, with settings.
+        parent: The model it starts from, None at a root.
+        trainer: Options of the Lightning Trainer that can change weights.
+        salt: Tells several draws of the same training apart; empty for the first.
+        defense: Parts of a defense that change the training.
+        others: Further models that a defense asks in its loss, such as a teacher, by name.
+        snapshots: Epochs whose weights are stored too; no part of its identity.
+    """
+
+    KIND = WEIGHTS
+    data: DomainInSpace
+    network: Component
+    recipe: Recipe
+    seed: int
+    by: Component
+    parent: Model | None = None
+    trainer: tuple[tuple[str, Scalar], ...] = ()
+    salt: str = ""
+    defense: tuple[Component, ...] = ()
+    others: tuple[tuple[str, Model], ...] = ()
+    snapshots: tuple[int, ...] = field(default=(), compare=False)
+    space = of("data.space")
+    title = of("data.domain")
+    labels = of("data.labels")
+    work = of("recipe.epochs")
+
+    @property
+    def _asked(self) -> tuple[Model, ...]:
+        """The models that must be there before: the parent, and those that a defense asks."""
+        return (*filter(None, [self.parent]), *dict(self.others).values())
+
+    @property
+    @override
+    def nodes(self) -> tuple[Node, ...]:
+        return (*(node for model in self._asked for node in model.nodes), self)
+
+    @property
+    @override
+    def needs(self) -> tuple[Address, ...]:
+        return tuple(address for model in self._asked for address in model.addresses)
+
+    @cached_property
+    def same_labels(self) -> bool:
+        """Whether its parent names classes as it does, so that the classifier can be copied."""
+        return self.parent is None or self.parent.labels == self.labels
+
+    @cached_property
+    def spec(self) -> dict[str, Any]:
+        """What the key is the digest of. What came after the first stores enters only where it is not the default."""
+        by_test = {"test_images": self.data.images("test").fingerprint} if self.recipe.select == "test" else {}
+        later: dict[str, Any] = {
+            "salt": self.salt,
+            "defense": [asdict(component) for component in self.defense],
+            "others": {name: model.key for name, model in self.others},
+        }
+        return {
+            **by_test,
+            **{name: value for name, value in later.items() if value},
+            "kind": "training",
+            "domain": self.data.domain,
+            "labels": len(self.labels),
+            "images": self.data.images("train").fingerprint,
+            "network": asdict(self.network),
+            "recipe": asdict(self.recipe),
+            "seed": self.seed,
+            "by": asdict(self.by),
+            "parent": self.parent.key if self.parent else None,
+            "same_labels": self.same_labels,
+            "trainer": dict(self.trainer),
+        }
+
+    @property
+    @override
+    def entries(self) -> Mapping[str, Mapping[str, Any]]:
+        epochs = (Snapshot(self, epoch) for epoch in self.snapshots)
+        return {self.key: self.spec} | {snapshot.key: snapshot.spec for snapshot in epochs}
+
+    @override
+    def joined(self, other: Self) -> Self:
+        epochs = tuple(sorted({*self.snapshots, *other.snapshots}))
+        return self if epochs == self.snapshots else replace(self, snapshots=epochs)
+
+    @override
+    def fault(self, key: str, record: Any) -> str:
+        return misfit(self, record)
+
+    @override
+    def note(self, made: Mapping[str, Any]) -> str:
+        chosen = "test" if self.recipe.select == "test" else "validation"
+        return f"{chosen} {made['val_accuracy']:.1%}"
+
+    @override
+    def make(self, hands: Hands, store: Store) -> tuple[Mapping[str, Any], Made]:
+        """Train it: weights, order of images and dropout follow from the key alone."""
+        inherited = store.load(WEIGHTS, self.parent.key) if self.parent else None
+        defense = build(self.defense) if self.defense else None
+        data = DomainModule(self.data, self.recipe, derive("order", self.key), defense.images if defense else None)
+        with seeded(derive("weights", self.key)):
+            network = self.build()
+            strategy = STRATEGIES[self.by.name]
+            task = strategy(network, self.recipe, len(self.labels), **dict(self.by.settings))
+            if inherited is not None and not self.same_labels:
+                other = classifier_names(network)
+                inherited = {name: value for name, value in inherited.items() if name not in other}
+            if defense:
+                task.defend(defense, {name: model.load(store) for name, model in self.others})
+            task.start_from(inherited)
+            kept = Snapshots(self.snapshots)
+            callbacks = [Epochs(hands.advance), kept]
+            with hands.trainer(callbacks, max_epochs=self.recipe.epochs, **hands.options) as trainer:
+                kept.check(self.recipe.epochs, trainer.world_size)
+                task.check_processes(trainer.world_size)  # now: an error of a spawned process is a long trace
+                trainer.fit(task, datamodule=data)
+        accuracy = float(task.kept_accuracy)
+        if math.isnan(accuracy):
+            raise ConfigError(
+                "no validation ran, so no epoch could be chosen: leave trainer.limit_val_batches, max_steps and "
+                "check_val_every_n_epoch so that each training validates."
+            )
+        device = device_name(trainer.strategy.root_device)
+        if missing := set(self.snapshots) - kept.states.keys():
+            raise ConfigError(f"{self} ended before epoch {min(missing)}, of which a snapshot is asked for.")
+        weights = {Snapshot(self, epoch).key: weights for epoch, weights in kept.states.items()}
+        return weights | {self.key: task.network.state_dict()}, {"device": device, "val_accuracy": accuracy}
+
+    @override
+    def again(self, salt: str) -> Training:
+        return replace(self, salt=" ".join(filter(None, [self.salt, salt])))
+
+    @override
+    def origin(self) -> dict[str, Any]:
+        later = {"draw": self.salt, "defense": " + ".join(map(str, self.defense))}
+        return {
+            "key": self.key,
+            "domain": self.data.domain,
+            "space": str(self.data.space),
+            "images": len(self.data.images("train")),
+            "share": self.data.share,
+            "epochs": self.recipe.epochs,
+            "by": str(self.by),
+            "seed": self.seed,
+            "parent": self.parent.origin() if self.parent else None,
+            **{name: value for name, value in later.items() if value},
+        }
+
+    def __str__(self) -> str:
+        text, start = f"{self.by} {self.data.domain}", self.parent
+        if self.data.share != 1:
+            text += f" ({len(self.data.images('train'))} images)"
+        while start:
+            text, start = f"{text} from {start.title}", start.parent
+        more = [*map(str, self.defense), *filter(None, [self.salt])]
+        return f"{text}, seed {self.seed}" + (f" ({', '.join(more)})" if more else "")
+
+
+@dataclass(frozen=True)
+class Snapshot(Derived):
+    """A training after some of its epochs; the same fit writes it, and its key is no part of the training's.
+
+    Attributes:
+        model: The training.
+        epoch: How many of its epochs are done; at 0 it is what the training starts from.
+    """
+
+    model: Training
+    epoch: int
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.epoch <= self.model.recipe.epochs:
+            raise ConfigError(
+                f"there is no snapshot after epoch {self.epoch} of {self.model}: expected 0 to "
+                f"{self.model.recipe.epochs}."
+            )
+
+    @property
+    @override
+    def nodes(self) -> tuple[Node, ...]:
+        return (*self.model.nodes[:-1], replace(self.model, snapshots=(self.epoch,)))
+
+    @cached_property
+    def spec(self) -> dict[str, Any]:
+        """What the key is the digest of."""
+        return {"kind": "snapshot", "training": self.model.key, "epoch": self.epoch}
+
+    @override
+    def again(self, salt: str) -> Snapshot:
+        return replace(self, model=self.model.again(salt))
+
+    @override
+    def origin(self) -> dict[str, Any]:
+        return self.model.origin() | {"key": self.key, "after": self.epoch}
+
+    def __str__(self) -> str:
+        return f"{self.model}, after epoch {self.epoch}"
+
+
+@dataclass(frozen=True)
+class Forest:
+    """Names trainings of one network, seed, strategy, defense and set of Trainer options; the ``train`` of a lineage.
+
+    Attributes:
+        network: Network with settings.
+        recipe: Recipe of a domain by its name.
+        seed: Seed.
+        own: The cell's strategy with its settings.
+        trainer: Options of the Lightning Trainer that can change weights.
+        defenses: What changes the training of a domain, by its name.
+    """
+
+    network: Component
+    recipe: Callable[[str], Recipe]
+    seed: int
+    own: Component
+    trainer: Mapping[str, Scalar] = field(default_factory=dict)
+    defenses: Mapping[str, tuple[Component, ...]] = field(default_factory=dict)
+
+    def __call__(
+        self,
+        domain: DomainInSpace | Public,
+        parent: Model | None = None,
+        by: str | Component | None = None,
+        defense: Component | None = None,
+        salt: str = "",
+        others: Mapping[str, Model] | None = None,
+    ) -> Model:
+        """The training of ``domain`` from ``parent``; a public checkpoint is the model itself.
+
+        Raises:
+            ConfigError: The strategy would train a checkpoint.
+        """
+        if isinstance(domain, Public):
+            if parent is not None:
+                raise ConfigError(
+                    f"{domain} is trained already, and this strategy would train it again from {parent.title}: "
+                    "use it as the source of scratch or finetune, or under axes.common."
+                )
+            if isinstance(by, Component) or salt:
+                raise ConfigError(
+                    f"{domain} is trained already, and strategy {self.own} would train it in its own way."
+                )
+            return domain
+        defenses = (defense,) if defense else self.defenses.get(domain.domain, ())
+        by, options = trained_by(self.own, by, root=parent is None), tuple(sorted(self.trainer.items()))
+        recipe, asked = self.recipe(domain.domain), tuple(sorted((others or {}).items()))
+        return Training(domain, self.network, recipe, self.seed, by, parent, options, salt, defenses, asked)

@@ -1,0 +1,1 @@
+"""Tables of results: written, read, compared, shared."""

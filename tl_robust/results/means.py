@@ -1,0 +1,55 @@
+"""Means over seeds where only the rows of single cells are known."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+from scipy.stats import norm
+from scipy.stats import t as student
+
+from tl_robust.metrics import METRICS
+from tl_robust.metrics.estimate import LEAST_NOISE, TAIL
+from tl_robust.results.names import grouped
+from tl_robust.results.table import Row
+from tl_robust.trust.base import worst
+from tl_robust.types import Verdict
+
+NORMAL = float(norm.isf(TAIL))
+
+
+def mean_rows(rows: Sequence[Row]) -> list[Row]:
+    """Rows of the means, with approximate intervals.
+
+    The test set is the same for all seeds, so its part of the error does not shrink with their number; what the seeds
+    differ by comes on top, with S - 1 degrees of freedom (Satterthwaite, Biometrics Bulletin 1946). Both together are
+    a little too wide, since a part of the seeds' spread is that of samples. Seeds that agree do not make it sure: in
+    the degrees of freedom their spread counts as a tenth of the samples' part at least, and where neither shows any
+    spread the interval is not known (NaN).
+    """
+    groups = grouped(rows, lambda row: (replace(row.cell, seed=-1), row.metric, row.eps))
+    return [_mean(group) for group in groups.values()]
+
+
+def _mean(group: Sequence[Row]) -> Row:
+    trust = worst([Verdict(row.trust) for row in group]).level  # type: ignore[arg-type]
+    cell = replace(group[0].cell, seed=-1)
+    mean = replace(group[0], cell=cell, n=sum(row.n for row in group), trust=trust, key="")
+    known = [row for row in group if not math.isnan(row.value)]
+    if len(known) < 2:
+        only = (known or group)[0]
+        return replace(mean, value=only.value, low=only.low, high=only.high)
+    value, low, high = (np.array([getattr(row, name) for row in known]) for name in ("value", "low", "high"))
+    samples = float(((high - low) ** 2).mean()) / (2 * NORMAL) ** 2
+    seeds = float(value.var(ddof=1)) / len(known)
+    center, error = float(value.mean()), samples + seeds
+    if error == 0:
+        return replace(mean, value=center, low=math.nan, high=math.nan)
+    freedom = (len(known) - 1) * (error / max(seeds, LEAST_NOISE * samples)) ** 2
+    reach = float(math.sqrt(error) * student.isf(TAIL, freedom))
+    bound = 1.0 if METRICS[mean.metric].unit == "share" else math.inf
+    return replace(
+        mean, value=center, low=max(center - reach, 0.0 if bound == 1 else -bound), high=min(center + reach, bound)
+    )

@@ -1,0 +1,119 @@
+"""How names, numbers and intervals read."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Hashable, Iterable
+from dataclasses import dataclass
+from typing import TypeVar
+
+from tl_robust.metrics import METRICS
+from tl_robust.results.table import Row
+from tl_robust.types import Cell, Face
+
+T = TypeVar("T")
+K = TypeVar("K", bound=Hashable)
+
+MARKS = {"green": "✔ green", "amber": "▲ amber", "red": "✖ red"}
+DECISIONS = {
+    "supported": "✔ supported",
+    "refuted": "✖ refuted",
+    "undecided": "◇ undecided",
+    "not judged": "○ not judged",
+}
+
+
+def grouped(items: Iterable[T], key: Callable[[T], K]) -> dict[K, list[T]]:
+    """Items by key, both in order of appearance."""
+    groups: dict[K, list[T]] = {}
+    for item in items:
+        groups.setdefault(key(item), []).append(item)
+    return groups
+
+
+@dataclass(frozen=True)
+class Names:
+    """What a reader calls the parts of a grid; networks, defenses, image counts are named where a pair has several.
+
+    Attributes:
+        networks: Say the network.
+        defenses: Say the defense.
+        images: Say how many target images B learned from.
+    """
+
+    networks: bool
+    defenses: bool
+    images: bool
+
+    @classmethod
+    def of(cls, cells: Iterable[Cell]) -> Names:
+        """The names that tell these cells apart."""
+        cells = list(cells)
+        pairs = {(cell.source, cell.target, cell.network) for cell in cells}
+        counts = {(cell.source, cell.target, cell.network, cell.target_images) for cell in cells}
+        networks = len(pairs) > len({(cell.source, cell.target) for cell in cells})
+        return cls(networks, len({cell.defense for cell in cells}) > 1, len(counts) > len(pairs))
+
+    def pair(self, cell: Cell) -> str:
+        """Source and target."""
+        more = [cell.network] if self.networks else []
+        more += [f"{cell.target_images} target images"] if self.images else []
+        return f"{cell.source} → {cell.target}" + (f" ({', '.join(more)})" if more else "")
+
+    def group(self, cell: Cell) -> str:
+        """The name of what shares one chart."""
+        return f"{self.pair(cell)}, {method(cell)}"
+
+    def target(self, cell: Cell) -> str:
+        """What shares one matrix: the test set under an attack, whatever the source."""
+        return self.group(cell).removeprefix(f"{cell.source} → ")
+
+    def strategy(self, cell: Cell) -> str:
+        """The name of one line of a chart."""
+        common = f" ({cell.common})" if cell.common else ""
+        return cell.strategy + common + (f", defense {cell.defense or 'none'}" if self.defenses else "")
+
+
+def method(cell: Cell) -> str:
+    """What the attacker does: the attack and its norm, where it has one."""
+    return f"{cell.attack} {cell.norm}".rstrip()
+
+
+def unit(metric: str) -> str:
+    """The unit of a metric: ``share``, ``ratio`` or ``eps``."""
+    return METRICS[metric].unit
+
+
+def number(value: float, unit: str) -> str:
+    """A value as it reads: percent without its sign, a ratio, an eps; ``n/a`` where undefined."""
+    if math.isnan(value):
+        return "n/a"
+    digits, scale = {"share": (1, 100), "eps": (4, 1)}.get(unit, (3, 1))
+    return f"{round(scale * value, digits) + 0.0:.{digits}f}"  # + 0.0: no "-0.0"
+
+
+def interval(row: Row) -> str:
+    """A value and its interval: ``58.3 % [55.1, 61.4]``."""
+    kind = unit(row.metric)
+    value, low, high = (number(item, kind) for item in (row.value, row.low, row.high))
+    ends = "n/a" if low == high == "n/a" else f"{low}, {high}"
+    return value if value == "n/a" else f"{value}{' %' if kind == 'share' else ''} [{ends}]"
+
+
+def grid(rows: Iterable[Row]) -> list[float]:
+    """All values of the axis that some row has, rising."""
+    return sorted({row.eps for row in rows if row.eps is not None})
+
+
+def telling_x(rows: Iterable[Row], face: Face) -> float | None:
+    """Where on the axis the cells lose most unequally, in the first view of the face that is there.
+
+    The larger of equals, and the baseline only where nothing else is defined.
+    """
+    defined = [row for row in rows if row.eps is not None and not math.isnan(row.value)]
+    views = [view for view in face.views if any(row.cell.view == view for row in defined)]
+    defined = [row for row in defined if row.cell.view in views[:1]] or defined
+    clean = {row.cell: row.value for row in defined if row.eps == face.baseline}
+    lost = grouped(((row.eps or 0.0, clean.get(row.cell, 1.0) - row.value) for row in defined), lambda item: item[0])
+    spread = {x: max(losses)[1] - min(losses)[1] for x, losses in lost.items()}
+    return max(spread, key=lambda x: (x != face.baseline, spread[x], x), default=None)

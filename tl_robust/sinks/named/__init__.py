@@ -1,0 +1,1 @@
+"""One file a sink: where the results of a bench are shown."""

@@ -1,0 +1,1 @@
+"""The report: one page of HTML, its Markdown twin and a figure."""

@@ -1,0 +1,1 @@
+"""Weights & Biases, a view of what the store has."""

@@ -1,0 +1,1 @@
+"""What an attacker wants of models made by transfer learning: one file a threat."""

@@ -1,0 +1,1 @@
+"""Trust checks by name, one file each."""

@@ -1,0 +1,27 @@
+"""What layers hand to each other. All is frozen; tensors inside are never modified."""
+
+from tl_robust.types.data import ImageSet, Recipe
+from tl_robust.types.face import Face
+from tl_robust.types.outcome import Evidence, Examination, Level, Outcome, Pictures, R, Verdict
+from tl_robust.types.record import Column, Record, column
+from tl_robust.types.results import Cell, Curve, Result, View
+
+__all__ = [
+    "Cell",
+    "Column",
+    "Curve",
+    "Evidence",
+    "Examination",
+    "Face",
+    "ImageSet",
+    "Level",
+    "Outcome",
+    "Pictures",
+    "R",
+    "Recipe",
+    "Record",
+    "Result",
+    "Verdict",
+    "View",
+    "column",
+]

@@ -1,0 +1,67 @@
+"""How the results of a threat read: titles, axis and words, so that no view has to know any threat."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class Face:
+    """What tables, report, answer and Weights & Biases show of a threat. All that is not given is left out.
+
+    Attributes:
+        threat: Its registered name, as ``table.csv`` has it.
+        title: What its main chart shows.
+        axis: What its curves run over, in one word; the key of that axis in Weights & Biases.
+        axis_text: How a value of the axis reads.
+        baseline: The value of the axis at which nothing was attacked; None where there is no such value.
+        untouched: Heading of the column with the baseline.
+        headline: The metric that answers first.
+        measure: What the headline metric measures, and of which model.
+        word: The same in one word, as the charts of a figure and the keys in Weights & Biases have it.
+        views: Heading of each view, that of the attacker who has the public model A first; before a colon
+            stands its short name.
+        direct: The view in which the attacker has the victim itself.
+        claims: The claims that are named beside the answer, by view.
+        whole: Metrics that sum a whole curve up, the most telling first, for dashboards.
+        charts: Metrics that are charted after the headline.
+        charts_title: Title of their charts.
+        notes: What a reader must know of a metric beyond the sentence that describes it.
+        about: A paragraph that explains the words of the answer.
+        prefix: What stands before the names of metrics in Weights & Biases.
+        terms: What others call the threat, by who does (``NIST AI 100-2``).
+    """
+
+    threat: str
+    title: str
+    axis: str = "x"
+    axis_text: Callable[[float], str] = "{:.4g}".format
+    baseline: float | None = None
+    untouched: str = "baseline"
+    headline: str = ""
+    measure: str = ""
+    word: str = "value"
+    views: Mapping[str, str] = field(default_factory=dict)
+    direct: str = ""
+    claims: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    whole: tuple[str, ...] = ()
+    charts: tuple[str, ...] = ()
+    charts_title: str = ""
+    notes: Mapping[str, str] = field(default_factory=dict)
+    about: str = ""
+    prefix: str = "metric"
+    terms: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """The threat as a title names it: ``Evasion``."""
+        return self.threat.capitalize()
+
+    def side(self, view: str) -> str:
+        """The short name of a view: ``black box``."""
+        return self.views.get(view, view).partition(":")[0].lower()
+
+    def at(self, x: float) -> str:
+        """A place on the axis: ``eps 8/255``."""
+        return f"{self.axis} {self.axis_text(x)}"
