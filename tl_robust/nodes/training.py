@@ -132,7 +132,7 @@ class Training(Model, Node):
     @override
     def make(self, hands: Hands, store: Store) -> tuple[Mapping[str, Any], Made]:
         """Train it: weights, order of images and dropout follow from the key alone."""
-        inherited = store.load(WEIGHTS, self.parent.key) if self.parent else None
+        inherited = store.load(WEIGHTS, self.parent.addresses[0].key) if self.parent else None
         defense = build(self.defense) if self.defense else None
         data = DomainModule(self.data, self.recipe, derive("order", self.key), defense.images if defense else None)
         with seeded(derive("weights", self.key)):

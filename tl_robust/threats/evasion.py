@@ -33,22 +33,31 @@ UNSEEN = Verdict("amber", ("The trust checks could not examine both models.",))
 
 @dataclass(frozen=True, kw_only=True)
 class EvasionPlay(Play):
-    """A craft group and an examination of each model.
+    """Craft groups and an examination of each model.
 
     Attributes:
-        group: The craft group, with the cell's victim.
+        groups: That of the plain attack, then those of attackers who know the defense, each with the cell's victim.
         examinees: A and B as the trust checks examine them; the same one in the white view.
         unknowing: A and B as checks that do not know the defense examine them.
     """
 
-    group: CraftGroup
+    groups: tuple[CraftGroup, ...]
     examinees: tuple[Examinee, ...]
     unknowing: tuple[Examinee, ...]
 
     @property
+    def group(self) -> CraftGroup:
+        """The craft group of the plain attack."""
+        return self.groups[0]
+
+    @property
     @override
     def protocol(self) -> Any:
-        return {name: value for name, value in self.group.spec.items() if name not in ("seed", "surrogate")}
+        plain, *adaptive = (
+            {name: value for name, value in group.spec.items() if name not in ("seed", "surrogate")}
+            for group in self.groups
+        )
+        return [plain, *adaptive] if adaptive else plain
 
 
 @threat
@@ -116,7 +125,7 @@ class Evasion(Threat):
             _judged(groups, victim),
             plain.surrogate,
             beside,
-            group=plain,
+            groups=tuple(groups),
             examinees=examinees,
             unknowing=unknowing,
         )
