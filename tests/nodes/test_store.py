@@ -19,7 +19,7 @@ from by_hand import MADE
 from filelock import FileLock
 
 from tests.made_records import record_of
-from tl_robust.errors import StoreError
+from tl_robust.errors import ConfigError, StoreError
 from tl_robust.nodes import kind as kinds
 from tl_robust.nodes.crafting import OUTCOMES
 from tl_robust.nodes.examination import EXAMINATIONS
@@ -244,3 +244,8 @@ def test_whoever_may_only_read_a_store_sees_what_is_running(tmp_path: Path, monk
     with store.running(KEY, "a training"):
         monkeypatch.setattr(FileLock, "acquire", refused)
         assert store.marks("running")[KEY]["title"] == "a training"
+
+
+def test_two_kinds_cannot_share_a_folder() -> None:
+    with pytest.raises(ConfigError, match="two kinds of node are kept in the folder 'weights', training and poem"):
+        Kind("weights", "poem.txt", "poem", str.encode, bytes.decode)

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from tl_robust.errors import ConfigError
+
 KINDS: dict[str, Kind] = {}
 """All kinds of the modules that are imported, by the name of their folder."""
 
@@ -31,7 +33,12 @@ class Kind:
     leaf: bool = False
 
     def __post_init__(self) -> None:
-        KINDS[self.folder] = self
+        known = KINDS.setdefault(self.folder, self)
+        if (known.file, known.title) != (self.file, self.title):
+            raise ConfigError(
+                f"two kinds of node are kept in the folder {self.folder!r}, {known.title} and {self.title}: rename one."
+            )
+        KINDS[self.folder] = self  # of a plugin file that was loaded again
 
     def __str__(self) -> str:
         return self.folder
