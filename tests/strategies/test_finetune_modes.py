@@ -12,6 +12,8 @@ from tl_robust.data.batches import Batches
 from tl_robust.errors import ConfigError, UnknownNameError
 from tl_robust.models import build
 from tl_robust.models.base import blocks
+from tl_robust.nodes.hands import nothing
+from tl_robust.nodes.progress import Epochs
 from tl_robust.registry import Component
 from tl_robust.seeding import generator
 from tl_robust.strategies import STRATEGIES
@@ -104,7 +106,7 @@ def fit(task: FineTune, *callbacks: Callback, **options: Any) -> Trainer:
         enable_progress_bar=False,
         enable_model_summary=False,
         log_every_n_steps=1,
-        callbacks=list(callbacks),
+        callbacks=[*callbacks, Epochs(nothing)],  # several processes let go of each other before they end
     )
     size = task.recipe.batch_size
     trainer.fit(task, Batches(images(4 * size, "train"), size, seed=1), Batches(images(20, "val"), size))
