@@ -21,7 +21,7 @@ from tl_robust.defenses import DEFENSES, Adaptive, Defense
 class Odd(Defense):
     start: float = 0.0
 
-    def images(self, images):
+    def images(self, images, others):
         return images.take((images.labels < 5).nonzero().squeeze(1))
 
     def initialize(self, task, parent):

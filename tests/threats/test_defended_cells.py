@@ -46,7 +46,7 @@ class Everywhere(Defense):
     def score(self, task, batch):
         SAID.append("score")
         return torch.rand(len(batch[1]))
-    def images(self, images):
+    def images(self, images, others):
         SAID.append(f"images {len(images)}")
         return images.take(torch.arange(len(images) // 2))
     def fit(self, network, validation, seed):

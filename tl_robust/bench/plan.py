@@ -78,7 +78,7 @@ def make_plan(bench: Bench) -> Plan:
         DataError: A domain cannot be read, or has too few images.
     """
     for method in bench.axes.attack:
-        if set(views := THREATS[method.threat].face.views).isdisjoint(bench.axes.view):
+        if not method.view and set(views := THREATS[method.threat].face.views).isdisjoint(bench.axes.view):
             raise ConfigError(f"attack {method.label} has no view of axes.view: add one of {', '.join(views)}.")
     plan = Plan(_unique([cell for spec in bench.axes.pair for cell in _cells(_Pair.of(spec, bench), bench)]))
     for data in plan.sides:
@@ -99,7 +99,8 @@ def _cells(pair: _Pair, bench: Bench) -> Iterator[PlannedCell]:
         c = pair.root(common, bench, network) if common else None
         forest = Forest(network, bench.recipe_of, 0, strategy, bench.weight_options)
         lineages = {seed: _lineage(replace(forest, seed=seed), source, target, c, defense) for seed in axes.seed}
-        for method, view, seed in product(axes.attack, axes.view, axes.seed):
+        played = [(method, view) for method in axes.attack for view in ([method.view] if method.view else axes.view)]
+        for (method, view), seed in product(played, axes.seed):
             if view not in THREATS[method.threat].face.views:
                 continue  # the view belongs to another threat of the bench
             a, b = lineages[seed]
@@ -140,7 +141,7 @@ def _lineage(
         origin = source.domain if isinstance(source, DomainInSpace) else ""
         roles = {"origin": origin, "victim": target.domain}
         defenses = {
-            domain: tuple(part.component for part in defense.parts if role == part.ON and part.acts & set(TRAINING))
+            domain: tuple(part.component for part in defense.parts if role == part.role and part.acts & set(TRAINING))
             for role, domain in roles.items()
         }
         forest = replace(forest, defenses=defenses)

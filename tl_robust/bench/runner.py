@@ -77,11 +77,7 @@ def gather(plan: Plan, store: Store, failures: tuple[Failure, ...] = ()) -> Fini
             missing.append(planned)
             continue
         play, threat = planned.play, THREATS[planned.method.threat]
-        outcome, *others = (
-            threat.worst([records[address.key] for address in addresses])
-            for addresses in (play.outcome, *play.beside.values())
-        )
-        beside = dict(zip(play.beside, others, strict=True))
+        outcome, beside = threat.gathered(play, records)
         readings.setdefault(planned.method.threat, []).append(Reading(planned, outcome, beside))
     results: dict[str, Result] = {}
     for name, of_threat in readings.items():
@@ -98,7 +94,7 @@ def _result(reading: Reading, verdict: Verdict, doubts: Mapping[str, Verdict], s
     provenance = store.manifest(address.kind, address.key)["made"] | {
         "outcome": planned.play.key,
         "surrogate": planned.play.surrogate.origin(),
-        "victim": planned.scene.victim.origin(),
+        "victim": planned.victim.origin(),
     }
     return Result(planned.key, planned.cell, reading.outcome, reading.beside, curves, verdict, provenance, doubts)
 

@@ -73,6 +73,8 @@ class Adaptive:
             defense, with a seed of his own); empty for every view.
         objective: What is maximized instead of the attack's own objective.
         tricks: Gradient tricks before the attack's own.
+        backdoor: Settings of the backdoor that an attacker who poisons changes, such as ``labels=clean``, or another
+            one with settings: ``blend(alpha=0.1)``; empty where the attack is one of evasion.
         exists: False where no such attack is known: then no number of the defense is to be believed.
     """
 
@@ -81,6 +83,7 @@ class Adaptive:
     view: str = ""
     objective: str = ""
     tricks: str = ""
+    backdoor: str = ""
     exists: bool = True
 
     def __post_init__(self) -> None:
@@ -120,11 +123,16 @@ class Defense(ABC):
 
     Attributes:
         ON: Whose training it changes: the victim's or the origin's. The guard stands around the victim.
+        ASKS: Models that are made before the training that it joins in, and are given to :meth:`loss` and
+            :meth:`images`: ``undefended``, the same training without any defense, and ``parent``, what it starts from.
+        CLEAN: It needs clean images of the domain whose training it changes, so that none of them may be poisoned.
         NEUTRAL: Settings with which a guard leaves the network as it is: there its adaptive attacks are tested against
             an optimum that is known.
     """
 
     VERSION: ClassVar[int] = 1
+    ASKS: ClassVar[tuple[str, ...]] = ()
+    CLEAN: ClassVar[bool] = False
     NEUTRAL: ClassVar[Mapping[str, Scalar]]
     ON: ClassVar[Literal["victim", "origin"]] = "victim"
 
@@ -153,8 +161,13 @@ class Defense(ABC):
         """What chooses the epoch: for each sample ``[N]`` how well it does, from 0 to 1; None for its accuracy."""
         return None
 
-    def images(self, images: ImageSet) -> ImageSet:
-        """The training images that are left of ``images``."""
+    def images(self, images: ImageSet, others: Mapping[str, nn.Module]) -> ImageSet:
+        """The training images that are left of ``images``.
+
+        Args:
+            images: What would be learned from.
+            others: Frozen networks of the models that :attr:`ASKS` and :meth:`lineage` named for this training.
+        """
         return images
 
     def fit(self, network: nn.Module, validation: ImageSet, seed: int) -> dict[str, Tensor]:
@@ -170,6 +183,11 @@ class Defense(ABC):
     def wrap(self, network: nn.Module, fitted: Mapping[str, Tensor]) -> nn.Module:
         """The network with a guard around it, made of what :meth:`fit` returned."""
         return network
+
+    @property
+    def role(self) -> str:
+        """Whose training it changes, ``victim`` or ``origin``: :attr:`ON`, where no setting says otherwise."""
+        return self.ON
 
     @property
     def parts(self) -> tuple[Defense, ...]:
@@ -195,7 +213,7 @@ class Defense(ABC):
 
     def against(self, view: str) -> tuple[Adaptive, ...]:
         """The adaptive attacks of a view."""
-        return tuple(attack for attack in self.adaptive() if attack.view in ("", view))
+        return tuple(attack for attack in self.adaptive() if attack.view in ("", view) and not attack.backdoor)
 
     def untried(self, view: str) -> str:
         """Why no attack of a view knows the whole defense; empty where one does."""

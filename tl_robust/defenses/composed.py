@@ -34,7 +34,7 @@ class Composed(Defense):
 
     def __post_init__(self) -> None:
         setting = [defense for defense in self.defenses if "loss" in defense.acts]
-        if len(setting) > len({defense.ON for defense in setting}):
+        if len(setting) > len({defense.role for defense in setting}):
             both = " and ".join(map(str, setting))
             raise ConfigError(f"only one defense can set the loss, got {both}: leave one of them out.")
         trains = [bool(defense.acts & set(TRAINING)) for defense in self.defenses]
@@ -69,9 +69,9 @@ class Composed(Defense):
         return next((score for score in scores if score is not None), None)
 
     @override
-    def images(self, images: ImageSet) -> ImageSet:
+    def images(self, images: ImageSet, others: Mapping[str, nn.Module]) -> ImageSet:
         for defense in self.defenses:
-            images = defense.images(images)
+            images = defense.images(images, others)
         return images
 
     @override

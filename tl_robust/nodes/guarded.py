@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -83,6 +83,14 @@ class Guarded(Derived):
     @override
     def again(self, salt: str) -> Guarded:
         return self.around(self.model.again(salt))
+
+    @override
+    def at(self, epoch: int) -> Guarded:
+        return self.around(self.model.at(epoch))
+
+    @override
+    def mapped(self, change: Callable[[Any, str], Any]) -> Guarded:
+        return self.around(self.model.mapped(change))
 
     def around(self, model: Model) -> Guarded:
         """The same guard around another model."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, Self
 
 from typing_extensions import override
@@ -13,13 +13,14 @@ from typing_extensions import override
 from tl_robust.callbacks import Snapshots
 from tl_robust.data.mapped import DomainInSpace
 from tl_robust.data.pair import DomainModule
-from tl_robust.defenses import build
+from tl_robust.defenses import DEFENSES, build
 from tl_robust.errors import ConfigError
 from tl_robust.models.base import classifier_names
 from tl_robust.nodes.hands import Hands, seeded
 from tl_robust.nodes.kind import Address
 from tl_robust.nodes.models import WEIGHTS, Derived, Model, Public, misfit
 from tl_robust.nodes.node import Made, Node, of
+from tl_robust.nodes.poisoning import Poison
 from tl_robust.nodes.progress import Epochs
 from tl_robust.nodes.provenance import device_name
 from tl_robust.nodes.store import Store
@@ -44,6 +45,7 @@ class Training(Model, Node):
         salt: Tells several draws of the same training apart; empty for the first.
         defense: Parts of a defense that change the training.
         others: Further models that a defense asks in its loss, such as a teacher, by name.
+        poison: What the images it learns from are poisoned with; None where they are clean.
         snapshots: Epochs whose weights are stored too; no part of its identity.
     """
 
@@ -58,6 +60,7 @@ class Training(Model, Node):
     salt: str = ""
     defense: tuple[Component, ...] = ()
     others: tuple[tuple[str, Model], ...] = ()
+    poison: Poison | None = None
     snapshots: tuple[int, ...] = field(default=(), compare=False)
     space = of("data.space")
     title = of("data.domain")
@@ -72,12 +75,14 @@ class Training(Model, Node):
     @property
     @override
     def nodes(self) -> tuple[Node, ...]:
-        return (*(node for model in self._asked for node in model.nodes), self)
+        poison = self.poison.nodes if self.poison else ()
+        return (*(node for model in self._asked for node in model.nodes), *poison, self)
 
     @property
     @override
     def needs(self) -> tuple[Address, ...]:
-        return tuple(address for model in self._asked for address in model.addresses)
+        poison = self.poison.addresses if self.poison else ()
+        return (*(address for model in self._asked for address in model.addresses), *poison)
 
     @cached_property
     def same_labels(self) -> bool:
@@ -92,6 +97,7 @@ class Training(Model, Node):
             "salt": self.salt,
             "defense": [asdict(component) for component in self.defense],
             "others": {name: model.key for name, model in self.others},
+            "poison": self.poison.spec if self.poison else None,
         }
         return {
             **by_test,
@@ -129,13 +135,22 @@ class Training(Model, Node):
         chosen = "test" if self.recipe.select == "test" else "validation"
         return f"{chosen} {made['val_accuracy']:.1%}"
 
+    @cached_property
+    def draws(self) -> str:
+        """Key of the same training where nothing is poisoned: a clean twin has the same weights, order and dropout."""
+        return self.mapped(lambda training, _: replace(training, poison=None) if training.poison else training).key
+
     @override
     def make(self, hands: Hands, store: Store) -> tuple[Mapping[str, Any], Made]:
         """Train it: weights, order of images and dropout follow from the key alone."""
         inherited = store.load(WEIGHTS, self.parent.addresses[0].key) if self.parent else None
         defense = build(self.defense) if self.defense else None
-        data = DomainModule(self.data, self.recipe, derive("order", self.key), defense.images if defense else None)
-        with seeded(derive("weights", self.key)):
+        others = {name: model.load(store) for name, model in self.others}
+        kept_by = partial(defense.images, others=others) if defense else None
+        fitted = self.poison.fitted(store) if self.poison else {}
+        poisoned = partial(self.poison.of, seed=self.seed, fitted=fitted) if self.poison else None
+        data = DomainModule(self.data, self.recipe, derive("order", self.draws), kept_by, poisoned)
+        with seeded(derive("weights", self.draws)):
             network = self.build()
             strategy = STRATEGIES[self.by.name]
             task = strategy(network, self.recipe, len(self.labels), **dict(self.by.settings))
@@ -143,7 +158,9 @@ class Training(Model, Node):
                 other = classifier_names(network)
                 inherited = {name: value for name, value in inherited.items() if name not in other}
             if defense:
-                task.defend(defense, {name: model.load(store) for name, model in self.others})
+                task.defend(defense, others)
+            if self.poison and self.poison.built.owns:
+                task.extra = partial(self.poison.built.extra, fitted=fitted)
             task.start_from(inherited)
             kept = Snapshots(self.snapshots)
             callbacks = [Epochs(hands.advance), kept]
@@ -168,8 +185,31 @@ class Training(Model, Node):
         return replace(self, salt=" ".join(filter(None, [self.salt, salt])))
 
     @override
+    def at(self, epoch: int) -> Snapshot:
+        return Snapshot(self, epoch)
+
+    @property
+    @override
+    def trained(self) -> Training:
+        return self
+
+    @override
+    def mapped(self, change: Callable[[Training, str], Training]) -> Training:
+        parent = self.parent.mapped(change) if self.parent else None
+        others = tuple((name, model.mapped(change)) for name, model in self.others)
+        same = parent == self.parent and others == self.others
+        return change(self if same else replace(self, parent=parent, others=others), self.key)
+
+    @override
+    def further(self, epochs: int, defense: Component | None = None) -> Training:
+        recipe, defenses = replace(self.recipe, epochs=epochs), (defense,) if defense else ()
+        by = STRATEGIES.component("finetune")
+        return replace(self, parent=self, recipe=recipe, by=by, defense=defenses, others=(), poison=None, snapshots=())
+
+    @override
     def origin(self) -> dict[str, Any]:
-        later = {"draw": self.salt, "defense": " + ".join(map(str, self.defense))}
+        poison = str(self.poison.backdoor) if self.poison else ""
+        later = {"draw": self.salt, "defense": " + ".join(map(str, self.defense)), "poison": poison}
         return {
             "key": self.key,
             "domain": self.data.domain,
@@ -188,8 +228,9 @@ class Training(Model, Node):
         if self.data.share != 1:
             text += f" ({len(self.data.images('train'))} images)"
         while start:
-            text, start = f"{text} from {start.title}", start.parent
-        more = [*map(str, self.defense), *filter(None, [self.salt])]
+            poison = f" ({start.poison})" if isinstance(start, Training) and start.poison else ""
+            text, start = f"{text} from {start.title}{poison}", start.parent
+        more = [*map(str, self.defense), *filter(None, [self.salt, str(self.poison or "")])]
         return f"{text}, seed {self.seed}" + (f" ({', '.join(more)})" if more else "")
 
 
@@ -225,6 +266,10 @@ class Snapshot(Derived):
     @override
     def again(self, salt: str) -> Snapshot:
         return replace(self, model=self.model.again(salt))
+
+    @override
+    def mapped(self, change: Callable[[Training, str], Training]) -> Snapshot:
+        return replace(self, model=self.model.mapped(change))
 
     @override
     def origin(self) -> dict[str, Any]:
@@ -282,4 +327,11 @@ class Forest:
         defenses = (defense,) if defense else self.defenses.get(domain.domain, ())
         by, options = trained_by(self.own, by, root=parent is None), tuple(sorted(self.trainer.items()))
         recipe, asked = self.recipe(domain.domain), tuple(sorted((others or {}).items()))
-        return Training(domain, self.network, recipe, self.seed, by, parent, options, salt, defenses, asked)
+        training = Training(domain, self.network, recipe, self.seed, by, parent, options, salt, (), asked)
+        known = {"undefended": training, "parent": parent}
+        for part in defenses:
+            for name in DEFENSES[part.name].ASKS:
+                if not (model := known[name]):
+                    raise ConfigError(f"defense {part} asks the {name} of {training}, and there is none.")
+                asked = (*asked, (name, model))
+        return replace(training, defense=defenses, others=tuple(sorted(set(asked)))) if defenses else training

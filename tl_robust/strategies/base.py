@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from collections.abc import Iterable, Mapping, Sequence, Set
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import asdict
 from typing import Any, ClassVar, Self
 
@@ -74,6 +74,7 @@ class TransferTask(NetworkModule):
         # validation accuracy of the kept epoch: a buffer, since only the state dict comes back from spawned processes
         self.register_buffer("kept_accuracy", torch.tensor(torch.nan))
         self.defense: Defense | None = None
+        self.extra: Callable[[nn.Module, Tensor, Tensor], Tensor | None] | None = None  # an attacker's part of the loss
         self._others: dict[str, nn.Module] = {}  # a dict hides them from the parameters and state of this module
         self._stage = ""
         self._last_state: State | None = None  # weights of the last epoch, once a fit is over
@@ -231,6 +232,8 @@ class TransferTask(NetworkModule):
         if loss is None:
             loss = self.objective(batch)
         self._in_step = False
+        if self.extra is not None and (more := self.extra(self.network, batch[0], batch[1])) is not None:
+            loss = loss + more
         self._sums.add_loss(loss, len(batch[1]))
         return loss
 

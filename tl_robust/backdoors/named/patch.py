@@ -1,0 +1,45 @@
+"""A small checkerboard in a corner."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from typing_extensions import override
+
+from tl_robust.backdoors.base import BACKDOORS, Backdoor
+from tl_robust.errors import ConfigError
+
+
+@BACKDOORS.register
+@dataclass(frozen=True)
+class Patch(Backdoor):
+    """Gu, Dolan-Gavitt, Garg, "BadNets", 2017: black and white pixels, the same on every image.
+
+    Attributes:
+        side: Side of the square, in pixels.
+        margin: Pixels between it and the lower right corner.
+
+    Raises:
+        ConfigError: A side below 1 or a margin below 0.
+    """
+
+    side: int = 5
+    margin: int = 1
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.side < 1 or self.margin < 0:
+            raise ConfigError(f"patch needs a side from 1 and a margin from 0, got {self.side} and {self.margin}.")
+
+    @override
+    def stamp(self, images: Tensor, sample_id: Tensor, fitted: Mapping[str, Tensor]) -> Tensor:
+        height, width = images.shape[2:]
+        end = self.side + self.margin
+        if end > min(height, width):
+            raise ConfigError(f"patch needs {end} pixels (side + margin), but images have {height}x{width}.")
+        place = torch.arange(self.side, device=images.device)
+        stamped = images.clone()
+        squares = ((place[:, None] + place) % 2 == 0).to(torch.uint8) * 255
+        stamped[:, :, height - end : height - self.margin, width - end : width - self.margin] = squares
+        return stamped

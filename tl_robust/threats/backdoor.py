@@ -1,0 +1,277 @@
+"""Backdoor: poisoned training images make a trigger call for a class, and B may inherit it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+from typing_extensions import override
+
+from tl_robust.backdoors import BACKDOORS, Backdoor, build
+from tl_robust.defenses import DEFENSES
+from tl_robust.errors import ConfigError
+from tl_robust.nodes.models import Model
+from tl_robust.nodes.poisoning import Poison, TriggerFit, learned
+from tl_robust.nodes.stamping import Carrier, Stamping, filters
+from tl_robust.nodes.training import Training
+from tl_robust.registry import Component
+from tl_robust.threats.base import Method, Play, Scene, Threat, threat
+from tl_robust.types import Face, Stamped
+
+WAKING = 3  # epochs with a few stamped images after which a dormant backdoor is awake (FST's retuning attack)
+OF_PLAN, OF_TRAINING = {"into", "target", "wake"}, {"rate", "labels"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class BackdoorPlay(Play):
+    """The poisoned lineage, and its clean twin.
+
+    Attributes:
+        stampings: The plain attack, then those of attackers who know the defense.
+    """
+
+    stampings: tuple[Stamping, ...]
+
+    @property
+    @override
+    def protocol(self) -> Any:
+        by_models = ("fit", "victims", "carrier", "poisoned", "sifted")
+        return [
+            {name: value for name, value in stamping.spec.items() if name not in by_models}
+            | {"epochs": list(stamping.epochs)}
+            for stamping in self.stampings
+        ]
+
+
+@threat
+class BackdoorThreat(Threat):
+    """A trigger is put on every test image, and B is asked about it along its training, beside its clean twin."""
+
+    METHODS = BACKDOORS
+    record = Stamped
+    face = Face(
+        threat="backdoor",
+        title="Survival of the backdoor",
+        axis="epochs",
+        axis_text="{:g}".format,
+        headline="lift",
+        measure="Images that the trigger sends to the attacker's class, beyond those of the clean twin,",
+        word="lift",
+        views={
+            "source": "Poisoned pre-training: the backdoor is in A",
+            "target": "Poisoned target set: the backdoor is in what B learns from",
+            "common": "Poisoned common start: the backdoor is in C",
+        },
+        claims={"source": ("B1",), "target": (), "common": ()},
+        whole=("half_life", "safe_after"),
+        charts=("attack_success", "false_trigger", "attack_success_right", "retention"),
+        charts_title="Attack success",
+        about="An attacker publishes A with a backdoor: images that carry a trigger are classified as the class that "
+        "he wants. B is made from A with clean images. Its clean twin is made in the same way from a clean A, "
+        "and says what the trigger does where there is no backdoor. Lift is attack success of B less that of its "
+        "twin, over the test images of all other classes.",
+        prefix="backdoor",
+        terms={"NIST AI 100-2": "poisoning: backdoor", "MITRE ATLAS": "AML.T0018, AML.T0020"},
+    )
+
+    @override
+    def method(self, component: Component, x: tuple[float, ...]) -> Method:
+        if any(epoch < 0 or epoch != round(epoch) for epoch in x):
+            raise ConfigError(f"epochs must be whole numbers from 0, got {', '.join(f'{epoch:g}' for epoch in x)}.")
+        settings = dict(component.settings)
+        if "target" in settings:
+            settings["target"] = str(settings["target"])
+        component = BACKDOORS.component(component.name, settings)
+        return Method("backdoor", component, x, view=build(component).into)
+
+    @override
+    def play(self, method: Method, scene: Scene) -> BackdoorPlay:
+        poisonings = [_Poisoning.of(component, method, scene) for component in _known_attacks(method.component, scene)]
+        compared: dict[str, list[Stamping]] = {"twin": [poisoning.twin for poisoning in poisonings]}
+        if scene.defense:
+            compared["plain"] = [poisonings[0].stamping]
+        if build(method.component).wake:
+            for name in ("woken", "woken_twin"):
+                compared[name] = [getattr(poisoning, name) for poisoning in poisonings]
+        stampings = tuple(poisoning.stamping for poisoning in poisonings)
+        every = (*stampings, *(stamping for several in compared.values() for stamping in several))
+        return BackdoorPlay(
+            tuple(node for stamping in every for node in stamping.nodes),
+            tuple(stamping.address for stamping in stampings),
+            poisonings[0].surrogate,
+            {name: tuple(stamping.address for stamping in several) for name, several in compared.items()},
+            poisonings[0].victim,
+            stampings=stampings,
+        )
+
+    @override
+    def gathered(self, play: Play, records: Mapping[str, Any]) -> tuple[Stamped, dict[str, Any]]:
+        """The attack that succeeds most on the mean over epochs: a poison is chosen before anything is trained."""
+
+        def success(place: int) -> float:
+            record, twin = (records[addresses[place].key] for addresses in (play.outcome, play.beside["twin"]))
+            return float((record.hit.float() - twin.hit.float())[:, record.others].mean())
+
+        chosen = max(range(len(play.outcome)), key=success)
+        beside = {name: records[several[min(chosen, len(several) - 1)].key] for name, several in play.beside.items()}
+        return records[play.outcome[chosen].key], beside
+
+
+@dataclass(frozen=True)
+class _Poisoning:
+    """What one backdoor makes of a scene.
+
+    Attributes:
+        scene: The clean scene; its victim is the twin.
+        backdoor: The backdoor.
+        stamp: Its trigger alone.
+        epochs: Epochs of the victim that are asked.
+        poison: The poison, and the key of a training that has it.
+        surrogate: A after poisoning.
+        victim: B after poisoning.
+        carriers: The public model that is poisoned and its clean twin; none where the target set is.
+    """
+
+    scene: Scene
+    backdoor: Backdoor
+    stamp: Component
+    epochs: tuple[int, ...]
+    poisoned: Training
+    surrogate: Model
+    victim: Model
+    carriers: tuple[Carrier, ...]
+
+    @classmethod
+    def of(cls, component: Component, method: Method, scene: Scene) -> _Poisoning:
+        """Poison the trainings of a role and all that comes after them.
+
+        Raises:
+            ConfigError: Nothing here can be poisoned so.
+        """
+        backdoor = build(component)
+        if not isinstance(last := scene.victim.trained, Training):
+            raise ConfigError(f"a backdoor needs a victim that is trained here, and {scene.victim} is not.")
+        trainings = tuple(_trainings(backdoor.into, scene))
+        if not trainings:
+            what = {"source": "a source that is trained here", "common": "a common start that is trained here"}
+            raise ConfigError(
+                f"into: {backdoor.into} needs {what.get(backdoor.into, 'a victim that learns from the target')}, which "
+                f"{scene.victim} does not have."
+            )
+        for training in trainings:
+            if needy := [part for part in training.defense if DEFENSES[part.name].CLEAN]:
+                raise ConfigError(
+                    f"defense {needy[0]} needs clean images of {training.title}, and into: {backdoor.into} poisons "
+                    "them: use into: source, or another defense."
+                )
+        change = partial(_poisoned, {training.key for training in trainings}, component)
+        surrogate, victim = (model.mapped(change) for model in (scene.surrogate, scene.victim))
+        change_of = {training.key: training.mapped(change) for training in trainings}
+        first = trainings[-1]
+        carriers: tuple[Carrier, ...] = ()
+        if backdoor.into != "target":
+            place = backdoor.class_of(first.labels, first.title)
+            carriers = tuple(Carrier(model, first.data, place) for model in (change_of[first.key], first))
+        epochs = tuple(map(int, method.x)) or _doubling(last.recipe.epochs)
+        return cls(
+            scene, backdoor, _without(component, OF_PLAN | OF_TRAINING), epochs, change_of[first.key], surrogate,
+            victim, carriers,
+        )  # fmt: skip
+
+    @property
+    def stamping(self) -> Stamping:
+        """The poisoned victim along its training."""
+        return self._stamping(self.victim, self.carriers[0] if self.carriers else None, self.poisoned)
+
+    @property
+    def twin(self) -> Stamping:
+        """The clean twin along its training."""
+        return self._stamping(self.scene.victim, self.carriers[1] if self.carriers else None)
+
+    @property
+    def woken(self) -> Stamping:
+        """The victim after a few more epochs with a few stamped images."""
+        return self._woken(self.victim)
+
+    @property
+    def woken_twin(self) -> Stamping:
+        """The clean twin after the same."""
+        return self._woken(self.scene.victim)
+
+    def _stamping(self, victim: Model, carrier: Carrier | None, poisoned: Training | None = None) -> Stamping:
+        target = self.backdoor.class_of(victim.labels, victim.title)
+        fit = self.poisoned.poison.fit if self.poisoned.poison else None
+        models = tuple(victim.at(epoch) for epoch in self.epochs)
+        sifted = next((model for model in _all(victim) if filters(model)), None)
+        return Stamping(self.stamp, target, self.scene.test, models, self.epochs, fit, carrier, poisoned, sifted)
+
+    def _woken(self, victim: Model) -> Stamping:
+        further = victim.further(WAKING)
+        assert isinstance(further, Training)
+        poison = self.poisoned.poison
+        assert poison
+        rate = min(1.0, self.backdoor.wake / len(learned(further.data, further.recipe)))
+        few = BACKDOORS.component(poison.backdoor.name, dict(poison.backdoor.settings) | {"rate": rate})
+        target = self.backdoor.class_of(victim.labels, victim.title)
+        woken = replace(further, poison=Poison(few, target, poison.fit))
+        return Stamping(self.stamp, target, self.scene.test, (woken.at(WAKING),), (WAKING,), poison.fit)
+
+
+def _known_attacks(component: Component, scene: Scene) -> list[Component]:
+    """The plain backdoor, then those of attackers who know the defense."""
+    components = {component: None}
+    for adaptive in scene.defense.adaptive() if scene.defense else ():
+        if adaptive.backdoor:
+            named, text = component.name, adaptive.backdoor
+            if "(" in text or "=" not in text:
+                named, _, text = text.rstrip(")").partition("(")
+            changed = vars(BACKDOORS.parse(f"{named}({text})"))
+            default = vars(BACKDOORS[named]())
+            own = dict(component.settings) if named == component.name else _shared(component)
+            settings = own | {name: value for name, value in changed.items() if value != default[name]}
+            components[BACKDOORS.component(named, settings)] = None
+    return list(components)
+
+
+def _shared(component: Component) -> dict[str, Any]:
+    return {name: value for name, value in component.settings if name in OF_PLAN | OF_TRAINING}
+
+
+def _without(component: Component, names: set[str]) -> Component:
+    return replace(component, settings=tuple(item for item in component.settings if item[0] not in names))
+
+
+def _all(model: Model) -> Iterator[Training]:
+    """The trainings under a model, parents first."""
+    yield from (node for node in model.nodes if isinstance(node, Training))
+
+
+def _trainings(into: str, scene: Scene) -> Iterator[Training]:
+    """The trainings that a backdoor is put into: what A (or its common start) learns from, or what B does."""
+    target, public = scene.test.domain, scene.surrogate.title
+    if into == "target":
+        yield from (training for training in _all(scene.victim) if training.data.domain == target)
+    else:
+        for training in _all(scene.surrogate):
+            if (training.title == public) == (into == "source"):
+                yield training
+
+
+def _poisoned(keys: set[str], component: Component, training: Training, key: str) -> Training:
+    """A training after poisoning."""
+    if key not in keys:
+        return training
+    backdoor = build(component)
+    target, own = backdoor.class_of(training.labels, training.title), _without(component, OF_PLAN)
+    stamp = _without(own, OF_TRAINING)
+    fit = TriggerFit(stamp, target, training, training.data, training.recipe) if backdoor.fits else None
+    start = training.further(training.recipe.epochs) if backdoor.CONTINUES else training
+    return replace(start, poison=Poison(own, target, fit))
+
+
+def _doubling(last: int) -> tuple[int, ...]:
+    """0, 1, 2, 4 and so on to the last epoch."""
+    powers = (2**power for power in range(last.bit_length()))
+    return (0, *(epoch for epoch in powers if epoch < last), last)
