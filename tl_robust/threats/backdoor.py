@@ -230,11 +230,9 @@ def _known_attacks(component: Component, scene: Scene) -> list[Component]:
             named, text = component.name, adaptive.backdoor
             if "(" in text or "=" not in text:
                 named, _, text = text.rstrip(")").partition("(")
-            changed = vars(BACKDOORS.parse(f"{named}({text})"))
-            default = vars(BACKDOORS[named]())
+            _, changed = BACKDOORS.written(f"{named}({text})")
             own = dict(component.settings) if named == component.name else _shared(component)
-            settings = own | {name: value for name, value in changed.items() if value != default[name]}
-            components[BACKDOORS.component(named, settings)] = None
+            components[BACKDOORS.component(named, own | changed)] = None
     return list(components)
 
 
