@@ -185,8 +185,9 @@ class Training(Model, Node):
         return replace(self, salt=" ".join(filter(None, [self.salt, salt])))
 
     @override
-    def at(self, epoch: int) -> Snapshot:
-        return Snapshot(self, epoch)
+    def at(self, epoch: int) -> Model:
+        recipe = self.recipe
+        return self if recipe.select == "last" and epoch == recipe.epochs else Snapshot(self, epoch)
 
     @property
     @override

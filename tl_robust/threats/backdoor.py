@@ -170,6 +170,9 @@ class _Poisoning:
         surrogate, victim = (model.mapped(change) for model in (scene.surrogate, scene.victim))
         change_of = {training.key: training.mapped(change) for training in trainings}
         first = trainings[-1]
+        for training in change_of.values():
+            if training.poison:
+                training.poison.check(training.data, training.recipe, training.seed)
         carriers: tuple[Carrier, ...] = ()
         if backdoor.into != "target":
             place = backdoor.class_of(first.labels, first.title)
