@@ -218,6 +218,7 @@ class Training(Model, Node):
             "images": len(self.data.images("train")),
             "share": self.data.share,
             "epochs": self.recipe.epochs,
+            "lr": self.recipe.lr,
             "by": str(self.by),
             "seed": self.seed,
             "parent": self.parent.origin() if self.parent else None,
