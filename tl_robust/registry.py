@@ -125,9 +125,19 @@ class Registry(Generic[T]):
             UnknownNameError: No such name or setting; the message shows the closest.
             ConfigError: Not of that form, or a value of the wrong type.
         """
-        name, inside = _described(self.kind, text)
+        name, settings = self.described(text)
         build = typing.cast(Callable[..., Any], self[name])
-        return build(**check_settings(f"{self.kind} {name!r}", build, inside))
+        return build(**settings)
+
+    def described(self, text: str) -> tuple[str, dict[str, Scalar]]:
+        """Name and settings that such a description has, also those that equal a default.
+
+        Raises:
+            UnknownNameError: No such name or setting; the message shows the closest.
+            ConfigError: Not of that form, or a value of the wrong type.
+        """
+        name, inside = _described(self.kind, text)
+        return name, check_settings(f"{self.kind} {name!r}", typing.cast(Callable[..., Any], self[name]), inside)
 
     def _walk(self) -> None:
         if self._walked or not self._package:
