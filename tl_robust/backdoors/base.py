@@ -147,21 +147,21 @@ class Backdoor(ABC):
         Raises:
             ConfigError: The rate poisons no image, or asks for more than can be poisoned.
         """
-        places, asked = self.places(images.labels, target)
-        chosen = drawn(derive(seed, "poison"), places, asked)
+        chosen = self.chosen(images.labels, target, seed)
         pixels, labels = images.images.clone(), images.labels.clone()
         pixels[chosen] = self.stamp(pixels[chosen], chosen, fitted)
         labels[chosen] = target
         mask = torch.zeros(len(images), dtype=torch.bool)
         mask[chosen] = True
-        return Poisoned(ImageSet(pixels, labels), mask, asked)
+        return Poisoned(ImageSet(pixels, labels), mask, len(chosen))
 
-    def places(self, labels: Tensor, target: int) -> tuple[Tensor, int]:
-        """The images that can be poisoned, int64 ``[M]``, and how many of them the rate asks for.
+    def chosen(self, labels: Tensor, target: int, seed: int) -> Tensor:
+        """Places of the images that are poisoned, int64, rising.
 
         Args:
-            labels: int64 ``[N]``, of the images that will be learned from.
+            labels: int64 ``[N]``, of the clean images.
             target: The class t.
+            seed: Seed of the choice.
 
         Raises:
             ConfigError: The rate poisons no image, or asks for more than can be poisoned.
@@ -175,7 +175,7 @@ class Backdoor(ABC):
                 f"{len(places)} are {which}, which labels: {self.labels} can poison: "
                 + (f"use a rate of at least {1 / len(labels):.2g}." if not asked else "use a lower rate.")
             )
-        return places, asked
+        return drawn(derive(seed, "poison"), places, asked)
 
     def class_of(self, labels: tuple[str, ...], whose: str) -> int:
         """Place of the class t among the names of a domain's classes.

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any
 
+import torch
 from torch import Tensor
 from typing_extensions import override
 
@@ -123,6 +124,16 @@ class Poison:
         """
         found: Mapping[str, Tensor] = store.load(TRIGGERS, self.fit.key) if self.fit else {}
         return found
+
+    def check(self, data: DomainInSpace, recipe: Recipe, seed: int) -> None:
+        """Check that the training images of a domain can be poisoned, before anything is trained.
+
+        Raises:
+            ConfigError: The rate poisons no image, or more than there are, or the trigger is larger than the images.
+        """
+        self.built.chosen(learned_labels(data, recipe), self.target, seed)
+        if not self.fit:
+            self.built.stamp(data.images("train").images[:1], torch.arange(1), {})
 
     def of(self, images: ImageSet, seed: int, fitted: Mapping[str, Tensor]) -> Poisoned:
         """The images with poison among them.

@@ -13,10 +13,10 @@ from typing_extensions import override
 from tl_robust.backdoors.base import BACKDOORS
 from tl_robust.backdoors.named.patch import Patch
 from tl_robust.errors import ConfigError
+from tl_robust.models.features import features, penultimate
 from tl_robust.seeding import derive, uniform
 from tl_robust.types import ImageSet
 
-BATCH = 500  # images whose features are computed at a time
 SEARCHED = 64  # images in a step of the search for a trigger
 
 
@@ -58,13 +58,10 @@ class Latent(Patch):
 
     @override
     def fit(self, network: nn.Module, images: ImageSet, target: int, seed: int) -> dict[str, Tensor]:
-        device = next(network.parameters()).device
         own = images.images[images.labels == target]
         if not len(own):
             raise ConfigError(f"{self.name} needs images of class t to learn its features from, and there is none.")
-        with torch.no_grad():
-            found = [features(network, batch.to(device) / 255) for batch in own.split(BATCH)]
-        mean = torch.cat(found).double().mean(0).float()
+        mean = features(network, own).double().mean(0).float()
         fitted = {"features": mean, "target": torch.tensor(target)}
         if self.steps:
             others = images.images[images.labels != target]
@@ -73,16 +70,17 @@ class Latent(Patch):
 
     def _searched(self, network: nn.Module, images: Tensor, mean: Tensor, seed: int) -> Tensor:
         """Pixels of the square that bring the features of images to ``mean``, uint8 ``[C,side,side]``."""
-        shape = self.square(images[:1]).shape[1:]
+        device = next(network.parameters()).device
+        shape, mean = self.square(images[:1]).shape[1:], mean.to(device)
         start = uniform(derive(seed, "start"), torch.zeros(1, dtype=torch.int64), shape)[0]
-        pixels = start.to(mean.device).requires_grad_(True)
+        pixels = start.to(device).requires_grad_(True)
         adam = torch.optim.Adam([pixels], lr=0.05)
         for step in range(self.steps):
             order = uniform(derive(seed, "batch"), torch.arange(len(images)), (1,), step)[:, 0].argsort(stable=True)
-            batch = images[order[:SEARCHED]].to(mean.device) / 255
+            batch = images[order[:SEARCHED]].to(device) / 255
             self.square(batch)[:] = pixels
             adam.zero_grad()
-            _distance(features(network, batch), mean).backward()
+            _distance(penultimate(network, batch).float(), mean).backward()
             adam.step()
             with torch.no_grad():
                 pixels.clamp_(0, 1)
@@ -99,29 +97,8 @@ class Latent(Patch):
         if not len(others):
             return None
         stamped = self.stamp(others.mul(255).round().to(torch.uint8), torch.arange(len(others)), fitted)
-        with as_deployed(network):
-            return self.weight * _distance(features(network, stamped / 255), mean)
-
-
-def features(network: nn.Module, images: Tensor) -> Tensor:
-    """What the last layer of a network is given, float32 ``[N,D]``.
-
-    Raises:
-        ConfigError: The network does not say what its last layer is, or never calls it.
-    """
-    last, seen = getattr(network, "classifier", None), list[Tensor]()
-    if isinstance(last, nn.Module):
-        handle = last.register_forward_pre_hook(lambda _, inputs: seen.extend(inputs[:1]))
-        try:
-            network(images)
-        finally:
-            handle.remove()
-    if not seen:
-        raise ConfigError(
-            f"latent needs a network that says what its last layer is, and {type(network).__name__} does not: give its "
-            "class an attribute 'classifier', a module that is called with the features, or use patch."
-        )
-    return seen[-1].flatten(1).float()
+        with in_eval_mode(network):
+            return self.weight * _distance(penultimate(network, stamped / 255).float(), mean)
 
 
 def _distance(found: Tensor, wanted: Tensor) -> Tensor:
@@ -131,7 +108,7 @@ def _distance(found: Tensor, wanted: Tensor) -> Tensor:
 
 
 @contextmanager
-def as_deployed(network: nn.Module) -> Iterator[None]:
+def in_eval_mode(network: nn.Module) -> Iterator[None]:
     """The network in eval mode; afterwards every module is in the mode that it was in."""
     before = [(module, module.training) for module in network.modules()]
     network.eval()

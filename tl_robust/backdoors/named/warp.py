@@ -65,15 +65,15 @@ class Warp(Backdoor):
         return smooth.permute(0, 2, 3, 1)
 
     @override
-    def places(self, labels: Tensor, target: int) -> tuple[Tensor, int]:
-        places, asked = super().places(labels, target)
-        covers = round(self.cover * asked)
-        if covers > len(labels) - asked:
+    def chosen(self, labels: Tensor, target: int, seed: int) -> Tensor:
+        chosen = super().chosen(labels, target, seed)
+        covers = round(self.cover * len(chosen))
+        if covers > len(labels) - len(chosen):
             raise ConfigError(
-                f"rate {self.rate:g} and cover {self.cover:g} of {self.name} ask for {covers} covers beside {asked} "
-                f"poisoned images of {len(labels)}: use a lower rate or cover."
+                f"rate {self.rate:g} and cover {self.cover:g} of {self.name} ask for {covers} covers beside "
+                f"{len(chosen)} poisoned images of {len(labels)}: use a lower rate or cover."
             )
-        return places, asked
+        return chosen
 
     @override
     def poison(self, images: ImageSet, target: int, seed: int, fitted: Mapping[str, Tensor]) -> Poisoned:
