@@ -13,10 +13,10 @@ from tl_robust.backdoors import BACKDOORS, Backdoor, build
 from tl_robust.defenses import DEFENSES
 from tl_robust.errors import ConfigError
 from tl_robust.nodes.models import Model
-from tl_robust.nodes.poisoning import Poison, TriggerFit, learned
+from tl_robust.nodes.poisoning import Poison, TriggerFit, learned_labels
 from tl_robust.nodes.stamping import Carrier, Stamping, filters
 from tl_robust.nodes.training import Training
-from tl_robust.registry import Component
+from tl_robust.registry import Component, Scalar
 from tl_robust.threats.base import Method, Play, Scene, Threat, threat
 from tl_robust.types import Face, Stamped
 
@@ -88,10 +88,7 @@ class BackdoorThreat(Threat):
     def method(self, component: Component, x: tuple[float, ...]) -> Method:
         if any(epoch < 0 or epoch != round(epoch) for epoch in x):
             raise ConfigError(f"epochs must be whole numbers from 0, got {', '.join(f'{epoch:g}' for epoch in x)}.")
-        settings = dict(component.settings)
-        if "target" in settings:
-            settings["target"] = str(settings["target"])
-        component = BACKDOORS.component(component.name, settings)
+        component = _named(component.name, dict(component.settings))
         return Method("backdoor", component, x, view=build(component).into)
 
     @override
@@ -219,14 +216,15 @@ class _Poisoning:
         return Stamping(self.stamp, target, self.scene.test, models, self.epochs, fit, carrier, poisoned, sifted)
 
     def _woken(self, victim: Model) -> Stamping:
-        further = victim.further(WAKING)
-        assert isinstance(further, Training)
-        poison = self.poisoned.poison
+        further, poison = victim.further(WAKING), self.poisoned.poison
+        last = further.trained
+        assert isinstance(last, Training)
         assert poison
-        rate = min(1.0, self.backdoor.wake / len(learned(further.data, further.recipe)))
+        rate = min(1.0, self.backdoor.wake / len(learned_labels(last.data, last.recipe)))
         few = BACKDOORS.component(poison.backdoor.name, dict(poison.backdoor.settings) | {"rate": rate})
         target = self.backdoor.class_of(victim.labels, victim.title)
-        woken = replace(further, poison=Poison(few, target, poison.fit))
+        waking = Poison(few, target, poison.fit, joins=False)
+        woken = further.mapped(lambda training, key: replace(training, poison=waking) if key == last.key else training)
         return Stamping(self.stamp, target, self.scene.test, (woken.at(WAKING),), (WAKING,), poison.fit)
 
 
@@ -235,13 +233,18 @@ def _known_attacks(component: Component, scene: Scene) -> list[Component]:
     components = {component: None}
     for adaptive in scene.defense.adaptive() if scene.defense else ():
         if adaptive.backdoor:
-            named, text = component.name, adaptive.backdoor
-            if "(" in text or "=" not in text:
-                named, _, text = text.rstrip(")").partition("(")
-            _, changed = BACKDOORS.written(f"{named}({text})")
-            own = dict(component.settings) if named == component.name else _shared(component)
-            components[BACKDOORS.component(named, own | changed)] = None
+            text = adaptive.backdoor
+            another = "(" in text or "=" not in text
+            name, changed = BACKDOORS.written(text if another else f"{component.name}({text})")
+            own = dict(component.settings) if name == component.name else _shared(component)
+            components[_named(name, own | changed)] = None
     return list(components)
+
+
+def _named(name: str, settings: Mapping[str, Scalar]) -> Component:
+    """A backdoor with settings, whose class t is a name also where a bench file has a number."""
+    targets = {key: str(value) for key, value in settings.items() if key == "target"}
+    return BACKDOORS.component(name, {**settings, **targets})
 
 
 def _shared(component: Component) -> dict[str, Any]:
