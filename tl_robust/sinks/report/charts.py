@@ -98,6 +98,7 @@ def lines(
     strategies: Sequence[str],
     ends: tuple[float, float],
     values: list[dict[str, object]] | None = None,
+    compared: bool = False,
 ) -> altair.LayerChart:
     """Lines with bands and points, one color, dash and marker for each strategy.
 
@@ -108,6 +109,7 @@ def lines(
         strategies: All labels of the page, in its order.
         ends: Ends of the y axis.
         values: Points; without them the chart reads the data sets ``points`` and ``hover``, and has tooltips.
+        compared: Also draw the data set ``thin``, the lines of another metric.
     """
     import altair as alt
 
@@ -133,6 +135,9 @@ def lines(
         base.mark_line(strokeWidth=2).encode(x=x, y=y, color=color, strokeDash=dash),
         base.mark_point(filled=True, size=52, opacity=1).encode(x=x, y=y, color=color, shape=shape),
     ]
+    if compared:
+        thin = alt.Chart(alt.NamedData(name="thin")).mark_line(strokeWidth=1.2, strokeDash=[3, 3])
+        layers.append(thin.encode(x=x, y=y, color=color))
     if values is None:
         over = alt.selection_point(on="pointerover", clear="pointerout", empty=False)
         tips = [
