@@ -15,7 +15,8 @@ WORK = {"attacks", "backdoors", "metrics", "models", "data", "trust", "strategie
 BENCH = WORK | {"nodes", "threats", "engines", "bench"}
 MAY_IMPORT = {  # a layer may import itself, and of tl_robust only this
     **dict.fromkeys(VOCABULARY, VOCABULARY),
-    **dict.fromkeys(("attacks", "backdoors", "metrics", "models", "data"), VOCABULARY),
+    **dict.fromkeys(("attacks", "metrics", "models", "data"), VOCABULARY),
+    "backdoors": VOCABULARY | {"attacks"},
     "trust": VOCABULARY | {"attacks"},
     "defenses": VOCABULARY | {"attacks", "models"},
     "strategies": VOCABULARY | {"models", "defenses"},
@@ -41,6 +42,7 @@ ONLY_IN = {  # of all modules, only these may import the library
         "data.pair",
         "models.module",
         "callbacks.transfer_attack",
+        "callbacks.backdoor_test",
         "callbacks.snapshots",
         "nodes.hands",
     },

@@ -135,22 +135,35 @@ class Backdoor(ABC):
         Raises:
             ConfigError: The rate poisons no image, or asks for more than can be poisoned.
         """
-        asked = round(self.rate * len(images))
-        places = ((images.labels == target) == (self.labels == "clean")).nonzero()[:, 0]
-        if not 0 < asked <= len(places):
-            which = "of the target class" if self.labels == "clean" else "of other classes than the target"
-            raise ConfigError(
-                f"rate {self.rate:g} asks for {asked} poisoned images of {len(images)}, where {len(places)} are "
-                f"{which}, which labels: {self.labels} can poison: "
-                + (f"use a rate of at least {1 / len(images):.2g}." if not asked else "use a lower rate.")
-            )
-        chosen = places[uniform(derive(seed, "poison"), places, (1,))[:, 0].argsort(stable=True)[:asked]].sort().values
+        chosen = self.chosen(images.labels, target, seed)
         pixels, labels = images.images.clone(), images.labels.clone()
         pixels[chosen] = self.stamp(pixels[chosen], chosen, fitted)
         labels[chosen] = target
         mask = torch.zeros(len(images), dtype=torch.bool)
         mask[chosen] = True
-        return Poisoned(ImageSet(pixels, labels), mask, asked)
+        return Poisoned(ImageSet(pixels, labels), mask, len(chosen))
+
+    def chosen(self, labels: Tensor, target: int, seed: int) -> Tensor:
+        """Places of the images that are poisoned, int64, rising.
+
+        Args:
+            labels: int64 ``[N]``, of the clean images.
+            target: The class t.
+            seed: Seed of the choice.
+
+        Raises:
+            ConfigError: The rate poisons no image, or asks for more than can be poisoned.
+        """
+        asked = round(self.rate * len(labels))
+        places = ((labels == target) == (self.labels == "clean")).nonzero()[:, 0]
+        if not 0 < asked <= len(places):
+            which = "of the target class" if self.labels == "clean" else "of other classes than the target"
+            raise ConfigError(
+                f"rate {self.rate:g} asks for {asked} poisoned images of {len(labels)}, where {len(places)} are "
+                f"{which}, which labels: {self.labels} can poison: "
+                + (f"use a rate of at least {1 / len(labels):.2g}." if not asked else "use a lower rate.")
+            )
+        return places[uniform(derive(seed, "poison"), places, (1,))[:, 0].argsort(stable=True)[:asked]].sort().values
 
     def class_of(self, labels: tuple[str, ...], whose: str) -> int:
         """Place of the class t among the names of a domain's classes.

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any
 
+import torch
 from torch import Tensor
 from typing_extensions import override
 
@@ -115,6 +116,18 @@ class Poison:
         """
         found: Mapping[str, Tensor] = store.load(TRIGGERS, self.fit.key) if self.fit else {}
         return found
+
+    def check(self, data: DomainInSpace, recipe: Recipe, seed: int) -> None:
+        """Check that the training images of a domain can be poisoned, before anything is trained.
+
+        Raises:
+            ConfigError: The rate poisons no image, or more than there are, or the trigger is larger than the images.
+        """
+        images = data.images("train")
+        learned_from = None if recipe.select == "test" else split_validation(images, recipe.val_share)[0]
+        self.built.chosen(images.labels if learned_from is None else images.labels[learned_from], self.target, seed)
+        if not self.fit:
+            self.built.stamp(images.images[:1], torch.arange(1), {})
 
     def of(self, images: ImageSet, seed: int, fitted: Mapping[str, Tensor]) -> Poisoned:
         """The images with poison among them.

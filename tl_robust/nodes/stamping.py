@@ -8,12 +8,11 @@ from functools import cached_property, partial
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from typing_extensions import override
 
-from tl_robust.attacks.logits import predicted
-from tl_robust.attacks.oracle import Oracle
-from tl_robust.backdoors import Backdoor, build
+from tl_robust.backdoors import build
+from tl_robust.backdoors.judge import StampTest
 from tl_robust.data.mapped import DomainInSpace
 from tl_robust.defenses import DEFENSES
 from tl_robust.defenses.sifting import Filter
@@ -27,10 +26,9 @@ from tl_robust.nodes.provenance import device_name
 from tl_robust.nodes.store import Store
 from tl_robust.nodes.training import Training
 from tl_robust.registry import Component
-from tl_robust.types import ImageSet, Stamped
+from tl_robust.types import Stamped
 
 STAMPED = Kind("stamped", "stamped.npz", "backdoor", pack_record, partial(unpack_record, Stamped))
-BATCH = 500  # images that a model is asked about at a time
 
 
 @dataclass(frozen=True)
@@ -123,52 +121,35 @@ class Stamping(Node):
 
     @override
     def make(self, hands: Hands, store: Store) -> tuple[Mapping[str, Stamped], Made]:
-        trigger = build(self.stamp)
         fitted: Mapping[str, Tensor] = store.load(TRIGGERS, self.fit.key) if self.fit else {}
-        clean = self.test.images("test")
-        stamped = _stamped(trigger, clean, fitted)
+        test = StampTest(build(self.stamp), self.test.images("test"), self.target, fitted)
+        said = []
         with hands.tester([]) as trainer:
             device = trainer.strategy.root_device
-            said: list[tuple[_Said, _Said]] = []
             for victim in self.victims:
-                network = victim.load(store).to(device).eval()
-                said.append((_ask(network, clean.images, device), _ask(network, stamped, device)))
-                hands.advance(len(clean))
-            more = self._of_carrier(trigger, fitted, stamped, store, device) | self._sifted(store, device)
-        changed = (stamped.float() - clean.images.float()).div(255).flatten(1)
-        before, after = zip(*said, strict=True)
+                said.append(test.ask(victim.load(store).to(device), device))
+                hands.advance(len(test.images))
+            more = self._of_carrier(test, store, device) | self._sifted(store, device)
         last = self.victims[0].trained
         count = len(learned(last.data, last.recipe)) if isinstance(last, Training) else 0
-        if any(one.suspicion is not None for one in before):
-            more |= {name: torch.stack([_known(one) for one in sides])
-                     for name, sides in (("suspicion_clean", before), ("suspicion_stamped", after))}  # fmt: skip
-        record = Stamped(
-            sample_id=torch.arange(len(clean)),
-            epochs=torch.tensor(self.epochs, dtype=torch.float64),
-            seen=torch.tensor([epoch * count for epoch in self.epochs]),
-            label=clean.labels,
-            target=torch.tensor(self.target),
-            clean=torch.stack([one.classes for one in before]),
-            stamped=torch.stack([one.classes for one in after]),
-            size_linf=changed.abs().amax(1),
-            size_l2=changed.norm(dim=1),
-            poison=self._poison(store),
-            **more,
-        )
+        seen = [epoch * count for epoch in self.epochs]
+        record = test.record(said, self.epochs, seen, {"poison": self._poison(store)} | more)
         return {self.key: record}, {"device": device_name(device)}
 
-    def _of_carrier(
-        self, trigger: Backdoor, fitted: Mapping[str, Tensor], stamped: Tensor, store: Store, device: torch.device
-    ) -> dict[str, Tensor]:
+    def _of_carrier(self, test: StampTest, store: Store, device: torch.device) -> dict[str, Tensor]:
         """What the poisoned public model says of the stamped target images, and of its own, clean and stamped."""
-        none = torch.full((len(stamped),), -1), torch.tensor(-1), *[torch.zeros(0, dtype=torch.int64)] * 3
-        names = ("carrier", "carrier_target", "origin_label", "origin_clean", "origin_stamped")
         if self.carrier is None:
-            return dict(zip(names, none, strict=True))
-        network, own = self.carrier.model.load(store).to(device).eval(), self.carrier.data.images("test")
-        asked = (stamped, own.images, _stamped(trigger, own, fitted))
-        carrier, clean, after = (_ask(network, images, device).classes for images in asked)
-        return dict(zip(names, (carrier, torch.tensor(self.carrier.target), own.labels, clean, after), strict=True))
+            return {}
+        model, target = self.carrier.model.load(store).to(device), self.carrier.target
+        own = StampTest(test.backdoor, self.carrier.data.images("test"), target, test.fitted)
+        at_home = own.ask(model, device)
+        return {
+            "carrier": test.ask(model, device).stamped,
+            "carrier_target": torch.tensor(target),
+            "origin_label": own.images.labels,
+            "origin_clean": at_home.clean,
+            "origin_stamped": at_home.stamped,
+        }
 
     def _poison(self, store: Store) -> Tensor:
         if self.poisoned is None or self.poisoned.poison is None:
@@ -201,36 +182,7 @@ class Stamping(Node):
         return f"{self.stamp} on {self.victims[-1]}"
 
 
-@dataclass(frozen=True)
-class _Said:
-    """Classes ``[N]``, and how suspicious each image was where an alarm stands around the network."""
-
-    classes: Tensor
-    suspicion: Tensor | None
-
-
 def filters(training: Training) -> list[Filter]:
     """The filters that join in a training."""
     built = [DEFENSES[part.name](**dict(part.settings)) for part in training.defense]
     return [defense for defense in built if isinstance(defense, Filter)]
-
-
-def _known(said: _Said) -> Tensor:
-    return torch.zeros(len(said.classes)) if said.suspicion is None else said.suspicion
-
-
-def _stamped(trigger: Backdoor, images: ImageSet, fitted: Mapping[str, Tensor]) -> Tensor:
-    return trigger.stamp(images.images, torch.arange(len(images)), fitted)
-
-
-@torch.no_grad()
-def _ask(network: nn.Module, images: Tensor, device: torch.device) -> _Said:
-    """What a network says of images, uint8 ``[N,C,H,W]``."""
-    oracle, alarm = Oracle.of(network), getattr(network, "suspicion", None)
-    classes, suspicion = [], []
-    for batch in images.split(BATCH):
-        pixels = batch.to(device).to(torch.float32).div_(255)
-        classes.append(predicted(oracle(pixels), oracle.rejects).cpu())
-        if alarm is not None:
-            suspicion.append(alarm(pixels).float().cpu())
-    return _Said(torch.cat(classes), torch.cat(suspicion) if suspicion else None)

@@ -24,7 +24,7 @@ from tl_robust.results.table import Row
 from tl_robust.sinks.base import Views
 from tl_robust.sinks.report import markdown, origins, rendering, sections
 from tl_robust.sinks.report.blocks import Block, Panel, Panels
-from tl_robust.sinks.report.charts import COLORS, DASHES, SHAPES, figure, limits, lines, packed, strips
+from tl_robust.sinks.report.charts import COLORS, DASHES, SHAPES, figure, leading, limits, lines, packed, strips
 from tl_robust.sinks.report.decisions import decisions
 from tl_robust.sinks.report.matrix import matrices
 from tl_robust.sinks.report.part import Part
@@ -38,8 +38,8 @@ __all__ = ["figure", "write"]
 FIGURE = "curves.svg"
 Section = tuple[str, list[Block]]
 Maker = Callable[[Part], list[Block]]
-UNDER_CHARTS: Mapping[type[Record], Maker] = {Stamped: lambda part: [*survival(part), *worst_classes(part)]}
-"""What stands below the charts of a threat that keeps such records."""
+SUMMARIES: Mapping[type[Record], Maker] = {Stamped: lambda part: [*survival(part), *worst_classes(part)]}
+"""What sums the answer up for a threat that keeps such records, in place of the table of its headline."""
 OWN: Mapping[type[Record], Mapping[str, Maker]] = {
     Outcome: {
         "Lineage: who helps the attacker": lambda part: matrices(part.face, part.results, part.rows, part.names),
@@ -64,8 +64,15 @@ def write(views: Views) -> list[Path]:
         ResultsError: The folder cannot be written.
     """
     names = Names.of(row.cell for row in views.summary)
-    answers, charted = sections.answers(views, names)
-    shown = [(title, blocks) for title, blocks in sections_of(views, names, answers, charted) if blocks]
+    threats = list(dict.fromkeys(row.cell.threat for row in views.summary))
+    of_threats = {threat: _OfThreat(views, threat, names, len(threats) > 1) for threat in threats}
+    own = {threat: of_threat.summary() for threat, of_threat in of_threats.items()}
+    answers, charted = sections.answers(views, names, own)
+    shown = [
+        (title, blocks)
+        for title, blocks in sections_of(views, names, answers, charted, list(of_threats.values()))
+        if blocks
+    ]
     facts = [sections.facts(views), *([] if answers else views.notes), sections.ran(views, names)]
     page, text = views.folder / "report.html", views.folder / "report.md"
     write_atomically(page, _page(views, facts, shown, names).encode())
@@ -75,7 +82,9 @@ def write(views: Views) -> list[Path]:
     return [page, text]
 
 
-def sections_of(views: Views, names: Names, answers: list[Block], charted: set[tuple[str, str]]) -> Iterator[Section]:
+def sections_of(
+    views: Views, names: Names, answers: list[Block], charted: set[tuple[str, str]], of_threats: Sequence[_OfThreat]
+) -> Iterator[Section]:
     """Every section of the report; those without blocks are not shown.
 
     Args:
@@ -83,11 +92,10 @@ def sections_of(views: Views, names: Names, answers: list[Block], charted: set[t
         names: How cells are named.
         answers: The blocks of the first section.
         charted: Threat, and pair and attack, whose charts are among them.
+        of_threats: The sections of each threat.
     """
     yield "The answer", answers
     yield "Failures", origins.failed(views.failures)
-    threats = list(dict.fromkeys(row.cell.threat for row in views.summary))
-    of_threats = [_OfThreat(views, threat, names, len(threats) > 1) for threat in threats]
     for of_threat in of_threats:
         yield from of_threat.curves(charted)
     yield "Claims", decisions(views.findings)
@@ -110,11 +118,13 @@ class _OfThreat:
         self._record = type(results[0].outcome) if results else Record
         self._suffix = f" ({self._part.face.name.lower()})" if named else ""
 
+    def summary(self) -> list[Block]:
+        return SUMMARIES[self._record](self._part) if self._record in SUMMARIES else []
+
     def curves(self, charted: set[tuple[str, str]]) -> Iterator[Section]:
         face, rows, names = self._part.face, self._part.rows, self._part.names
-        yield face.title + self._suffix, sections.curves(face, rows, names, [face.headline], charted)
-        below = UNDER_CHARTS[self._record](self._part) if self._record in UNDER_CHARTS else []
-        yield face.charts_title + self._suffix, [*sections.curves(face, rows, names, face.charts), *below]
+        yield face.title + self._suffix, sections.curves(face, rows, names, leading(face), charted)
+        yield face.charts_title + self._suffix, sections.curves(face, rows, names, face.charts)
 
     def models(self) -> Iterator[Section]:
         part = self._part
@@ -181,7 +191,7 @@ class _Numbering:
         key = face.threat, metric, other, *xs
         if key not in self._specs:
             of_threat = (row for row in self._views.summary if row.cell.threat == face.threat)
-            chart = lines(face, metric, xs, self.strategies, limits(metric, of_threat), compared=bool(other)).to_dict()
+            chart = lines(face, metric, xs, self.strategies, limits(metric, of_threat), thin=bool(other)).to_dict()
             self._specs[key] = {"chart": chart, "xs": xs, "strips": strips(face, xs), "strategies": self.strategies}
             self._specs[key] |= {"compared": other} if other else {}
         group, both = self._names.group(panel.rows[0].cell), " and ".join(filter(None, (metric, other)))

@@ -87,8 +87,8 @@ def survival(part: Part) -> list[Block]:
         title = f"{group}, {face.side(view)}: what is left after {words['last']} epochs, and how right both are"
         blocks.append(Table(f"{title}, [95 % interval]", head, body, brief=True, cards=True))
     docs = {metric: METRICS[metric].doc for _, metric, *_ in COLUMNS if any(row.metric == metric for row in part.rows)}
-    charted = {*face.charts, *face.compared.values()}  # explained above them
-    meant = [Text(f"{metric}: {doc}") for metric, doc in docs.items() if metric not in charted]
+    known = {*face.charts, *face.beside}  # explained elsewhere on the page
+    meant = [Text(f"{metric}: {doc}") for metric, doc in docs.items() if metric not in known]
     return [Text("", "What is left"), *meant, *blocks] if blocks else []
 
 
