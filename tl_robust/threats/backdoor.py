@@ -14,6 +14,7 @@ from tl_robust.defenses import DEFENSES
 from tl_robust.errors import ConfigError
 from tl_robust.nodes.models import Model
 from tl_robust.nodes.poisoning import Poison, TriggerFit, learned_labels
+from tl_robust.nodes.stamped_pictures import StampedPictures
 from tl_robust.nodes.stamping import Carrier, Stamping, filters
 from tl_robust.nodes.training import Training
 from tl_robust.registry import Component, Scalar
@@ -76,6 +77,7 @@ class BackdoorThreat(Threat):
         whole=("half_life", "safe_after"),
         charts=("lift", "false_trigger", "attack_success_right", "retention"),
         charts_title="Lift and floor",
+        compared={"attack_success": "false_trigger", "victim_accuracy": "twin_accuracy"},
         about="An attacker publishes A with a backdoor: images that carry a trigger are classified as the class that "
         "he wants. B is made from A with clean images. Its clean twin is made in the same way from a clean A, "
         "and says what the trigger does where there is no backdoor: the floor of attack success. Lift is attack "
@@ -102,8 +104,9 @@ class BackdoorThreat(Threat):
                 compared[name] = [getattr(poisoning, name) for poisoning in poisonings]
         stampings = tuple(poisoning.stamping for poisoning in poisonings)
         every = (*stampings, *(stamping for several in compared.values() for stamping in several))
+        pictures = [_pictures(stampings[0])] if scene.pictured else []
         return BackdoorPlay(
-            tuple(node for stamping in every for node in stamping.nodes),
+            (*(node for stamping in every for node in stamping.nodes), *pictures),
             tuple(stamping.address for stamping in stampings),
             poisonings[0].surrogate,
             {name: tuple(stamping.address for stamping in several) for name, several in compared.items()},
@@ -226,6 +229,10 @@ class _Poisoning:
         waking = Poison(few, target, poison.fit, joins=False)
         woken = further.mapped(lambda training, key: replace(training, poison=waking) if key == last.key else training)
         return Stamping(self.stamp, target, self.scene.test, (woken.at(WAKING),), (WAKING,), poison.fit)
+
+
+def _pictures(stamping: Stamping) -> StampedPictures:
+    return StampedPictures(stamping.stamp, stamping.target, stamping.test, stamping.fit, (stamping.key,))
 
 
 def _known_attacks(component: Component, scene: Scene) -> list[Component]:
