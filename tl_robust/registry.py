@@ -125,9 +125,14 @@ class Registry(Generic[T]):
             UnknownNameError: No such name or setting; the message shows the closest.
             ConfigError: Not of that form, or a value of the wrong type.
         """
+        name, settings = self.written(text)
+        return typing.cast(Callable[..., Any], self[name])(**settings)
+
+    def written(self, text: str) -> tuple[str, dict[str, Scalar]]:
+        """Name and checked settings of a description, those that equal their defaults among them; see :meth:`parse`."""
         name, inside = described(self.kind, text)
         build = typing.cast(Callable[..., Any], self[name])
-        return build(**check_settings(f"{self.kind} {name!r}", build, inside))
+        return name, check_settings(f"{self.kind} {name!r}", build, inside)
 
     def _walk(self) -> None:
         if self._walked or not self._package:

@@ -56,9 +56,17 @@ class BackdoorThreat(Threat):
         title="Survival of the backdoor",
         axis="epochs",
         axis_text="{:g}".format,
-        headline="lift",
-        measure="Images that the trigger sends to the attacker's class, beyond those of the clean twin,",
-        word="lift",
+        place="epoch",
+        told="last",
+        headline="attack_success",
+        beside={
+            "false_trigger": "clean twin",
+            "victim_accuracy": "accuracy",
+            "twin_accuracy": "accuracy of the twin",
+        },
+        accuracy="victim_accuracy",
+        measure="Images of other classes that the trigger sends to the attacker's class",
+        word="success",
         views={
             "source": "Poisoned pre-training: the backdoor is in A",
             "target": "Poisoned target set: the backdoor is in what B learns from",
@@ -66,12 +74,12 @@ class BackdoorThreat(Threat):
         },
         claims={"source": ("B1",), "target": (), "common": ()},
         whole=("half_life", "safe_after"),
-        charts=("attack_success", "false_trigger", "attack_success_right", "retention"),
-        charts_title="Attack success",
+        charts=("lift", "false_trigger", "attack_success_right", "retention"),
+        charts_title="Lift and floor",
         about="An attacker publishes A with a backdoor: images that carry a trigger are classified as the class that "
         "he wants. B is made from A with clean images. Its clean twin is made in the same way from a clean A, "
-        "and says what the trigger does where there is no backdoor. Lift is attack success of B less that of its "
-        "twin, over the test images of all other classes.",
+        "and says what the trigger does where there is no backdoor: the floor of attack success. Lift is attack "
+        "success of B less that of its twin, image by image, over the test images of all other classes.",
         prefix="backdoor",
         terms={"NIST AI 100-2": "poisoning: backdoor", "MITRE ATLAS": "AML.T0018, AML.T0020"},
     )
@@ -230,11 +238,9 @@ def _known_attacks(component: Component, scene: Scene) -> list[Component]:
             named, text = component.name, adaptive.backdoor
             if "(" in text or "=" not in text:
                 named, _, text = text.rstrip(")").partition("(")
-            changed = vars(BACKDOORS.parse(f"{named}({text})"))
-            default = vars(BACKDOORS[named]())
+            _, changed = BACKDOORS.written(f"{named}({text})")
             own = dict(component.settings) if named == component.name else _shared(component)
-            settings = own | {name: value for name, value in changed.items() if value != default[name]}
-            components[BACKDOORS.component(named, settings)] = None
+            components[BACKDOORS.component(named, own | changed)] = None
     return list(components)
 
 
