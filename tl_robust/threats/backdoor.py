@@ -83,7 +83,11 @@ class BackdoorThreat(Threat):
         "and says what the trigger does where there is no backdoor: the floor of attack success. Lift is attack "
         "success of B less that of its twin, image by image, over the test images of all other classes.",
         prefix="backdoor",
-        terms={"NIST AI 100-2": "poisoning: backdoor", "MITRE ATLAS": "AML.T0018, AML.T0020"},
+        terms={
+            "NIST AI 100-2": "backdoor poisoning, model poisoning",
+            "MITRE ATLAS": "AML.T0010, AML.T0018, AML.T0020, AML.T0043.004",
+            "OWASP": "ML07:2023 transfer learning attack",
+        },
     )
 
     @override
@@ -136,7 +140,7 @@ class _Poisoning:
         backdoor: The backdoor.
         stamp: Its trigger alone.
         epochs: Epochs of the victim that are asked.
-        poison: The poison, and the key of a training that has it.
+        poisoned: The training that is poisoned; of several, the last.
         surrogate: A after poisoning.
         victim: B after poisoning.
         carriers: The public model that is poisoned and its clean twin; none where the target set is.
