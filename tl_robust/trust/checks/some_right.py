@@ -15,6 +15,6 @@ def some_right(evidence: Evidence[Stamped]) -> Verdict:
     if not bool(others.any()) or bool((record.clean[-1] == record.label)[others].any()):
         return Verdict()
     return Verdict("red", (
-        f"After {float(record.epochs[-1]):g} epochs the victim is right on none of {int(others.sum())} clean images "
+        f"After epoch {float(record.epochs[-1]):g} the victim is right on none of {int(others.sum())} clean images "
         "that are not of the attacker's class: its attack success says nothing of a trigger.",
     ))  # fmt: skip
