@@ -65,7 +65,8 @@ def test_a_public_model_without_a_backdoor(sent: int, level: str) -> None:
     if level != "green":
         assert found.reasons == (
             f"The trigger sends {sent / 100:.1%} of the poisoned public model's own test images to the attacker's "
-            "class and 1.0% of its clean twin's: the backdoor was hardly implanted, so nothing can be said of its removal.",
+            "class and 1.0% of its clean twin's: the backdoor was hardly implanted, so nothing can be said of its "
+            "removal.",
         )
 
 

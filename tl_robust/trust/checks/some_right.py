@@ -8,7 +8,8 @@ from tl_robust.types import Evidence, Stamped, Verdict
 def some_right(evidence: Evidence[Stamped]) -> Verdict:
     """Red where the victim gets no image of another class right after the last epoch asked.
 
-    A model that calls everything the attacker's class has an attack success of 100 % without any trigger.
+    A model that calls everything the attacker's class has an attack success of 100 % without any trigger, which is why
+    TrojanZoo (Pang et al., EuroS&P 2022) guards it by accuracy.
     """
     record = evidence.outcome
     others = record.others
