@@ -49,7 +49,5 @@ def _mean(group: Sequence[Row]) -> Row:
         return replace(mean, value=center, low=math.nan, high=math.nan)
     freedom = (len(known) - 1) * (error / max(seeds, LEAST_NOISE * samples)) ** 2
     reach = float(math.sqrt(error) * student.isf(TAIL, freedom))
-    bound = 1.0 if METRICS[mean.metric].unit == "share" else math.inf
-    return replace(
-        mean, value=center, low=max(center - reach, 0.0 if bound == 1 else -bound), high=min(center + reach, bound)
-    )
+    least, most = METRICS[mean.metric].bounds
+    return replace(mean, value=center, low=max(center - reach, least), high=min(center + reach, most))
