@@ -59,6 +59,18 @@ def test_only_the_last_epoch_counts_for_what_is_gone() -> None:
     assert decision("B1", results(victims(full=[0, 0, 200]))) == "refuted"
 
 
+def test_what_the_trigger_does_to_the_clean_twin_does_not_count() -> None:
+    for last, said in ((150, "supported"), (100, "refuted")):
+        one = found(results(victims(full=[200, 200, 150]), twin=(0, 0, 0, last)))["B1"]
+        assert one.decision == said
+        assert one.effect == pytest.approx(0.05 - (150 - last) / OTHERS)
+    alone = [replace(one, beside={}) for one in EVERYTHING]
+    assert {one.reason for one in decide(alone) if one.claim in ("B1", "B2", "B3", "B7")} == {
+        "Lift needs the record 'twin' beside its own."
+    }
+    assert {one.decision for one in decide(alone)} == {"not judged"}
+
+
 def test_a_higher_learning_rate_is_no_lower_one() -> None:
     finds = results({"finetune": around(HALF), "finetune(lr=0.05)": around(DIES)})
     ledger = found(finds)
