@@ -78,7 +78,8 @@ def test_a_defense_acts_in_all_its_places(tiny: Path) -> None:
     assert isinstance(guarded.model, Training)
     assert dict(guarded.model.others)["teacher"].key == plan.cells[0].scene.surrogate.key
     assert len(list((store.root / GUARDS.folder).iterdir())) == 2  # of B, and of the attacker's A behind the same guard
-    assert plan.counts(store)["craft_groups"] == sum(node.KIND == OUTCOMES for node in plan.nodes)  # guards are none
+    assert plan.works["attack"] == sum(node.KIND == OUTCOMES for node in plan.nodes)
+    assert plan.works["guard"] == 2
     assert {result.cell.defense for result in finished.results} == {"none", "everywhere"}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -60,13 +61,15 @@ class Plan:
         used = [model.data for model in self.trainings if isinstance(model, Training)]
         return tuple(dict.fromkeys(replace(data, share=1.0) for data in used))
 
+    @cached_property
+    def works(self) -> dict[str, int]:
+        """How many nodes there are of each kind, by the title of the kind."""
+        return dict(Counter(node.KIND.title for node in self.nodes))
+
     def counts(self, store: Store) -> dict[str, int]:
-        """Numbers of cells, unique trainings, unique craft groups, and of cells whose outcome is in the store."""
+        """Numbers of cells, of those whose records are all in the store, and of unique trainings."""
         present = [[store.has(address.kind, address.key) for address in cell.play.addresses] for cell in self.cells]
-        outcomes = {address.key for cell in self.cells for address in cell.play.addresses}
-        groups = [node for node in self.nodes if not isinstance(node, Model) and outcomes & node.entries.keys()]
-        counts = {"cells": len(self.cells), "trainings": len(self.trainings), "craft_groups": len(groups)}
-        return counts | {"done": sum(map(all, present))}
+        return {"cells": len(self.cells), "trainings": len(self.trainings), "done": sum(map(all, present))}
 
 
 def make_plan(bench: Bench) -> Plan:
