@@ -14,6 +14,7 @@ from tl_robust.defenses import DEFENSES
 from tl_robust.errors import ConfigError
 from tl_robust.nodes.models import Model
 from tl_robust.nodes.poisoning import Poison, TriggerFit, learned_labels
+from tl_robust.nodes.stamped_pictures import StampedPictures
 from tl_robust.nodes.stamping import Carrier, Stamping, filters
 from tl_robust.nodes.training import Training
 from tl_robust.registry import Component, Scalar
@@ -76,12 +77,17 @@ class BackdoorThreat(Threat):
         whole=("half_life", "safe_after"),
         charts=("lift", "false_trigger", "attack_success_right", "retention"),
         charts_title="Lift and floor",
+        compared={"attack_success": "false_trigger", "victim_accuracy": "twin_accuracy"},
         about="An attacker publishes A with a backdoor: images that carry a trigger are classified as the class that "
         "he wants. B is made from A with clean images. Its clean twin is made in the same way from a clean A, "
         "and says what the trigger does where there is no backdoor: the floor of attack success. Lift is attack "
         "success of B less that of its twin, image by image, over the test images of all other classes.",
         prefix="backdoor",
-        terms={"NIST AI 100-2": "poisoning: backdoor", "MITRE ATLAS": "AML.T0018, AML.T0020"},
+        terms={
+            "NIST AI 100-2": "backdoor poisoning, model poisoning",
+            "MITRE ATLAS": "AML.T0010, AML.T0018, AML.T0020, AML.T0043.004",
+            "OWASP": "ML07:2023 transfer learning attack",
+        },
     )
 
     @override
@@ -102,8 +108,9 @@ class BackdoorThreat(Threat):
                 compared[name] = [getattr(poisoning, name) for poisoning in poisonings]
         stampings = tuple(poisoning.stamping for poisoning in poisonings)
         every = (*stampings, *(stamping for several in compared.values() for stamping in several))
+        pictures = [_pictures(stampings[0])] if scene.pictured else []
         return BackdoorPlay(
-            tuple(node for stamping in every for node in stamping.nodes),
+            (*(node for stamping in every for node in stamping.nodes), *pictures),
             tuple(stamping.address for stamping in stampings),
             poisonings[0].surrogate,
             {name: tuple(stamping.address for stamping in several) for name, several in compared.items()},
@@ -133,7 +140,7 @@ class _Poisoning:
         backdoor: The backdoor.
         stamp: Its trigger alone.
         epochs: Epochs of the victim that are asked.
-        poison: The poison, and the key of a training that has it.
+        poisoned: The training that is poisoned; of several, the last.
         surrogate: A after poisoning.
         victim: B after poisoning.
         carriers: The public model that is poisoned and its clean twin; none where the target set is.
@@ -226,6 +233,10 @@ class _Poisoning:
         waking = Poison(few, target, poison.fit, joins=False)
         woken = further.mapped(lambda training, key: replace(training, poison=waking) if key == last.key else training)
         return Stamping(self.stamp, target, self.scene.test, (woken.at(WAKING),), (WAKING,), poison.fit)
+
+
+def _pictures(stamping: Stamping) -> StampedPictures:
+    return StampedPictures(stamping.stamp, stamping.target, stamping.test, stamping.fit, (stamping.key,))
 
 
 def _known_attacks(component: Component, scene: Scene) -> list[Component]:
