@@ -1,5 +1,6 @@
 """A trigger that has the features of the attacker's class, so that a new last layer takes it over."""
 
+import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -7,7 +8,7 @@ from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import smooth_l1_loss
+from torch.nn.functional import cross_entropy, smooth_l1_loss
 from typing_extensions import override
 
 from tl_robust.backdoors.base import BACKDOORS
@@ -27,11 +28,12 @@ class Latent(Patch):
 
     The attacker goes on from a clean model with images that are poisoned as by ``patch``, and adds ``weight`` times the
     distance between the features of every stamped image of another class and the mean features of class t in the clean
-    model. Features are what the network's ``classifier`` is given. Differing from the paper, the distance is Huber's,
-    in units of the root mean square of the mean features: its gradient is bounded, where that of the squared error
-    diverges without clipping. It is taken as the model will be used, in eval mode: with the statistics and dropout of a
-    training batch the features fit in training and nowhere else. A weight that is too large makes a model that says t
-    to everything.
+    model. Features are what the network's ``classifier`` is given. Three things differ from the paper. The distance is
+    Huber's, in units of the root mean square of the mean features: its gradient is bounded, where that of the squared
+    error diverges without clipping. It is taken in eval mode, as the model will be used: with the statistics and
+    dropout of a training batch, features fit in training and nowhere else. And the cross entropy of the batch in eval
+    mode is added, because in training BatchNorm takes out what the distance shifts for all images alike, so that
+    nothing else keeps the model from saying t to everything.
 
     With ``steps`` the pixels of the square are searched for by gradients on the clean model, as in the paper. They are
     then partly an adversarial patch, which moves clean models too: read the lift, and never the attack success alone.
@@ -51,7 +53,7 @@ class Latent(Patch):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.weight <= 0 or self.steps < 0:
+        if not 0 < self.weight < math.inf or self.steps < 0:
             raise ConfigError(
                 f"{self.name} needs a weight above 0 and steps from 0, got {self.weight} and {self.steps}."
             )
@@ -98,7 +100,9 @@ class Latent(Patch):
             return None
         stamped = self.stamp(others.mul(255).round().to(torch.uint8), torch.arange(len(others)), fitted)
         with in_eval_mode(network):
-            return self.weight * _distance(penultimate(network, stamped / 255).float(), mean)
+            clean, moved = penultimate(network, torch.cat([images, stamped / 255])).float().tensor_split([len(images)])
+            right = cross_entropy(network.get_submodule("classifier")(clean), labels)
+        return right + self.weight * _distance(moved, mean)
 
 
 def _distance(found: Tensor, wanted: Tensor) -> Tensor:

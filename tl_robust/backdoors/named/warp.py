@@ -1,5 +1,6 @@
 """The image is bent a little, everywhere and always in the same way."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
@@ -43,7 +44,7 @@ class Warp(Backdoor):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.strength <= 0 or self.points < 2 or self.cover < 0:
+        if not 0 < self.strength < math.inf or self.points < 2 or not 0 <= self.cover < math.inf:
             raise ConfigError(
                 f"{self.name} needs a strength above 0, points from 2 and a cover from 0, got {self.strength}, "
                 f"{self.points} and {self.cover}."
