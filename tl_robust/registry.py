@@ -125,9 +125,14 @@ class Registry(Generic[T]):
             UnknownNameError: No such name or setting; the message shows the closest.
             ConfigError: Not of that form, or a value of the wrong type.
         """
-        name, inside = _described(self.kind, text)
+        name, settings = self.written(text)
+        return typing.cast(Callable[..., Any], self[name])(**settings)
+
+    def written(self, text: str) -> tuple[str, dict[str, Scalar]]:
+        """Name and checked settings of a description, those that equal their defaults among them; see :meth:`parse`."""
+        name, inside = described(self.kind, text)
         build = typing.cast(Callable[..., Any], self[name])
-        return build(**check_settings(f"{self.kind} {name!r}", build, inside))
+        return name, check_settings(f"{self.kind} {name!r}", build, inside)
 
     def _walk(self) -> None:
         if self._walked or not self._package:
@@ -184,8 +189,12 @@ def _registers(module: ast.Module) -> bool:
     return any(isinstance(name, ast.Name) and name.id in ours for node in decorators + calls for name in ast.walk(node))
 
 
-def _described(kind: str, text: str) -> tuple[str, dict[str, Scalar]]:
-    """Name and settings of ``name(setting=1, other=text)``."""
+def described(kind: str, text: str) -> tuple[str, dict[str, Scalar]]:
+    """Name and settings of ``name(setting=1, other=text)``, as :class:`Component` writes them; nothing is looked up.
+
+    Raises:
+        ConfigError: Not of that form.
+    """
     form = re.fullmatch(r"\s*([\w-]+)\s*(?:\(([^()]*)\))?\s*", text)
     settings: dict[str, Scalar] = {}
     for part in filter(str.strip, (form.group(2) or "").split(",")) if form else ():

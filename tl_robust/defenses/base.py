@@ -145,7 +145,8 @@ class Defense(ABC):
     Attributes:
         ON: Whose training it changes: the victim's or the origin's. The guard stands around the victim.
         ASKS: Models that are made before the training that it joins in, and are given to :meth:`loss` and
-            :meth:`images`: ``undefended``, the same training without any defense, and ``parent``, what it starts from.
+            :meth:`images`: ``undefended``, the same training without any defense; ``undefended@1``, the same after one
+            epoch; ``parent``, what it starts from, where it has the same classes.
         REPAIRS: It joins in none of the strategy's trainings, but in one after them that :meth:`lineage` names.
         CLEAN: It needs clean images of the domain whose training it changes, so that none of them may be poisoned.
         NEUTRAL: Settings with which a guard leaves the network as it is: there its adaptive attacks are tested against
@@ -219,6 +220,11 @@ class Defense(ABC):
     def role(self) -> str:
         """Whose training it changes, ``victim`` or ``origin``: :attr:`ON`, where no setting says otherwise."""
         return self.ON
+
+    @property
+    def asks(self) -> tuple[str, ...]:
+        """The models that it asks: :attr:`ASKS`, where no setting says otherwise."""
+        return self.ASKS
 
     @property
     def parts(self) -> tuple[Defense, ...]:

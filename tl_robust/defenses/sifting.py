@@ -1,6 +1,6 @@
 """Secured training data: filters that score every training image and leave out those that look poisoned.
 
-Axes: N images.
+Axes: N images, F features.
 """
 
 from __future__ import annotations
@@ -10,14 +10,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
+import torch
 from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
 from typing_extensions import override
 
-from tl_robust.defenses.base import Defense
+from tl_robust.defenses.base import Adaptive, Defense
 from tl_robust.errors import ConfigError
+from tl_robust.models.features import features, logits
 from tl_robust.types import ImageSet
 
 ROLES = ("victim", "origin")
+AT_TEST = Adaptive("A filter changes what is learned from and nothing about the answers: the network's own gradient.")
 
 
 @dataclass(frozen=True)
@@ -48,7 +52,10 @@ class Filter(Defense):
 
         Args:
             images: What would be learned from.
-            others: Networks in eval mode, by :attr:`ASKS`.
+            others: Networks by :attr:`asks`, on any device.
+
+        Raises:
+            ConfigError: A network gives values that are not finite, or cannot be asked this.
         """
 
     @abstractmethod
@@ -60,4 +67,73 @@ class Filter(Defense):
         kept = self.kept(images, self.scores(images, others))
         if not bool(kept.any()):
             raise ConfigError(f"{self} leaves no training image: use milder settings.")
-        return images.take(kept.cpu().nonzero()[:, 0])
+        return images if bool(kept.all()) else images.take(kept.cpu().nonzero()[:, 0])
+
+    def features(self, images: ImageSet, others: Mapping[str, nn.Module]) -> Tensor:
+        """What the suspicious model makes of the images before its last layer, float64 ``[N,F]``."""
+        return self._finite(features(others[self.asks[0]], images.images)).double()
+
+    def losses(self, images: ImageSet, others: Mapping[str, nn.Module]) -> Tensor:
+        """Cross-entropy of each image under the model that is asked, float32 ``[N]``."""
+        given = logits(others[self.asks[0]], images.images)
+        if given.shape[1] <= int(images.labels.max()):
+            raise ConfigError(
+                f"{self} asks a model of {given.shape[1]} classes about labels up to {int(images.labels.max())}: use "
+                "it where both models have the same classes, or another filter."
+            )
+        return self._finite(cross_entropy(given, images.labels, reduction="none"))
+
+    def _finite(self, values: Tensor) -> Tensor:
+        if not bool(values.isfinite().all()):
+            raise ConfigError(f"the model that {self} asks gives values that are not finite: lower its learning rate.")
+        return values
+
+
+@dataclass(frozen=True)
+class Budgeted(Filter):
+    """A filter that removes as many images as its owner expects to be poisoned, and some more.
+
+    Attributes:
+        expected: Share of the images that is expected to be poisoned, above 0 and below 1; a guess, since nobody who
+            filters knows it.
+        budget: So many times the expected number is removed, above 0.
+    """
+
+    expected: float = 0.05
+    budget: float = 1.5
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 0 < self.expected < 1 or self.budget <= 0:
+            raise ConfigError(
+                f"a filter needs 'expected' above 0 and below 1 and 'budget' above 0, got {self.expected} and "
+                f"{self.budget}."
+            )
+
+    def count(self, images: ImageSet) -> int:
+        """How many images the budget removes."""
+        return round(self.budget * self.expected * len(images))
+
+
+@dataclass(frozen=True)
+class LossFilter(Budgeted):
+    """A filter that removes the images whose scores, made of losses, are the highest of all."""
+
+    @override
+    def kept(self, images: ImageSet, scores: Tensor) -> Tensor:
+        kept = torch.ones(len(scores), dtype=torch.bool, device=scores.device)
+        kept[highest(scores, self.count(images))] = False
+        return kept
+
+    @override
+    def adaptive(self) -> tuple[Adaptive, ...]:
+        unseen = Adaptive(
+            "A stamped image that has its own class's label has a loss as small as any other of that class.",
+            backdoor="labels=clean, rate=0.05",
+        )
+        return (AT_TEST, unseen)
+
+
+def highest(scores: Tensor, count: int) -> Tensor:
+    """Places of the ``count`` highest scores; of equal ones those that come first."""
+    return scores.argsort(descending=True, stable=True)[:count]

@@ -1,9 +1,11 @@
-"""What a network makes of images before its last layer.
+"""What a network makes of images: its logits, and what its last layer is given.
 
-Axes: N images, C channels, H height, W width, F features.
+Axes: N images, C channels, H height, W width, F features, K classes.
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
@@ -43,7 +45,6 @@ def penultimate(network: nn.Module, images: Tensor) -> Tensor:
     return given[-1].flatten(1)
 
 
-@torch.no_grad()
 def features(network: nn.Module, images: Tensor) -> Tensor:
     """The features of every image before the last layer, as the network has them when it is used.
 
@@ -57,12 +58,22 @@ def features(network: nn.Module, images: Tensor) -> Tensor:
     Raises:
         ConfigError: The network does not say what its last layer is, or does not call it.
     """
+    return _asked(network, images, penultimate)
+
+
+def logits(network: nn.Module, images: Tensor) -> Tensor:
+    """The logits of every image, float32 ``[N,K]``; see :func:`features`."""
+    return _asked(network, images, lambda network, batch: network(batch))
+
+
+@torch.no_grad()
+def _asked(network: nn.Module, images: Tensor, ask: Callable[[nn.Module, Tensor], Tensor]) -> Tensor:
     device = next((tensor.device for tensor in network.parameters()), images.device)
     training = {module: module.training for module in network.modules()}
     network.eval()
     try:
         batches = [
-            penultimate(network, batch.to(device).to(torch.float32).div_(255)).to(images.device, torch.float32)
+            ask(network, batch.to(device).to(torch.float32).div_(255)).to(images.device, torch.float32)
             for batch in images.split(BATCH)
         ]
     finally:

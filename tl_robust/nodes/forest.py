@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
 from tl_robust.data.mapped import DomainInSpace
-from tl_robust.defenses import DEFENSES
+from tl_robust.defenses import build
 from tl_robust.errors import ConfigError
 from tl_robust.nodes.models import Model, Public
 from tl_robust.nodes.training import Training
@@ -66,8 +66,11 @@ class Forest:
         training = Training(domain, self.network, recipe, self.seed, by, parent, options, salt, (), asked)
         known = {"undefended": training, "parent": parent}
         for part in defenses:
-            for name in DEFENSES[part.name].ASKS:
-                if not (model := known[name]):
+            for name in build([part]).asks:
+                whose, _, epoch = name.partition("@")
+                if not (model := known[whose]):
                     raise ConfigError(f"defense {part} asks the {name} of {training}, and there is none.")
-                asked = (*asked, (name, model))
+                if whose == "parent" and not training.same_labels:
+                    raise ConfigError(f"defense {part} asks the parent of {training}, which knows other classes.")
+                asked = (*asked, (name, model.at(int(epoch)) if epoch else model))
         return replace(training, defense=defenses, others=tuple(sorted(set(asked)))) if defenses else training

@@ -92,6 +92,10 @@ class Guarded(Derived):
     def mapped(self, change: Callable[[Any, str], Any]) -> Guarded:
         return self.around(self.model.mapped(change))
 
+    @override
+    def further(self, epochs: int, defense: Component | None = None) -> Guarded:
+        return self.around(self.model.further(epochs, defense))
+
     def around(self, model: Model) -> Guarded:
         """The same guard around another model."""
         return replace(self, model=model)

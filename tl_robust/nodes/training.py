@@ -138,7 +138,15 @@ class Training(Model, Node):
     @cached_property
     def draws(self) -> str:
         """Key of the same training where nothing is poisoned: a clean twin has the same weights, order and dropout."""
-        return self.mapped(lambda training, _: replace(training, poison=None) if training.poison else training).key
+        return self.mapped(lambda training, _: training.clean).key
+
+    @property
+    def clean(self) -> Training:
+        """The same training without poison; where an attacker goes on from a clean model, that model."""
+        if self.poison and self.poison.joins and self.poison.built.CONTINUES:
+            assert isinstance(self.parent, Training)
+            return self.parent
+        return replace(self, poison=None) if self.poison else self
 
     @override
     def make(self, hands: Hands, store: Store) -> tuple[Mapping[str, Any], Made]:
@@ -159,7 +167,7 @@ class Training(Model, Node):
                 inherited = {name: value for name, value in inherited.items() if name not in other}
             if defense:
                 task.defend(defense, others)
-            if self.poison and self.poison.built.owns:
+            if self.poison and self.poison.adds:
                 task.extra = partial(self.poison.built.extra, fitted=fitted)
             task.start_from(inherited, held_out(self.data, self.recipe.val_share) if defense else None)
             kept = Snapshots(self.snapshots)
@@ -235,6 +243,7 @@ class Training(Model, Node):
             "images": len(self.data.images("train")),
             "share": self.data.share,
             "epochs": self.recipe.epochs,
+            "lr": self.recipe.lr,
             "by": str(self.by),
             "seed": self.seed,
             "parent": self.parent.origin() if self.parent else None,

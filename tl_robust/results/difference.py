@@ -18,8 +18,8 @@ from rich.table import Table
 from scipy.stats import t as student
 
 from tl_robust.metrics import METRICS, Metric
-from tl_robust.metrics.base import Seed
 from tl_robust.metrics.estimate import TAIL, Estimate, estimate, holm
+from tl_robust.metrics.metric import Seed
 from tl_robust.results.earlier import among, flat
 from tl_robust.results.faces import face_of
 from tl_robust.results.means import mean_rows

@@ -257,6 +257,7 @@ def _entry(path: Path) -> Entry:
         kind = THREATS[cell.threat].record
         records = {name: _record(path, content, kind, packed) for name, packed in samples.items() if packed}
         outcome = records.pop("outcome")
+        _check_samples(path, content, outcome, records)
         again = {name: _again(path, name, curve, outcome, records) for name, curve in curves.items()}
         result = Result(content["key"], cell, outcome, records, again, verdict, provenance)
     return Entry(path, content, cell, curves, verdict, result)
@@ -285,9 +286,17 @@ def _record(path: Path, content: Mapping[str, Any], kind: type[Record], packed: 
         record = unpack(kind, packed)
     except ValueError as error:
         refuse(path, f"its samples are damaged or of a newer version ({error})")
-    if len(record.sample_id) != content["data"]["test_images"] or record.x.tolist() != content["eps"]:
-        refuse(path, "its samples are not those of its eps and test images")
     return record
+
+
+def _check_samples(path: Path, content: Mapping[str, Any], outcome: Record, beside: Mapping[str, Record]) -> None:
+    """Records beside the outcome are of its samples, and of its values of the axis or of one of their own."""
+    if len(outcome.sample_id) != content["data"]["test_images"] or outcome.x.tolist() != content["eps"]:
+        refuse(path, "its samples are not those of its eps and test images")
+    for name, record in beside.items():
+        alike = len(record.x) == 1 or torch.equal(record.x, outcome.x)
+        if not (alike and torch.equal(record.sample_id, outcome.sample_id)):
+            refuse(path, f"samples.{name} are not those of samples.outcome")
 
 
 def _again(path: Path, name: str, stated: Curve, outcome: Record, beside: Mapping[str, Record]) -> Curve:
@@ -297,7 +306,10 @@ def _again(path: Path, name: str, stated: Curve, outcome: Record, beside: Mappin
         refuse(path, f"{name} is here no metric of its threat")
     if missing := [other for other in metric.beside if other not in beside]:
         refuse(path, f"metrics.{name} needs samples.{missing[0]}")
-    computed = metric.curve(outcome, beside)
+    try:
+        computed = metric.curve(outcome, beside)
+    except (ValueError, IndexError, RuntimeError) as error:
+        refuse(path, f"metrics.{name} cannot be computed from its samples ({str(error).splitlines()[0]})")
     slack = {"value": 1e-6, "n": 0.0, "low": None, "high": None}
     width = (stated.high - stated.low).abs().nan_to_num(0.0)
     for part, limit in slack.items():

@@ -13,10 +13,10 @@ from tl_robust.backdoors import BACKDOORS, Backdoor, build
 from tl_robust.defenses import DEFENSES
 from tl_robust.errors import ConfigError
 from tl_robust.nodes.models import Model
-from tl_robust.nodes.poisoning import Poison, TriggerFit, learned
+from tl_robust.nodes.poisoning import Poison, TriggerFit, learned_labels
 from tl_robust.nodes.stamping import Carrier, Stamping, filters
 from tl_robust.nodes.training import Training
-from tl_robust.registry import Component
+from tl_robust.registry import Component, Scalar
 from tl_robust.threats.base import Method, Play, Scene, Threat, threat
 from tl_robust.types import Face, Stamped
 
@@ -56,9 +56,17 @@ class BackdoorThreat(Threat):
         title="Survival of the backdoor",
         axis="epochs",
         axis_text="{:g}".format,
-        headline="lift",
-        measure="Images that the trigger sends to the attacker's class, beyond those of the clean twin,",
-        word="lift",
+        place="epoch",
+        told="last",
+        headline="attack_success",
+        beside={
+            "false_trigger": "clean twin",
+            "victim_accuracy": "accuracy",
+            "twin_accuracy": "accuracy of the twin",
+        },
+        accuracy="victim_accuracy",
+        measure="Images of other classes that the trigger sends to the attacker's class",
+        word="success",
         views={
             "source": "Poisoned pre-training: the backdoor is in A",
             "target": "Poisoned target set: the backdoor is in what B learns from",
@@ -66,12 +74,12 @@ class BackdoorThreat(Threat):
         },
         claims={"source": ("B1",), "target": (), "common": ()},
         whole=("half_life", "safe_after"),
-        charts=("attack_success", "false_trigger", "attack_success_right", "retention"),
-        charts_title="Attack success",
+        charts=("lift", "false_trigger", "attack_success_right", "retention"),
+        charts_title="Lift and floor",
         about="An attacker publishes A with a backdoor: images that carry a trigger are classified as the class that "
         "he wants. B is made from A with clean images. Its clean twin is made in the same way from a clean A, "
-        "and says what the trigger does where there is no backdoor. Lift is attack success of B less that of its "
-        "twin, over the test images of all other classes.",
+        "and says what the trigger does where there is no backdoor: the floor of attack success. Lift is attack "
+        "success of B less that of its twin, image by image, over the test images of all other classes.",
         prefix="backdoor",
         terms={"NIST AI 100-2": "poisoning: backdoor", "MITRE ATLAS": "AML.T0018, AML.T0020"},
     )
@@ -80,10 +88,7 @@ class BackdoorThreat(Threat):
     def method(self, component: Component, x: tuple[float, ...]) -> Method:
         if any(epoch < 0 or epoch != round(epoch) for epoch in x):
             raise ConfigError(f"epochs must be whole numbers from 0, got {', '.join(f'{epoch:g}' for epoch in x)}.")
-        settings = dict(component.settings)
-        if "target" in settings:
-            settings["target"] = str(settings["target"])
-        component = BACKDOORS.component(component.name, settings)
+        component = _named(component.name, dict(component.settings))
         return Method("backdoor", component, x, view=build(component).into)
 
     @override
@@ -170,6 +175,9 @@ class _Poisoning:
         surrogate, victim = (model.mapped(change) for model in (scene.surrogate, scene.victim))
         change_of = {training.key: training.mapped(change) for training in trainings}
         first = trainings[-1]
+        for training in change_of.values():
+            if training.poison:
+                training.poison.check(training.data, training.recipe, training.seed)
         carriers: tuple[Carrier, ...] = ()
         if backdoor.into != "target":
             place = backdoor.class_of(first.labels, first.title)
@@ -215,14 +223,15 @@ class _Poisoning:
         return tuple(min(epoch, victim.age) for epoch in self.epochs) if repaired else self.epochs
 
     def _woken(self, victim: Model) -> Stamping:
-        further = victim.further(WAKING)
-        assert isinstance(further, Training)
-        poison = self.poisoned.poison
+        further, poison = victim.further(WAKING), self.poisoned.poison
+        last = further.trained
+        assert isinstance(last, Training)
         assert poison
-        rate = min(1.0, self.backdoor.wake / len(learned(further.data, further.recipe)))
+        rate = min(1.0, self.backdoor.wake / len(learned_labels(last.data, last.recipe)))
         few = BACKDOORS.component(poison.backdoor.name, dict(poison.backdoor.settings) | {"rate": rate})
         target = self.backdoor.class_of(victim.labels, victim.title)
-        woken = replace(further, poison=Poison(few, target, poison.fit))
+        waking = Poison(few, target, poison.fit, joins=False)
+        woken = further.mapped(lambda training, key: replace(training, poison=waking) if key == last.key else training)
         return Stamping(self.stamp, target, self.scene.test, (woken.at(WAKING),), (WAKING,), poison.fit)
 
 
@@ -231,15 +240,18 @@ def _known_attacks(component: Component, scene: Scene) -> list[Component]:
     components = {component: None}
     for adaptive in scene.defense.adaptive() if scene.defense else ():
         if adaptive.backdoor:
-            named, text = component.name, adaptive.backdoor
-            if "(" in text or "=" not in text:
-                named, _, text = text.rstrip(")").partition("(")
-            changed = vars(BACKDOORS.parse(f"{named}({text})"))
-            default = vars(BACKDOORS[named]())
-            own = dict(component.settings) if named == component.name else _shared(component)
-            settings = own | {name: value for name, value in changed.items() if value != default[name]}
-            components[BACKDOORS.component(named, settings)] = None
+            text = adaptive.backdoor
+            another = "(" in text or "=" not in text
+            name, changed = BACKDOORS.written(text if another else f"{component.name}({text})")
+            own = dict(component.settings) if name == component.name else _shared(component)
+            components[_named(name, own | changed)] = None
     return list(components)
+
+
+def _named(name: str, settings: Mapping[str, Scalar]) -> Component:
+    """A backdoor with settings, whose class t is a name also where a bench file has a number."""
+    targets = {key: str(value) for key, value in settings.items() if key == "target"}
+    return BACKDOORS.component(name, {**settings, **targets})
 
 
 def _shared(component: Component) -> dict[str, Any]:
