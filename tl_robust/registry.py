@@ -20,7 +20,7 @@ import re
 import sys
 import types
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -148,15 +148,39 @@ def kinds() -> dict[str, str]:
 
     A kind exists where a source makes its :class:`Registry`; no list of them is kept by hand, and none is imported.
     """
-    packages: dict[str, str] = {}
-    for path in sorted(Path(__file__).parent.rglob("*.py")):
+    return dict(sorted((kind, package) for kind, package, _ in _registries()))
+
+
+def registry(kind: str) -> Registry[Any]:
+    """The registry of a kind of this package; the module that makes it is imported.
+
+    Raises:
+        UnknownNameError: No such kind; the message shows the closest.
+    """
+    modules = {known: module for known, _, module in _registries()}
+    if kind not in modules:
+        raise UnknownNameError("kind", kind, modules)
+    known = vars(importlib.import_module(modules[kind])).values()
+    return next(item for item in known if isinstance(item, Registry) and item.kind == kind)
+
+
+def _registries() -> Iterator[tuple[str, str, str]]:
+    """Kind, package inside this one, and the module that makes the registry."""
+    root = Path(__file__).parent
+    for path in sorted(root.rglob("*.py")):
         text = path.read_text(encoding="utf-8")
         for node in ast.walk(ast.parse(text)) if re.search(r"\bRegistry[\[(]", text) else ():
             if isinstance(node, ast.Call) and ast.unparse(node.func).partition("[")[0] == Registry.__name__:
                 kind, package = (ast.literal_eval(argument) for argument in node.args)
                 if package.startswith(f"{__package__}."):
-                    packages[kind] = package.removeprefix(f"{__package__}.")
-    return dict(sorted(packages.items()))
+                    module = ".".join([__package__, *path.relative_to(root).with_suffix("").parts])
+                    yield kind, package.removeprefix(f"{__package__}."), module.removesuffix(".__init__")
+
+
+def settings_of(item: object) -> dict[str, Scalar]:
+    """Settings of a component with their defaults; none where it is no class."""
+    parameters = inspect.signature(item).parameters.values() if inspect.isclass(item) else ()
+    return {each.name: each.default for each in parameters if each.default is not inspect.Parameter.empty}
 
 
 def names_in(package: str) -> list[str]:

@@ -59,6 +59,18 @@ def test_only_the_last_epoch_counts_for_what_is_gone() -> None:
     assert decision("B1", results(victims(full=[0, 0, 200]))) == "refuted"
 
 
+def test_what_the_trigger_does_to_the_clean_twin_does_not_count() -> None:
+    for last, said in ((150, "supported"), (100, "refuted")):
+        one = found(results(victims(full=[200, 200, 150]), twin=(0, 0, 0, last)))["B1"]
+        assert one.decision == said
+        assert one.effect == pytest.approx(0.05 - (150 - last) / OTHERS)
+    alone = [replace(one, beside={}) for one in EVERYTHING]
+    assert {one.reason for one in decide(alone) if one.claim in ("B1", "B2", "B3", "B7")} == {
+        "Lift needs the record 'twin' beside its own."
+    }
+    assert {one.decision for one in decide(alone)} == {"not judged"}
+
+
 def test_a_higher_learning_rate_is_no_lower_one() -> None:
     finds = results({"finetune": around(HALF), "finetune(lr=0.05)": around(DIES)})
     ledger = found(finds)
@@ -104,9 +116,21 @@ def test_only_what_differs_in_nothing_else_is_compared() -> None:
     ledger = found(results(ways))
     assert ledger["B2"].reason.startswith("It needs full fine-tuning and a frozen part")
     assert ledger["B3"].reason.startswith("It needs two learning rates")
+    assert ledger["B7"].reason.startswith("It needs a lower learning rate"), "that of a probe is another thing"
     fresh = found(results(ways | {"finetune(classifier=fresh)": around(DIES)}))["B2"]
     assert fresh.decision == "supported"
     assert "finetune(classifier=fresh, mode=probe) over finetune(classifier=fresh)" in fresh.reason
+
+
+def test_defended_victims_are_not_among_them() -> None:
+    finds = [
+        *results(victims(full=DIES)),
+        *results(victims(probe=LIVES, slow=LIVES), defense="distill"),
+    ]
+    ledger = found(finds)
+    assert ledger["B2"].reason.startswith("It needs full fine-tuning and a frozen part")
+    assert ledger["B3"].reason.startswith("It needs two learning rates")
+    assert ledger["B1"].decision == "supported"
 
 
 def test_three_learning_rates_are_compared_one_by_one() -> None:
@@ -316,6 +340,11 @@ def test_curves_that_cross_say_so_in_epochs() -> None:
     word = found(results(victims(full=[200, 100, 10], probe=[170, 160, 160])))["B2"]
     assert word.decision == "supported"
     assert word.reason.endswith("; the opposite at epochs 1, 12 % of the area between the curves.")
+
+
+def test_only_eps_reads_as_a_fraction_of_255() -> None:
+    finds = results(victims(full=DIES, probe=[110, 150, 190]), epochs=(0.0, 0.2, 0.4, 12345.0))
+    assert found(finds)["B2"].reason.endswith(": +5.0 points at epochs 0.2 to +94.7 points at epochs 12345.")
 
 
 def test_pairs_are_averaged() -> None:

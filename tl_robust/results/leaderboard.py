@@ -272,8 +272,9 @@ def _curve(path: Path, name: str, item: Mapping[str, Any], eps: Tensor) -> Curve
         refuse(path, f"{name} is another metric here, in {METRICS[name].unit}: add the plugin that it was made with")
     if any(len(part) != (len(size) or 1) for part in parts.values()):
         refuse(path, f"metrics.{name} must have {len(size) or 1} values in each list")
-    if item["unit"] == "share" and any(bool(((part < 0) | (part > 1)).any()) for part in list(parts.values())[:3]):
-        refuse(path, f"metrics.{name} is a share and must be in [0, 1]")
+    least, most = METRICS[name].bounds
+    if any(bool(((part < least) | (part > most)).any()) for part in list(parts.values())[:3]):
+        refuse(path, f"metrics.{name} is a share and must be in [{least:g}, {most:g}]")
     low, value, high = (parts[part] for part in ("low", "value", "high"))
     outside = (value < low - SLACK) | (value > high + SLACK)  # the bootstrap of a ratio may leave its value outside
     if bool((low > high).any()) or (item["unit"] == "share" and not item["whole_curve"] and bool(outside.any())):
@@ -304,7 +305,8 @@ def _again(path: Path, name: str, stated: Curve, outcome: Record, beside: Mappin
     metric = METRICS[name]
     if not isinstance(outcome, metric.of):
         refuse(path, f"{name} is here no metric of its threat")
-    if missing := [other for other in metric.beside if other not in beside]:
+    missing = [other for other in metric.beside if other not in beside]
+    if missing and not metric.alone:
         refuse(path, f"metrics.{name} needs samples.{missing[0]}")
     try:
         computed = metric.curve(outcome, beside)

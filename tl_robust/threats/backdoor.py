@@ -163,7 +163,7 @@ class _Poisoning:
             ConfigError: Nothing here can be poisoned so.
         """
         backdoor = build(component)
-        if not isinstance(last := scene.victim.trained, Training):
+        if not isinstance(scene.victim.trained, Training):
             raise ConfigError(f"a backdoor needs a victim that is trained here, and {scene.victim} is not.")
         trainings = tuple(_trainings(backdoor.into, scene))
         if not trainings:
@@ -189,7 +189,7 @@ class _Poisoning:
         if backdoor.into != "target":
             place = backdoor.class_of(first.labels, first.title)
             carriers = tuple(Carrier(model, first.data, place) for model in (change_of[first.key], first))
-        epochs = tuple(map(int, method.x)) or _doubling(last.recipe.epochs)
+        epochs = tuple(map(int, method.x)) or _doubling(scene.victim.age)
         return cls(
             scene, backdoor, _without(component, OF_PLAN | OF_TRAINING), epochs, change_of[first.key], surrogate,
             victim, carriers,
@@ -218,9 +218,16 @@ class _Poisoning:
     def _stamping(self, victim: Model, carrier: Carrier | None, poisoned: Training | None = None) -> Stamping:
         target = self.backdoor.class_of(victim.labels, victim.title)
         fit = self.poisoned.poison.fit if self.poisoned.poison else None
-        models = tuple(victim.at(epoch) for epoch in self.epochs)
+        models = tuple(victim.at(epoch) for epoch in self._asked(victim))
         sifted = next((model for model in _all(victim) if filters(model)), None)
         return Stamping(self.stamp, target, self.scene.test, models, self.epochs, fit, carrier, poisoned, sifted)
+
+    def _asked(self, victim: Model) -> tuple[int, ...]:
+        """Epochs of the victim's last training; a repair that is over sooner than B's stays as it is."""
+        last = victim.trained
+        assert isinstance(last, Training)
+        repaired = any(DEFENSES[part.name].REPAIRS for part in last.defense)
+        return tuple(min(epoch, victim.age) for epoch in self.epochs) if repaired else self.epochs
 
     def _woken(self, victim: Model) -> Stamping:
         further, poison = victim.further(WAKING), self.poisoned.poison
