@@ -19,8 +19,9 @@ from tl_robust.sinks.report.survival import Curves
 from tl_robust.types import Cell, Result, Stamped
 
 FLAGGED = 2.0  # Neural Cleanse's threshold of the anomaly index (Wang et al., S&P 2019)
-COLUMNS = (("lift", "lift"), ("accuracy of B", "victim_accuracy"), ("accuracy of its twin", "twin_accuracy"))
+COLUMNS = (("lift", "lift"), ("B right", "victim_accuracy"), ("twin right", "twin_accuracy"))
 OF_DEFENSES = ("filter_", "alarm_")  # what metrics begin with that judge a filter or an alarm
+COUNTS = ("filter_kept", "filter_true_positives", "filter_false_positives")  # the column of kept images says these
 NOTE = (
     "Defense none is the same training without it, and random_removal leaves out as many images at random as it is "
     "told: a defense is worth what it does beyond both. All numbers are those after the last epoch."
@@ -39,21 +40,22 @@ def defended(part: Part) -> list[Block]:
         cells = grouped(rows, lambda row: (_strategy(row.cell), row.cell.defense or "none"))
         protected = {strategy for strategy, defense in cells if defense != "none"}
         shown = sorted((key for key in cells if key[0] in protected), key=lambda key: key[1] != "none")
-        xs = grid(row for row in rows if row.metric == face.headline)
+        xs = grid(row for row in rows if row.metric == "lift")
         if not shown or not xs:
             continue
         there = list(dict.fromkeys(row.metric for row in rows))
         columns = [column for column in COLUMNS if column[1] in there]
-        columns += [(metric.replace("_", " "), metric) for metric in there if metric.startswith(OF_DEFENSES)]
+        judging = [metric for metric in there if metric.startswith(OF_DEFENSES) and metric not in COUNTS]
+        columns += [(metric.replace("_", " ").replace("auroc", "AUROC"), metric) for metric in judging]
         kept = {key: _kept(part.results, members[0].cell) for key, members in cells.items() if key in shown}
         body = []
         for strategy in dict.fromkeys(strategy for strategy, _ in shown):
             for key in (key for key in shown if key[0] == strategy):
                 line = Curves(cells[key])
-                numbers = [line.text(metric, xs[-1]) for _, metric in columns]
+                numbers = [line.text(metric, xs[-1], metric in judging) for _, metric in columns]
                 body.append((*key, *numbers, *[kept[key]] * any(kept.values()), MARKS[line.trust]))
         head = ("strategy", "defense", *(title for title, _ in columns), *["kept images"] * any(kept.values()), "trust")
-        title = f"{group}, {face.side(view)}, after {face.axis} {face.axis_text(xs[-1])}, [95 % interval]"
+        title = f"{group}, {face.side(view)}, after {face.axis_text(xs[-1])} epochs, [95 % interval]"
         blocks.append(Table(title, head, body, names=2, brief=True, cards=True))
     return [Text(NOTE), *blocks] if blocks else []
 

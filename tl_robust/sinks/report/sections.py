@@ -147,7 +147,8 @@ def _curve(
             thin = curves.get((other, view), [])
             name = face.beside.get(metric, metric) if by_view else metric
             title = f"{name}, {face.side(view)}" if several else name
-            title = face.views[view] if by_view and metric == metrics[0] else title
+            if by_view and metric == metrics[0]:
+                title = f"{face.side(view).capitalize()}: {face.word}" if other else face.views[view]
             if thin or not other:
                 charts.append(Panel(thin_title(face, title, other), metric, curves[metric, view], thin))
             for name, numbers in ((metric, curves[metric, view]), (other, thin)):

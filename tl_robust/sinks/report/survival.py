@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from tl_robust.metrics import METRICS
@@ -71,7 +71,7 @@ def survival(part: Part) -> list[Block]:
     """For each pair, backdoor and view a row for each strategy: what was implanted, what is left, at which accuracy."""
     face, names, blocks = part.face, part.names, list[Block]()
     for (group, view), members in _groups(part.rows, names).items():
-        xs = grid(row for row in members if row.metric == face.headline)
+        xs = grid(row for row in members if row.metric == "lift")
         if not xs:
             continue
         lines = {name: Curves(rows) for name, rows in grouped(members, lambda row: names.strategy(row.cell)).items()}
@@ -95,7 +95,7 @@ def survival(part: Part) -> list[Block]:
 def worst_classes(part: Part) -> list[Block]:
     """Where a backdoor was run for several classes t: the class with the most lift, and the mean over classes."""
     face, names = part.face, part.names
-    rows = [row for row in part.rows if row.metric == face.headline and row.eps is not None]
+    rows = [row for row in part.rows if row.metric == "lift"]
     body = []
     for (group, view, strategy), members in grouped(
         rows, lambda row: (names.group(_of_any_class(row)), row.cell.view, names.strategy(row.cell))
@@ -109,8 +109,8 @@ def worst_classes(part: Part) -> list[Block]:
             at = face.axis_text(last)
             body.append((f"{group}, {face.side(view)}", strategy, at, str(len(classes)), _target(worst.cell.attack),
                          interval(worst), f"{mean} %"))  # fmt: skip
-    head = ("pair, backdoor", "strategy", face.axis, "classes", "worst class", f"its {face.word}", "mean over classes")
-    title = f"{face.word.capitalize()} over the classes that a backdoor calls for: the attacker chooses the worst one"
+    head = ("pair, backdoor", "strategy", face.axis, "classes", "worst class", "its lift", "mean over classes")
+    title = "Lift over the classes that a backdoor calls for: the attacker chooses the worst one"
     return [Table(title, head, body, names=2, brief=True, cards=True)] if body else []
 
 
@@ -121,12 +121,11 @@ def poison(part: Part) -> list[Block]:
     groups = grouped(results, lambda result: (part.names.group(result.cell), result.cell.view))
     for (group, view), members in groups.items():
         for counts, same in grouped(members, _counts).items():
-            seeds = sorted({result.cell.seed for result in same})
-            several = f" (seed {', '.join(map(str, seeds))})" * (len({_counts(result) for result in members}) > 1)
             asked, poisoned, learned, labelled = counts
             of_label = poisoned / max(labelled, 1)
             shares = (f"{number(share, 'share')} %" for share in (poisoned / max(learned, 1), of_label))
-            body.append((group + several, view, *map(_thousands, (asked, poisoned, learned)), *shares, _note(of_label)))
+            where = "; ".join([group, *_apart(same, members)])
+            body.append((where, view, *map(_thousands, (asked, poisoned, learned)), *shares, _note(of_label)))
     title = "Poison: images in place of clean ones, t is the class that the trigger calls for"
     return [Table(title, POISON, body, names=2, brief=True, cards=True)] if body else []
 
@@ -139,19 +138,28 @@ def _note(of_label: float) -> str:
 
 
 def _epochs(row: Row, last: float) -> str:
-    """Epochs to one decimal; what has not happened after the last epoch is beyond it."""
+    """Epochs with their interval; what has not happened by the last epoch is beyond it."""
 
     def text(value: float) -> str:
-        return f">{last:g}" if value >= last and row.metric == "half_life" else f"{round(value, 1):g}"
+        return f">{last:g}" if value >= last else number(value, "epochs")
 
-    if math.isnan(row.value):
-        return f">{last:g}" if row.metric == "safe_after" else "n/a"
-    known = not math.isnan(row.low) and row.low < min(row.high, last)
-    return text(row.value) + f" [{text(row.low)}, {text(row.high)}]" * known
+    if row.metric == "safe_after":  # one of the epochs asked, without an interval
+        return f">{last:g}" if math.isnan(row.value) else f"{row.value:g}"
+    if math.isnan(row.value) or row.low >= last:
+        return "n/a" if math.isnan(row.value) else text(row.value)
+    return f"{text(row.value)} [{text(row.low)}, {text(row.high)}]"
 
 
 def _counts(result: Result[Stamped]) -> tuple[int, ...]:
     return tuple(result.outcome.poison.tolist())
+
+
+def _apart(some: Sequence[Result[Stamped]], every: Sequence[Result[Stamped]]) -> Iterator[str]:
+    """What tells some cells from all of their group."""
+    for name in ("strategy", "defense", "seed"):
+        own, known = (dict.fromkeys(getattr(result.cell, name) for result in cells) for cells in (some, every))
+        if len(own) < len(known):
+            yield f"{name} {', '.join(map(str, own))}"
 
 
 def _thousands(count: int) -> str:
