@@ -223,6 +223,14 @@ def test_half_life(counts: list[int], expected: float) -> None:
     assert METRICS["half_life"].unit == Stamped.AXIS
 
 
+def test_equal_numbers_of_images_are_equal_shares() -> None:
+    """0.4 - 0.3 is a little more than half of 0.6 - 0.4."""
+    public = {"carrier_target": 0, "origin_label": [1], "origin_clean": [1], "origin_stamped": [0]}
+    record = rising([0, 0, 4], 10, 0, **public, carrier=[0] * 6 + [1] * 4)
+    twin = rising([0, 0, 3], 10, 0, **public, carrier=[0] * 4 + [1] * 6)
+    assert METRICS["half_life"](record, twin).tolist() == [0]
+
+
 @pytest.mark.parametrize(("hits", "known"), [(39, False), (40, True)])
 def test_nothing_is_said_of_what_is_left_of_a_lift_below_a_tenth(hits: int, known: bool) -> None:
     public = {"carrier_target": 0, "origin_label": [1], "origin_clean": [1], "origin_stamped": [0]}

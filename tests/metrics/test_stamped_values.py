@@ -158,7 +158,7 @@ NAIVE: dict[str, Callable[[Lists, Lists], list[float]]] = RATES | {
     "poisoned_images": lambda a, b: [float(a["poison"][1])], "poisoned_share": counted(1, 2),
     "poisoned_of_target": counted(1, 3),
 }  # fmt: skip
-OTHERWISE = {"safe_after", "accuracy_when_safe", "reactivation"}  # in tests of their own
+OTHERWISE = {"safe_after", "accuracy_when_safe", "reactivation", "plain_success"}  # in tests of their own
 
 
 def test_every_metric_has_a_loop() -> None:
@@ -280,6 +280,16 @@ def test_reactivation_is_what_the_twin_does_not_learn_from_the_same_few_images()
     assert curve.n.tolist() == [4]
     with pytest.raises(ValueError, match="needs another record"):
         METRICS["reactivation"](record, {"woken": woken})
+
+
+@given(both=pairs())
+@settings(max_examples=20, deadline=None)
+def test_plain_success_is_that_of_the_record_beside(both: tuple[Stamped, Stamped]) -> None:
+    adaptive, plain = both
+    expected = METRICS["attack_success"](Stamped.of(plain.tensors() | {"target": adaptive.target}))
+    found = METRICS["plain_success"](adaptive, {"plain": plain})
+    assert found.tolist() == pytest.approx(expected.tolist(), nan_ok=True)
+    assert "plain_success" not in curves(adaptive, "source", {"twin": plain})
 
 
 @pytest.mark.parametrize("name", ["attack_success", "false_trigger", "filter_true_positives"])

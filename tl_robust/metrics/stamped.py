@@ -16,6 +16,7 @@ from torch import Tensor
 from tl_robust.types import Curve, Record, Stamped
 
 LEAST_CARRIED = 0.1  # lift of the poisoned public model below which nothing is said of what is left of it
+ROUNDED = 1e-9  # what differences of shares that are equal may differ by
 SAFE = 0.05  # upper limit of lift below which a user is safe
 
 
@@ -55,7 +56,7 @@ class Lifts:
         """From means of the columns."""
         hit, twin, carried, carried_twin, others = means.split([len(x), len(x), 1, 1, 1], dim=-1)
         carrier = (carried - carried_twin) / others
-        known = carrier >= LEAST_CARRIED - 1e-9  # whole numbers were divided
+        known = carrier >= LEAST_CARRIED - ROUNDED
         return cls(x[order], ((hit - twin) / others)[..., order], torch.where(known, carrier, torch.nan))
 
 

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from tl_robust.metrics.base import statistic
-from tl_robust.metrics.stamped import Lifts, carried, others
+from tl_robust.metrics.stamped import ROUNDED, Lifts, carried, others
 
 
 @statistic(of=Lifts, unit="epochs", higher_is_better=False, beside=("twin",), summary=True, when=carried, base=others)
@@ -15,7 +15,7 @@ def half_life(lifts: Lifts) -> Tensor:
     least", a mean over seeds too. Undefined (NaN) where the public model's lift is below 0.1.
     """
     half = lifts.carrier / 2
-    above = lifts.lift > half
+    above = lifts.lift > half + ROUNDED
     last = len(lifts.epochs) - 1
     step = torch.arange(1, last + 2) * above  # the last epoch with more than half has the largest
     before = step.amax(-1, keepdim=True) - 1
