@@ -49,7 +49,7 @@ def test_each_defense_stands_beside_the_training_without_it_and_the_random_arm()
     assert [row["lift"].partition(" [")[0] for row in rows] == [f"{100 * n / 75:.1f} %" for n in (69, 49, 1)]
     assert [row["B right"].partition(" [")[0] for row in rows] == ["98.0 %", "98.0 %", "93.0 %"]
     assert [row["twin right"].partition(" [")[0] for row in rows] == ["99.0 %"] * 3
-    assert [row["kept images"] for row in rows] == ["", "40 of 50, 0 of 8 poisoned", "44 of 50, 2 of 8 poisoned"]
+    assert [row["kept images"] for row in rows] == ["-", "40 of 50, 0 of 8 poisoned", "44 of 50, 2 of 8 poisoned"]
     assert "after 4 epochs" in table.title
 
 

@@ -52,8 +52,8 @@ def defended(part: Part) -> list[Block]:
         for strategy in dict.fromkeys(strategy for strategy, _ in shown):
             for key in (key for key in shown if key[0] == strategy):
                 line = Curves(cells[key])
-                numbers = [line.text(metric, xs[-1], metric in judging) for _, metric in columns]
-                body.append((*key, *numbers, *[kept[key]] * any(kept.values()), MARKS[line.trust]))
+                numbers = [line.text(metric, xs[-1], metric != "lift") for _, metric in columns]
+                body.append((*key, *numbers, *[kept[key] or "-"] * any(kept.values()), MARKS[line.trust]))
         head = ("strategy", "defense", *(title for title, _ in columns), *["kept images"] * any(kept.values()), "trust")
         title = f"{group}, {face.side(view)}, after {face.axis_text(xs[-1])} epochs, [95 % interval]"
         blocks.append(Table(title, head, body, names=2, brief=True, cards=True))
