@@ -266,6 +266,8 @@ def test_latent_needs_a_network_that_says_what_its_last_layer_is() -> None:
     with pytest.raises(ConfigError, match="does not say what its last layer is") as caught:
         Latent().fit(Net("head").eval(), labeled(), 4, 0)
     assert "\n" not in str(caught.value)
+    with pytest.raises(ConfigError, match="learns its trigger from a clean model"):
+        stamped(noise(), "latent", steps=5)
     few = labeled().take(torch.tensor([0, 1, 2]))
     with pytest.raises(ConfigError, match="needs images of class t"):
         Latent().fit(Net().eval(), few, 4, 0)

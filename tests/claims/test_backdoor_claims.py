@@ -178,6 +178,9 @@ def test_rates_of_other_triggers_are_not_compared() -> None:
     assert {one.reason for one in decide(finds) if one.claim == "B4"} == {reason}
     beside = [*rates(around(HALF), around(DIES)), *results(victims(full=DIES), attack="blend")]
     assert "B4" not in found(beside, "blend"), "it is said for the trigger that has two"
+    poisoned_target = results(victims(full=DIES), attack="warp", view="target")
+    mixed = [one for one in decide([*beside, *poisoned_target]) if one.claim == "B4" and not one.pair]
+    assert [(one.decision, one.attack) for one in mixed] == [("supported", RARE), ("not judged", "warp")]
 
 
 # B5: distillation

@@ -131,7 +131,11 @@ class LossFilter(Budgeted):
             "A stamped image that has its own class's label has a loss as small as any other of that class.",
             backdoor="labels=clean, rate=0.05",
         )
-        return (AT_TEST, unseen)
+        more = Adaptive(
+            "Twice as many images are poisoned as the budget removes.",
+            backdoor=f"rate={min(2 * self.budget * self.expected, 0.5):g}",
+        )
+        return (AT_TEST, unseen, more)
 
 
 def highest(scores: Tensor, count: int) -> Tensor:

@@ -90,7 +90,11 @@ class Latent(Patch):
 
     @override
     def pixels(self, fitted: Mapping[str, Tensor]) -> Tensor:
-        return fitted.get("pixels", super().pixels(fitted))
+        if not self.steps:
+            return super().pixels(fitted)
+        if "pixels" not in fitted:
+            raise ConfigError(f"{self.name} learns its trigger from a clean model: give what its fit returned.")
+        return fitted["pixels"]
 
     @override
     def extra(self, network: nn.Module, images: Tensor, labels: Tensor, fitted: Mapping[str, Tensor]) -> Tensor | None:
