@@ -55,7 +55,7 @@ def test_each_defense_stands_beside_the_training_without_it_and_the_random_arm()
 
 def test_what_judges_a_filter_is_shown_as_its_metric_has_it() -> None:
     _, table = defended(part(CELLS))
-    place = list(table.head).index("filter AUROC")
+    place = list(table.head).index("AUROC")
     expected = METRICS["filter_auroc"](CELLS[2].outcome)
     score, bad = CELLS[2].outcome.sifted_score, CELLS[2].outcome.sifted_poisoned
     naive = mannwhitneyu(score[bad].numpy(), score[~bad].numpy()).statistic / (8 * 42)
