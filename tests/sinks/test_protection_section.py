@@ -49,13 +49,13 @@ def test_each_defense_stands_beside_the_training_without_it_and_the_random_arm()
     assert [row["lift"].partition(" [")[0] for row in rows] == [f"{100 * n / 75:.1f} %" for n in (69, 49, 1)]
     assert [row["B right"].partition(" [")[0] for row in rows] == ["98.0 %", "98.0 %", "93.0 %"]
     assert [row["twin right"].partition(" [")[0] for row in rows] == ["99.0 %"] * 3
-    assert [row["kept images"] for row in rows] == ["", "40 of 50, 0 of 8 poisoned", "44 of 50, 2 of 8 poisoned"]
+    assert [row["kept images"] for row in rows] == ["-", "40 of 50, 0 of 8 poisoned", "44 of 50, 2 of 8 poisoned"]
     assert "after 4 epochs" in table.title
 
 
 def test_what_judges_a_filter_is_shown_as_its_metric_has_it() -> None:
     _, table = defended(part(CELLS))
-    place = list(table.head).index("filter AUROC")
+    place = list(table.head).index("AUROC")
     expected = METRICS["filter_auroc"](CELLS[2].outcome)
     score, bad = CELLS[2].outcome.sifted_score, CELLS[2].outcome.sifted_poisoned
     naive = mannwhitneyu(score[bad].numpy(), score[~bad].numpy()).statistic / (8 * 42)

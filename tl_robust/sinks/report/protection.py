@@ -46,15 +46,18 @@ def defended(part: Part) -> list[Block]:
         there = list(dict.fromkeys(row.metric for row in rows))
         columns = [column for column in COLUMNS if column[1] in there]
         judging = [metric for metric in there if metric.startswith(OF_DEFENSES) and metric not in COUNTS]
-        columns += [(metric.replace("_", " ").replace("auroc", "AUROC"), metric) for metric in judging]
+        headings = (name.removeprefix("filter_").replace("_", " ").replace("auroc", "AUROC") for name in judging)
         kept = {key: _kept(part.results, members[0].cell) for key, members in cells.items() if key in shown}
         body = []
         for strategy in dict.fromkeys(strategy for strategy, _ in shown):
             for key in (key for key in shown if key[0] == strategy):
                 line = Curves(cells[key])
-                numbers = [line.text(metric, xs[-1], metric in judging) for _, metric in columns]
-                body.append((*key, *numbers, *[kept[key]] * any(kept.values()), MARKS[line.trust]))
-        head = ("strategy", "defense", *(title for title, _ in columns), *["kept images"] * any(kept.values()), "trust")
+                numbers = [line.text(metric, xs[-1], metric != "lift") for _, metric in columns]
+                judged = [line.text(metric, xs[-1], True) for metric in judging]
+                more = [kept[key] or "-"] * any(kept.values())
+                body.append((*key, *numbers, MARKS[line.trust], *judged, *more))
+        more = ["kept images"] * any(kept.values())
+        head = ("strategy", "defense", *(heading for heading, _ in columns), "trust", *headings, *more)
         title = f"{group}, {face.side(view)}, after {face.axis_text(xs[-1])} epochs, [95 % interval]"
         blocks.append(Table(title, head, body, names=2, brief=True, cards=True))
     return [Text(NOTE), *blocks] if blocks else []
