@@ -16,7 +16,7 @@ BENCH = WORK | {"nodes", "threats", "engines", "bench"}
 MAY_IMPORT = {  # a layer may import itself, and of tl_robust only this
     **dict.fromkeys(VOCABULARY, VOCABULARY),
     **dict.fromkeys(("attacks", "metrics", "models", "data"), VOCABULARY),
-    "backdoors": VOCABULARY | {"attacks"},
+    "backdoors": VOCABULARY | {"attacks", "models"},
     "trust": VOCABULARY | {"attacks"},
     "defenses": VOCABULARY | {"attacks", "models"},
     "strategies": VOCABULARY | {"models", "defenses"},

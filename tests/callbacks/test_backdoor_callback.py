@@ -45,7 +45,7 @@ def followed(**settings: Any) -> BackdoorTest:
 
 def fit(module: TransferTask, *callbacks: Any, epochs: int = 3, path: str | None = None, **options: Any) -> Trainer:
     torch.manual_seed(7)
-    options = {"logger": False, "enable_checkpointing": False} | options
+    options = {"logger": False, "enable_checkpointing": False, "log_every_n_steps": 1} | options
     trainer = Trainer(
         max_epochs=epochs, accelerator="cpu", devices=1, enable_progress_bar=False, enable_model_summary=False,
         callbacks=list(callbacks), num_sanity_val_steps=0, **options,

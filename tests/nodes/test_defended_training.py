@@ -24,7 +24,7 @@ class Odd(Defense):
     def images(self, images, others):
         return images.take((images.labels < 5).nonzero().squeeze(1))
 
-    def initialize(self, task, parent):
+    def initialize(self, task, parent, validation):
         assert parent is not None
         with torch.no_grad():
             task.network.classifier.bias.fill_(self.start)

@@ -1,84 +1,88 @@
-"""A cell of a backdoor with everything beside it, as a bench would have it."""
+"""Results of backdoors, made by hand: of 100 images, labels 0 to 3, 75 are of other classes than class 0."""
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Sequence
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from tl_robust import metrics
-from tl_robust.results.leaderboard import Origin
-from tl_robust.seeding import digest, generator
 from tl_robust.types import Cell, Result, Stamped, Verdict
 
-EPOCHS = (0.0, 1.0, 10.0)
-IMAGES, OWN, TRAINED = 60, 150, 300
+EPOCHS = (0.0, 1.0, 4.0)
+LABEL = torch.arange(100) % 4
+FEW = (3, 2, 1)  # hits of a clean twin
 
 
-def stamped(*parts: object, hit: float, epochs: tuple[float, ...] = EPOCHS, sifted: bool = False) -> Stamped:
-    """60 test images of ten classes, t = 3; the trigger calls it at about ``hit`` of them, less at later epochs."""
-    draw, k = generator("stamped", *parts), len(epochs)
-    label, own = torch.arange(IMAGES) % 10, torch.arange(OWN) % 10
-
-    def said(*shape: int, right: float) -> torch.Tensor:
-        true = label if shape[-1] == IMAGES else own
-        return torch.where(torch.rand(shape, generator=draw) < right, true, torch.randint(10, shape, generator=draw))
-
-    less = torch.linspace(1, 0.3, k)[:, None]
-    called = torch.rand(k, IMAGES, generator=draw) < hit * less
-    none = {} if not sifted else {
-        "sifted_score": torch.rand(TRAINED, generator=draw),
-        "sifted_label": torch.arange(TRAINED) % 10,
-        "sifted_poisoned": torch.arange(TRAINED) < 30,
-        "sifted_kept": torch.rand(TRAINED, generator=draw) < 0.8,
-    }  # fmt: skip
-    return Stamped(
-        sample_id=torch.arange(IMAGES) * 7,
-        epochs=torch.tensor(epochs, dtype=torch.float64),
-        seen=torch.tensor([int(epoch) * TRAINED for epoch in epochs]),
-        label=label,
-        target=torch.tensor(3),
-        clean=said(k, IMAGES, right=0.9),
-        stamped=torch.where(called, 3, said(k, IMAGES, right=0.9)),
-        size_linf=torch.ones(IMAGES),
-        size_l2=torch.rand(IMAGES, generator=draw),
-        carrier=torch.where(torch.rand(IMAGES, generator=draw) < hit, 3, label),
-        carrier_target=torch.tensor(3),
-        origin_label=own,
-        origin_clean=said(OWN, right=0.95),
-        origin_stamped=torch.where(torch.rand(OWN, generator=draw) < hit, 3, own),
-        poison=torch.tensor([30, 30, TRAINED, 60]),
-        **none,
-    )
-
-
-def backdoor(seed: int = 0, strategy: str = "finetune", sifted: bool = False, **more: Any) -> tuple[Result, Origin]:
-    """A result with twin, plain and woken records beside it, and its origin."""
-    where = {"bench": "small", "source": "a", "target": "b", "network": "dtn", "common": "", "defense": "none"}
-    where |= {"attack": "patch(target=3)", "norm": "", "view": "source", "threat": "backdoor", "target_images": TRAINED}
-    cell = Cell(**(where | {"seed": seed, "strategy": strategy} | more))  # type: ignore[arg-type]
-    parts = seed, strategy
-    record = stamped(*parts, hit=0.95, sifted=sifted)
-    beside = {
-        "twin": stamped(*parts, "twin", hit=0.05),
-        "plain": stamped(*parts, "plain", hit=0.9),
-        "woken": stamped(*parts, "woken", hit=0.8, epochs=(3.0,)),
-        "woken_twin": stamped(*parts, "woken_twin", hit=0.1, epochs=(3.0,)),
+def record(hits: Sequence[int], right: Sequence[int], target: int = 0, **fields: Any) -> Stamped:
+    """After each epoch so many images of other classes are sent to class t, and so many clean ones are right."""
+    others = (target != LABEL).nonzero()[:, 0]
+    stamped, clean = LABEL.repeat(len(hits), 1), LABEL.repeat(len(hits), 1)
+    for row, (hit, known) in enumerate(zip(hits, right, strict=True)):
+        stamped[row, others[:hit]] = target
+        clean[row, known:] = (LABEL[known:] + 1) % 4
+    origin = torch.arange(40) % 4
+    known = {
+        "sample_id": torch.arange(100),
+        "epochs": torch.tensor(EPOCHS, dtype=torch.float64),
+        "seen": torch.tensor([round(50 * epoch) for epoch in EPOCHS]),
+        "label": LABEL,
+        "target": torch.tensor(target),
+        "clean": clean,
+        "stamped": stamped,
+        "size_linf": torch.ones(100),
+        "size_l2": torch.ones(100),
+        "carrier": torch.full((100,), target),
+        "carrier_target": torch.tensor(target),
+        "origin_label": origin,
+        "origin_clean": origin,
+        "origin_stamped": torch.full((40,), target),
+        "poison": torch.tensor([10, 9, 100, 30]),
     }
-    keys = {name: digest([name, *parts, sifted]) for name in (*beside, "outcome", "a", "b", "images")}
-    origins = {role: {"key": keys[role], "domain": role, "images": 80, "by": "scratch"} for role in ("a", "b")}
-    made = {"outcome": keys["outcome"], "surrogate": origins["a"], "victim": origins["b"], "device": "cpu"}
-    made |= {"commit": "c", "versions": {"torch": "2.9"}, "seconds": 1.5}
-    others = {name: keys[name] for name in beside}
-    curves = metrics.curves(record, cell.view, beside)
-    verdict = Verdict("amber", ("One seed.",))
-    result = Result(cell.key(keys["outcome"], others), cell, record, beside, curves, verdict, made)
-    return result, Origin(0, others, digest(strategy)[:16], 90, digest("images"))
+    return Stamped(**(known | fields))
 
 
-def with_record(result: Result, **fields: torch.Tensor) -> Result:
-    """The same cell with other fields of its record, and its metrics anew."""
-    record = replace(result.outcome, **fields)
-    curves = metrics.curves(record, result.cell.view, result.beside)
-    return replace(result, outcome=record, curves=curves)
+def result(
+    hits: Sequence[int] = (75, 40, 15),
+    right: Sequence[int] = (60, 90, 98),
+    twin_right: Sequence[int] = (50, 92, 99),
+    *,
+    floor: Sequence[int] | None = FEW,
+    target: int = 0,
+    index: tuple[float, float] | None = None,
+    own: dict[str, Tensor] | None = None,
+    **cell: Any,
+) -> Result[Stamped]:
+    """A cell.
+
+    Args:
+        hits: Images that B sends to class t.
+        right: Clean images that B gets right.
+        twin_right: Clean images that the twin gets right.
+        floor: Images that the twin sends to class t; None where there is no twin.
+        target: Class t.
+        index: What an alarm says of all images of B, and of the twin.
+        own: More fields of the record of B.
+        cell: Coordinates.
+    """
+
+    def said(place: int) -> dict[str, Tensor]:
+        alike = torch.full((len(EPOCHS), 100), index[place]) if index else torch.zeros(0)
+        return {"suspicion_clean": alike, "suspicion_stamped": alike} if index else {}
+
+    outcome = record(hits, right, target, **(said(0) | (own or {})))
+    clean = torch.arange(40) % 4
+    beside = {} if floor is None else {
+        "twin": record(floor, twin_right, target, origin_stamped=clean, carrier=LABEL,
+                       poison=torch.zeros(4, dtype=torch.int64), **said(1)),
+    }  # fmt: skip
+    place = Cell(**({
+        "bench": "bench", "source": "src", "target": "tgt", "network": "dtn", "strategy": "finetune", "common": "",
+        "defense": "none", "attack": f"patch(target={target})", "norm": "", "view": "source", "seed": 0,
+        "target_images": 500, "threat": "backdoor",
+    } | cell))  # fmt: skip
+    curves = metrics.curves(outcome, place.view, beside)
+    key = "-".join(map(str, (place.strategy, place.defense, place.attack, place.view, place.seed)))
+    return Result(key, place, outcome, beside, curves, Verdict(), {"device": "cpu", "outcome": key})

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import torch
 
-from tests.sinks.stamped_made import EPOCHS, backdoor, stamped, with_record
+from tests.sinks.backdoor_made import EPOCHS, backdoor, stamped, with_record
 from tests.sinks.wandb_made import BENCH, no_account, of_type, records, runs, summary_of
 from tl_robust.cli.screen import Screen
 from tl_robust.cli.terminal import accuracy_tables

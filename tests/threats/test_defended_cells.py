@@ -38,7 +38,7 @@ class Everywhere(Defense):
     def lineage(self, train, a, b):
         victim = train(b.data, parent=b.parent, by=b.by, defense=self.component, others={"teacher": a})
         return Lineage(a, victim, (a,))
-    def initialize(self, task, parent):
+    def initialize(self, task, parent, validation):
         SAID.append("initialize")
     def loss(self, task, batch, others):
         SAID.append(f"loss of {sorted(others)}")

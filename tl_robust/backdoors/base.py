@@ -30,11 +30,13 @@ class Poisoned:
         images: As many as there were clean ones, in the same order.
         mask: Bool ``[N]``, those that were poisoned.
         asked: How many the rate asks for.
+        covers: So many others were changed too, keep their labels and are no poison.
     """
 
     images: ImageSet
     mask: Tensor
     asked: int
+    covers: int = 0
 
 
 @dataclass(frozen=True)
@@ -74,6 +76,16 @@ class Backdoor(ABC):
             raise ConfigError(f"setting 'wake' of a backdoor must be at least 0, got {self.wake}.")
         if not 0 < self.rate <= 1:
             raise ConfigError(f"setting 'rate' of a backdoor must be above 0 and at most 1, got {self.rate}.")
+        if self.owns and self.into == "target":
+            raise ConfigError(
+                f"{self.name} adds to the loss of what it poisons, and a user's training is out of an attacker's "
+                "reach: use into: source or common."
+            )
+
+    @property
+    def name(self) -> str:
+        """The registered name, which is that of its file."""
+        return type(self).__module__.rpartition(".")[2]
 
     @abstractmethod
     def stamp(self, images: Tensor, sample_id: Tensor, fitted: Mapping[str, Tensor]) -> Tensor:
@@ -159,11 +171,11 @@ class Backdoor(ABC):
         if not 0 < asked <= len(places):
             which = "of the target class" if self.labels == "clean" else "of other classes than the target"
             raise ConfigError(
-                f"rate {self.rate:g} asks for {asked} poisoned images of {len(labels)}, where {len(places)} are "
-                f"{which}, which labels: {self.labels} can poison: "
+                f"rate {self.rate:g} of {self.name} asks for {asked} poisoned images of {len(labels)}, where "
+                f"{len(places)} are {which}, which labels: {self.labels} can poison: "
                 + (f"use a rate of at least {1 / len(labels):.2g}." if not asked else "use a lower rate.")
             )
-        return places[uniform(derive(seed, "poison"), places, (1,))[:, 0].argsort(stable=True)[:asked]].sort().values
+        return drawn(derive(seed, "poison"), places, asked)
 
     def class_of(self, labels: tuple[str, ...], whose: str) -> int:
         """Place of the class t among the names of a domain's classes.
@@ -179,6 +191,22 @@ class Backdoor(ABC):
                 f"setting 'target' of a backdoor must be a class of {whose} ({', '.join(labels[:12])}), got {name!r}."
             )
         return labels.index(name)
+
+
+def drawn(seed: int, places: Tensor, count: int) -> Tensor:
+    """So many of the places, ascending; the fewer lie among the more, and other places do not matter.
+
+    Args:
+        seed: Seed of the choice.
+        places: int64 ``[N]``.
+        count: From 0 to N.
+    """
+    return places[uniform(seed, places, (1,))[:, 0].argsort(stable=True)[:count]].sort().values
+
+
+def eight_bits(pixels: Tensor) -> Tensor:
+    """Float pixels on the scale of 0 to 255 as images: clipped and rounded, uint8."""
+    return pixels.clamp(0, 255).round().to(torch.uint8)
 
 
 BACKDOORS: Registry[type[Backdoor]] = Registry("backdoor", "tl_robust.backdoors.named")

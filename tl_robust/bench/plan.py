@@ -16,11 +16,12 @@ from tl_robust.data.space import get_space
 from tl_robust.defenses import Defense
 from tl_robust.defenses.base import INFERENCE, TRAINING
 from tl_robust.errors import ConfigError, UnknownNameError
+from tl_robust.nodes.forest import Forest
 from tl_robust.nodes.guarded import Guarded
 from tl_robust.nodes.models import Checkpoint, Model, Public
 from tl_robust.nodes.node import Node
 from tl_robust.nodes.store import Store
-from tl_robust.nodes.training import Forest, Training
+from tl_robust.nodes.training import Training
 from tl_robust.registry import Component
 from tl_robust.strategies import STRATEGIES
 from tl_robust.threats.base import THREATS, PlannedCell, Scene
@@ -144,7 +145,7 @@ def _lineage(
         origin = source.domain if isinstance(source, DomainInSpace) else ""
         roles = {"origin": origin, "victim": target.domain}
         defenses = {
-            domain: tuple(part.component for part in defense.parts if role == part.role and part.acts & set(TRAINING))
+            domain: tuple(part.component for part in defense.parts if role == part.role and _joins(part))
             for role, domain in roles.items()
         }
         forest = replace(forest, defenses=defenses)
@@ -162,6 +163,11 @@ def _lineage(
             "give the checkpoint the target's classes, or take a strategy that trains on the target."
         )
     return a, b
+
+
+def _joins(defense: Defense) -> bool:
+    """Whether a defense joins in the trainings of a strategy."""
+    return bool(defense.acts & set(TRAINING)) and not defense.REPAIRS
 
 
 def _unique(cells: list[PlannedCell]) -> tuple[PlannedCell, ...]:

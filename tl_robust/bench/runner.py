@@ -13,7 +13,7 @@ from tl_robust.engines.base import Engine, Failure, Job
 from tl_robust.engines.local import Local
 from tl_robust.engines.observer import Observer
 from tl_robust.errors import StoreError
-from tl_robust.nodes.pictures import PictureGroup
+from tl_robust.nodes.pictures import Pictured
 from tl_robust.nodes.store import Store
 from tl_robust.threats.base import THREATS, PlannedCell, Reading
 from tl_robust.types import Pictures, Record, Result, Verdict
@@ -28,7 +28,8 @@ class Finished:
         failures: Nodes that failed.
         missing: Cells without a result.
         seconds: Time that the nodes of each kind took when they were computed, over all processes.
-        pictures: What was crafted, by key of an outcome (``Result.provenance["outcome"]``), for the first seeds.
+        pictures: What was crafted or stamped, by key of an outcome (``Result.provenance["outcome"]``), for the first
+            seeds.
     """
 
     results: tuple[Result, ...]
@@ -113,7 +114,7 @@ def _pictures(plan: Plan, store: Store) -> dict[str, Pictures]:
     """Pictures by key of an outcome; those that are not in the store are left out, since a report can do without."""
     pictures: dict[str, Pictures] = {}
     for node in plan.nodes:
-        if isinstance(node, PictureGroup):
+        if isinstance(node, Pictured):
             with suppress(StoreError):
-                pictures |= dict.fromkeys(node.group.entries, store.load(node.KIND, node.key))
+                pictures |= dict.fromkeys(node.outcomes, store.load(node.KIND, node.key))
     return pictures

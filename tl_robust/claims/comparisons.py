@@ -208,7 +208,7 @@ class Comparisons:
         self, draws: Draws, metric: str, x: tuple[float, ...], sides: tuple[Draws, ...], last: bool
     ) -> tuple[Draws, tuple[float, ...]]:
         """The draws ``[S,K]`` at the x that count, where those of all sides are known, and these x."""
-        places = torch.tensor(x)
+        places = torch.tensor(x, dtype=torch.float64)
         counts = torch.ones(1, dtype=torch.bool) if METRICS[metric].summary else places > 0
         if last and not METRICS[metric].summary:
             counts &= places == places.max()

@@ -22,7 +22,7 @@ class Finding:
     """What the numbers say about one claim, at one place of the grid or over all of them.
 
     Attributes:
-        claim: ``H1`` to ``H13``, or the name of a plugin's file in capitals.
+        claim: ``H1`` to ``H13`` (evasion), ``B1`` to ``B7`` (backdoor), or the name of a plugin's file in capitals.
         says: The claim in one sentence.
         source: Where it was made.
         pair: Source, target and what else tells places apart (``mnist → usps``); empty for the finding over all pairs.
@@ -37,7 +37,8 @@ class Finding:
         seeds: Seeds it rests on.
         n: Test samples it rests on, of one seed.
         reason: One sentence: what the decision rests on, or what was missing.
-        family: ``primary`` (H1 and H2, the paper's two sides) or ``secondary``: each is corrected for itself.
+        family: ``primary`` (what the literature is known for: H1 and H2, B1 to B3) or ``secondary``: each is corrected
+            for itself.
         labels: Numbers of labeled target images it speaks of (``50 labels``, ``all labels``); empty for the finding
             over all of them, and where a bench has one.
         threat: The threat that the claim speaks of.

@@ -8,7 +8,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
-from typing import ClassVar, Generic, Literal, Protocol, TypeVar
+from typing import ClassVar, Generic, Literal, Protocol, Self, TypeVar
 
 from torch import Tensor, nn
 
@@ -20,7 +20,6 @@ from tl_robust.errors import ConfigError
 from tl_robust.registry import Component, Registry, Scalar
 from tl_robust.types import ImageSet, Recipe
 
-M = TypeVar("M")
 TRAINING = ("lineage", "initialize", "loss", "score", "images")
 INFERENCE = ("fit", "wrap")
 VIEWS = ("white", "black", "shadow")
@@ -43,6 +42,28 @@ class Task(Protocol):
 
     def __call__(self, images: Tensor) -> Tensor: ...  # noqa: D102
     def objective(self, batch: Sequence[Tensor]) -> Tensor: ...  # noqa: D102
+
+
+class Repairable(Protocol):
+    """A model of the forest as a defense sees it, which can be trained again in two ways."""
+
+    def at(self, epoch: int) -> Self:
+        """What it was after an epoch of its last training; 0: what that training starts from."""
+
+    def further(self, epochs: int, defense: Component | None = None) -> Self:
+        """What it becomes when its last training goes on for so many epochs, with a defense."""
+
+    def taught(self, defense: Component, epochs: int = 0, fresh: bool = True) -> Self:
+        """A model that learns from it, its ``teacher``, what it has learned last, with a defense.
+
+        Args:
+            defense: Joins in that training.
+            epochs: Epochs of that training; 0: as many as the teacher's.
+            fresh: It starts from random weights, else from what the teacher started from.
+        """
+
+
+M = TypeVar("M", bound=Repairable)
 
 
 @dataclass(frozen=True)
@@ -126,6 +147,7 @@ class Defense(ABC):
         ASKS: Models that are made before the training that it joins in, and are given to :meth:`loss` and
             :meth:`images`: ``undefended``, the same training without any defense; ``undefended@1``, the same after one
             epoch; ``parent``, what it starts from, where it has the same classes.
+        REPAIRS: It joins in none of the strategy's trainings, but in one after them that :meth:`lineage` names.
         CLEAN: It needs clean images of the domain whose training it changes, so that none of them may be poisoned.
         NEUTRAL: Settings with which a guard leaves the network as it is: there its adaptive attacks are tested against
             an optimum that is known.
@@ -133,6 +155,7 @@ class Defense(ABC):
 
     VERSION: ClassVar[int] = 1
     ASKS: ClassVar[tuple[str, ...]] = ()
+    REPAIRS: ClassVar[bool] = False
     CLEAN: ClassVar[bool] = False
     NEUTRAL: ClassVar[Mapping[str, Scalar]]
     ON: ClassVar[Literal["victim", "origin"]] = "victim"
@@ -145,8 +168,16 @@ class Defense(ABC):
         """The models there are, where the strategy trains B from A; ``train`` names further trainings."""
         return Lineage(a, b)
 
-    def initialize(self, task: Task, parent: Mapping[str, Tensor] | None) -> None:  # noqa: B027  (most do nothing)
-        """Change the weights that training starts from, after the strategy has set them."""
+    def initialize(  # noqa: B027  (most do nothing)
+        self, task: Task, parent: Mapping[str, Tensor] | None, validation: ImageSet | None
+    ) -> None:
+        """Change the weights that training starts from, after the strategy has set them.
+
+        Args:
+            task: The training.
+            parent: State dict of the parent's network, None at a root.
+            validation: Clean images held out of the training; None where it is begun without a bench.
+        """
 
     def loss(self, task: Task, batch: Sequence[Tensor], others: Mapping[str, nn.Module]) -> Tensor:
         """The loss of a batch of images and labels: here the strategy's own.

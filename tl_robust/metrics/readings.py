@@ -54,7 +54,8 @@ class Number(Metric):
     """A number that is known and not estimated, such as how many images were poisoned: both ends are the value.
 
     Attributes:
-        count: ``record -> (numerator, denominator)``; NaN where the denominator is 0.
+        count: ``record -> (how many, of how many)``. Of the unit ``share`` the value is the one over the other, NaN
+            where there are none; of others it is how many.
     """
 
     count: Callable[[Any], tuple[Tensor, Tensor]]
@@ -62,8 +63,9 @@ class Number(Metric):
     @override
     def __call__(self, record: Record, beside: Beside = None) -> Tensor:
         self.others(record, beside)
-        first, second = self.count(record)
-        return (first.double() / second).reshape(1)
+        many, of_many = self.count(record)
+        value = many.double()
+        return (torch.where(of_many > 0, value / of_many, torch.nan) if self.unit == "share" else value).reshape(1)
 
     @override
     def mean_curve(self, seeds: Sequence[Seed]) -> Curve:
@@ -117,7 +119,7 @@ def number(
 ) -> Callable[[Callable[[Any], tuple[Tensor, Tensor]]], Metric]:
     """Register a number that is known; a decorator.
 
-    The function takes a record and returns numerator and denominator, one whole number each.
+    The function takes a record and returns ``(how many, of how many)``, one whole number each.
     """
 
     def register(function: Callable[[Any], tuple[Tensor, Tensor]]) -> Metric:

@@ -115,6 +115,24 @@ class Model(Keyed):
         """
         raise ConfigError(f"{self} was trained by others, so it cannot be trained further.")
 
+    def taught(self, defense: Component, epochs: int = 0, fresh: bool = True) -> Model:
+        """A model that learns from it, its ``teacher``, what it has learned last, with a defense.
+
+        Args:
+            defense: Joins in that training.
+            epochs: Epochs of that training; 0: as many as the teacher's.
+            fresh: It starts from random weights, else from what the teacher started from.
+
+        Raises:
+            ConfigError: It was not trained here, or started from random weights itself where ``fresh`` is off.
+        """
+        raise ConfigError(f"{self} was trained by others, so what it learned from is not there to learn from again.")
+
+    @property
+    def age(self) -> int:
+        """Epochs of its last training here that it has behind it; 0 where it has none."""
+        return 0
+
     @abstractmethod
     def origin(self) -> dict[str, Any]:
         """Where it comes from, in words and numbers for a reader."""
@@ -134,6 +152,7 @@ class Derived(Model):
     labels = of("model.labels")
     parent = of("model.parent")
     trained = of("model.trained")
+    age = of("model.age")
 
 
 def misfit(model: Model, weights: Mapping[str, Tensor]) -> str:

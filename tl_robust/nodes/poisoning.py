@@ -82,11 +82,13 @@ class Poison:
         target: The class t, as the poisoned training numbers it.
         fit: What it learned from a clean model, which follows from the training that it poisons; None where it learns
             nothing.
+        joins: The attacker adds to the loss too, where his backdoor does so; he cannot where a user trains.
     """
 
     backdoor: Component
     target: int
     fit: TriggerFit | None = None
+    joins: bool = True
 
     @cached_property
     def built(self) -> Backdoor:
@@ -96,7 +98,13 @@ class Poison:
     @property
     def spec(self) -> dict[str, Any]:
         """Everything that can change what is poisoned, beside the training itself."""
-        return {"backdoor": asdict(self.backdoor), "target": self.target}
+        joins = {"joins": False} if self.built.owns and not self.joins else {}
+        return {"backdoor": asdict(self.backdoor), "target": self.target} | joins
+
+    @property
+    def adds(self) -> bool:
+        """Something is added to the loss."""
+        return self.joins and self.built.owns
 
     @property
     def nodes(self) -> tuple[Node, ...]:
@@ -123,11 +131,9 @@ class Poison:
         Raises:
             ConfigError: The rate poisons no image, or more than there are, or the trigger is larger than the images.
         """
-        images = data.images("train")
-        learned_from = None if recipe.select == "test" else split_validation(images, recipe.val_share)[0]
-        self.built.chosen(images.labels if learned_from is None else images.labels[learned_from], self.target, seed)
+        self.built.chosen(learned_labels(data, recipe), self.target, seed)
         if not self.fit:
-            self.built.stamp(images.images[:1], torch.arange(1), {})
+            self.built.stamp(data.images("train").images[:1], torch.arange(1), {})
 
     def of(self, images: ImageSet, seed: int, fitted: Mapping[str, Tensor]) -> Poisoned:
         """The images with poison among them.
@@ -150,3 +156,10 @@ def learned(data: DomainInSpace, recipe: Recipe) -> ImageSet:
     """The training images that are learned from: without those that choose the epoch."""
     images = data.images("train")
     return images if recipe.select == "test" else images.take(split_validation(images, recipe.val_share)[0])
+
+
+def learned_labels(data: DomainInSpace, recipe: Recipe) -> Tensor:
+    """Their labels, int64 ``[N]``."""
+    images = data.images("train")
+    every = recipe.select == "test"
+    return images.labels if every else images.labels[split_validation(images, recipe.val_share)[0]]

@@ -132,7 +132,7 @@ class Stamping(Node):
             more = self._of_carrier(test, store, device) | self._sifted(store, device)
         last = self.victims[0].trained
         count = len(learned(last.data, last.recipe)) if isinstance(last, Training) else 0
-        seen = [epoch * count for epoch in self.epochs]
+        seen = [victim.age * count for victim in self.victims]
         record = test.record(said, self.epochs, seen, {"poison": self._poison(store)} | more)
         return {self.key: record}, {"device": device_name(device)}
 

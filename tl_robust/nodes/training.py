@@ -11,14 +11,14 @@ from typing import Any, Self
 from typing_extensions import override
 
 from tl_robust.callbacks import Snapshots
-from tl_robust.data.mapped import DomainInSpace
+from tl_robust.data.mapped import DomainInSpace, held_out
 from tl_robust.data.pair import DomainModule
-from tl_robust.defenses import build
+from tl_robust.defenses import DEFENSES, build
 from tl_robust.errors import ConfigError
 from tl_robust.models.base import classifier_names
 from tl_robust.nodes.hands import Hands, seeded
 from tl_robust.nodes.kind import Address
-from tl_robust.nodes.models import WEIGHTS, Derived, Model, Public, misfit
+from tl_robust.nodes.models import WEIGHTS, Derived, Model, misfit
 from tl_robust.nodes.node import Made, Node, of
 from tl_robust.nodes.poisoning import Poison
 from tl_robust.nodes.progress import Epochs
@@ -26,7 +26,7 @@ from tl_robust.nodes.provenance import device_name
 from tl_robust.nodes.store import Store
 from tl_robust.registry import Component, Scalar
 from tl_robust.seeding import derive
-from tl_robust.strategies import STRATEGIES, trained_by
+from tl_robust.strategies import STRATEGIES
 from tl_robust.types import Recipe
 
 
@@ -138,7 +138,15 @@ class Training(Model, Node):
     @cached_property
     def draws(self) -> str:
         """Key of the same training where nothing is poisoned: a clean twin has the same weights, order and dropout."""
-        return self.mapped(lambda training, _: replace(training, poison=None) if training.poison else training).key
+        return self.mapped(lambda training, _: training.clean).key
+
+    @property
+    def clean(self) -> Training:
+        """The same training without poison; where an attacker goes on from a clean model, that model."""
+        if self.poison and self.poison.joins and self.poison.built.CONTINUES:
+            assert isinstance(self.parent, Training)
+            return self.parent
+        return replace(self, poison=None) if self.poison else self
 
     @override
     def make(self, hands: Hands, store: Store) -> tuple[Mapping[str, Any], Made]:
@@ -159,9 +167,9 @@ class Training(Model, Node):
                 inherited = {name: value for name, value in inherited.items() if name not in other}
             if defense:
                 task.defend(defense, others)
-            if self.poison and self.poison.built.owns:
+            if self.poison and self.poison.adds:
                 task.extra = partial(self.poison.built.extra, fitted=fitted)
-            task.start_from(inherited)
+            task.start_from(inherited, held_out(self.data, self.recipe.val_share) if defense else None)
             kept = Snapshots(self.snapshots)
             callbacks = [Epochs(hands.advance), kept]
             with hands.trainer(callbacks, max_epochs=self.recipe.epochs, **hands.options) as trainer:
@@ -182,7 +190,14 @@ class Training(Model, Node):
 
     @override
     def again(self, salt: str) -> Training:
-        return replace(self, salt=" ".join(filter(None, [self.salt, salt])))
+        def drawn(model: Model) -> Model:  # what learned from the same data is as private as this one: a teacher
+            last = model.trained
+            return model.again(salt) if isinstance(last, Training) and last.data == self.data else model
+
+        repairs = any(DEFENSES[part.name].REPAIRS for part in self.defense)
+        parent = drawn(self.parent) if repairs and self.parent else self.parent
+        others = tuple((name, drawn(model)) for name, model in self.others)
+        return replace(self, salt=" ".join(filter(None, [self.salt, salt])), parent=parent, others=others)
 
     @override
     def at(self, epoch: int) -> Model:
@@ -206,6 +221,16 @@ class Training(Model, Node):
         recipe, defenses = replace(self.recipe, epochs=epochs), (defense,) if defense else ()
         by = STRATEGIES.component("finetune")
         return replace(self, parent=self, recipe=recipe, by=by, defense=defenses, others=(), poison=None, snapshots=())
+
+    @override
+    def taught(self, defense: Component, epochs: int = 0, fresh: bool = True) -> Training:
+        if not (fresh or self.parent):
+            raise ConfigError(f"{self} starts from random weights, so {defense} has no parent to start from.")
+        student, by = self.further(epochs or self.recipe.epochs, defense), "scratch" if fresh else "finetune"
+        parent, others = None if fresh else self.parent, (("teacher", self),)
+        return replace(student, parent=parent, by=STRATEGIES.component(by), others=others)
+
+    age = of("recipe.epochs")
 
     @override
     def origin(self) -> dict[str, Any]:
@@ -270,6 +295,18 @@ class Snapshot(Derived):
         return replace(self, model=self.model.again(salt))
 
     @override
+    def at(self, epoch: int) -> Snapshot:
+        if epoch > self.epoch:
+            raise ConfigError(f"{self} has not been trained for {epoch} epochs: expected 0 to {self.epoch}.")
+        return replace(self, epoch=epoch)
+
+    @override
+    def further(self, epochs: int, defense: Component | None = None) -> Training:
+        return replace(self.model.further(epochs, defense), parent=self)
+
+    age = of("epoch")
+
+    @override
     def mapped(self, change: Callable[[Training, str], Training]) -> Snapshot:
         return replace(self, model=self.model.mapped(change))
 
@@ -279,64 +316,3 @@ class Snapshot(Derived):
 
     def __str__(self) -> str:
         return f"{self.model}, after epoch {self.epoch}"
-
-
-@dataclass(frozen=True)
-class Forest:
-    """Names trainings of one network, seed, strategy, defense and set of Trainer options; the ``train`` of a lineage.
-
-    Attributes:
-        network: Network with settings.
-        recipe: Recipe of a domain by its name.
-        seed: Seed.
-        own: The cell's strategy with its settings.
-        trainer: Options of the Lightning Trainer that can change weights.
-        defenses: What changes the training of a domain, by its name.
-    """
-
-    network: Component
-    recipe: Callable[[str], Recipe]
-    seed: int
-    own: Component
-    trainer: Mapping[str, Scalar] = field(default_factory=dict)
-    defenses: Mapping[str, tuple[Component, ...]] = field(default_factory=dict)
-
-    def __call__(
-        self,
-        domain: DomainInSpace | Public,
-        parent: Model | None = None,
-        by: str | Component | None = None,
-        defense: Component | None = None,
-        salt: str = "",
-        others: Mapping[str, Model] | None = None,
-    ) -> Model:
-        """The training of ``domain`` from ``parent``; a public checkpoint is the model itself.
-
-        Raises:
-            ConfigError: The strategy would train a checkpoint.
-        """
-        if isinstance(domain, Public):
-            if parent is not None:
-                raise ConfigError(
-                    f"{domain} is trained already, and this strategy would train it again from {parent.title}: "
-                    "use it as the source of scratch or finetune, or under axes.common."
-                )
-            if isinstance(by, Component) or salt:
-                raise ConfigError(
-                    f"{domain} is trained already, and strategy {self.own} would train it in its own way."
-                )
-            return domain
-        defenses = (defense,) if defense else self.defenses.get(domain.domain, ())
-        by, options = trained_by(self.own, by, root=parent is None), tuple(sorted(self.trainer.items()))
-        recipe, asked = self.recipe(domain.domain), tuple(sorted((others or {}).items()))
-        training = Training(domain, self.network, recipe, self.seed, by, parent, options, salt, (), asked)
-        known = {"undefended": training, "parent": parent}
-        for part in defenses:
-            for name in build([part]).asks:
-                whose, _, epoch = name.partition("@")
-                if not (model := known[whose]):
-                    raise ConfigError(f"defense {part} asks the {name} of {training}, and there is none.")
-                if whose == "parent" and not training.same_labels:
-                    raise ConfigError(f"defense {part} asks the parent of {training}, which knows other classes.")
-                asked = (*asked, (name, model.at(int(epoch)) if epoch else model))
-        return replace(training, defense=defenses, others=tuple(sorted(set(asked)))) if defenses else training

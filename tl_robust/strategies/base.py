@@ -23,7 +23,7 @@ from tl_robust.strategies.epoch import EpochSums
 from tl_robust.strategies.forest import D, M, Train
 from tl_robust.strategies.hyperparameters import arguments_of, defense_of, network_of, recipe_of, text_of
 from tl_robust.strategies.optimizer import optimizer_of
-from tl_robust.types import Recipe
+from tl_robust.types import ImageSet, Recipe
 
 State = dict[str, Tensor]
 OWN = "tl_robust"  # the key of a checkpoint under which a training keeps what Lightning does not keep
@@ -145,15 +145,16 @@ class TransferTask(NetworkModule):
         self._note({"defense": text_of(defense)}, ["defense"])
         return self
 
-    def start_from(self, parent: Mapping[str, Tensor] | None) -> None:
+    def start_from(self, parent: Mapping[str, Tensor] | None, validation: ImageSet | None = None) -> None:
         """Set the weights that training starts from: the strategy's :meth:`initialize`, then the defense's.
 
         Args:
             parent: State dict of the parent's network, None at a root.
+            validation: Clean images held out of the training, which some defenses look at.
         """
         self.initialize(parent)
         if self.defense is not None:
-            self.defense.initialize(self, parent)
+            self.defense.initialize(self, parent, validation)
 
     @override
     def setup(self, stage: str) -> None:

@@ -13,10 +13,11 @@ from tl_robust.backdoors import BACKDOORS, Backdoor, build
 from tl_robust.defenses import DEFENSES
 from tl_robust.errors import ConfigError
 from tl_robust.nodes.models import Model
-from tl_robust.nodes.poisoning import Poison, TriggerFit, learned
+from tl_robust.nodes.poisoning import Poison, TriggerFit, learned_labels
+from tl_robust.nodes.stamped_pictures import StampedPictures
 from tl_robust.nodes.stamping import Carrier, Stamping, filters
 from tl_robust.nodes.training import Training
-from tl_robust.registry import Component
+from tl_robust.registry import Component, Scalar
 from tl_robust.threats.base import Method, Play, Scene, Threat, threat
 from tl_robust.types import Face, Stamped
 
@@ -76,22 +77,24 @@ class BackdoorThreat(Threat):
         whole=("half_life", "safe_after"),
         charts=("lift", "false_trigger", "attack_success_right", "retention"),
         charts_title="Lift and floor",
+        compared={"attack_success": "false_trigger", "victim_accuracy": "twin_accuracy"},
         about="An attacker publishes A with a backdoor: images that carry a trigger are classified as the class that "
         "he wants. B is made from A with clean images. Its clean twin is made in the same way from a clean A, "
         "and says what the trigger does where there is no backdoor: the floor of attack success. Lift is attack "
         "success of B less that of its twin, image by image, over the test images of all other classes.",
         prefix="backdoor",
-        terms={"NIST AI 100-2": "poisoning: backdoor", "MITRE ATLAS": "AML.T0018, AML.T0020"},
+        terms={
+            "NIST AI 100-2": "backdoor poisoning, model poisoning",
+            "MITRE ATLAS": "AML.T0010, AML.T0018, AML.T0020, AML.T0043.004",
+            "OWASP": "ML07:2023 transfer learning attack",
+        },
     )
 
     @override
     def method(self, component: Component, x: tuple[float, ...]) -> Method:
         if any(epoch < 0 or epoch != round(epoch) for epoch in x):
             raise ConfigError(f"epochs must be whole numbers from 0, got {', '.join(f'{epoch:g}' for epoch in x)}.")
-        settings = dict(component.settings)
-        if "target" in settings:
-            settings["target"] = str(settings["target"])
-        component = BACKDOORS.component(component.name, settings)
+        component = _named(component.name, dict(component.settings))
         return Method("backdoor", component, x, view=build(component).into)
 
     @override
@@ -105,8 +108,9 @@ class BackdoorThreat(Threat):
                 compared[name] = [getattr(poisoning, name) for poisoning in poisonings]
         stampings = tuple(poisoning.stamping for poisoning in poisonings)
         every = (*stampings, *(stamping for several in compared.values() for stamping in several))
+        pictures = [_pictures(stampings[0])] if scene.pictured else []
         return BackdoorPlay(
-            tuple(node for stamping in every for node in stamping.nodes),
+            (*(node for stamping in every for node in stamping.nodes), *pictures),
             tuple(stamping.address for stamping in stampings),
             poisonings[0].surrogate,
             {name: tuple(stamping.address for stamping in several) for name, several in compared.items()},
@@ -136,7 +140,7 @@ class _Poisoning:
         backdoor: The backdoor.
         stamp: Its trigger alone.
         epochs: Epochs of the victim that are asked.
-        poison: The poison, and the key of a training that has it.
+        poisoned: The training that is poisoned; of several, the last.
         surrogate: A after poisoning.
         victim: B after poisoning.
         carriers: The public model that is poisoned and its clean twin; none where the target set is.
@@ -159,7 +163,7 @@ class _Poisoning:
             ConfigError: Nothing here can be poisoned so.
         """
         backdoor = build(component)
-        if not isinstance(last := scene.victim.trained, Training):
+        if not isinstance(scene.victim.trained, Training):
             raise ConfigError(f"a backdoor needs a victim that is trained here, and {scene.victim} is not.")
         trainings = tuple(_trainings(backdoor.into, scene))
         if not trainings:
@@ -185,7 +189,7 @@ class _Poisoning:
         if backdoor.into != "target":
             place = backdoor.class_of(first.labels, first.title)
             carriers = tuple(Carrier(model, first.data, place) for model in (change_of[first.key], first))
-        epochs = tuple(map(int, method.x)) or _doubling(last.recipe.epochs)
+        epochs = tuple(map(int, method.x)) or _doubling(scene.victim.age)
         return cls(
             scene, backdoor, _without(component, OF_PLAN | OF_TRAINING), epochs, change_of[first.key], surrogate,
             victim, carriers,
@@ -214,20 +218,32 @@ class _Poisoning:
     def _stamping(self, victim: Model, carrier: Carrier | None, poisoned: Training | None = None) -> Stamping:
         target = self.backdoor.class_of(victim.labels, victim.title)
         fit = self.poisoned.poison.fit if self.poisoned.poison else None
-        models = tuple(victim.at(epoch) for epoch in self.epochs)
+        models = tuple(victim.at(epoch) for epoch in self._asked(victim))
         sifted = next((model for model in _all(victim) if filters(model)), None)
         return Stamping(self.stamp, target, self.scene.test, models, self.epochs, fit, carrier, poisoned, sifted)
 
+    def _asked(self, victim: Model) -> tuple[int, ...]:
+        """Epochs of the victim's last training; a repair that is over sooner than B's stays as it is."""
+        last = victim.trained
+        assert isinstance(last, Training)
+        repaired = any(DEFENSES[part.name].REPAIRS for part in last.defense)
+        return tuple(min(epoch, victim.age) for epoch in self.epochs) if repaired else self.epochs
+
     def _woken(self, victim: Model) -> Stamping:
-        further = victim.further(WAKING)
-        assert isinstance(further, Training)
-        poison = self.poisoned.poison
+        further, poison = victim.further(WAKING), self.poisoned.poison
+        last = further.trained
+        assert isinstance(last, Training)
         assert poison
-        rate = min(1.0, self.backdoor.wake / len(learned(further.data, further.recipe)))
+        rate = min(1.0, self.backdoor.wake / len(learned_labels(last.data, last.recipe)))
         few = BACKDOORS.component(poison.backdoor.name, dict(poison.backdoor.settings) | {"rate": rate})
         target = self.backdoor.class_of(victim.labels, victim.title)
-        woken = replace(further, poison=Poison(few, target, poison.fit))
+        waking = Poison(few, target, poison.fit, joins=False)
+        woken = further.mapped(lambda training, key: replace(training, poison=waking) if key == last.key else training)
         return Stamping(self.stamp, target, self.scene.test, (woken.at(WAKING),), (WAKING,), poison.fit)
+
+
+def _pictures(stamping: Stamping) -> StampedPictures:
+    return StampedPictures(stamping.stamp, stamping.target, stamping.test, stamping.fit, (stamping.key,))
 
 
 def _known_attacks(component: Component, scene: Scene) -> list[Component]:
@@ -235,13 +251,18 @@ def _known_attacks(component: Component, scene: Scene) -> list[Component]:
     components = {component: None}
     for adaptive in scene.defense.adaptive() if scene.defense else ():
         if adaptive.backdoor:
-            named, text = component.name, adaptive.backdoor
-            if "(" in text or "=" not in text:
-                named, _, text = text.rstrip(")").partition("(")
-            _, changed = BACKDOORS.written(f"{named}({text})")
-            own = dict(component.settings) if named == component.name else _shared(component)
-            components[BACKDOORS.component(named, own | changed)] = None
+            text = adaptive.backdoor
+            another = "(" in text or "=" not in text
+            name, changed = BACKDOORS.written(text if another else f"{component.name}({text})")
+            own = dict(component.settings) if name == component.name else _shared(component)
+            components[_named(name, own | changed)] = None
     return list(components)
+
+
+def _named(name: str, settings: Mapping[str, Scalar]) -> Component:
+    """A backdoor with settings, whose class t is a name also where a bench file has a number."""
+    targets = {key: str(value) for key, value in settings.items() if key == "target"}
+    return BACKDOORS.component(name, {**settings, **targets})
 
 
 def _shared(component: Component) -> dict[str, Any]:

@@ -33,6 +33,8 @@ class Face:
         whole: Metrics that sum a whole curve up, the most telling first, for dashboards.
         charts: Metrics that are charted after the headline.
         charts_title: Title of their charts.
+        compared: The metric that is drawn in thin lines into the chart of another, by the name of that one, which has
+            no chart without it.
         notes: What a reader must know of a metric beyond the sentence that describes it.
         about: A paragraph that explains the words of the answer.
         prefix: What stands before the names of metrics in Weights & Biases.
@@ -58,6 +60,7 @@ class Face:
     whole: tuple[str, ...] = ()
     charts: tuple[str, ...] = ()
     charts_title: str = ""
+    compared: Mapping[str, str] = field(default_factory=dict)
     notes: Mapping[str, str] = field(default_factory=dict)
     about: str = ""
     prefix: str = "metric"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from tl_robust.claims.claim import claim
 from tl_robust.claims.comparisons import Comparisons, Place
 from tl_robust.claims.effects import Effect, ElsewhereError, MissingError
-from tl_robust.claims.survival import FULL, VIEW, other_attacks, poison_rate, trigger
+from tl_robust.claims.survival import FULL, VIEW, fine_tuned, other_attacks, poison_rate, trigger
 from tl_robust.registry import Scalar
 
 
@@ -17,7 +17,8 @@ from tl_robust.registry import Scalar
 )
 def rare_poison_lives_longer(comparisons: Comparisons, place: Place) -> list[Effect]:
     """Lift after full fine-tuning, the lowest rate over the highest, the mean over epochs; said at the lowest rate."""
-    alike = {where: _alike(comparisons, where) for where in comparisons.places}
+    fine_tuned(comparisons, place)
+    alike = {where: _alike(comparisons, where) for where in comparisons.places if comparisons.sides(where, VIEW)}
     if not any(len(set(rates.values())) > 1 for rates in alike.values()):
         raise MissingError("it needs two poison rates of a trigger (axes.attack=[patch,{name: patch, rate: 0.05}]).")
     rates = alike[place]
@@ -36,4 +37,4 @@ def _alike(comparisons: Comparisons, place: Place) -> dict[Place, float]:
         return name, {key: value for key, value in settings.items() if key != "rate"}
 
     same = [other for other in other_attacks(comparisons, place) if but_rate(other) == but_rate(place)]
-    return {other: poison_rate(comparisons, other) for other in same}
+    return {other: poison_rate(comparisons, other) for other in same if comparisons.sides(other, VIEW)}

@@ -11,4 +11,4 @@ from tl_robust.types import Stamped
 @number(of=Stamped, unit="images", when=filtered)
 def filter_kept(record: Stamped) -> tuple[Tensor, Tensor]:
     """Number of training images that the filter keeps."""
-    return record.sifted_kept.sum(), torch.tensor(1)
+    return record.sifted_kept.sum(), torch.tensor(len(record.sifted_kept))

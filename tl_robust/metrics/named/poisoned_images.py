@@ -1,6 +1,5 @@
 """How many images were poisoned."""
 
-import torch
 from torch import Tensor
 
 from tl_robust.metrics.readings import number
@@ -11,4 +10,4 @@ from tl_robust.types import Stamped
 @number(of=Stamped, unit="images", when=poisoned)
 def poisoned_images(record: Stamped) -> tuple[Tensor, Tensor]:
     """Number of training images that were poisoned."""
-    return record.poison[1], torch.tensor(1)
+    return record.poison[1], record.poison[2]

@@ -18,6 +18,6 @@ def as_good_as_twin(evidence: Evidence[Stamped]) -> Verdict:
         return Verdict()
     right, usual = (float((one.clean[-1] == record.label).to(torch.float64).mean()) for one in (record, twin))
     return graded(round(usual - right, 9), 0.05, 0.2, (
-        f"After {float(record.epochs[-1]):g} epochs the victim is right on {right:.1%} of clean images and its clean "
+        f"After epoch {float(record.epochs[-1]):g} the victim is right on {right:.1%} of clean images and its clean "
         f"twin on {usual:.1%}: the backdoored model is worse, so both cannot be compared."
     ))  # fmt: skip

@@ -8,8 +8,9 @@ from tl_robust.types import Evidence, Stamped, Verdict
 def gives_classes(evidence: Evidence[Stamped]) -> Verdict:
     """Red where a model gives an image no class though no defense could have refused it.
 
-    Its logits are not finite there. Looks at the victim and its clean twin, where neither is defended, and at the
-    public model.
+    Its logits are not finite there, and what is not sent to class t by this is no merit. Looks at the victim and its
+    clean twin, where neither is defended, and at the public model. Carlini et al., "On evaluating adversarial
+    robustness", 2019, ask the same of models under attack.
     """
     record, twin = evidence.outcome, evidence.beside.get("twin")
     defended = "plain" in evidence.beside or bool(record.suspicion_clean.any() or record.suspicion_stamped.any())

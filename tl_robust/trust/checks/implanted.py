@@ -10,9 +10,9 @@ from tl_robust.types import Evidence, Stamped, Verdict
 def implanted(evidence: Evidence[Stamped]) -> Verdict:
     """Amber where the poisoned public model's lift over its clean twin, on its own test images, is under 0.8, red 0.5.
 
-    What was never learned cannot be removed: the errata of NIST's TrojAI withdraw models that were labelled poisoned
-    and held no trigger. Silent where no public model is poisoned, and where a filter was offered its poison: then a low
-    lift is what the filter did.
+    What was never learned cannot be removed: the errata of NIST's TrojAI (Karra, Ashcraft, Fendley, "The TrojAI
+    software framework", 2020) withdraw models that were labelled poisoned and held no trigger. Silent where no public
+    model is poisoned, and where a filter was offered its poison: then a low lift is what the filter did.
     """
     record, twin = evidence.outcome, evidence.beside.get("twin")
     others = record.origin_label != record.carrier_target

@@ -8,8 +8,9 @@ from tl_robust.types import Evidence, Stamped, Verdict
 def poison_applied(evidence: Evidence[Stamped]) -> Verdict:
     """Amber where less than 90 % of the poison that the rate asks for was applied, red under 50 %.
 
-    A backdoor that leaves out images, as one that finds no room for its trigger may, is weaker than its rate says.
-    Silent where no poison was asked for.
+    A backdoor that leaves out images, as one that finds no room for its trigger may, is weaker than its rate says, and
+    success hangs on such details: Schwarzschild et al., "Just how toxic is data poisoning?", ICML 2021. Silent where no
+    poison was asked for.
     """
     asked, applied = (int(count) for count in evidence.outcome.poison[:2])
     if asked < 1:

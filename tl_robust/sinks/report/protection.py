@@ -1,0 +1,140 @@
+"""What filters, repairs and alarms do to a backdoor, each beside the arms without it.
+
+Axes: P poisoned models, C clean ones.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from tl_robust.metrics.estimate import clopper_pearson
+from tl_robust.results.names import MARKS, grid, grouped, number
+from tl_robust.sinks.report.blocks import Block, Fold, Table, Text
+from tl_robust.sinks.report.part import Part
+from tl_robust.sinks.report.survival import Curves
+from tl_robust.types import Cell, Result, Stamped
+
+FLAGGED = 2.0  # Neural Cleanse's threshold of the anomaly index (Wang et al., S&P 2019)
+COLUMNS = (("lift", "lift"), ("B right", "victim_accuracy"), ("twin right", "twin_accuracy"))
+OF_DEFENSES = ("filter_", "alarm_")  # what metrics begin with that judge a filter or an alarm
+COUNTS = ("filter_kept", "filter_true_positives", "filter_false_positives")  # the column of kept images says these
+NOTE = (
+    "Defense none is the same training without it, and random_removal leaves out as many images at random as it is "
+    "told: a defense is worth what it does beyond both. All numbers are those after the last epoch."
+)
+MODELS = (
+    "These alarms give one number to a whole model. They are judged by how far poisoned models stand above their clean "
+    "twins, which were trained in the same way, and by how many clean ones they flag."
+)
+
+
+def defended(part: Part) -> list[Block]:
+    """A table for each pair, backdoor and view with defenses: every strategy undefended, then with each of them."""
+    face, blocks = part.face, list[Block]()
+    groups = grouped(part.rows, lambda row: (part.names.group(row.cell), row.cell.view))
+    for (group, view), rows in groups.items():
+        cells = grouped(rows, lambda row: (_strategy(row.cell), row.cell.defense or "none"))
+        protected = {strategy for strategy, defense in cells if defense != "none"}
+        shown = sorted((key for key in cells if key[0] in protected), key=lambda key: key[1] != "none")
+        xs = grid(row for row in rows if row.metric == "lift")
+        if not shown or not xs:
+            continue
+        there = list(dict.fromkeys(row.metric for row in rows))
+        columns = [column for column in COLUMNS if column[1] in there]
+        judging = [metric for metric in there if metric.startswith(OF_DEFENSES) and metric not in COUNTS]
+        columns += [(metric.replace("_", " ").replace("auroc", "AUROC"), metric) for metric in judging]
+        kept = {key: _kept(part.results, members[0].cell) for key, members in cells.items() if key in shown}
+        body = []
+        for strategy in dict.fromkeys(strategy for strategy, _ in shown):
+            for key in (key for key in shown if key[0] == strategy):
+                line = Curves(cells[key])
+                numbers = [line.text(metric, xs[-1], metric in judging) for _, metric in columns]
+                body.append((*key, *numbers, *[kept[key]] * any(kept.values()), MARKS[line.trust]))
+        head = ("strategy", "defense", *(title for title, _ in columns), *["kept images"] * any(kept.values()), "trust")
+        title = f"{group}, {face.side(view)}, after {face.axis_text(xs[-1])} epochs, [95 % interval]"
+        blocks.append(Table(title, head, body, names=2, brief=True, cards=True))
+    return [Text(NOTE), *blocks] if blocks else []
+
+
+@dataclass(frozen=True)
+class Model:
+    """What an alarm says of one poisoned model and of its clean twin.
+
+    Attributes:
+        cell: Its coordinates.
+        index: The number of the poisoned model after the last epoch.
+        twin: That of the clean one.
+    """
+
+    cell: Cell
+    index: float
+    twin: float
+
+
+def alarms(part: Part) -> list[Block]:
+    """How well alarms that have one number for a whole model tell poisoned models from their clean twins."""
+    found = [model for result in part.results if (model := _judged(result))]
+    body, folds = [], list[Block]()
+    for (group, view, defense), models in grouped(
+        found, lambda model: (part.names.group(model.cell), model.cell.view, model.cell.defense)
+    ).items():
+        bad, clean = (torch.tensor([getattr(model, name) for model in models]) for name in ("index", "twin"))
+        where = f"{group}, {part.face.side(view)}"
+        shares = [_flagged(values) for values in (clean, bad)]
+        body.append((where, defense, f"{len(models)} and {len(models)}", f"{auroc(bad, clean):.3f}", *shares))
+        numbers = [(_strategy(model.cell), str(model.cell.seed), f"{model.index:.2f}", f"{model.twin:.2f}")
+                   for model in models]  # fmt: skip
+        each = Table("Number of each model", ("strategy", "seed", "poisoned model", "its clean twin"), numbers, 2)
+        folds.append(Fold(f"Each model: {where}, {defense}", [each]))
+    flagged = (f"{kind} ones above {FLAGGED:g}" for kind in ("clean", "poisoned"))
+    head = ("pair, backdoor", "alarm", "poisoned and clean models", "AUROC over models", *flagged)
+    title = "Alarms over whole models after the last epoch, [95 % interval]"
+    return [Text(MODELS), Table(title, head, body, names=2, brief=True, cards=True), *folds] if body else []
+
+
+def auroc(bad_P: Tensor, clean_C: Tensor) -> float:
+    """Probability that a poisoned model has the larger number, ties half (Mann and Whitney 1947)."""
+    gap = bad_P[:, None] - clean_C
+    return float(((gap > 0).double() + 0.5 * (gap == 0)).mean())
+
+
+def _flagged(index: Tensor) -> str:
+    """How many are above the threshold, with Clopper and Pearson's interval."""
+    hits, n = (index > FLAGGED).sum(), torch.tensor(len(index))
+    low, high = (number(float(end), "share") for end in clopper_pearson(hits.double()[None], n.double()[None]))
+    return f"{int(hits)} of {int(n)} [{low}, {high} %]"
+
+
+def _judged(result: Result[Stamped]) -> Model | None:
+    """What the alarm of a cell says of its two models; None where there is none, or where it judges images."""
+    twin = result.beside.get("twin")
+    if not isinstance(twin, Stamped):
+        return None
+    index, of_twin = (_of_model(record) for record in (result.outcome, twin))
+    return None if index is None or of_twin is None else Model(result.cell, index, of_twin)
+
+
+def _of_model(record: Stamped) -> float | None:
+    """The number that all images have after the last epoch; None where they differ or no alarm spoke."""
+    last = torch.cat([record.suspicion_clean[-1], record.suspicion_stamped[-1]])
+    spoken = bool(record.suspicion_clean.any() or record.suspicion_stamped.any())
+    return float(last[0]) if spoken and bool((last == last[0]).all()) else None
+
+
+def _kept(results: Sequence[Result[Stamped]], cell: Cell) -> str:
+    """What a filter left of the images and of the poison among them, over all seeds; empty without a filter."""
+    records = [result.outcome for result in results if replace(result.cell, seed=-1) == cell]
+    kept = torch.cat([record.sifted_kept for record in records] or [torch.zeros(0, dtype=torch.bool)])
+    poisoned = torch.cat([record.sifted_poisoned for record in records] or [kept])
+    if not len(kept):
+        return ""
+    of_poison = f", {int((kept & poisoned).sum()):,} of {int(poisoned.sum()):,} poisoned" * bool(poisoned.any())
+    return f"{int(kept.sum()):,} of {len(kept):,}{of_poison}"
+
+
+def _strategy(cell: Cell) -> str:
+    return cell.strategy + f" ({cell.common})" * bool(cell.common)
