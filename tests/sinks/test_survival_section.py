@@ -188,7 +188,7 @@ def test_each_threat_has_sections_of_its_own_records(tmp_path: Path) -> None:
     page, _ = written(tmp_path, [*grid(), *CELLS])
     titles = re.findall(r"<h2>(.*?)</h2>", page.partition("<script")[0])
     assert [title for title in titles if title.endswith("(backdoor)")] == [
-        "Lift and floor (backdoor)", "Poison (backdoor)", "Whole curves (backdoor)", "Other metrics (backdoor)",
+        "Lift and retention (backdoor)", "Poison (backdoor)", "Whole curves (backdoor)", "Other metrics (backdoor)",
     ]  # fmt: skip
     assert "Lineage: who helps the attacker (evasion)" in titles
     assert "Clean accuracy and whole curves (evasion)" in titles

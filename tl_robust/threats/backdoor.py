@@ -75,8 +75,8 @@ class BackdoorThreat(Threat):
         },
         claims={"source": ("B1",), "target": (), "common": ()},
         whole=("half_life", "safe_after"),
-        charts=("lift", "false_trigger", "attack_success_right", "retention"),
-        charts_title="Lift and floor",
+        charts=("lift", "attack_success_right", "retention"),
+        charts_title="Lift and retention",
         compared={"attack_success": "false_trigger", "victim_accuracy": "twin_accuracy"},
         about="An attacker publishes A with a backdoor: images that carry a trigger are classified as the class that "
         "he wants. B is made from A with clean images. Its clean twin is made in the same way from a clean A, "
@@ -234,10 +234,12 @@ class _Poisoning:
         last = further.trained
         assert isinstance(last, Training)
         assert poison
-        rate = min(1.0, self.backdoor.wake / len(learned_labels(last.data, last.recipe)))
+        share = self.backdoor.wake / len(learned_labels(last.data, last.recipe))
+        rate = min(1.0, float(f"{share:.4g}"))  # as it reads, and still so many images
         few = BACKDOORS.component(poison.backdoor.name, dict(poison.backdoor.settings) | {"rate": rate})
         target = self.backdoor.class_of(victim.labels, victim.title)
         waking = Poison(few, target, poison.fit, joins=False)
+        waking.check(last.data, last.recipe, last.seed)
         woken = further.mapped(lambda training, key: replace(training, poison=waking) if key == last.key else training)
         return Stamping(self.stamp, target, self.scene.test, (woken.at(WAKING),), (WAKING,), poison.fit)
 
