@@ -109,6 +109,7 @@ class NeuralCleanse(Defense):
     def adaptive(self) -> tuple[Adaptive, ...]:
         return (
             Adaptive("It changes no answer, so that the network's own gradient is right."),
+            Adaptive("A trigger all over the image is no small mask.", backdoor="blend"),
             #            Adaptive("A trigger all over the image is no small mask.", backdoor="blend"),
         )
 
