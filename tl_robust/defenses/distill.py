@@ -65,4 +65,7 @@ class Distill(Defense):
             Adaptive("Nothing stands around the network, so that its own gradient is right."),
             Adaptive("A margin does not fade where temperature has made the student sure.", "exact", "white", "margin"),
             Adaptive("Black box: the attacker distills a B of his own, made from A.", view="shadow"),
+            Adaptive(
+                "What is faint and everywhere shows in a teacher's soft answers to clean images.", backdoor="blend"
+            ),
         )

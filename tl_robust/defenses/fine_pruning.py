@@ -82,6 +82,7 @@ class FinePruning(Defense):
             Adaptive("Nothing stands around the network, so that its own gradient is right."),
             Adaptive("A margin does not fade where training has made the network sure.", "exact", "white", "margin"),
             Adaptive("Black box: the attacker trains and prunes a B of his own, from A.", view="shadow"),
+            Adaptive("The trigger has the features of class t, which clean images need, too.", backdoor="latent"),
         )
 
 

@@ -74,6 +74,7 @@ class Strip(Defense):
         return (
             Adaptive("Mixing is smooth, so that the gradient through all overlays is right.", "exact"),
             Adaptive("The other class must exceed the refusal, too.", "exact", objective="margin"),
+            Adaptive("A faint trigger is lost under another image.", backdoor="blend(alpha=0.1)"),
         )
 
 
