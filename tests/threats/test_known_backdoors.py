@@ -8,11 +8,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.threats.backdoor_cells import (
-    cell_of,
-    play_of,
-)
-from tl_robust.threats.base import THREATS
+from tests.threats.backdoor_cells import cell_of, play_of
+from tl_robust.nodes.store import Store
+from tl_robust.threats.base import THREATS, Reading
 from tl_robust.types import Stamped
 
 KNOWN = """
@@ -96,6 +94,28 @@ def test_an_attacker_may_go_back_to_a_default(tiny: Path, attack: str, text: str
     assert other.poisoned.poison
     assert str(other.poisoned.poison.backdoor) == known.partition("(")[0]
     assert other.target == (5 if "5" in known else 0 if "4" not in attack else 4)
+
+
+@pytest.mark.parametrize(("text", "why"), [
+    ("labels=clean, rate=0.9", "rate 0.9"),  # more than class t has
+    ("", "It declares none."),
+])  # fmt: skip
+def test_a_defense_that_nobody_poisons_knowingly_is_red(tiny: Path, text: str, why: str) -> None:
+    first = KNOWN.index('            Adaptive("Fewer')
+    attacks = f'            Adaptive("More.", backdoor={text!r}),\n' if text else ""
+    (tiny.parent / "plugins" / "known.py").write_text(KNOWN[:first] + attacks + "        )\n")
+    cell = cell_of(tiny, "axes.defense=[known]")
+    play = play_of(cell)
+    assert len(play.stampings) == 1
+    ((verdict, _),) = THREATS["backdoor"].verdicts(
+        [Reading(cell, RECORD, {"twin": RECORD})], Store(tiny.parent / "store")
+    )
+    assert verdict.level == "red"
+    assert any("knows the defense" in reason and why in reason for reason in verdict.reasons)
+    undefended = cell_of(tiny, "axes.defense=[none]")
+    reading = Reading(undefended, RECORD, {"twin": RECORD})
+    ((verdict, _),) = THREATS["backdoor"].verdicts([reading], Store(tiny.parent / "store"))
+    assert not any("knows the defense" in reason for reason in verdict.reasons)
 
 
 RECORD = Stamped(

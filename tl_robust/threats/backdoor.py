@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -16,10 +16,12 @@ from tl_robust.nodes.models import Model
 from tl_robust.nodes.poisoning import Poison, TriggerFit, learned_labels
 from tl_robust.nodes.stamped_pictures import StampedPictures
 from tl_robust.nodes.stamping import Carrier, Stamping, filters
+from tl_robust.nodes.store import Store
 from tl_robust.nodes.training import Training
 from tl_robust.registry import Component, Scalar
-from tl_robust.threats.base import Method, Play, Scene, Threat, threat
-from tl_robust.types import Face, Stamped
+from tl_robust.threats.base import Method, Play, Reading, Scene, Threat, Verdicts, threat
+from tl_robust.trust import judge
+from tl_robust.types import Evidence, Face, Stamped
 
 WAKING = 3  # epochs with a few stamped images after which a dormant backdoor is awake (FST's retuning attack)
 OF_PLAN, OF_TRAINING = {"into", "target", "wake"}, {"rate", "labels"}
@@ -31,9 +33,11 @@ class BackdoorPlay(Play):
 
     Attributes:
         stampings: The plain attack, then those of attackers who know the defense.
+        untried: Why there is none of the latter beside a defense; else empty.
     """
 
     stampings: tuple[Stamping, ...]
+    untried: str = ""
 
     @property
     @override
@@ -73,7 +77,7 @@ class BackdoorThreat(Threat):
             "target": "Poisoned target set: the backdoor is in what B learns from",
             "common": "Poisoned common start: the backdoor is in C",
         },
-        claims={"source": ("B1",), "target": (), "common": ()},
+        claims={"source": ("B1", "B2", "B3")},
         whole=("half_life", "safe_after"),
         charts=("lift", "attack_success_right", "retention"),
         charts_title="Lift and retention",
@@ -99,7 +103,15 @@ class BackdoorThreat(Threat):
 
     @override
     def play(self, method: Method, scene: Scene) -> BackdoorPlay:
-        poisonings = [_Poisoning.of(component, method, scene) for component in _known_attacks(method.component, scene)]
+        poisonings, untried = (
+            [_Poisoning.of(method.component, method, scene)],
+            "It declares none." * bool(scene.defense),
+        )
+        for component in _known_attacks(method.component, scene):
+            try:
+                poisonings.append(_Poisoning.of(component, method, scene))
+            except ConfigError as impossible:  # such as a rate of clean labels where classes are many
+                untried = str(impossible)
         compared: dict[str, list[Stamping]] = {"twin": [poisoning.twin for poisoning in poisonings]}
         if scene.defense:
             compared["plain"] = [poisonings[0].stamping]
@@ -116,7 +128,17 @@ class BackdoorThreat(Threat):
             {name: tuple(stamping.address for stamping in several) for name, several in compared.items()},
             poisonings[0].victim,
             stampings=stampings,
+            untried=untried if len(poisonings) == 1 else "",
         )
+
+    @override
+    def verdicts(self, readings: Sequence[Reading], store: Store) -> list[Verdicts]:
+        def untried(reading: Reading) -> str:
+            play = reading.planned.play
+            return play.untried if isinstance(play, BackdoorPlay) else ""
+
+        evidence = (Evidence(reading.outcome, reading.beside, untried=untried(reading)) for reading in readings)
+        return [(judge(each), {}) for each in evidence]
 
     @override
     def gathered(self, play: Play, records: Mapping[str, Any]) -> tuple[Stamped, dict[str, Any]]:
@@ -249,8 +271,8 @@ def _pictures(stamping: Stamping) -> StampedPictures:
 
 
 def _known_attacks(component: Component, scene: Scene) -> list[Component]:
-    """The plain backdoor, then those of attackers who know the defense."""
-    components = {component: None}
+    """The backdoors of attackers who know the defense."""
+    components: dict[Component, None] = {}
     for adaptive in scene.defense.adaptive() if scene.defense else ():
         if adaptive.backdoor:
             text = adaptive.backdoor
@@ -258,7 +280,7 @@ def _known_attacks(component: Component, scene: Scene) -> list[Component]:
             name, changed = BACKDOORS.written(text if another else f"{component.name}({text})")
             own = dict(component.settings) if name == component.name else _shared(component)
             components[_named(name, own | changed)] = None
-    return list(components)
+    return [known for known in components if known != component]
 
 
 def _named(name: str, settings: Mapping[str, Scalar]) -> Component:
