@@ -64,8 +64,7 @@ class Number(Metric):
     def __call__(self, record: Record, beside: Beside = None) -> Tensor:
         self.others(record, beside)
         many, of_many = self.count(record)
-        value = many.double()
-        return (torch.where(of_many > 0, value / of_many, torch.nan) if self.unit == "share" else value).reshape(1)
+        return (many.double() / (of_many if self.unit == "share" else 1)).reshape(1)
 
     @override
     def mean_curve(self, seeds: Sequence[Seed]) -> Curve:
