@@ -29,8 +29,8 @@ class Strip(Defense):
 
     Attributes:
         overlays: Clean images that are laid over each image.
-        mix: ``add``: the sum of both, clipped to [0,1]. ``mean``: their mean, which is blind or even upside down where
-            most of an image is black, as digits are, and the better one on images that fill their frame.
+        mix: ``add``: the sum of both, clipped to [0,1]. ``mean``: their mean, which fades a trigger to half. Which is
+            better depends on images and trigger: try both where a trigger can be planted.
         false_alarms: Share of the clean images under which the threshold lies, rounded down to whole images; with 0
             nothing is refused, and :meth:`Overlaid.suspicion` is all there is.
     """
