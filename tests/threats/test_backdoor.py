@@ -100,6 +100,13 @@ def test_what_cannot_be_poisoned_is_said_before_anything_runs(
     assert str(caught.value).endswith((".", "?"))
 
 
+def test_a_filter_does_not_see_what_goes_on_from_a_clean_model(tiny: Path) -> None:
+    with pytest.raises(
+        ConfigError, match=r"latent goes on from a clean made_a, which spectral\(on=origin\) would not see"
+    ):
+        planned(tiny, "axes.defense=[{name: spectral, on: origin}]", attack="latent")
+
+
 def test_a_public_checkpoint_cannot_be_poisoned_but_what_is_made_of_it_can(tiny: Path) -> None:
     torch.manual_seed(0)
     network = build(Component("dtn", 1, (("width", 0.05),)), (3, 32, 32), 10)

@@ -11,6 +11,7 @@ import torch
 from tests.threats.backdoor_cells import (
     PATCH,
     cell_of,
+    planned,
     run,
     same,
     stamping_of,
@@ -160,8 +161,15 @@ def test_latent_goes_on_from_the_clean_model(tiny: Path) -> None:
 def test_latent_on_a_network_without_a_last_layer_fails_in_a_sentence(tiny: Path) -> None:
     (tiny.parent / "plugins" / "bare.py").write_text(BARE)
     with pytest.raises(ConfigError, match="network 'bare' does not say what its last layer is") as caught:
-        run(tiny, "axes.network=[bare]", attack="latent")
+        planned(tiny, "axes.network=[bare]", attack="latent")
     assert "\n" not in str(caught.value)
+
+
+def test_what_b_cost_is_known_without_what_is_public(tiny: Path) -> None:
+    finished, plan, store = run(tiny)
+    (cell,), (result,) = plan.cells, finished.results
+    spent = store.manifest(WEIGHTS, trained(cell.victim).key)["made"]["seconds"]
+    assert result.provenance["victim_seconds"] == spent > 0
 
 
 # waking

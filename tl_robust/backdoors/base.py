@@ -114,6 +114,13 @@ class Backdoor(ABC):
         """
         return {}
 
+    def check(self, network: nn.Module) -> None:  # noqa: B027  (most need nothing of a network)
+        """Check a network before anything is trained; its weights may be without values.
+
+        Raises:
+            ConfigError: It has no such parts as the attacker needs.
+        """
+
     def extra(self, network: nn.Module, images: Tensor, labels: Tensor, fitted: Mapping[str, Tensor]) -> Tensor | None:
         """What is added to the loss of a batch, for attackers who own the training; None: nothing.
 

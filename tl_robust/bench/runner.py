@@ -96,8 +96,19 @@ def _result(reading: Reading, verdict: Verdict, doubts: Mapping[str, Verdict], s
         "outcome": planned.play.key,
         "surrogate": planned.play.surrogate.origin(),
         "victim": planned.victim.origin(),
+        "victim_seconds": _private_seconds(planned, store),
     }
     return Result(planned.key, planned.cell, reading.outcome, reading.beside, curves, verdict, provenance, doubts)
+
+
+def _private_seconds(planned: PlannedCell, store: Store) -> float:
+    """Seconds that making B took, with all that was made for it alone: what is under A is public."""
+    public = {node.key for node in planned.play.surrogate.nodes} - {planned.victim.key}
+    spent = 0.0
+    for node in {node.key: node for node in planned.victim.nodes if node.key not in public}.values():
+        with suppress(StoreError):  # a node that is absent took no time that is known
+            spent += store.manifest(node.KIND, next(iter(node.entries)))["made"]["seconds"]
+    return spent
 
 
 def _seconds(plan: Plan, store: Store) -> dict[str, float]:

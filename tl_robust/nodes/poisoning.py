@@ -129,10 +129,14 @@ class Poison:
         """Check that the training images of a domain can be poisoned, before anything is trained.
 
         Raises:
-            ConfigError: The rate poisons no image, or more than there are, or the trigger is larger than the images.
+            ConfigError: The rate poisons no image, or more than there are, the trigger is larger than the images, or
+                the network has no such parts as the attacker needs.
         """
         self.built.chosen(learned_labels(data, recipe), self.target, seed)
-        if not self.fit:
+        if self.fit:
+            with torch.device("meta"):
+                self.built.check(self.fit.model.build())
+        else:
             self.built.stamp(data.images("train").images[:1], torch.arange(1), {})
 
     def of(self, images: ImageSet, seed: int, fitted: Mapping[str, Tensor]) -> Poisoned:

@@ -321,6 +321,11 @@ def _poisoned(keys: set[str], component: Component, training: Training, key: str
     target, own = backdoor.class_of(training.labels, training.title), _without(component, OF_PLAN)
     stamp = _without(own, OF_TRAINING)
     fit = TriggerFit(stamp, target, training, training.data, training.recipe) if backdoor.fits else None
+    if backdoor.CONTINUES and training.defense:
+        parts = " + ".join(map(str, training.defense))
+        raise ConfigError(
+            f"{backdoor.name} goes on from a clean {training.title}, which {parts} would not see: leave one out."
+        )
     start = training.further(training.recipe.epochs) if backdoor.CONTINUES else training
     return replace(start, poison=Poison(own, target, fit))
 

@@ -14,6 +14,7 @@ from typing_extensions import override
 from tl_robust.backdoors.base import BACKDOORS
 from tl_robust.backdoors.named.patch import Patch
 from tl_robust.errors import ConfigError
+from tl_robust.models.base import classifier_names
 from tl_robust.models.features import features, penultimate
 from tl_robust.seeding import derive, uniform
 from tl_robust.types import ImageSet
@@ -57,6 +58,10 @@ class Latent(Patch):
             raise ConfigError(
                 f"{self.name} needs a weight above 0 and steps from 0, got {self.weight} and {self.steps}."
             )
+
+    @override
+    def check(self, network: nn.Module) -> None:
+        classifier_names(network)
 
     @override
     def fit(self, network: nn.Module, images: ImageSet, target: int, seed: int) -> dict[str, Tensor]:

@@ -19,12 +19,19 @@ from tl_robust.sinks.report.survival import Curves
 from tl_robust.types import Cell, Result, Stamped
 
 FLAGGED = 2.0  # Neural Cleanse's threshold of the anomaly index (Wang et al., S&P 2019)
-COLUMNS = (("lift", "lift"), ("B right", "victim_accuracy"), ("twin right", "twin_accuracy"))
+COLUMNS = (
+    ("lift", "lift"),
+    ("plain attack's success", "plain_success"),
+    ("B right", "victim_accuracy"),
+    ("twin right", "twin_accuracy"),
+)
 OF_DEFENSES = ("filter_", "alarm_")  # what metrics begin with that judge a filter or an alarm
 COUNTS = ("filter_kept", "filter_true_positives", "filter_false_positives")  # the column of kept images says these
 NOTE = (
     "Defense none is the same training without it, and random_removal leaves out as many images at random as it is "
-    "told: a defense is worth what it does beyond both. All numbers are those after the last epoch."
+    "told: a defense is worth what it does beyond both. All numbers are those after the last epoch, against the most "
+    "successful attack, those that know the defense among them; the plain attack does not. Seconds are those of all "
+    "that was trained and fitted for B beside the public models, the mean over seeds."
 )
 MODELS = (
     "These alarms give one number to a whole model. They are judged by how far poisoned models stand above their clean "
@@ -55,9 +62,10 @@ def defended(part: Part) -> list[Block]:
                 numbers = [line.text(metric, xs[-1], metric != "lift") for _, metric in columns]
                 judged = [line.text(metric, xs[-1], True) for metric in judging]
                 more = [kept[key] or "-"] * any(kept.values())
-                body.append((*key, *numbers, MARKS[line.trust], *judged, *more))
+                seconds = _seconds(part.results, cells[key][0].cell)
+                body.append((*key, *numbers, seconds, MARKS[line.trust], *judged, *more))
         more = ["kept images"] * any(kept.values())
-        head = ("strategy", "defense", *(heading for heading, _ in columns), "trust", *headings, *more)
+        head = ("strategy", "defense", *(heading for heading, _ in columns), "seconds", "trust", *headings, *more)
         title = f"{group}, {face.side(view)}, after {face.axis_text(xs[-1])} epochs, [95 % interval]"
         blocks.append(Table(title, head, body, names=2, brief=True, cards=True))
     return [Text(NOTE), *blocks] if blocks else []
@@ -126,6 +134,13 @@ def _of_model(record: Stamped) -> float | None:
     last = torch.cat([record.suspicion_clean[-1], record.suspicion_stamped[-1]])
     spoken = bool(record.suspicion_clean.any() or record.suspicion_stamped.any())
     return float(last[0]) if spoken and bool((last == last[0]).all()) else None
+
+
+def _seconds(results: Sequence[Result[Stamped]], cell: Cell) -> str:
+    """Seconds that making B took, the mean over seeds; a dash where that was not recorded."""
+    same = [result for result in results if replace(result.cell, seed=-1) == cell]
+    spent = [result.provenance["victim_seconds"] for result in same if "victim_seconds" in result.provenance]
+    return f"{sum(spent) / len(spent):.1f}" if spent else "-"
 
 
 def _kept(results: Sequence[Result[Stamped]], cell: Cell) -> str:

@@ -80,7 +80,7 @@ def answers(views: Views, names: Names, own: Mapping[str, list[Block]]) -> tuple
         for each in lead:
             title = f"{face.name}: {each.group}" if len(threats) > 1 else each.group
             heading, *charts, numbers = _curve(face, title, rows[face.threat, each.group], names, leading(face), True)
-            words: list[Block] = [Text(face.about)] if each is lead[0] and face.about else []
+            words: list[Block] = [Text(_about(face))] if each is lead[0] and face.about else []
             words += [Points(warned)] if each is said[0] and warned else []
             blocks += [heading, Points(each.lines), *words, *charts, numbers]
             charted.add((face.threat, each.group))
@@ -88,6 +88,12 @@ def answers(views: Views, names: Names, own: Mapping[str, list[Block]]) -> tuple
             blocks.append(Text(f"{len(members) - len(lead)} more: their charts are in the next section."))
         tables += own.get(face.threat) or [_where_it_tells_most(face, members, names)]
     return [*blocks, *tables], charted
+
+
+def _about(face: Face) -> str:
+    """The words of the answer, and what others call the threat."""
+    terms = "; ".join(f"{who}: {what}" for who, what in face.terms.items())
+    return f"{face.about} Others call it {terms}." if terms else face.about
 
 
 def _where_it_tells_most(face: Face, said: Sequence[Said], names: Names) -> Table:
