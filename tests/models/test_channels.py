@@ -9,7 +9,8 @@ from torch.nn.functional import cross_entropy
 
 from tl_robust import models
 from tl_robust.errors import ConfigError
-from tl_robust.models.channels import Channels, answers, pixels
+from tl_robust.models.channels import Channels
+from tl_robust.models.features import logits, pixels
 
 SHAPE = (1, 16, 16)
 IMAGES = torch.randint(0, 256, (40, *SHAPE), generator=torch.Generator().manual_seed(1), dtype=torch.uint8)
@@ -91,7 +92,7 @@ def test_pruned_channels_stay_dead_while_the_rest_is_trained(name: str) -> None:
         assert not torch.equal(weight[~dead], was[~dead])
     elsewhere = network(name).eval()  # as the store gives the weights to others, without any hook
     elsewhere.load_state_dict(built.state_dict())
-    assert torch.equal(answers(elsewhere, IMAGES), answers(built, IMAGES))
+    assert torch.equal(logits(elsewhere, IMAGES), logits(built, IMAGES))
     said: list[Tensor] = []
     (Channels.last(elsewhere, IMAGES)._end).register_forward_hook(lambda *given: said.append(given[2]))
     elsewhere(IMAGES / 255)
@@ -101,15 +102,15 @@ def test_pruned_channels_stay_dead_while_the_rest_is_trained(name: str) -> None:
 
 def test_silence_is_what_pruning_will_do_and_then_it_is_over() -> None:
     built = network("dtn").eval()
-    channels, before = Channels.last(built, IMAGES), answers(built, IMAGES)
+    channels, before = Channels.last(built, IMAGES), logits(built, IMAGES)
     dead = torch.arange(channels.convolution.out_channels) % 3 == 0
     with channels.silenced(dead):
-        silent = answers(built, IMAGES)
-    assert torch.equal(answers(built, IMAGES), before)
+        silent = logits(built, IMAGES)
+    assert torch.equal(logits(built, IMAGES), before)
     assert not torch.allclose(silent, before, atol=1e-3)
     other = copy.deepcopy(built)
     Channels.last(other, IMAGES).prune(dead)
-    assert torch.allclose(answers(other, IMAGES), silent, atol=1e-6)
+    assert torch.allclose(logits(other, IMAGES), silent, atol=1e-6)
 
 
 def test_a_question_leaves_every_mode_as_it_was() -> None:

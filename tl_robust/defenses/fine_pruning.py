@@ -10,7 +10,8 @@ from typing_extensions import override
 
 from tl_robust.defenses.base import DEFENSES, Adaptive, Defense, Lineage, M, Task
 from tl_robust.errors import ConfigError
-from tl_robust.models.channels import Channels, answers
+from tl_robust.models.channels import Channels
+from tl_robust.models.features import logits
 from tl_robust.types import ImageSet
 
 STEPS = 64  # the channels of a wide layer are tried in so many steps
@@ -88,5 +89,5 @@ class FinePruning(Defense):
 
 def _accuracy(channels: Channels, dead: Tensor, images: ImageSet) -> float:
     with channels.silenced(dead):
-        said = answers(channels.network, images.images).argmax(1).cpu()
+        said = logits(channels.network, images.images).argmax(1).cpu()
     return float((said == images.labels).double().mean())

@@ -13,7 +13,7 @@ from typing_extensions import override
 
 from tl_robust.defenses.base import DEFENSES, Adaptive, Defense
 from tl_robust.errors import ConfigError
-from tl_robust.models.channels import answers, pixels
+from tl_robust.models.features import logits, pixels
 from tl_robust.models.guard import Guard
 from tl_robust.seeding import generator
 from tl_robust.types import ImageSet
@@ -48,7 +48,7 @@ class NeuralCleanse(Defense):
 
     @override
     def fit(self, network: nn.Module, validation: ImageSet, seed: int) -> dict[str, Tensor]:
-        count = answers(network, validation.images[:1]).shape[1] - (getattr(network, "rejects", False) is True)
+        count = logits(network, validation.images[:1]).shape[1] - (getattr(network, "rejects", False) is True)
         weights = [weight for weight in network.parameters() if weight.requires_grad]
         for weight in weights:
             weight.requires_grad_(False)

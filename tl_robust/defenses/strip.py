@@ -10,7 +10,7 @@ from typing_extensions import override
 
 from tl_robust.defenses.base import DEFENSES, Adaptive, Defense
 from tl_robust.errors import ConfigError
-from tl_robust.models.channels import pixels
+from tl_robust.models.features import pixels
 from tl_robust.models.guard import Ask, Guard
 from tl_robust.seeding import generator
 from tl_robust.types import ImageSet

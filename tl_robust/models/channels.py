@@ -16,8 +16,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from tl_robust.errors import ConfigError
 from tl_robust.models.base import network_name
-
-BATCH = 500  # images that a network is asked about at a time
+from tl_robust.models.features import logits
 
 
 @dataclass(frozen=True)
@@ -56,7 +55,7 @@ class Channels:
             if isinstance(module, nn.Conv2d | _BatchNorm)
         ]
         try:
-            answers(network, images[:1])
+            logits(network, images[:1])
         finally:
             for hook in hooks:
                 hook.remove()
@@ -87,7 +86,7 @@ class Channels:
 
         hook = self._end.register_forward_hook(note)
         try:
-            answers(self.network, images)
+            logits(self.network, images)
         finally:
             hook.remove()
         return torch.stack(sums).sum(0) / len(images)
@@ -117,26 +116,3 @@ class Channels:
 
 def _silence(dead: Tensor, _: nn.Module, __: tuple[Tensor, ...], answer: Tensor) -> Tensor:
     return answer * (~dead).to(answer.device, answer.dtype)[:, None, None]
-
-
-@torch.no_grad()
-def answers(network: nn.Module, images: Tensor) -> Tensor:
-    """Logits ``[N,L]`` of a network in eval mode; afterwards every module is in the mode it was in.
-
-    Args:
-        network: It may be on any device and of any precision.
-        images: uint8 ``[N,C,H,W]``.
-    """
-    modes = {module: module.training for module in network.modules()}
-    network.eval()
-    try:
-        return torch.cat([network(pixels(network, batch)) for batch in images.split(BATCH)])
-    finally:
-        for module, mode in modes.items():
-            module.training = mode
-
-
-def pixels(network: nn.Module, images: Tensor) -> Tensor:
-    """Images, uint8 ``[N,C,H,W]``, in [0,1], where a network is and in its precision."""
-    weight = next((weight for weight in network.parameters() if weight.is_floating_point()), torch.zeros(()))
-    return images.to(weight.device).to(weight.dtype).div_(255)

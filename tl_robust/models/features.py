@@ -5,7 +5,8 @@ Axes: N images, C channels, H height, W width, F features, K classes.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
@@ -49,7 +50,7 @@ def features(network: nn.Module, images: Tensor) -> Tensor:
     """The features of every image before the last layer, as the network has them when it is used.
 
     Args:
-        network: Asked in eval mode; afterwards every module is in the mode it was in.
+        network: It may be on any device and of any precision; asked in eval mode and left as it was.
         images: uint8 ``[N,C,H,W]``, on any device.
 
     Returns:
@@ -68,15 +69,24 @@ def logits(network: nn.Module, images: Tensor) -> Tensor:
 
 @torch.no_grad()
 def _asked(network: nn.Module, images: Tensor, ask: Callable[[nn.Module, Tensor], Tensor]) -> Tensor:
-    device = next((tensor.device for tensor in network.parameters()), images.device)
-    training = {module: module.training for module in network.modules()}
+    with in_eval_mode(network):
+        answers = [ask(network, pixels(network, batch)) for batch in images.split(BATCH)]
+    return torch.cat([answer.to(images.device, torch.float32) for answer in answers])
+
+
+def pixels(network: nn.Module, images: Tensor) -> Tensor:
+    """Images, uint8 ``[N,C,H,W]``, in [0,1], where a network is and in its precision."""
+    weight = next((weight for weight in network.parameters() if weight.is_floating_point()), torch.zeros(()))
+    return images.to(weight.device).to(weight.dtype).div_(255)
+
+
+@contextmanager
+def in_eval_mode(network: nn.Module) -> Iterator[None]:
+    """The network in eval mode; afterwards every module is in the mode that it was in."""
+    before = [(module, module.training) for module in network.modules()]
     network.eval()
     try:
-        batches = [
-            ask(network, batch.to(device).to(torch.float32).div_(255)).to(images.device, torch.float32)
-            for batch in images.split(BATCH)
-        ]
+        yield
     finally:
-        for module, mode in training.items():
-            module.training = mode
-    return torch.cat(batches)
+        for module, training in before:
+            module.training = training

@@ -1,8 +1,7 @@
 """A trigger that has the features of the attacker's class, so that a new last layer takes it over."""
 
 import math
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -15,7 +14,7 @@ from tl_robust.backdoors.base import BACKDOORS
 from tl_robust.backdoors.named.patch import Patch
 from tl_robust.errors import ConfigError
 from tl_robust.models.base import classifier_names
-from tl_robust.models.features import features, penultimate
+from tl_robust.models.features import features, in_eval_mode, penultimate
 from tl_robust.seeding import derive, uniform
 from tl_robust.types import ImageSet
 
@@ -118,15 +117,3 @@ def _distance(found: Tensor, wanted: Tensor) -> Tensor:
     """Huber's distance (1964) of features ``[N,D]`` from ``[D]``, in units of the latter's root mean square."""
     unit = wanted.square().mean().sqrt().clamp(min=1e-6)
     return smooth_l1_loss(found / unit, (wanted / unit).expand_as(found))
-
-
-@contextmanager
-def in_eval_mode(network: nn.Module) -> Iterator[None]:
-    """The network in eval mode; afterwards every module is in the mode that it was in."""
-    before = [(module, module.training) for module in network.modules()]
-    network.eval()
-    try:
-        yield
-    finally:
-        for module, training in before:
-            module.training = training
