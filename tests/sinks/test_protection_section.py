@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from hypothesis import given
@@ -83,15 +85,42 @@ def test_alarms_over_models_are_ranked_and_their_false_alarms_counted() -> None:
     assert isinstance(table, Table)
     assert isinstance(fold, Fold)
     (row,) = table.body
-    assert row[:3] == ("src → tgt, patch(target=0), poisoned pre-training", "neural_cleanse", "4 and 4")
-    assert row[3] == f"{mannwhitneyu(BAD, CLEAN).statistic / 16:.3f}"
-    for shown, hits in ((row[4], 1), (row[5], 2)):  # above 2, not at it
+    assert row[:2] == ("src → tgt, patch(target=0), poisoned pre-training", "neural_cleanse")
+    assert row[2:4] == ("knows no defense", "4 and 4")
+    assert row[4] == f"{mannwhitneyu(BAD, CLEAN).statistic / 16:.3f}"
+    for shown, hits in ((row[5], 1), (row[6], 2)):  # above 2, not at it
         ends = binomtest(hits, 4).proportion_ci(0.95, "exact")
         assert shown == f"{hits} of 4 [{100 * ends.low:.1f}, {100 * ends.high:.1f} %]"
     each = fold.blocks[0]
     assert isinstance(each, Table)
     assert each.body[0] == ("a", "0", "3.10", "1.30")
     assert each.body[3] == ("b", "1", "1.20", "1.20")
+
+
+def test_an_attacker_who_knows_the_alarm_has_a_row_of_his_own() -> None:
+    """The cell counts the better of both attackers, here blends of a low index; the plain one stands beside it."""
+    plain = [result(index=(9.0, 0.0)).outcome for _ in MODELS]
+    both = [replace(one, beside=one.beside | {"plain": record}) for one, record in zip(MODELS, plain, strict=True)]
+    _, table, *folds = alarms(part(both))
+    assert isinstance(table, Table)
+    shown = [(row[2], row[4], row[6].partition(" [")[0]) for row in table.body]
+    assert shown == [
+        ("knows no defense", "1.000", "4 of 4"),
+        ("the better of him and those who know it", f"{mannwhitneyu(BAD, CLEAN).statistic / 16:.3f}", "2 of 4"),
+    ]
+    assert len(folds) == 2
+
+
+def test_models_above_a_threshold_are_counted_where_the_alarm_came_with_one() -> None:
+    def flagged(defense: str) -> list[str]:
+        _, table, _ = alarms(part([replace(one, cell=replace(one.cell, defense=defense)) for one in MODELS]))
+        assert isinstance(table, Table)
+        (row,) = table.body
+        return [shown.partition(" [")[0] for shown in row[5:]]
+
+    assert flagged("neural_cleanse(steps=300)") == ["1 of 4", "2 of 4"]
+    assert flagged("neural_cleanse(measure=size)") == flagged("neural_cleanse(measure=size, steps=300)") == ["-", "-"]
+    assert flagged("another_alarm") == ["-", "-"]
 
 
 def test_an_alarm_that_judges_images_is_not_counted_over_models() -> None:

@@ -19,6 +19,7 @@ from tl_robust.sinks.report.survival import Curves
 from tl_robust.types import Cell, Result, Stamped
 
 FLAGGED = 2.0  # Neural Cleanse's threshold of the anomaly index (Wang et al., S&P 2019)
+ATTACKERS = {"plain": "knows no defense", "known": "the better of him and those who know it"}
 COLUMNS = (("lift", "lift"), ("B right", "victim_accuracy"), ("twin right", "twin_accuracy"))
 OF_DEFENSES = ("filter_", "alarm_")  # what metrics begin with that judge a filter or an alarm
 COUNTS = ("filter_kept", "filter_true_positives", "filter_false_positives")  # the column of kept images says these
@@ -28,7 +29,8 @@ NOTE = (
 )
 MODELS = (
     "These alarms give one number to a whole model. They are judged by how far poisoned models stand above their clean "
-    "twins, which were trained in the same way, and by how many clean ones they flag."
+    "twins, which were trained in the same way. How many models are above a threshold is said where an alarm came with "
+    f"one: Neural Cleanse flags an anomaly index above {FLAGGED:g}."
 )
 
 
@@ -69,40 +71,47 @@ class Model:
 
     Attributes:
         cell: Its coordinates.
+        attacker: Who poisoned it, a key of ``ATTACKERS``.
         index: The number of the poisoned model after the last epoch.
         twin: That of the clean one.
     """
 
     cell: Cell
+    attacker: str
     index: float
     twin: float
 
 
 def alarms(part: Part) -> list[Block]:
     """How well alarms that have one number for a whole model tell poisoned models from their clean twins."""
-    found = [model for result in part.results if (model := _judged(result))]
+    found = [model for result in part.results for model in _judged(result)]
     body, folds = [], list[Block]()
-    for (group, view, defense), models in grouped(
-        found, lambda model: (part.names.group(model.cell), model.cell.view, model.cell.defense)
+    for (group, view, defense, attacker), models in grouped(
+        found, lambda model: (part.names.group(model.cell), model.cell.view, model.cell.defense, model.attacker)
     ).items():
         bad, clean = (torch.tensor([getattr(model, name) for model in models]) for name in ("index", "twin"))
-        where = f"{group}, {part.face.side(view)}"
-        shares = [_flagged(values) for values in (clean, bad)]
-        body.append((where, defense, f"{len(models)} and {len(models)}", f"{auroc(bad, clean):.3f}", *shares))
+        where, who = f"{group}, {part.face.side(view)}", ATTACKERS[attacker]
+        shares = [_flagged(values) if _indexed(defense) else "-" for values in (clean, bad)]
+        body.append((where, defense, who, f"{len(models)} and {len(models)}", f"{auroc(bad, clean):.3f}", *shares))
         numbers = [(_strategy(model.cell), str(model.cell.seed), f"{model.index:.2f}", f"{model.twin:.2f}")
                    for model in models]  # fmt: skip
         each = Table("Number of each model", ("strategy", "seed", "poisoned model", "its clean twin"), numbers, 2)
-        folds.append(Fold(f"Each model: {where}, {defense}", [each]))
+        folds.append(Fold(f"Each model: {where}, {defense}; attacker: {who}", [each]))
     flagged = (f"{kind} ones above {FLAGGED:g}" for kind in ("clean", "poisoned"))
-    head = ("pair, backdoor", "alarm", "poisoned and clean models", "AUROC over models", *flagged)
+    head = ("pair, backdoor", "alarm", "attacker", "poisoned and clean models", "AUROC over models", *flagged)
     title = "Alarms over whole models after the last epoch, [95 % interval]"
-    return [Text(MODELS), Table(title, head, body, names=2, brief=True, cards=True), *folds] if body else []
+    return [Text(MODELS), Table(title, head, body, names=3, brief=True, cards=True), *folds] if body else []
 
 
 def auroc(bad_P: Tensor, clean_C: Tensor) -> float:
     """Probability that a poisoned model has the larger number, ties half (Mann and Whitney 1947)."""
     gap = bad_P[:, None] - clean_C
     return float(((gap > 0).double() + 0.5 * (gap == 0)).mean())
+
+
+def _indexed(defense: str) -> bool:
+    """Whether an alarm's number is Neural Cleanse's anomaly index."""
+    return defense.startswith("neural_cleanse") and "measure=" not in defense
 
 
 def _flagged(index: Tensor) -> str:
@@ -112,13 +121,16 @@ def _flagged(index: Tensor) -> str:
     return f"{int(hits)} of {int(n)} [{low}, {high} %]"
 
 
-def _judged(result: Result[Stamped]) -> Model | None:
-    """What the alarm of a cell says of its two models; None where there is none, or where it judges images."""
-    twin = result.beside.get("twin")
-    if not isinstance(twin, Stamped):
-        return None
-    index, of_twin = (_of_model(record) for record in (result.outcome, twin))
-    return None if index is None or of_twin is None else Model(result.cell, index, of_twin)
+def _judged(result: Result[Stamped]) -> list[Model]:
+    """What the alarm of a cell says, for each attacker; none where there is no alarm, or where it judges images."""
+    beside = result.beside
+    bad = {"plain": beside["plain"], "known": result.outcome} if "plain" in beside else {"plain": result.outcome}
+    twin, models = beside.get("twin"), []
+    for attacker, record in bad.items():
+        index, of_twin = (_of_model(one) if isinstance(one, Stamped) else None for one in (record, twin))
+        if index is not None and of_twin is not None:
+            models.append(Model(result.cell, attacker, index, of_twin))
+    return models
 
 
 def _of_model(record: Stamped) -> float | None:
