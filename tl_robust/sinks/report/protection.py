@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from tl_robust.metrics import METRICS
 from tl_robust.metrics.estimate import clopper_pearson
 from tl_robust.results.names import MARKS, grid, grouped, number
 from tl_robust.sinks.report.blocks import Block, Fold, Table, Text
@@ -19,6 +20,7 @@ from tl_robust.sinks.report.survival import Curves
 from tl_robust.types import Cell, Result, Stamped
 
 FLAGGED = 2.0  # Neural Cleanse's threshold of the anomaly index (Wang et al., S&P 2019)
+NUMBERED = ("number of poisoned ones", "of clean ones")
 ATTACKERS = {"plain": "knows no defense", "known": "the better of him and those who know it"}
 COLUMNS = (("lift", "lift"), ("B right", "victim_accuracy"), ("twin right", "twin_accuracy"))
 OF_DEFENSES = ("filter_", "alarm_")  # what metrics begin with that judge a filter or an alarm
@@ -28,9 +30,10 @@ NOTE = (
     "told: a defense is worth what it does beyond both. All numbers are those after the last epoch."
 )
 MODELS = (
-    "These alarms give one number to a whole model. They are judged by how far poisoned models stand above their clean "
-    "twins, which were trained in the same way. How many models are above a threshold is said where an alarm came with "
-    f"one: Neural Cleanse flags an anomaly index above {FLAGGED:g}."
+    "Alarms are judged by how far poisoned models stand above their clean twins, which were trained in the same way. "
+    "The number of a model is what the alarm says of it; where an alarm judges images, it is the AUROC of stamped ones "
+    "against clean ones, which should be 0.5 in a twin. How many models are above a threshold is said where an alarm "
+    f"of models came with one: Neural Cleanse flags an anomaly index above {FLAGGED:g}."
 )
 
 
@@ -67,7 +70,7 @@ def defended(part: Part) -> list[Block]:
 
 @dataclass(frozen=True)
 class Model:
-    """What an alarm says of one poisoned model and of its clean twin.
+    """How an alarm judges one poisoned model and its clean twin.
 
     Attributes:
         cell: Its coordinates.
@@ -83,7 +86,7 @@ class Model:
 
 
 def alarms(part: Part) -> list[Block]:
-    """How well alarms that have one number for a whole model tell poisoned models from their clean twins."""
+    """How well alarms tell poisoned models from their clean twins."""
     found = [model for result in part.results for model in _judged(result)]
     body, folds = [], list[Block]()
     for (group, view, defense, attacker), models in grouped(
@@ -92,14 +95,24 @@ def alarms(part: Part) -> list[Block]:
         bad, clean = (torch.tensor([getattr(model, name) for model in models]) for name in ("index", "twin"))
         where, who = f"{group}, {part.face.side(view)}", ATTACKERS[attacker]
         shares = [_flagged(values) if _indexed(defense) else "-" for values in (clean, bad)]
-        body.append((where, defense, who, f"{len(models)} and {len(models)}", f"{auroc(bad, clean):.3f}", *shares))
+        ranges = [f"{float(values.min()):.2f} to {float(values.max()):.2f}" for values in (bad, clean)]
+        count = f"{len(models)} and {len(models)}"
+        body.append((where, defense, who, count, f"{auroc(bad, clean):.3f}", *ranges, *shares))
         numbers = [(_strategy(model.cell), str(model.cell.seed), f"{model.index:.2f}", f"{model.twin:.2f}")
                    for model in models]  # fmt: skip
         each = Table("Number of each model", ("strategy", "seed", "poisoned model", "its clean twin"), numbers, 2)
         folds.append(Fold(f"Each model: {where}, {defense}; attacker: {who}", [each]))
     flagged = (f"{kind} ones above {FLAGGED:g}" for kind in ("clean", "poisoned"))
-    head = ("pair, backdoor", "alarm", "attacker", "poisoned and clean models", "AUROC over models", *flagged)
-    title = "Alarms over whole models after the last epoch, [95 % interval]"
+    head = (
+        "pair, backdoor",
+        "alarm",
+        "attacker",
+        "poisoned and clean models",
+        "AUROC over models",
+        *NUMBERED,
+        *flagged,
+    )
+    title = "Alarms over models after the last epoch, [95 % interval]"
     return [Text(MODELS), Table(title, head, body, names=3, brief=True, cards=True), *folds] if body else []
 
 
@@ -122,22 +135,30 @@ def _flagged(index: Tensor) -> str:
 
 
 def _judged(result: Result[Stamped]) -> list[Model]:
-    """What the alarm of a cell says, for each attacker; none where there is no alarm, or where it judges images."""
-    beside = result.beside
+    """How the alarm of a cell judges its models, for each attacker; none without an alarm or a twin."""
+    beside, models = result.beside, []
     bad = {"plain": beside["plain"], "known": result.outcome} if "plain" in beside else {"plain": result.outcome}
-    twin, models = beside.get("twin"), []
+    twin = beside.get("twin")
     for attacker, record in bad.items():
-        index, of_twin = (_of_model(one) if isinstance(one, Stamped) else None for one in (record, twin))
-        if index is not None and of_twin is not None:
-            models.append(Model(result.cell, attacker, index, of_twin))
+        if isinstance(record, Stamped) and isinstance(twin, Stamped):
+            whole = [_of_model(one) for one in (record, twin)]
+            alike = torch.equal(record.size_l2, twin.size_l2)  # the twin was asked about images with the same trigger
+            index, of_twin = [_of_images(one) for one in (record, twin)] if None in whole and alike else whole
+            if index is not None and of_twin is not None:
+                models.append(Model(result.cell, attacker, index, of_twin))
     return models
 
 
 def _of_model(record: Stamped) -> float | None:
     """The number that all images have after the last epoch; None where they differ or no alarm spoke."""
     last = torch.cat([record.suspicion_clean[-1], record.suspicion_stamped[-1]])
-    spoken = bool(record.suspicion_clean.any() or record.suspicion_stamped.any())
-    return float(last[0]) if spoken and bool((last == last[0]).all()) else None
+    return float(last[0]) if bool(last.any()) and bool((last == last[0]).all()) else None
+
+
+def _of_images(record: Stamped) -> float | None:
+    """AUROC of stamped images against clean ones after the last epoch; None where no alarm judges images."""
+    metric = METRICS["alarm_auroc"]
+    return float(metric(record)[-1]) if metric.applies(record, "", {}) else None
 
 
 def _kept(results: Sequence[Result[Stamped]], cell: Cell) -> str:
