@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from tl_robust import defenses
 from tl_robust.attacks.through import THROUGH
-from tl_robust.defenses.neural_cleanse import anomaly, flagged
+from tl_robust.defenses.neural_cleanse import Watched, anomaly, flagged
 from tl_robust.errors import ConfigError
 from tl_robust.types import ImageSet
 
@@ -181,6 +181,34 @@ def test_only_the_smallest_mask_is_flagged_and_only_above_2() -> None:
     assert int(flagged(torch.tensor(usual), anomaly(torch.tensor(usual)))) == -1
 
 
+NORMS = st.lists(st.floats(0.1, 1e4), min_size=1, max_size=12)
+
+
+@settings(max_examples=50, deadline=None)
+@given(NORMS)
+def test_the_size_is_the_median_over_the_smallest_norm(norms: list[float]) -> None:
+    norms = torch.tensor(norms).double().tolist()
+    ordered, half = sorted(norms), len(norms) // 2
+    middle = ordered[half] if len(norms) % 2 else (ordered[half - 1] + ordered[half]) / 2
+    fitted = {"norms": torch.tensor(norms), "index": torch.full((len(norms),), -1.0)}
+    said = Watched(linear(), fitted, "size").suspicion(PIXELS[:3])
+    assert said.tolist() == pytest.approx([middle / ordered[0]] * 3)
+    assert middle / ordered[0] >= 1
+
+
+def test_a_smaller_mask_is_more_suspicious_by_size_also_where_masks_vary_much() -> None:
+    """Where the nine others are far apart, the same small mask has an index below 2 and is still half as large."""
+    apart, near = [10.0, 14, 18, 22, 26, 30, 34, 38, 42], [26.0] * 4 + [24, 25, 27, 28, 29]
+
+    def said(norms: list[float], measure: str) -> float:
+        found = torch.tensor(norms)
+        guard = Watched(linear(), {"norms": found, "index": anomaly(found)}, measure)
+        return float(guard.suspicion(PIXELS[:1]))
+
+    assert said([*apart, 5.0], "index") < 2 < said([*near, 20.0], "index")
+    assert said([*apart, 5.0], "size") > 4 > 2 > said([*near, 20.0], "size")
+
+
 def planted(pixel: int | None, classes: int = 8, target: int = 3) -> nn.Module:
     """A linear model; one pixel, where images are dark, speaks for the class t alone and loudly."""
     network = linear(classes, scale=2.0)
@@ -222,6 +250,11 @@ def test_it_changes_no_answer_and_suspects_the_model_as_a_whole() -> None:
     suspicion = guard.suspicion(PIXELS)
     assert suspicion.shape == (120,)
     assert set(suspicion.tolist()) == {float(fitted["index"][fitted["norms"].argmin()])}
+    by_size = defenses.parse("neural_cleanse(steps=10, measure=size)")
+    found = by_size.fit(network, SET, 5)
+    assert all(torch.equal(found[name], value) for name, value in fitted.items())
+    middle = statistics.median(fitted["norms"].tolist()) / min(fitted["norms"].tolist())
+    assert by_size.wrap(network, found).suspicion(PIXELS).tolist() == pytest.approx([middle] * 120)
     again = defense.fit(network, SET, 5)
     assert all(torch.equal(again[name], value) for name, value in fitted.items())
     assert not torch.equal(defense.fit(network, SET, 6)["masks"], fitted["masks"])
@@ -232,5 +265,7 @@ def test_many_classes_are_sought_in_groups_and_refusals_are_no_class() -> None:
     assert fitted["masks"].shape == (23, 6, 6)
     guard = defenses.parse("strip").wrap(linear(4), defenses.parse("strip").fit(linear(4), SET, 3))
     assert len(defenses.parse("neural_cleanse(steps=1)").fit(guard, SET, 5)["norms"]) == 4
+    with pytest.raises(ConfigError, match="'measure' of neural_cleanse must be index or size, got 'norm'"):
+        defenses.parse("neural_cleanse(measure=norm)")
     with pytest.raises(ConfigError, match="steps and batch from 1"):
         defenses.parse("neural_cleanse(steps=0)")

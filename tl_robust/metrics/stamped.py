@@ -90,6 +90,12 @@ def alarmed(record: Stamped) -> bool:
     return bool(record.suspicion_clean.any() or record.suspicion_stamped.any())
 
 
+def judged_apart(record: Stamped) -> bool:
+    """Whether an alarm has scored test images one by one: one that has a number for the whole model ranks none."""
+    scores = torch.cat([record.suspicion_clean, record.suspicion_stamped], 1)
+    return bool((scores != scores[:, :1]).any())
+
+
 def refusing(record: Stamped) -> bool:
     """Whether test images may be refused: an alarm stands around the victim, or some image got no class."""
     return alarmed(record) or bool((record.clean == -1).any() or (record.stamped == -1).any())

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from tl_robust.metrics import METRICS
 from tl_robust.metrics.estimate import clopper_pearson
 from tl_robust.results.names import MARKS, grid, grouped, number
 from tl_robust.sinks.report.blocks import Block, Fold, Table, Text
@@ -25,6 +26,8 @@ COLUMNS = (
     ("B right", "victim_accuracy"),
     ("twin right", "twin_accuracy"),
 )
+NUMBERED = ("number of poisoned ones", "of clean ones")
+ATTACKERS = {"plain": "knows no defense", "known": "the better of him and those who know it"}
 OF_DEFENSES = ("filter_", "alarm_")  # what metrics begin with that judge a filter or an alarm
 COUNTS = ("filter_kept", "filter_true_positives", "filter_false_positives")  # the column of kept images says these
 NOTE = (
@@ -34,8 +37,10 @@ NOTE = (
     "that was trained and fitted for B beside the public models, the mean over seeds."
 )
 MODELS = (
-    "These alarms give one number to a whole model. They are judged by how far poisoned models stand above their clean "
-    "twins, which were trained in the same way, and by how many clean ones they flag."
+    "Alarms are judged by how far poisoned models stand above their clean twins, which were trained in the same way. "
+    "The number of a model is what the alarm says of it; where an alarm judges images, it is the AUROC of stamped ones "
+    "against clean ones, which should be 0.5 in a twin. How many models are above a threshold is said where an alarm "
+    f"of models came with one: Neural Cleanse flags an anomaly index above {FLAGGED:g}."
 )
 
 
@@ -73,44 +78,61 @@ def defended(part: Part) -> list[Block]:
 
 @dataclass(frozen=True)
 class Model:
-    """What an alarm says of one poisoned model and of its clean twin.
+    """How an alarm judges one poisoned model and its clean twin.
 
     Attributes:
         cell: Its coordinates.
+        attacker: Who poisoned it, a key of ``ATTACKERS``.
         index: The number of the poisoned model after the last epoch.
         twin: That of the clean one.
     """
 
     cell: Cell
+    attacker: str
     index: float
     twin: float
 
 
 def alarms(part: Part) -> list[Block]:
-    """How well alarms that have one number for a whole model tell poisoned models from their clean twins."""
-    found = [model for result in part.results if (model := _judged(result))]
+    """How well alarms tell poisoned models from their clean twins."""
+    found = [model for result in part.results for model in _judged(result)]
     body, folds = [], list[Block]()
-    for (group, view, defense), models in grouped(
-        found, lambda model: (part.names.group(model.cell), model.cell.view, model.cell.defense)
+    for (group, view, defense, attacker), models in grouped(
+        found, lambda model: (part.names.group(model.cell), model.cell.view, model.cell.defense, model.attacker)
     ).items():
         bad, clean = (torch.tensor([getattr(model, name) for model in models]) for name in ("index", "twin"))
-        where = f"{group}, {part.face.side(view)}"
-        shares = [_flagged(values) for values in (clean, bad)]
-        body.append((where, defense, f"{len(models)} and {len(models)}", f"{auroc(bad, clean):.3f}", *shares))
+        where, who = f"{group}, {part.face.side(view)}", ATTACKERS[attacker]
+        shares = [_flagged(values) if _indexed(defense) else "-" for values in (clean, bad)]
+        ranges = [f"{float(values.min()):.2f} to {float(values.max()):.2f}" for values in (bad, clean)]
+        count = f"{len(models)} and {len(models)}"
+        body.append((where, defense, who, count, f"{auroc(bad, clean):.3f}", *ranges, *shares))
         numbers = [(_strategy(model.cell), str(model.cell.seed), f"{model.index:.2f}", f"{model.twin:.2f}")
                    for model in models]  # fmt: skip
         each = Table("Number of each model", ("strategy", "seed", "poisoned model", "its clean twin"), numbers, 2)
-        folds.append(Fold(f"Each model: {where}, {defense}", [each]))
+        folds.append(Fold(f"Each model: {where}, {defense}; attacker: {who}", [each]))
     flagged = (f"{kind} ones above {FLAGGED:g}" for kind in ("clean", "poisoned"))
-    head = ("pair, backdoor", "alarm", "poisoned and clean models", "AUROC over models", *flagged)
-    title = "Alarms over whole models after the last epoch, [95 % interval]"
-    return [Text(MODELS), Table(title, head, body, names=2, brief=True, cards=True), *folds] if body else []
+    head = (
+        "pair, backdoor",
+        "alarm",
+        "attacker",
+        "poisoned and clean models",
+        "AUROC over models",
+        *NUMBERED,
+        *flagged,
+    )
+    title = "Alarms over models after the last epoch, [95 % interval]"
+    return [Text(MODELS), Table(title, head, body, names=3, brief=True, cards=True), *folds] if body else []
 
 
 def auroc(bad_P: Tensor, clean_C: Tensor) -> float:
     """Probability that a poisoned model has the larger number, ties half (Mann and Whitney 1947)."""
     gap = bad_P[:, None] - clean_C
     return float(((gap > 0).double() + 0.5 * (gap == 0)).mean())
+
+
+def _indexed(defense: str) -> bool:
+    """Whether an alarm's number is Neural Cleanse's anomaly index."""
+    return defense.startswith("neural_cleanse") and "measure=" not in defense
 
 
 def _flagged(index: Tensor) -> str:
@@ -120,20 +142,31 @@ def _flagged(index: Tensor) -> str:
     return f"{int(hits)} of {int(n)} [{low}, {high} %]"
 
 
-def _judged(result: Result[Stamped]) -> Model | None:
-    """What the alarm of a cell says of its two models; None where there is none, or where it judges images."""
-    twin = result.beside.get("twin")
-    if not isinstance(twin, Stamped):
-        return None
-    index, of_twin = (_of_model(record) for record in (result.outcome, twin))
-    return None if index is None or of_twin is None else Model(result.cell, index, of_twin)
+def _judged(result: Result[Stamped]) -> list[Model]:
+    """How the alarm of a cell judges its models, for each attacker; none without an alarm or a twin."""
+    beside, models = result.beside, []
+    bad = {"plain": beside["plain"], "known": result.outcome} if "plain" in beside else {"plain": result.outcome}
+    twin = beside.get("twin")
+    for attacker, record in bad.items():
+        if isinstance(record, Stamped) and isinstance(twin, Stamped):
+            whole = [_of_model(one) for one in (record, twin)]
+            alike = torch.equal(record.size_l2, twin.size_l2)  # the twin was asked about images with the same trigger
+            index, of_twin = [_of_images(one) for one in (record, twin)] if None in whole and alike else whole
+            if index is not None and of_twin is not None:
+                models.append(Model(result.cell, attacker, index, of_twin))
+    return models
 
 
 def _of_model(record: Stamped) -> float | None:
     """The number that all images have after the last epoch; None where they differ or no alarm spoke."""
     last = torch.cat([record.suspicion_clean[-1], record.suspicion_stamped[-1]])
-    spoken = bool(record.suspicion_clean.any() or record.suspicion_stamped.any())
-    return float(last[0]) if spoken and bool((last == last[0]).all()) else None
+    return float(last[0]) if bool(last.any()) and bool((last == last[0]).all()) else None
+
+
+def _of_images(record: Stamped) -> float | None:
+    """AUROC of stamped images against clean ones after the last epoch; None where no alarm judges images."""
+    metric = METRICS["alarm_auroc"]
+    return float(metric(record)[-1]) if metric.applies(record, "", {}) else None
 
 
 def _seconds(results: Sequence[Result[Stamped]], cell: Cell) -> str:
