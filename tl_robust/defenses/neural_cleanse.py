@@ -38,8 +38,9 @@ class NeuralCleanse(Defense):
         batch: Images a step and class.
         measure: What is said of a model. ``index``: the anomaly index of its smallest mask, as the authors have it.
             ``size``: how many times smaller than the median the smallest mask is. This one is ours, for few classes,
-            where the median of the distances is coarse; it was chosen on probes of seeds 0 to 9 of mnist5k-optdigits
-            and tested on other seeds and another pair. It has no threshold, and :func:`flagged` is about the index.
+            where the median of the distances is coarse. It was chosen on probes of seeds 0 to 9 of mnist5k-optdigits;
+            of ten poisoned and ten clean models it has an AUROC of 1.00 on seeds 10 to 19 (index: 0.85), and of 0.91 on
+            rendered_syn-optdigits (index: 0.63). It has no threshold, and :func:`flagged` is about the index.
     """
 
     NEUTRAL = {"steps": 1}
