@@ -31,7 +31,7 @@ class NeuralCleanse(Defense):
 
     For each class the smallest mask and pattern are sought that send held-out images to it. The anomaly index of a
     class is the distance of its mask's L1 norm from the median, over 1.4826 x the median of such distances; above 2 a
-    class with a smaller mask than most is flagged. It is about masks: a trigger that covers the image escapes it.
+    class with a smaller mask than most is flagged. A trigger that covers the image takes a larger mask.
 
     Attributes:
         steps: Steps of Adam; the authors have 1,000.
@@ -120,7 +120,7 @@ class NeuralCleanse(Defense):
     def adaptive(self) -> tuple[Adaptive, ...]:
         return (
             Adaptive("It changes no answer, so that the network's own gradient is right."),
-            Adaptive("A trigger all over the image is no small mask.", backdoor="blend"),
+            Adaptive("A trigger all over the image takes a larger mask.", backdoor="blend"),
         )
 
 
