@@ -31,15 +31,16 @@ class NeuralCleanse(Defense):
 
     For each class the smallest mask and pattern are sought that send held-out images to it. The anomaly index of a
     class is the distance of its mask's L1 norm from the median, over 1.4826 x the median of such distances; above 2 a
-    class with a smaller mask than most is flagged. It is about masks: a trigger that covers the image escapes it.
+    class with a smaller mask than most is flagged. A trigger that covers the image takes a larger mask.
 
     Attributes:
         steps: Steps of Adam; the authors have 1,000.
         batch: Images a step and class.
         measure: What is said of a model. ``index``: the anomaly index of its smallest mask, as the authors have it.
             ``size``: how many times smaller than the median the smallest mask is. This one is ours, for few classes,
-            where the median of the distances is coarse; it was chosen on probes of seeds 0 to 9 of mnist5k-optdigits
-            and tested on other seeds and another pair. It has no threshold, and :func:`flagged` is about the index.
+            where the median of the distances is coarse. It was chosen on probes of seeds 0 to 9 of mnist5k-optdigits;
+            of ten poisoned and ten clean models it has an AUROC of 1.00 on seeds 10 to 19 (index: 0.85), and of 0.91 on
+            rendered_syn-optdigits (index: 0.63). It has no threshold, and :func:`flagged` is about the index.
     """
 
     NEUTRAL = {"steps": 1}
@@ -119,7 +120,7 @@ class NeuralCleanse(Defense):
     def adaptive(self) -> tuple[Adaptive, ...]:
         return (
             Adaptive("It changes no answer, so that the network's own gradient is right."),
-            Adaptive("A trigger all over the image is no small mask.", backdoor="blend"),
+            Adaptive("A trigger all over the image takes a larger mask.", backdoor="blend"),
         )
 
 
