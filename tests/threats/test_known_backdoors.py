@@ -99,6 +99,7 @@ def test_an_attacker_may_go_back_to_a_default(tiny: Path, attack: str, text: str
 @pytest.mark.parametrize(("text", "why"), [
     ("labels=clean, rate=0.9", "rate 0.9"),  # more than class t has
     ("", "It declares none."),
+    ("patch(rate=0.2, side=2)", ""),  # the plain attack is that of someone who knows
 ])  # fmt: skip
 def test_a_defense_that_nobody_poisons_knowingly_is_red(tiny: Path, text: str, why: str) -> None:
     first = KNOWN.index('            Adaptive("Fewer')
@@ -110,8 +111,8 @@ def test_a_defense_that_nobody_poisons_knowingly_is_red(tiny: Path, text: str, w
     ((verdict, _),) = THREATS["backdoor"].verdicts(
         [Reading(cell, RECORD, {"twin": RECORD})], Store(tiny.parent / "store")
     )
-    assert verdict.level == "red"
-    assert any("knows the defense" in reason and why in reason for reason in verdict.reasons)
+    assert [why in reason for reason in verdict.reasons if "knows the defense" in reason] == [True] * bool(why)
+    assert verdict.level == "red" or not why
     undefended = cell_of(tiny, "axes.defense=[none]")
     reading = Reading(undefended, RECORD, {"twin": RECORD})
     ((verdict, _),) = THREATS["backdoor"].verdicts([reading], Store(tiny.parent / "store"))

@@ -33,7 +33,8 @@ class BackdoorPlay(Play):
 
     Attributes:
         stampings: The plain attack, then those of attackers who know the defense.
-        untried: Why there is none of the latter beside a defense; else empty.
+        untried: Why nobody here knows the defense; empty where somebody does, if only by the plain attack, and where
+            there is no defense.
     """
 
     stampings: tuple[Stamping, ...]
@@ -103,15 +104,15 @@ class BackdoorThreat(Threat):
 
     @override
     def play(self, method: Method, scene: Scene) -> BackdoorPlay:
-        poisonings, untried = (
-            [_Poisoning.of(method.component, method, scene)],
-            "It declares none." * bool(scene.defense),
-        )
+        poisonings = [_Poisoning.of(method.component, method, scene)]
+        why, tried = "It declares none.", not scene.defense
         for component in _known_attacks(method.component, scene):
             try:
-                poisonings.append(_Poisoning.of(component, method, scene))
+                if component != method.component:
+                    poisonings.append(_Poisoning.of(component, method, scene))
+                tried = True
             except ConfigError as impossible:  # such as a rate of clean labels where classes are many
-                untried = str(impossible)
+                why = str(impossible)
         compared: dict[str, list[Stamping]] = {"twin": [poisoning.twin for poisoning in poisonings]}
         if scene.defense:
             compared["plain"] = [poisonings[0].stamping]
@@ -128,7 +129,7 @@ class BackdoorThreat(Threat):
             {name: tuple(stamping.address for stamping in several) for name, several in compared.items()},
             poisonings[0].victim,
             stampings=stampings,
-            untried=untried if len(poisonings) == 1 else "",
+            untried="" if tried else why,
         )
 
     @override
@@ -280,7 +281,7 @@ def _known_attacks(component: Component, scene: Scene) -> list[Component]:
             name, changed = BACKDOORS.written(text if another else f"{component.name}({text})")
             own = dict(component.settings) if name == component.name else _shared(component)
             components[_named(name, own | changed)] = None
-    return [known for known in components if known != component]
+    return list(components)
 
 
 def _named(name: str, settings: Mapping[str, Scalar]) -> Component:
