@@ -9,6 +9,7 @@ import pytest
 
 from tl_robust import registry
 from tl_robust.attacks import ATTACKS
+from tl_robust.backdoors import BACKDOORS
 from tl_robust.claims import CLAIMS
 from tl_robust.data.domain import DOMAINS
 from tl_robust.data.mapped import _labels, _limited, _taken
@@ -65,8 +66,8 @@ plugins: [plugins]
 def _registries() -> Iterator[None]:
     """Forget what a test registers."""
     kinds = (
-        ATTACKS, CHECKS, CLAIMS, DEFENSES, DOMAINS, ENGINES, METRICS, NETWORKS, PAIRS, SINKS, SPACES, STRATEGIES,
-        THREATS,
+        ATTACKS, BACKDOORS, CHECKS, CLAIMS, DEFENSES, DOMAINS, ENGINES, METRICS, NETWORKS, PAIRS, SINKS, SPACES,
+        STRATEGIES, THREATS,
     )  # fmt: skip
     before = []
     for kind in kinds:

@@ -11,7 +11,7 @@ from tl_robust.seeding import generator
 from tl_robust.types import Column, Record
 
 R = TypeVar("R", bound=Record)
-LENGTHS = {"N": 60, "K": 3}
+LENGTHS = {"N": 60, "K": 3, "P": 4}
 
 
 def record_of(kind: type[R]) -> R:

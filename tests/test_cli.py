@@ -22,7 +22,7 @@ BAD = [
     ("recipes.made_a.epoch=1", "did you mean 'epochs'?"),
     ("eps=[-1/255]", "eps must be 0 to 1"),
     ("eps=[8]", "write 8/255, not 8"),
-    ("eps=[]", "eps is an empty list"),
+    ("eps=[]", "eps must be given: a list such as [0, 8/255]"),
     ("eps=[a]", "eps must hold numbers"),
     ("eps_scale=kdd", "did you mean 'kdd20'?"),
     ("axes.view=[grey]", "unknown view 'grey'"),
@@ -86,8 +86,9 @@ def test_a_results_folder_that_cannot_be_written(
 def test_a_run_writes_what_the_design_names(tiny: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     arguments = [str(tiny), f"results={tmp_path / 'r'}", "axes.seed=[0]", "workers=2"]
     assert main(["plan", *arguments, "--json"]) == 0
-    counts = {"cells": 12, "trainings": 6, "craft_groups": 10, "done": 0}
-    assert json.loads(capsys.readouterr().out) == counts | {"left_out": []}
+    counts = {"cells": 12, "trainings": 6, "done": 0, "left_out": []}
+    nodes = {"training": 6, "attack": 10, "trust check": 5, "picture": 10}
+    assert json.loads(capsys.readouterr().out) == counts | {"nodes": nodes}
     assert main(["run", *arguments, "--plain"]) == 0
     said = capsys.readouterr().out
     assert "training 6/6" in said

@@ -11,15 +11,16 @@ import tl_robust
 
 PACKAGE = Path(tl_robust.__file__).parent
 VOCABULARY = {"types", "errors", "seeding", "registry", "files", "text"}
-WORK = {"attacks", "metrics", "models", "data", "trust", "strategies", "callbacks", "defenses"}
+WORK = {"attacks", "backdoors", "metrics", "models", "data", "trust", "strategies", "callbacks", "defenses"}
 BENCH = WORK | {"nodes", "threats", "engines", "bench"}
 MAY_IMPORT = {  # a layer may import itself, and of tl_robust only this
     **dict.fromkeys(VOCABULARY, VOCABULARY),
     **dict.fromkeys(("attacks", "metrics", "models", "data"), VOCABULARY),
+    "backdoors": VOCABULARY | {"attacks", "models"},
     "trust": VOCABULARY | {"attacks"},
     "defenses": VOCABULARY | {"attacks", "models"},
     "strategies": VOCABULARY | {"models", "defenses"},
-    "callbacks": VOCABULARY | {"attacks", "metrics", "models"},
+    "callbacks": VOCABULARY | {"attacks", "backdoors", "metrics", "models"},
     "nodes": VOCABULARY | WORK,
     "threats": VOCABULARY | WORK | {"nodes", "claims"},
     "engines": VOCABULARY | {"nodes"},
@@ -41,6 +42,7 @@ ONLY_IN = {  # of all modules, only these may import the library
         "data.pair",
         "models.module",
         "callbacks.transfer_attack",
+        "callbacks.backdoor_test",
         "callbacks.snapshots",
         "nodes.hands",
     },

@@ -36,7 +36,7 @@ axes:
   network: [small]
   strategy: [finetune, last_layer]
   defense: [none, dim]
-  attack: [fgsm, random_signs, noise]
+  attack: [fgsm, random_signs, noise, white_line]
 data: {root: data, train_limit: 100, test_limit: 60}
 recipe: {epochs: 1, batch_size: 32}
 trainer: {accelerator: cpu}
@@ -90,16 +90,19 @@ def test_plugins_of_all_kinds_make_one_bench(bench: Path, capsys: pytest.Capture
     axes = {name: {row[name] for row in rows} for name in ("source", "network", "strategy", "defense", "threat")}
     assert axes == {
         "source": {"mydigits"}, "network": {"small"}, "strategy": {"finetune", "last_layer"},
-        "defense": {"dim", "none"}, "threat": {"evasion", "noise"},
+        "defense": {"dim", "none"}, "threat": {"backdoor", "evasion", "noise"},
     }  # fmt: skip
     found = {(row["threat"], row["axis"], row["attack"], row["view"]) for row in rows}
     assert found == {
         ("noise", "sigma", "noise", "black"),
+        ("backdoor", "epochs", "white_line", "source"),
         *(("evasion", "eps", attack, view) for attack in ("fgsm", "random_signs") for view in ("black", "white")),
     }
     assert {row["metric"] for row in rows if row["threat"] == "noise"} == {"kept_in_noise"}
+    lifts = [row for row in rows if (row["threat"], row["metric"]) == ("backdoor", "lift")]
+    assert [float(row["eps"]) for row in lifts] == [0, 1] * 2 * 2
     assert len([row for row in rows if row["metric"] == "double_fault"]) == 2 * 2 * 2 * 2
-    assert len((folder / "table.tex").read_text().splitlines()) == 2 * 2 * (2 * 2 * 2 + 2)
+    assert len((folder / "table.tex").read_text().splitlines()) == 2 * 2 * (2 * 2 * 2 + 2 + 2)
     report = (folder / "report.md").read_text()
     assert "### Noise: mydigits → optdigits, noise\n\n- Noise at sigma 0.06275: finetune, defense none " in report
     assert "| pair, attack | strategy | no noise | noise | trust |" in report
@@ -114,7 +117,7 @@ def test_plugins_of_all_kinds_make_one_bench(bench: Path, capsys: pytest.Capture
     assert capsys.readouterr().out == "8\n"
     assert main(["export", *more, "--samples"]) == 0
     board = folder / "leaderboard"
-    assert len(list(board.glob("*.json"))) == 2 * 2 * 5
+    assert len(list(board.glob("*.json"))) == 2 * 2 * 6
     assert main(["merge", str(board), "--out", "all"]) == 0
     assert {row["value"] for row in rows_of(Path("all/table.csv"))} == {row["value"] for row in rows}
     capsys.readouterr()

@@ -14,7 +14,7 @@ from lightning import Trainer
 import tl_robust
 
 README = Path(__file__).parent.parent / "README.md"
-(EXAMPLE,) = (code for code in re.findall(r"```python\n(.*?)```", README.read_text(), re.DOTALL) if "Trainer" in code)
+(EXAMPLE,) = (code for code in re.findall(r"```python\n(.*?)```", README.read_text(), re.DOTALL) if "tester" in code)
 NAMES = set(tl_robust.__all__)
 
 

@@ -3,6 +3,7 @@
 import re
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -32,6 +33,14 @@ def test_the_python_interface_of_the_readme_runs() -> None:
     assert names["verdict"].level == "red"  # as the README says of two random models
     assert tuple(names["adv"].shape) == (2, 64, 3, 32, 32)
     assert len(names["accuracy"]) == 3
+
+
+@pytest.mark.filterwarnings("ignore:.*LeafSpec:FutureWarning", "ignore:The number of training batches")
+def test_a_backdoor_is_followed_as_the_readme_says() -> None:
+    names: dict[str, Any] = {}
+    exec(_block("BackdoorTest("), names)
+    assert names["success"].eps.tolist() == [0, 1, 2]
+    assert names["lift"].eps.tolist() == [0]
 
 
 def test_the_plugin_of_the_readme_registers(tmp_path: Path) -> None:

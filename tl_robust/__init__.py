@@ -7,9 +7,10 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from tl_robust import attacks, metrics, models, strategies, trust
+    from tl_robust import attacks, backdoors, metrics, models, strategies, trust
     from tl_robust.attacks import evaluate
-    from tl_robust.callbacks import TransferAttack
+    from tl_robust.backdoors.judge import stamp_evaluate
+    from tl_robust.callbacks import BackdoorTest, TransferAttack
     from tl_robust.data.pair import pair
     from tl_robust.strategies.common_init import CommonInit
     from tl_robust.strategies.finetune import FineTune
@@ -18,20 +19,24 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"  # the only place: pyproject.toml reads it
 __all__ = [
+    "BackdoorTest",
     "CommonInit",
     "FineTune",
     "Recipe",
     "Scratch",
     "TransferAttack",
     "attacks",
+    "backdoors",
     "evaluate",
     "metrics",
     "models",
     "pair",
+    "stamp_evaluate",
     "strategies",
     "trust",
 ]
 _HOMES = {
+    "BackdoorTest": "callbacks",
     "CommonInit": "strategies.common_init",
     "FineTune": "strategies.finetune",
     "Recipe": "types",
@@ -39,6 +44,7 @@ _HOMES = {
     "TransferAttack": "callbacks",
     "evaluate": "attacks",
     "pair": "data.pair",
+    "stamp_evaluate": "backdoors.judge",
 }
 
 

@@ -20,7 +20,7 @@ import re
 import sys
 import types
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -125,9 +125,14 @@ class Registry(Generic[T]):
             UnknownNameError: No such name or setting; the message shows the closest.
             ConfigError: Not of that form, or a value of the wrong type.
         """
-        name, inside = _described(self.kind, text)
+        name, settings = self.written(text)
+        return typing.cast(Callable[..., Any], self[name])(**settings)
+
+    def written(self, text: str) -> tuple[str, dict[str, Scalar]]:
+        """Name and checked settings of a description, those that equal their defaults among them; see :meth:`parse`."""
+        name, inside = described(self.kind, text)
         build = typing.cast(Callable[..., Any], self[name])
-        return build(**check_settings(f"{self.kind} {name!r}", build, inside))
+        return name, check_settings(f"{self.kind} {name!r}", build, inside)
 
     def _walk(self) -> None:
         if self._walked or not self._package:
@@ -143,15 +148,39 @@ def kinds() -> dict[str, str]:
 
     A kind exists where a source makes its :class:`Registry`; no list of them is kept by hand, and none is imported.
     """
-    packages: dict[str, str] = {}
-    for path in sorted(Path(__file__).parent.rglob("*.py")):
+    return dict(sorted((kind, package) for kind, package, _ in _registries()))
+
+
+def registry(kind: str) -> Registry[Any]:
+    """The registry of a kind of this package; the module that makes it is imported.
+
+    Raises:
+        UnknownNameError: No such kind; the message shows the closest.
+    """
+    modules = {known: module for known, _, module in _registries()}
+    if kind not in modules:
+        raise UnknownNameError("kind", kind, modules)
+    known = vars(importlib.import_module(modules[kind])).values()
+    return next(item for item in known if isinstance(item, Registry) and item.kind == kind)
+
+
+def _registries() -> Iterator[tuple[str, str, str]]:
+    """Kind, package inside this one, and the module that makes the registry."""
+    root = Path(__file__).parent
+    for path in sorted(root.rglob("*.py")):
         text = path.read_text(encoding="utf-8")
         for node in ast.walk(ast.parse(text)) if re.search(r"\bRegistry[\[(]", text) else ():
             if isinstance(node, ast.Call) and ast.unparse(node.func).partition("[")[0] == Registry.__name__:
                 kind, package = (ast.literal_eval(argument) for argument in node.args)
                 if package.startswith(f"{__package__}."):
-                    packages[kind] = package.removeprefix(f"{__package__}.")
-    return dict(sorted(packages.items()))
+                    module = ".".join([__package__, *path.relative_to(root).with_suffix("").parts])
+                    yield kind, package.removeprefix(f"{__package__}."), module.removesuffix(".__init__")
+
+
+def settings_of(item: object) -> dict[str, Scalar]:
+    """Settings of a component with their defaults; none where it is no class."""
+    parameters = inspect.signature(item).parameters.values() if inspect.isclass(item) else ()
+    return {each.name: each.default for each in parameters if each.default is not inspect.Parameter.empty}
 
 
 def names_in(package: str) -> list[str]:
@@ -184,8 +213,12 @@ def _registers(module: ast.Module) -> bool:
     return any(isinstance(name, ast.Name) and name.id in ours for node in decorators + calls for name in ast.walk(node))
 
 
-def _described(kind: str, text: str) -> tuple[str, dict[str, Scalar]]:
-    """Name and settings of ``name(setting=1, other=text)``."""
+def described(kind: str, text: str) -> tuple[str, dict[str, Scalar]]:
+    """Name and settings of ``name(setting=1, other=text)``, as :class:`Component` writes them; nothing is looked up.
+
+    Raises:
+        ConfigError: Not of that form.
+    """
     form = re.fullmatch(r"\s*([\w-]+)\s*(?:\(([^()]*)\))?\s*", text)
     settings: dict[str, Scalar] = {}
     for part in filter(str.strip, (form.group(2) or "").split(",")) if form else ():

@@ -298,7 +298,8 @@ def test_what_speaks_of_the_victim_alone_does_not_see_the_surrogates_labels() ->
 def test_trust_checks_read_the_surrogates_own_labels() -> None:
     outcomes, *_ = judged()
     outcome = outcomes["b"]
-    names = set(CHECKS.names()) - {"above_chance"}  # these networks have learned nothing
+    of_evasion = {name for name in CHECKS.names() if isinstance(outcome, CHECKS[name].of)}
+    names = of_evasion - {"above_chance"}  # these networks have learned nothing
     assert {CHECKS[name].verdict(Evidence(outcome)).level for name in names} == {"green"}
     weak = Outcome(**outcome.tensors() | {"adv_a": outcome.adv_a.flip(0)})  # right again at the largest eps
     verdict = CHECKS["falling_curve"].verdict(Evidence(weak))

@@ -351,7 +351,7 @@ def test_places_without_an_eps_in_common_have_a_mean_alone() -> None:
         comparisons = Comparisons(found)
         effects.append(comparisons.compare(comparisons.places[0], "robust_accuracy", "black", "scratch", "finetune"))
     both = Effect.over(effects)
-    assert (both.each, both.eps) == (None, ())
+    assert (both.each, both.x) == (None, ())
     assert float(both.mean.value) == pytest.approx(75 / SAMPLES)
     assert overall(decide([*TWO_SIDES, *other]))["H2"].decision == "supported"
 

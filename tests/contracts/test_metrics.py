@@ -7,7 +7,7 @@ from torch import Tensor
 from tests.made_records import record_of
 from tl_robust import metrics
 from tl_robust.errors import ConfigError, UnknownNameError
-from tl_robust.metrics.base import METRICS, rate
+from tl_robust.metrics import METRICS, rate
 from tl_robust.threats.base import THREATS
 from tl_robust.types import Outcome
 

@@ -21,10 +21,10 @@ from tl_robust.defenses import DEFENSES, Adaptive, Defense
 class Odd(Defense):
     start: float = 0.0
 
-    def images(self, images):
+    def images(self, images, others):
         return images.take((images.labels < 5).nonzero().squeeze(1))
 
-    def initialize(self, task, parent):
+    def initialize(self, task, parent, validation):
         assert parent is not None
         with torch.no_grad():
             task.network.classifier.bias.fill_(self.start)

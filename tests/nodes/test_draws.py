@@ -17,8 +17,9 @@ from tl_robust.data.mapped import DomainInSpace
 from tl_robust.data.space import SPACES
 from tl_robust.errors import ConfigError
 from tl_robust.nodes.crafting import CraftGroup
+from tl_robust.nodes.forest import Forest
 from tl_robust.nodes.models import Model
-from tl_robust.nodes.training import Forest, Snapshot, Training
+from tl_robust.nodes.training import Snapshot, Training
 from tl_robust.registry import Component
 from tl_robust.types import Recipe
 

@@ -28,6 +28,7 @@ from tl_robust.nodes.kind import KINDS, Address, Kind
 from tl_robust.nodes.models import WEIGHTS
 from tl_robust.nodes.payload import pack_examination, pack_outcome, pack_pictures, pack_weights
 from tl_robust.nodes.pictures import PICTURES
+from tl_robust.nodes.poisoning import TRIGGERS
 from tl_robust.nodes.store import MANIFEST_LIMIT, Store
 from tl_robust.seeding import digest
 from tl_robust.threats.base import THREATS
@@ -54,6 +55,7 @@ def contents() -> dict[Kind, bytes]:
     return {
         WEIGHTS: pack_weights({"a": torch.ones(2)}),
         GUARDS: pack_weights({"threshold": torch.ones(2)}),
+        TRIGGERS: pack_weights({"pattern": torch.ones(2)}),
         OUTCOMES: pack_outcome(outcome()),
         EXAMINATIONS: pack_examination(Examination(torch.arange(3), eps, {"loss": torch.ones(3)})),
         PICTURES: pack_pictures(pictures),

@@ -297,7 +297,7 @@ WRONG: list[tuple[str, Sequence[str | int], object]] = [
     ("value 1 of metrics.transfer_ratio is stated as nan", ["metrics", "transfer_ratio", "value", 0], None),
     ("n 1 of metrics.error_rate is stated as 59", ["metrics", "error_rate", "n", 0], 59),
     ("low 3 of metrics.robust_accuracy", [*ACCURACY, "low", 2], 0.0),
-    ("whole numbers of at most the 60 test images", ["metrics", "error_rate", "n", 0], 61),
+    ("whole numbers of at most 60 test images", ["metrics", "error_rate", "n", 0], 61),
     ("beyond 2**53", ["metrics", "error_rate", "n", 0], 10**30),
     ("whole numbers of at most", ["metrics", "error_rate", "n", 0], 60.0),
     ("not finite", ["metrics", "transfer_ratio", "value", 0], math.inf),

@@ -54,7 +54,7 @@ class Known(Defense):
 class Doubled(Known):
     """Training starts from twice the weights."""
 
-    def initialize(self, task: Any, parent: Mapping[str, Tensor] | None) -> None:
+    def initialize(self, task: Any, parent: Mapping[str, Tensor] | None, validation: ImageSet | None) -> None:
         with torch.no_grad():
             for weight in task.network.parameters():
                 weight.mul_(2)

@@ -12,9 +12,9 @@ from tl_robust.data.domain import DataSettings
 from tl_robust.data.mapped import DomainInSpace
 from tl_robust.data.space import SPACES
 from tl_robust.errors import ConfigError, UnknownNameError
+from tl_robust.nodes.forest import Forest
 from tl_robust.nodes.models import Checkpoint, Public
 from tl_robust.nodes.store import Store
-from tl_robust.nodes.training import Forest
 from tl_robust.registry import Component, load_plugins
 from tl_robust.strategies import STRATEGIES, trained_by
 from tl_robust.types import Recipe

@@ -38,7 +38,7 @@ class Everywhere(Defense):
     def lineage(self, train, a, b):
         victim = train(b.data, parent=b.parent, by=b.by, defense=self.component, others={"teacher": a})
         return Lineage(a, victim, (a,))
-    def initialize(self, task, parent):
+    def initialize(self, task, parent, validation):
         SAID.append("initialize")
     def loss(self, task, batch, others):
         SAID.append(f"loss of {sorted(others)}")
@@ -46,7 +46,7 @@ class Everywhere(Defense):
     def score(self, task, batch):
         SAID.append("score")
         return torch.rand(len(batch[1]))
-    def images(self, images):
+    def images(self, images, others):
         SAID.append(f"images {len(images)}")
         return images.take(torch.arange(len(images) // 2))
     def fit(self, network, validation, seed):
@@ -78,7 +78,8 @@ def test_a_defense_acts_in_all_its_places(tiny: Path) -> None:
     assert isinstance(guarded.model, Training)
     assert dict(guarded.model.others)["teacher"].key == plan.cells[0].scene.surrogate.key
     assert len(list((store.root / GUARDS.folder).iterdir())) == 2  # of B, and of the attacker's A behind the same guard
-    assert plan.counts(store)["craft_groups"] == sum(node.KIND == OUTCOMES for node in plan.nodes)  # guards are none
+    assert plan.works["attack"] == sum(node.KIND == OUTCOMES for node in plan.nodes)
+    assert plan.works["guard"] == 2
     assert {result.cell.defense for result in finished.results} == {"none", "everywhere"}
 
 

@@ -14,6 +14,7 @@ from tl_robust.types import Evidence, Examination, Outcome, Verdict
 
 EPS = torch.tensor([0, 2, 8, 32], dtype=torch.float64) / 255
 N = 200
+OF_EVASION = [name for name in CHECKS.names() if issubclass(Outcome, CHECKS[name].of)]
 
 
 def outcome(right_a: list[int], right_b: list[int] | None = None, **change: Tensor) -> Outcome:
@@ -52,13 +53,13 @@ def first(count: int) -> Tensor:
     return torch.arange(N) < count
 
 
-@pytest.mark.parametrize("name", CHECKS.names())
+@pytest.mark.parametrize("name", OF_EVASION)
 def test_every_check_is_green_and_silent_on_a_good_outcome(name: str) -> None:
     assert verdict(name, outcome([190, 150, 80, 10])) == Verdict("green", ())
     assert judge(Evidence(outcome([190, 150, 80, 10]))) == Verdict()
 
 
-@pytest.mark.parametrize("name", CHECKS.names())
+@pytest.mark.parametrize("name", OF_EVASION)
 def test_every_check_works_on_one_eps_and_one_sample(name: str) -> None:
     one = outcome([190, 150, 80, 10])
     single = Outcome(
@@ -140,7 +141,7 @@ def test_the_judge_runs_every_check() -> None:
     bad = outcome([190, 100, 160, 10], valid=valid, zero_gradient=first(10))
     found = judge(Evidence(bad))
     assert found.level == "red"
-    assert set(found.reasons) >= {reason for name in CHECKS.names() for reason in verdict(name, bad).reasons}
+    assert set(found.reasons) >= {reason for name in OF_EVASION for reason in verdict(name, bad).reasons}
     assert len(found.reasons) == 3
 
 

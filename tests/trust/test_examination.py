@@ -39,7 +39,9 @@ def evidence(
 
 def blamed(found: Evidence) -> dict[str, str]:
     """Level of each check that is not green."""
-    verdicts = {name: CHECKS[name].verdict(found) for name in CHECKS.names()}
+    verdicts = {
+        name: CHECKS[name].verdict(found) for name in CHECKS.names() if isinstance(found.outcome, CHECKS[name].of)
+    }
     return {name: verdict.level for name, verdict in verdicts.items() if verdict.level != "green"}
 
 

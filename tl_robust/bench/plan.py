@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -15,11 +16,12 @@ from tl_robust.data.space import get_space
 from tl_robust.defenses import Defense
 from tl_robust.defenses.base import INFERENCE, TRAINING
 from tl_robust.errors import ConfigError, UnknownNameError
+from tl_robust.nodes.forest import Forest
 from tl_robust.nodes.guarded import Guarded
 from tl_robust.nodes.models import Checkpoint, Model, Public
 from tl_robust.nodes.node import Node
 from tl_robust.nodes.store import Store
-from tl_robust.nodes.training import Forest, Training
+from tl_robust.nodes.training import Training
 from tl_robust.registry import Component
 from tl_robust.strategies import STRATEGIES
 from tl_robust.threats.base import THREATS, PlannedCell, Scene
@@ -60,13 +62,15 @@ class Plan:
         used = [model.data for model in self.trainings if isinstance(model, Training)]
         return tuple(dict.fromkeys(replace(data, share=1.0) for data in used))
 
+    @cached_property
+    def works(self) -> dict[str, int]:
+        """How many nodes there are of each kind, by the title of the kind."""
+        return dict(Counter(node.KIND.title for node in self.nodes))
+
     def counts(self, store: Store) -> dict[str, int]:
-        """Numbers of cells, unique trainings, unique craft groups, and of cells whose outcome is in the store."""
+        """Numbers of cells, of those whose records are all in the store, and of unique trainings."""
         present = [[store.has(address.kind, address.key) for address in cell.play.addresses] for cell in self.cells]
-        outcomes = {address.key for cell in self.cells for address in cell.play.addresses}
-        groups = [node for node in self.nodes if not isinstance(node, Model) and outcomes & node.entries.keys()]
-        counts = {"cells": len(self.cells), "trainings": len(self.trainings), "craft_groups": len(groups)}
-        return counts | {"done": sum(map(all, present))}
+        return {"cells": len(self.cells), "trainings": len(self.trainings), "done": sum(map(all, present))}
 
 
 def make_plan(bench: Bench) -> Plan:
@@ -78,7 +82,7 @@ def make_plan(bench: Bench) -> Plan:
         DataError: A domain cannot be read, or has too few images.
     """
     for method in bench.axes.attack:
-        if set(views := THREATS[method.threat].face.views).isdisjoint(bench.axes.view):
+        if not method.view and set(views := THREATS[method.threat].face.views).isdisjoint(bench.axes.view):
             raise ConfigError(f"attack {method.label} has no view of axes.view: add one of {', '.join(views)}.")
     plan = Plan(_unique([cell for spec in bench.axes.pair for cell in _cells(_Pair.of(spec, bench), bench)]))
     for data in plan.sides:
@@ -99,7 +103,8 @@ def _cells(pair: _Pair, bench: Bench) -> Iterator[PlannedCell]:
         c = pair.root(common, bench, network) if common else None
         forest = Forest(network, bench.recipe_of, 0, strategy, bench.weight_options)
         lineages = {seed: _lineage(replace(forest, seed=seed), source, target, c, defense) for seed in axes.seed}
-        for method, view, seed in product(axes.attack, axes.view, axes.seed):
+        played = [(method, view) for method in axes.attack for view in ([method.view] if method.view else axes.view)]
+        for (method, view), seed in product(played, axes.seed):
             if view not in THREATS[method.threat].face.views:
                 continue  # the view belongs to another threat of the bench
             a, b = lineages[seed]
@@ -140,7 +145,7 @@ def _lineage(
         origin = source.domain if isinstance(source, DomainInSpace) else ""
         roles = {"origin": origin, "victim": target.domain}
         defenses = {
-            domain: tuple(part.component for part in defense.parts if role == part.ON and part.acts & set(TRAINING))
+            domain: tuple(part.component for part in defense.parts if role == part.role and _joins(part))
             for role, domain in roles.items()
         }
         forest = replace(forest, defenses=defenses)
@@ -158,6 +163,11 @@ def _lineage(
             "give the checkpoint the target's classes, or take a strategy that trains on the target."
         )
     return a, b
+
+
+def _joins(defense: Defense) -> bool:
+    """Whether a defense joins in the trainings of a strategy."""
+    return bool(defense.acts & set(TRAINING)) and not defense.REPAIRS
 
 
 def _unique(cells: list[PlannedCell]) -> tuple[PlannedCell, ...]:

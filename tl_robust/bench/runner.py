@@ -13,7 +13,7 @@ from tl_robust.engines.base import Engine, Failure, Job
 from tl_robust.engines.local import Local
 from tl_robust.engines.observer import Observer
 from tl_robust.errors import StoreError
-from tl_robust.nodes.pictures import PictureGroup
+from tl_robust.nodes.pictures import Pictured
 from tl_robust.nodes.store import Store
 from tl_robust.threats.base import THREATS, PlannedCell, Reading
 from tl_robust.types import Pictures, Record, Result, Verdict
@@ -28,7 +28,8 @@ class Finished:
         failures: Nodes that failed.
         missing: Cells without a result.
         seconds: Time that the nodes of each kind took when they were computed, over all processes.
-        pictures: What was crafted, by key of an outcome (``Result.provenance["outcome"]``), for the first seeds.
+        pictures: What was crafted or stamped, by key of an outcome (``Result.provenance["outcome"]``), for the first
+            seeds.
     """
 
     results: tuple[Result, ...]
@@ -77,11 +78,7 @@ def gather(plan: Plan, store: Store, failures: tuple[Failure, ...] = ()) -> Fini
             missing.append(planned)
             continue
         play, threat = planned.play, THREATS[planned.method.threat]
-        outcome, *others = (
-            threat.worst([records[address.key] for address in addresses])
-            for addresses in (play.outcome, *play.beside.values())
-        )
-        beside = dict(zip(play.beside, others, strict=True))
+        outcome, beside = threat.gathered(play, records)
         readings.setdefault(planned.method.threat, []).append(Reading(planned, outcome, beside))
     results: dict[str, Result] = {}
     for name, of_threat in readings.items():
@@ -98,9 +95,20 @@ def _result(reading: Reading, verdict: Verdict, doubts: Mapping[str, Verdict], s
     provenance = store.manifest(address.kind, address.key)["made"] | {
         "outcome": planned.play.key,
         "surrogate": planned.play.surrogate.origin(),
-        "victim": planned.scene.victim.origin(),
+        "victim": planned.victim.origin(),
+        "victim_seconds": _private_seconds(planned, store),
     }
     return Result(planned.key, planned.cell, reading.outcome, reading.beside, curves, verdict, provenance, doubts)
+
+
+def _private_seconds(planned: PlannedCell, store: Store) -> float:
+    """Seconds that making B took, with all that was made for it alone: what is under A is public."""
+    public = {node.key for node in planned.play.surrogate.nodes} - {planned.victim.key}
+    spent = 0.0
+    for node in {node.key: node for node in planned.victim.nodes if node.key not in public}.values():
+        with suppress(StoreError):  # a node that is absent took no time that is known
+            spent += store.manifest(node.KIND, next(iter(node.entries)))["made"]["seconds"]
+    return spent
 
 
 def _seconds(plan: Plan, store: Store) -> dict[str, float]:
@@ -117,7 +125,7 @@ def _pictures(plan: Plan, store: Store) -> dict[str, Pictures]:
     """Pictures by key of an outcome; those that are not in the store are left out, since a report can do without."""
     pictures: dict[str, Pictures] = {}
     for node in plan.nodes:
-        if isinstance(node, PictureGroup):
+        if isinstance(node, Pictured):
             with suppress(StoreError):
-                pictures |= dict.fromkeys(node.group.entries, store.load(node.KIND, node.key))
+                pictures |= dict.fromkeys(node.outcomes, store.load(node.KIND, node.key))
     return pictures

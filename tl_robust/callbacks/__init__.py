@@ -1,6 +1,7 @@
-"""Lightning callbacks: attack a module while a Trainer tests it, and keep the weights of epochs while it fits."""
+"""Lightning callbacks: attack a module in a test, follow a backdoor through a fit, and keep weights of its epochs."""
 
+from tl_robust.callbacks.backdoor_test import BackdoorTest
 from tl_robust.callbacks.snapshots import Snapshots
 from tl_robust.callbacks.transfer_attack import TransferAttack
 
-__all__ = ["Snapshots", "TransferAttack"]
+__all__ = ["BackdoorTest", "Snapshots", "TransferAttack"]

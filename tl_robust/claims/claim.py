@@ -23,7 +23,7 @@ class Claim:
         source: Where it was made.
         place: Effects at one place; None for a claim about a whole bench.
         bench: Effects over all places of one attack; None for a claim that is made of every place.
-        every: Each effect must be above 0 at every eps, not only on the mean over eps.
+        every: Each effect must be above 0 at every eps (or whatever stands on the threat's axis), not only on the mean.
         primary: It is of the first family.
         across_labels: It compares numbers of labels, so it is decided over all of them only.
         of: The threat whose cells it speaks of.

@@ -13,10 +13,11 @@ from tl_robust.metrics import METRICS
 from tl_robust.metrics.estimate import Draws, estimate
 from tl_robust.types import Cell, Result, View
 
-_Basis = tuple[tuple[int, ...], tuple[int, ...], tuple[float, ...]]  # seeds, samples, eps
+_Basis = tuple[tuple[int, ...], tuple[int, ...], tuple[float, ...]]  # seeds, samples, x
 FEWEST = 3  # seeds: where seeds differ much, two would support 8 of 100 claims that are false
-KNOWN = 0.1  # standard error of a ratio up to which an eps counts
+KNOWN = 0.1  # standard error of a ratio up to which a value of x counts
 UNDEFENDED = "none"  # as tables name the absence of a defense
+BOXES = ("white", "black", "shadow")  # views that are called boxes
 
 
 @dataclass(frozen=True)
@@ -37,8 +38,8 @@ class Place:
 
     @property
     def method(self) -> str:
-        """Attack and norm."""
-        return f"{self.attack} {self.norm}"
+        """Attack and norm, where it has one."""
+        return f"{self.attack} {self.norm}".rstrip()
 
 
 @dataclass(frozen=True)
@@ -66,10 +67,14 @@ class Comparisons:
     """Results of one threat by place, side, common domain and view.
 
     Args:
-        results: Of one bench and threat.
+        results: Of one bench and threat, at least one.
+
+    Attributes:
+        axis: The word for what stands on the axis of the threat: ``eps``, ``epochs``.
     """
 
     def __init__(self, results: Sequence[Result[Any]]) -> None:
+        self.axis: str = results[0].outcome.AXIS
         self._cells: dict[tuple[Place, Side, View], dict[str, dict[int, Result[Any]]]] = {}
         self._drawn: dict[tuple[Place, Side, View, str], tuple[Draws, _Basis]] = {}
         for result in results:
@@ -104,6 +109,15 @@ class Comparisons:
             return f"{place.target_images} labels"
         return "all labels" if share == 1 else f"{100 * share:.3g} % of the labels"
 
+    def sides(self, place: Place, view: View) -> tuple[Side, ...]:
+        """All sides that were run at a place in a view, in the order of the cells."""
+        return tuple(side for where, side, seen in self._cells if (where, seen) == (place, view))
+
+    def results(self, place: Place, side: Side | str, view: View) -> tuple[Result[Any], ...]:
+        """The results of a side by common domain and seed; none where it was not run."""
+        commons = self._cells.get((place, Side.of(side), view), {})
+        return tuple(result for seeds in commons.values() for result in seeds.values())
+
     def space(self, place: Place) -> str:
         """Name of the space of the place's victims; empty where it was not recorded."""
         return str(self._victim(place).get("space", ""))
@@ -123,35 +137,91 @@ class Comparisons:
         more: Side | str,
         less: Side | str,
         name: str = "",
+        *,
+        than: Place | None = None,
+        last: bool = False,
     ) -> Effect:
         """How much higher a metric is on side ``more`` than on ``less``, on the same samples and seeds.
 
-        A text is a strategy without a defense. Eps above 0 count; of a ratio those at which the values of both sides
-        are known to a standard error of 0.1.
+        A text is a strategy without a defense. Values of x above 0 count, since at 0 nothing has happened yet; of a
+        ratio those at which the values of both sides are known to a standard error of 0.1. Of a metric that sums a
+        whole curve up there is one value.
+
+        Args:
+            place: Where.
+            metric: Its registered name.
+            view: View of both sides.
+            more: The side on which it should be higher.
+            less: The other side.
+            name: What the effect is called.
+            than: Where the other side stands, such as the place of another attack; ``place`` where None.
+            last: Only the largest x counts.
 
         Raises:
             MissingError: A side was not run, a cell is red, or there are fewer than three seeds.
         """
-        draws, eps = self.gap(place, metric, view, more, less)
-        return Effect.of(name or f"{view} box {metric}, {more} over {less}", draws, eps, METRICS[metric].unit)
+        draws, x = self.gap(place, metric, view, more, less, than=than, last=last)
+        beside = f" on {than.method}" if than else ""
+        text = f"{_seen(view)}{metric}, {more} over {less}{beside}"
+        return Effect.of(name or text, draws, x, METRICS[metric].unit)
 
     def gap(
-        self, place: Place, metric: str, view: View, more: Side | str, less: Side | str
+        self,
+        place: Place,
+        metric: str,
+        view: View,
+        more: Side | str,
+        less: Side | str,
+        *,
+        than: Place | None = None,
+        last: bool = False,
     ) -> tuple[Draws, tuple[float, ...]]:
-        """The draws behind :meth:`compare`, ``[S,K]``, and their eps."""
-        (first, basis), (second, other) = (self._side(place, Side.of(side), view, metric) for side in (more, less))
+        """The draws behind :meth:`compare`, ``[S,K]``, and their x."""
+        first, basis = self._side(place, Side.of(more), view, metric)
+        second, other = self._side(than or place, Side.of(less), view, metric)
         if basis != other:
-            raise MissingError(f"{more} and {less} were judged on other samples, seeds or eps.")
-        eps = torch.tensor([float(size) for size in basis[2]])
-        counts = eps > 0
-        for draws in (first, second):
-            counts &= ~draws.value.isnan().any(0) & ~draws.again.isnan().any(1).any(0)
+            raise MissingError(f"{more} and {less} were judged on other samples, seeds or {self.axis}.")
+        return self._counted(first - second, metric, basis[2], (first, second), last)
+
+    def below(
+        self,
+        place: Place,
+        metric: str,
+        view: View,
+        side: Side | str,
+        bound: float,
+        name: str = "",
+        *,
+        last: bool = False,
+    ) -> Effect:
+        """How far a metric is below a bound on one side; what counts is as in :meth:`compare`.
+
+        Raises:
+            MissingError: The side was not run, a cell is red, or there are fewer than three seeds.
+        """
+        draws, basis = self._side(place, Side.of(side), view, metric)
+        room = replace(-draws, value=bound - draws.value, again=bound - draws.again)
+        text = f"{_seen(view)}{metric} below {bound:g}, {side}"
+        return Effect.of(name or text, *self._counted(room, metric, basis[2], (draws,), last), METRICS[metric].unit)
+
+    def _counted(
+        self, draws: Draws, metric: str, x: tuple[float, ...], sides: tuple[Draws, ...], last: bool
+    ) -> tuple[Draws, tuple[float, ...]]:
+        """The draws ``[S,K]`` at the x that count, where those of all sides are known, and these x."""
+        places = torch.tensor(x, dtype=torch.float64)
+        counts = torch.ones(1, dtype=torch.bool) if METRICS[metric].summary else places > 0
+        if last and not METRICS[metric].summary:
+            counts &= places == places.max()
+        for side in sides:
+            counts &= ~side.value.isnan().any(0) & ~side.again.isnan().any(1).any(0)
             if METRICS[metric].unit == "ratio":
-                counts &= estimate(draws).error <= KNOWN
+                counts &= estimate(side).error <= KNOWN
         if not bool(counts.any()):
-            raise MissingError(f"{metric} is known well enough at no eps.")
+            where = f"at no {self.axis}" if not last else f"at the last {self.axis}"
+            raise MissingError(f"{metric} is {'not ' * last}known well enough {where}.")
         indices = counts.nonzero().squeeze(1)
-        return (first - second).at(indices), tuple(basis[2][index] for index in indices.tolist())
+        kept = () if METRICS[metric].summary else tuple(x[index] for index in indices.tolist())
+        return draws.at(indices), kept
 
     def clean(self, place: Place, more: Side | str, less: Side | str) -> Draws:
         """How much higher the accuracy on clean images is, ``[S,1]``."""
@@ -172,7 +242,7 @@ class Comparisons:
     def _draw(self, place: Place, side: Side, view: View, metric: str) -> tuple[Draws, _Basis]:
         commons = self._cells.get((place, side, view))
         if not commons:
-            raise MissingError(f"it needs strategy {side} in the {view} box.")
+            raise MissingError(f"it needs strategy {side} in {_named(view)}.")
         red = [result for seeds in commons.values() for result in seeds.values() if result.verdict.level == "red"]
         if red:
             raise MissingError(f"{len(red)} of its cells are red, the first: {red[0].cell}.")
@@ -185,15 +255,27 @@ class Comparisons:
                 )
             for name in METRICS[metric].beside:
                 if any(name not in result.beside for result in seeds.values()):
-                    raise MissingError(f"{metric} needs the {name} box beside the {view} one.")
+                    of_box = f"the {name} box beside the {view} one"
+                    what = of_box if name in BOXES else f"the record {name!r} beside its own"
+                    raise MissingError(f"{metric} needs {what}.")
             results = [seeds[seed] for seed in sorted(seeds)]
             ids = {tuple(result.outcome.sample_id.tolist()) for result in results}
             grids = {tuple(result.outcome.x.tolist()) for result in results}
             if len(ids) > 1 or len(grids) > 1:
-                raise MissingError("its seeds were judged on other samples or eps.")
+                raise MissingError(f"its seeds were judged on other samples or {self.axis}.")
             draws.append(METRICS[metric].draws([(result.outcome, result.beside) for result in results]))
             bases.add((tuple(sorted(seeds)), ids.pop(), grids.pop()))
         if len(bases) > 1:
-            raise MissingError("its common domains were judged on other samples, seeds or eps.")
+            raise MissingError(f"its common domains were judged on other samples, seeds or {self.axis}.")
         basis = bases.pop()
         return replace(Draws.average(draws), met=(place.target, *basis[:2])), basis
+
+
+def _named(view: str) -> str:
+    """A view in a sentence."""
+    return f"the {view} box" if view in BOXES else f"the view {view!r}"
+
+
+def _seen(view: View) -> str:
+    """What stands before the name of a metric in a view."""
+    return f"{view} box " if view in BOXES else ""

@@ -1,6 +1,6 @@
 """What a claim rests on, and what the numbers say about it.
 
-Axes: K eps, S seeds.
+Axes: K values of x (eps, or what else stands on the axis of a threat), S seeds.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ class Finding:
     """What the numbers say about one claim, at one place of the grid or over all of them.
 
     Attributes:
-        claim: ``H1`` to ``H13``, or the name of a plugin's file in capitals.
+        claim: ``H1`` to ``H13`` (evasion), ``B1`` to ``B7`` (backdoor), or the name of a plugin's file in capitals.
         says: The claim in one sentence.
         source: Where it was made.
         pair: Source, target and what else tells places apart (``mnist → usps``); empty for the finding over all pairs.
@@ -37,7 +37,8 @@ class Finding:
         seeds: Seeds it rests on.
         n: Test samples it rests on, of one seed.
         reason: One sentence: what the decision rests on, or what was missing.
-        family: ``primary`` (H1 and H2, the paper's two sides) or ``secondary``: each is corrected for itself.
+        family: ``primary`` (what the literature is known for: H1 and H2, B1 to B3) or ``secondary``: each is corrected
+            for itself.
         labels: Numbers of labeled target images it speaks of (``50 labels``, ``all labels``); empty for the finding
             over all of them, and where a bench has one.
         threat: The threat that the claim speaks of.
@@ -76,9 +77,9 @@ class Effect:
 
     Attributes:
         name: What it is, in words.
-        mean: Its mean over eps, ``[1]``.
-        each: The same at each eps, ``[K]``; None where it has no such parts.
-        eps: The K eps.
+        mean: Its mean over x, ``[1]``.
+        each: The same at each x, ``[K]``; None where it has no such parts.
+        x: The K values of x; none where a metric sums a whole curve up.
         unit: ``share`` or ``ratio``.
         draws: What it was estimated from, ``[S,K]``.
         by: How ``mean`` is estimated from draws ``[S,1]``.
@@ -87,19 +88,19 @@ class Effect:
     name: str
     mean: Estimate
     each: Estimate | None
-    eps: tuple[float, ...]
+    x: tuple[float, ...]
     unit: str
     draws: tuple[Draws, ...]
     by: Callable[[Draws], Estimate] = estimate
 
     @classmethod
-    def of(cls, name: str, draws: Draws, eps: Sequence[float], unit: str) -> Effect:
-        """The effect whose draws ``[S,K]`` these are."""
-        return cls(name, estimate(draws.mean()), estimate(draws), tuple(eps), unit, (draws,))
+    def of(cls, name: str, draws: Draws, x: Sequence[float], unit: str) -> Effect:
+        """The effect whose draws ``[S,K]`` these are; without ``x`` it is a single value, ``[S,1]``."""
+        return cls(name, estimate(draws.mean()), estimate(draws) if x else None, tuple(x), unit, (draws,))
 
     @classmethod
     def over(cls, effects: Sequence[Effect]) -> Effect:
-        """The mean of the same effect at several places, each with the same weight, with the eps that all have.
+        """The mean of the same effect at several places, each with the same weight, with the x that all have.
 
         Places that share test samples and seeds (several numbers of labels, several networks) are paired: their draws
         are averaged first. Others are independent.
@@ -111,16 +112,16 @@ class Effect:
         for index, effect in enumerate(effects):
             for draws in effect.draws:
                 met = index if draws.met is None else draws.met
-                groups.setdefault(met, []).append((draws, effect.eps))
+                groups.setdefault(met, []).append((draws, effect.x))
         weights = [len(group) for group in groups.values()]
         means = [Draws.average([draws.mean() for draws, _ in group]) for group in groups.values()]
         mean = pooled([first.by(draws) for draws in means], weights)
-        shared = tuple(size for size in first.eps if all(size in effect.eps for effect in effects))
+        shared = tuple(size for size in first.x if all(size in effect.x for effect in effects))
         all_draws = tuple(draws for effect in effects for draws in effect.draws)
         each = None
         if shared and all(effect.each for effect in effects):
             alike = [
-                Draws.average([draws.at(torch.tensor([eps.index(size) for size in shared])) for draws, eps in group])
+                Draws.average([draws.at(torch.tensor([x.index(size) for size in shared])) for draws, x in group])
                 for group in groups.values()
             ]
             each = pooled([estimate(draws) for draws in alike], weights)

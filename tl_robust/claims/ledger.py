@@ -1,15 +1,17 @@
 """All claims decided on the results of a bench: tests, Holm's correction, decisions.
 
-H1 and H2, the paper's two sides, are the primary claims: Holm's correction runs over these two, and apart from them
-over all others. A claim is decided at every place, and on the mean over places: over all, of each pair over its numbers
-of labels, and of each number of labels over its pairs. Each of these scopes has its two families.
+The primary claims are what a threat's literature is known for; of evasion they are H1 and H2, the paper's two sides.
+Holm's correction runs over the primary claims of a threat, and apart from them over all its others. A claim is decided
+at every place, and on the mean over places: over all, of each pair over its numbers of labels, and of each number of
+labels over its pairs. Each of these scopes has its two families.
 
-A claim is decided by its mean over eps. Accuracy over eps is the share of samples whose least harmful eps is larger, so
-"lower at every eps" is first-order stochastic dominance of that eps, and "lower on the mean, with little to the
-contrary" is almost stochastic dominance (Leshno and Levy, Management Science 2002). The measure of the contrary is
-theirs, the part of the area between the curves where the order is the opposite, and the bound 0.2 is the one that was
-recommended for comparing networks (Ulmer, Hardmeier, Frellsen, "deep-significance", 2022). So curves that cross near
-their start leave a claim decided, with a word in the reason, and curves that cross in the middle leave it open.
+A claim is decided by its mean over eps, or over what else stands on the axis of its threat. Accuracy over eps is the
+share of samples whose least harmful eps is larger, so "lower at every eps" is first-order stochastic dominance of that
+eps, and "lower on the mean, with little to the contrary" is almost stochastic dominance (Leshno and Levy, Management
+Science 2002). The measure of the contrary is theirs, the part of the area between the curves where the order is the
+opposite, and the bound 0.2 is the one that was recommended for comparing networks (Ulmer, Hardmeier, Frellsen,
+"deep-significance", 2022). So curves that cross near their start leave a claim decided, with a word in the reason, and
+curves that cross in the middle leave it open.
 """
 
 from __future__ import annotations
@@ -67,9 +69,9 @@ class _Test:
         return min(1.0, 2 * min(self.holds, self.fails))
 
     def finding(self, scope: _Scope, p: float) -> Finding:
-        """What the corrected p-value and the single eps allow to say.
+        """What the corrected p-value and the single x allow to say.
 
-        A claim is decided by the mean over eps; where enough single eps say the opposite beyond doubt, it stays open.
+        A claim is decided by the mean over x; where enough single x say the opposite beyond doubt, it stays open.
         """
         held = self.holds < self.fails
         order = sorted(self.effects, key=lambda effect: float(effect.mean.above()))
@@ -84,11 +86,11 @@ class _Test:
             self.name, self.claim.says, self.claim.source, scope.pair, scope.attack, decision,
             float(weakest.mean.value), low, high, weakest.unit, p, min(effect.mean.seeds for effect in self.effects),
             min(effect.mean.samples for effect in self.effects),
-            " ".join(filter(None, [self._reason(decision, weakest, crossed), self.note])), self.claim.family,
-            scope.labels, scope.threat,
+            " ".join(filter(None, [self._reason(decision, weakest, crossed, scope.axis), self.note])),
+            self.claim.family, scope.labels, scope.threat,
         )  # fmt: skip
 
-    def _reason(self, decision: Decision, weakest: Effect, crossed: tuple[Sequence[float], float]) -> str:
+    def _reason(self, decision: Decision, weakest: Effect, crossed: tuple[Sequence[float], float], axis: str) -> str:
         count = len(self.effects)
         what = (
             f"The weakest of {count} parts, {weakest.name}"
@@ -97,44 +99,48 @@ class _Test:
         )
         above, below = (_beyond(weakest, above=sign) for sign in (True, False))
         if decision == "undecided" and above and below:
-            return f"{what}: above 0 at eps {_listed(above)}, below at {_listed(below)}."
+            return f"{what}: above 0 at {axis} {_listed(axis, above)}, below at {_listed(axis, below)}."
         text = what
-        if weakest.each and len(weakest.eps) > 1:
+        if weakest.each and len(weakest.x) > 1:
             values = weakest.each.value.tolist()
-            ends = [(value, weakest.eps[values.index(value)]) for value in (min(values), max(values))]
-            text += ": " + " to ".join(f"{_size(value, weakest.unit)} at eps {eps_text(eps)}" for value, eps in ends)
+            ends = [(value, weakest.x[values.index(value)]) for value in (min(values), max(values))]
+            text += ": " + " to ".join(
+                f"{_size(value, weakest.unit)} at {axis} {_listed(axis, [x])}" for value, x in ends
+            )
         if decision == "undecided":
-            return f"{text}.{self._doubt(weakest)}"
+            return f"{text}.{self._doubt(weakest, axis)}"
         opposite, part = crossed
         if opposite and not self.claim.every:
-            text += f"; the opposite at eps {_listed(opposite)}, {100 * part:.0f} % of the area between the curves"
+            text += (
+                f"; the opposite at {axis} {_listed(axis, opposite)}, {100 * part:.0f} % of the area between the curves"
+            )
         return f"{text}."
 
-    def _doubt(self, weakest: Effect) -> str:
+    def _doubt(self, weakest: Effect, axis: str) -> str:
         """Why what is not contradicted is not decided either."""
         low, high = (float(end) for end in weakest.mean.interval())
         if low <= 0 <= high:
             return " Too close to 0 for these seeds and samples."
-        if self.claim.every and weakest.each and len(weakest.eps) > 1:
-            return " Beyond doubt on the mean, but not at every eps."
+        if self.claim.every and weakest.each and len(weakest.x) > 1:
+            return f" Beyond doubt on the mean, but not at {'every' if axis == 'eps' else 'all'} {axis}."
         return f" Beyond doubt alone, but not among all {self.claim.family} claims judged here (Holm)."
 
 
 def _beyond(effect: Effect, above: bool) -> list[float]:
-    """Eps at which an effect is above (or below) 0 beyond doubt, corrected for their number."""
+    """The x at which an effect is above (or below) 0 beyond doubt, corrected for their number."""
     if effect.each is None:
         return []
     p = (effect.each if above else -effect.each).above().tolist()
-    return [eps for eps, value in zip(effect.eps, p, strict=True) if len(p) * value <= LEVEL / 2]
+    return [x for x, value in zip(effect.x, p, strict=True) if len(p) * value <= LEVEL / 2]
 
 
 def _crossed(effect: Effect, held: bool) -> tuple[Sequence[float], float]:
-    """Eps at which an effect is beyond doubt the opposite of its mean, and their part of the area between curves."""
+    """The x at which an effect is beyond doubt the opposite of its mean, and their part of the area between curves."""
     opposite = _beyond(effect, above=not held)
     if effect.each is None or not opposite:
         return (), 0.0
-    sizes = dict(zip(effect.eps, effect.each.value.abs().tolist(), strict=True))
-    return opposite, sum(sizes[eps] for eps in opposite) / sum(sizes.values())
+    sizes = dict(zip(effect.x, effect.each.value.abs().tolist(), strict=True))
+    return opposite, sum(sizes[x] for x in opposite) / sum(sizes.values())
 
 
 Tests = Mapping[str, "_Test | MissingError"]
@@ -146,6 +152,7 @@ class _Scope:
 
     Attributes:
         threat: Name of the threat.
+        axis: The word for what stands on its axis.
         attack: Attack and norm.
         pair: Title of the pair; empty over all pairs.
         labels: Which numbers of labels; empty over all of them.
@@ -153,6 +160,7 @@ class _Scope:
     """
 
     threat: str
+    axis: str
     attack: str
     pair: str
     labels: str
@@ -167,7 +175,7 @@ class _Scope:
                 title, labels = comparisons.title(place), comparisons.labels(place)
                 for key in dict.fromkeys([("", ""), ("", labels), (title, ""), (title, labels)]):
                     places.setdefault(key, []).append(place)
-        scopes = [cls(threat, attack, *key, tuple(together)) for key, together in places.items()]
+        scopes = [cls(threat, comparisons.axis, attack, *key, tuple(together)) for key, together in places.items()]
         return sorted(scopes, key=lambda scope: (bool(scope.pair), bool(scope.labels)))
 
     def parts(self, scopes: Sequence[_Scope]) -> list[_Scope]:
@@ -298,8 +306,8 @@ def _order(name: str) -> tuple[str, int]:
     return letters, int(digits or 0)
 
 
-def _listed(eps: Sequence[float]) -> str:
-    return ", ".join(map(eps_text, eps))
+def _listed(axis: str, x: Sequence[float]) -> str:
+    return ", ".join(map(eps_text if axis == "eps" else "{:g}".format, x))
 
 
 def _size(value: float, unit: str) -> str:

@@ -25,9 +25,11 @@ def run(config: Config, console: Console, plain: bool) -> Finished:
     """
     plan, store = config.plan, Store(config.results / "store")
     counts = plan.counts(store)
+    leaves = {node.KIND.title for node in plan.nodes if node.KIND.leaf}
+    *works, last = (f"{count} {title}s" for title, count in plan.works.items() if title not in leaves)
     console.print(
-        f"Bench {config.bench.name}: {counts['cells']} cells ({counts['done']} done) from {counts['trainings']} "
-        f"trainings and {counts['craft_groups']} attacks; results in {config.results / config.bench.name}",
+        f"Bench {config.bench.name}: {counts['cells']} cells ({counts['done']} done) from {', '.join(works)} and "
+        f"{last}; results in {config.results / config.bench.name}",
         soft_wrap=True,
     )
     for sentence in left_out(plan.sides):

@@ -14,9 +14,10 @@ from typing_extensions import override
 from tl_robust.claims import Decision, Finding
 from tl_robust.engines.observer import Observer
 from tl_robust.metrics import METRICS
-from tl_robust.results.answer import headline_rows
+from tl_robust.results.answer import Numbers, beside, headline_rows
 from tl_robust.results.faces import FACES, by_threat
 from tl_robust.results.names import Names, grouped, number
+from tl_robust.results.names import unit as unit_of
 from tl_robust.results.table import Row
 from tl_robust.text import effect_text, p_text, plain
 from tl_robust.types import Cell, Face
@@ -162,30 +163,49 @@ def _claim_table(title: str, findings: Sequence[Finding]) -> Table:
 
 
 def accuracy_tables(summary: Sequence[Row], faces: Mapping[str, Face] = FACES) -> Iterator[Table | str]:
-    """The headline metric along its axis: a table for each pair and attack, a row a curve; one screen in all."""
+    """The headline metric along its axis: a table for each pair and attack, a row a curve; one screen in all.
+
+    Below each curve stand those that are never left out beside it.
+    """
     rows = headline_rows(summary, faces)
     names = Names.of(row.cell for row in rows)
-    groups: dict[str, tuple[Face, dict[Cell, dict[float | None, Row]]]] = {}
+    numbers = {(row.cell, row.eps, row.metric): row for row in summary}
+    groups: dict[str, tuple[Face, dict[Cell, list[Row]]]] = {}
     for face, members in by_threat(rows, faces):
         measure = face.title[:1].lower() + face.title[1:]
         unit = " in %" if METRICS[face.headline].unit == "share" else ""
         for row in members:
             heading = f"{names.group(row.cell)}: {measure}{unit}"
-            groups.setdefault(heading, (face, {}))[1].setdefault(row.cell, {})[row.eps] = row
+            groups.setdefault(heading, (face, {}))[1].setdefault(row.cell, []).append(row)
     printed = 0
     for heading, (face, curves) in groups.items():
-        if printed + len(curves) > ROWS and printed:
+        lines = [line for cell in sorted(curves, key=lambda cell: cell.view)
+                 for line in _lines(face, curves[cell], numbers, names)]  # fmt: skip
+        if printed + len(lines) > ROWS and printed:
             yield f"{len(groups)} tables in all: see summary.csv"
             return
-        grid = [x for x in next(iter(curves.values())) if x is not None]
+        grid = [row.eps for row in next(iter(curves.values())) if row.eps is not None]
         columns = grid if len(grid) <= 9 else grid[:: -(-len(grid) // 9)]
+        if face.told == "last" and grid[-1] not in columns:
+            columns[-1] = grid[-1]
         table = Table(title=heading, title_justify="left", title_style="bold", box=None, pad_edge=False)
         table.add_column("view", width=max(5, *(len(cell.view) for cell in curves)))
-        table.add_column("strategy", width=28, no_wrap=True)
+        table.add_column(f"strategy, at {face.place}" if face.place else "strategy", width=28, no_wrap=True)
         for x in columns:
             table.add_column(face.axis_text(x), justify="right", width=6, no_wrap=True)
-        for cell, curve in sorted(curves.items(), key=lambda item: item[0].view):
-            numbers = (number(curve[x].value, METRICS[face.headline].unit) for x in columns)
-            table.add_row(cell.view, names.strategy(cell), *numbers)
-        printed += len(curves)
+        for view, name, curve in lines:
+            values = [number(curve[x].value, unit_of(curve[x].metric)) if x in curve else "-" for x in columns]
+            table.add_row(view, name, *values, style="" if view else "dim")
+        printed += len(lines)
         yield table
+
+
+def _lines(
+    face: Face, curve: Sequence[Row], numbers: Numbers, names: Names
+) -> Iterator[tuple[str, str, dict[float | None, Row]]]:
+    """View, name and values of a curve, and of those that stand below it."""
+    cell = curve[0].cell
+    yield cell.view, names.strategy(cell), {row.eps: row for row in curve}
+    others = [item for row in curve for item in beside(face, row, numbers)]
+    for words, members in grouped(others, lambda item: item[0]).items():
+        yield "", f"  {words}", {row.eps: row for _, row in members}

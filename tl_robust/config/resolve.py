@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from functools import partial
 from typing import Any, TypeVar
@@ -76,8 +76,9 @@ def resolve(file: BenchFile, problems: Problems) -> Bench | None:
     first = next(iter(spaces), nothing)
     strategies = _each(problems, "strategy", axes.strategy, strategy_of, networks if spaces else (), first)
     usual: tuple[float, ...] = (0.0,)
-    sizes = tried(("eps",), usual, _sizes, file.eps, "eps", scale)
-    attacks = _each(problems, "attack", axes.attack, _method, sizes, scale)
+    grids = {"eps": tried(("eps",), usual, _sizes, file.eps, "eps", scale)}
+    grids["epochs"] = tried(("epochs",), (), _epochs, file.epochs, "epochs", scale)
+    attacks = _each(problems, "attack", axes.attack, _method, grids, scale)
     common = _each(problems, "common", axes.common, _common, data)
     view = _each(problems, "view", axes.view, _view)
     _each(problems, "seed", axes.seed, _plain, "seed")
@@ -160,11 +161,21 @@ def _defense(entry: Any) -> Defense | None:
     return parse_defense(str(_plain(entry, "defense")))
 
 
-def _method(entry: Any, sizes: tuple[float, ...], scale: str) -> Method:
+def _epochs(values: Any, where: str, scale: str) -> tuple[float, ...]:
+    numbers = [parse_number(value, where) for value in values] if isinstance(values, list) else [-1.0]
+    if any(number < 0 or not number.is_integer() for number in numbers):
+        raise ConfigError(f"{where} must be a list of whole numbers from 0, such as [0, 1, 10], got {values!r}.")
+    return tuple(sorted(set(numbers)))
+
+
+def _method(entry: Any, grids: Mapping[str, tuple[float, ...]], scale: str) -> Method:
     name, settings = name_and_settings(entry, "axes.attack")
     threat = THREATS[threat_of(name)]
     axis = threat.face.axis
-    own = _sizes(settings.pop(axis), f"{axis} in axes.attack", scale) if axis in settings else sizes
+    read = _epochs if axis == "epochs" else _sizes
+    own = grids.get(axis, grids["eps"])
+    if axis in settings:
+        own = read(settings.pop(axis), f"{axis} in axes.attack", scale)
     return threat.method(threat.METHODS.component(name, settings), own)
 
 

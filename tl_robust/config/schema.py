@@ -24,8 +24,8 @@ class AxesFile:
         strategy: Strategies, for example ``{name: finetune, mode: probe}``.
         common: Common domains or checkpoints, for the strategies that have one.
         defense: Defenses, for example ``{name: squeeze, bits: 3}``, or ``none``; ``a + b`` is both.
-        attack: Attacks; ``eps`` among the settings replaces the bench's.
-        view: ``white`` (A is B), ``black`` (crafted on A, judged on B).
+        attack: Attacks and backdoors; ``eps`` (of a backdoor ``epochs``) among the settings replaces the bench's.
+        view: ``white`` (A is B), ``black`` (crafted on A, judged on B); a backdoor's own setting ``into`` is its view.
         seed: Seeds of training and attack.
         target_images: Labeled target images that B learns from: up to 1 a share of them, above 1 a number.
     """
@@ -60,7 +60,9 @@ class BenchFile:
         name: Name of the bench and of its results folder.
         profile: ``default``, or ``kdd20`` for the protocol of the paper's code; the file's own keys come first.
         space: Space of the pairs; a mapping where it has settings.
-        eps: Sizes; ``8/255`` may be written.
+        eps: Sizes; ``8/255`` may be written. Attacks of evasion need some.
+        epochs: Epochs of B's training after which a backdoor is looked for, from 0; where none are given 0, 1, 2, 4 and
+            so on to the last.
         axes: The grid.
         domains: Names for generic domains: ``photos: {from: npz:photos, classes: [cat, dog]}``; ``classes`` may be a
             text file under ``data.root`` with one name a line.
@@ -86,7 +88,8 @@ class BenchFile:
     name: str = MISSING
     profile: str = "default"
     space: Any = "digits"
-    eps: list[Any] = MISSING
+    eps: list[Any] = field(default_factory=list)
+    epochs: list[Any] = field(default_factory=list)
     axes: AxesFile = field(default_factory=AxesFile)
     domains: dict[str, Any] = field(default_factory=dict, metadata={"entries": ORIGIN})
     checkpoints: dict[str, Any] = field(default_factory=dict, metadata={"entries": ORIGIN})

@@ -236,3 +236,9 @@ def split_validation(images: ImageSet, share: float) -> tuple[Tensor, Tensor]:
             "raise data.train_limit, target_images or recipe.val_share."
         )
     return (~held).nonzero().squeeze(1), held.nonzero().squeeze(1)
+
+
+def held_out(data: DomainInSpace, share: float) -> ImageSet:
+    """The validation part of a domain's training split; see :func:`split_validation`."""
+    images = data.images("train")
+    return images.take(split_validation(images, share)[1])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import asdict, replace
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Protocol
 
 import torch
 from lightning import LightningDataModule
@@ -24,6 +24,17 @@ Role = Literal["source", "target"]
 LOADING = ("batch_size", "augment", "val_share", "select")  # the fields of a recipe that change what loaders yield
 
 
+class _Poisoned(Protocol):
+    """Training images with poison among them.
+
+    Attributes:
+        images: As many as there were, in the same order.
+    """
+
+    @property
+    def images(self) -> ImageSet: ...
+
+
 class DomainModule(LightningDataModule):
     """One domain in a space, ready for a Trainer: a training and a validation part, and the test split.
 
@@ -37,13 +48,21 @@ class DomainModule(LightningDataModule):
         keep: Chooses what is learned from, such as a defense's filter of training images. It is given the training part
             alone: the held-out part stays the same with and without it, so that both are measured on the same images
             and a filter cannot choose what it is judged by.
+        poison: Changes what is learned from before that, such as a backdoor: it gets the training part alone and gives
+            as many ``images`` in the same order.
     """
 
     def __init__(
-        self, data: DomainInSpace, recipe: Recipe, seed: int = 0, keep: Callable[[ImageSet], ImageSet] | None = None
+        self,
+        data: DomainInSpace,
+        recipe: Recipe,
+        seed: int = 0,
+        keep: Callable[[ImageSet], ImageSet] | None = None,
+        poison: Callable[[ImageSet], _Poisoned] | None = None,
     ) -> None:
         super().__init__()
         self.keep = keep
+        self.poison = poison
         self.data = data
         self.recipe = recipe
         self.seed = seed
@@ -67,6 +86,13 @@ class DomainModule(LightningDataModule):
         """Shuffled, augmented batches of the training part; of the whole training split where ``select`` is test."""
         images = self.data.images("train")
         learn = None if self.recipe.select == "test" else split_validation(images, self.recipe.val_share)[0]
+        if self.poison is not None:
+            places = torch.arange(len(images)) if learn is None else learn
+            poisoned = self.poison(images.take(places)).images
+            images = ImageSet(  # in their places, so that sample ids and random draws are those of the clean images
+                images.images.index_copy(0, places, poisoned.images),
+                images.labels.index_copy(0, places, poisoned.labels),
+            )
         if self.keep is not None:
             candidates = images if learn is None else images.take(learn)
             kept = self.keep(candidates)

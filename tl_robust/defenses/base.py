@@ -8,7 +8,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
-from typing import ClassVar, Generic, Literal, Protocol, TypeVar
+from typing import ClassVar, Generic, Literal, Protocol, Self, TypeVar
 
 from torch import Tensor, nn
 
@@ -20,7 +20,6 @@ from tl_robust.errors import ConfigError
 from tl_robust.registry import Component, Registry, Scalar
 from tl_robust.types import ImageSet, Recipe
 
-M = TypeVar("M")
 TRAINING = ("lineage", "initialize", "loss", "score", "images")
 INFERENCE = ("fit", "wrap")
 VIEWS = ("white", "black", "shadow")
@@ -43,6 +42,28 @@ class Task(Protocol):
 
     def __call__(self, images: Tensor) -> Tensor: ...  # noqa: D102
     def objective(self, batch: Sequence[Tensor]) -> Tensor: ...  # noqa: D102
+
+
+class Repairable(Protocol):
+    """A model of the forest as a defense sees it, which can be trained again in two ways."""
+
+    def at(self, epoch: int) -> Self:
+        """What it was after an epoch of its last training; 0: what that training starts from."""
+
+    def further(self, epochs: int, defense: Component | None = None) -> Self:
+        """What it becomes when its last training goes on for so many epochs, with a defense."""
+
+    def taught(self, defense: Component, epochs: int = 0, fresh: bool = True) -> Self:
+        """A model that learns from it, its ``teacher``, what it has learned last, with a defense.
+
+        Args:
+            defense: Joins in that training.
+            epochs: Epochs of that training; 0: as many as the teacher's.
+            fresh: It starts from random weights, else from what the teacher started from.
+        """
+
+
+M = TypeVar("M", bound=Repairable)
 
 
 @dataclass(frozen=True)
@@ -73,6 +94,8 @@ class Adaptive:
             defense, with a seed of his own); empty for every view.
         objective: What is maximized instead of the attack's own objective.
         tricks: Gradient tricks before the attack's own.
+        backdoor: Settings of the backdoor that an attacker who poisons changes, such as ``labels=clean``, or another
+            one with settings: ``blend(alpha=0.1)``; empty where the attack is one of evasion.
         exists: False where no such attack is known: then no number of the defense is to be believed.
     """
 
@@ -81,6 +104,7 @@ class Adaptive:
     view: str = ""
     objective: str = ""
     tricks: str = ""
+    backdoor: str = ""
     exists: bool = True
 
     def __post_init__(self) -> None:
@@ -120,11 +144,19 @@ class Defense(ABC):
 
     Attributes:
         ON: Whose training it changes: the victim's or the origin's. The guard stands around the victim.
+        ASKS: Models that are made before the training that it joins in, and are given to :meth:`loss` and
+            :meth:`images`: ``undefended``, the same training without any defense; ``undefended@1``, the same after one
+            epoch; ``parent``, what it starts from, where it has the same classes.
+        REPAIRS: It joins in none of the strategy's trainings, but in one after them that :meth:`lineage` names.
+        CLEAN: It needs clean images of the domain whose training it changes, so that none of them may be poisoned.
         NEUTRAL: Settings with which a guard leaves the network as it is: there its adaptive attacks are tested against
             an optimum that is known.
     """
 
     VERSION: ClassVar[int] = 1
+    ASKS: ClassVar[tuple[str, ...]] = ()
+    REPAIRS: ClassVar[bool] = False
+    CLEAN: ClassVar[bool] = False
     NEUTRAL: ClassVar[Mapping[str, Scalar]]
     ON: ClassVar[Literal["victim", "origin"]] = "victim"
 
@@ -136,8 +168,16 @@ class Defense(ABC):
         """The models there are, where the strategy trains B from A; ``train`` names further trainings."""
         return Lineage(a, b)
 
-    def initialize(self, task: Task, parent: Mapping[str, Tensor] | None) -> None:  # noqa: B027  (most do nothing)
-        """Change the weights that training starts from, after the strategy has set them."""
+    def initialize(  # noqa: B027  (most do nothing)
+        self, task: Task, parent: Mapping[str, Tensor] | None, validation: ImageSet | None
+    ) -> None:
+        """Change the weights that training starts from, after the strategy has set them.
+
+        Args:
+            task: The training.
+            parent: State dict of the parent's network, None at a root.
+            validation: Clean images held out of the training; None where it is begun without a bench.
+        """
 
     def loss(self, task: Task, batch: Sequence[Tensor], others: Mapping[str, nn.Module]) -> Tensor:
         """The loss of a batch of images and labels: here the strategy's own.
@@ -153,8 +193,13 @@ class Defense(ABC):
         """What chooses the epoch: for each sample ``[N]`` how well it does, from 0 to 1; None for its accuracy."""
         return None
 
-    def images(self, images: ImageSet) -> ImageSet:
-        """The training images that are left of ``images``."""
+    def images(self, images: ImageSet, others: Mapping[str, nn.Module]) -> ImageSet:
+        """The training images that are left of ``images``.
+
+        Args:
+            images: What would be learned from.
+            others: Frozen networks of the models that :attr:`ASKS` and :meth:`lineage` named for this training.
+        """
         return images
 
     def fit(self, network: nn.Module, validation: ImageSet, seed: int) -> dict[str, Tensor]:
@@ -170,6 +215,16 @@ class Defense(ABC):
     def wrap(self, network: nn.Module, fitted: Mapping[str, Tensor]) -> nn.Module:
         """The network with a guard around it, made of what :meth:`fit` returned."""
         return network
+
+    @property
+    def role(self) -> str:
+        """Whose training it changes, ``victim`` or ``origin``: :attr:`ON`, where no setting says otherwise."""
+        return self.ON
+
+    @property
+    def asks(self) -> tuple[str, ...]:
+        """The models that it asks: :attr:`ASKS`, where no setting says otherwise."""
+        return self.ASKS
 
     @property
     def parts(self) -> tuple[Defense, ...]:
@@ -195,7 +250,7 @@ class Defense(ABC):
 
     def against(self, view: str) -> tuple[Adaptive, ...]:
         """The adaptive attacks of a view."""
-        return tuple(attack for attack in self.adaptive() if attack.view in ("", view))
+        return tuple(attack for attack in self.adaptive() if attack.view in ("", view) and not attack.backdoor)
 
     def untried(self, view: str) -> str:
         """Why no attack of a view knows the whole defense; empty where one does."""

@@ -5,18 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
-from typing import TypeVar
 
 from torch import Tensor, nn
 from typing_extensions import override
 
-from tl_robust.defenses.base import DEFENSES, TRAINING, VIEWS, Adaptive, Defense, Lineage, Task
+from tl_robust.defenses.base import DEFENSES, TRAINING, VIEWS, Adaptive, Defense, Lineage, M, Task
 from tl_robust.errors import ConfigError
 from tl_robust.registry import Component
 from tl_robust.seeding import derive
 from tl_robust.types import ImageSet
-
-M = TypeVar("M")
 
 
 @dataclass(frozen=True)
@@ -33,8 +30,8 @@ class Composed(Defense):
     defenses: tuple[Defense, ...] = ()
 
     def __post_init__(self) -> None:
-        setting = [defense for defense in self.defenses if "loss" in defense.acts]
-        if len(setting) > len({defense.ON for defense in setting}):
+        setting = [defense for defense in self.defenses if "loss" in defense.acts and not defense.REPAIRS]
+        if len(setting) > len({defense.role for defense in setting}):
             both = " and ".join(map(str, setting))
             raise ConfigError(f"only one defense can set the loss, got {both}: leave one of them out.")
         trains = [bool(defense.acts & set(TRAINING)) for defense in self.defenses]
@@ -54,9 +51,9 @@ class Composed(Defense):
         return Lineage(a, b, private)
 
     @override
-    def initialize(self, task: Task, parent: Mapping[str, Tensor] | None) -> None:
+    def initialize(self, task: Task, parent: Mapping[str, Tensor] | None, validation: ImageSet | None) -> None:
         for defense in self.defenses:
-            defense.initialize(task, parent)
+            defense.initialize(task, parent, validation)
 
     @override
     def loss(self, task: Task, batch: Sequence[Tensor], others: Mapping[str, nn.Module]) -> Tensor:
@@ -69,9 +66,9 @@ class Composed(Defense):
         return next((score for score in scores if score is not None), None)
 
     @override
-    def images(self, images: ImageSet) -> ImageSet:
+    def images(self, images: ImageSet, others: Mapping[str, nn.Module]) -> ImageSet:
         for defense in self.defenses:
-            images = defense.images(images)
+            images = defense.images(images, others)
         return images
 
     @override

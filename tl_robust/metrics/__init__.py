@@ -1,6 +1,9 @@
 """Metrics: pure functions of records. ``metrics.get("robust_accuracy")(outcome)`` gives one value per eps."""
 
-from tl_robust.metrics.base import METRICS, Accuracies, Metric, Rates, curves, rate, statistic
+from tl_robust.metrics.base import Accuracies, Rates, difference, rate, statistic
+from tl_robust.metrics.metric import METRICS, Metric, curves
+from tl_robust.metrics.ranking import auroc
+from tl_robust.metrics.readings import number, reading
 from tl_robust.types import Record
 
 
@@ -14,4 +17,18 @@ def names(of: type[Record] = Record) -> list[str]:
     return [name for name in METRICS.names() if issubclass(METRICS[name].of, of)]
 
 
-__all__ = ["METRICS", "Accuracies", "Metric", "Rates", "curves", "get", "names", "rate", "statistic"]
+__all__ = [
+    "METRICS",
+    "Accuracies",
+    "Metric",
+    "Rates",
+    "auroc",
+    "curves",
+    "difference",
+    "get",
+    "names",
+    "number",
+    "rate",
+    "reading",
+    "statistic",
+]

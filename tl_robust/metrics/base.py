@@ -1,16 +1,16 @@
-"""What a metric is: shares of samples, and a formula over them.
+"""Metrics that are functions of mean values of samples: shares, differences of shares, and formulas over accuracies.
 
-Every metric of the protocol is a function of mean values of per-sample indicators. So it is declared by two functions:
-``columns`` turns a record into indicators ``[M,N]``, ``formula`` turns their means ``[...,M]`` into values
-``[...,K]``. The leading axes let one call compute all bootstrap replicates at once. Authors use the two decorators:
-:func:`rate` for a share of samples (exact interval) and :func:`statistic` for a formula of accuracies (bootstrap).
+Every metric of the protocol is one. So it is declared by two functions: ``columns`` turns a record into indicators
+``[M,N]``, ``formula`` turns their means ``[...,M]`` into values ``[...,K]``. The leading axes let one call compute all
+bootstrap replicates at once. Authors use the decorators: :func:`rate` for a share of samples (exact interval),
+:func:`difference` for one share minus another of the same samples, and :func:`statistic` for a formula of accuracies
+(both bootstrap).
 
 Axes: K values of x (eps), N samples, M columns, S seeds, R bootstrap replicates.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
@@ -20,11 +20,10 @@ import torch
 from torch import Tensor
 
 from tl_robust.metrics.estimate import Draws, clopper_pearson, estimate, korn_graubard, percentiles
-from tl_robust.registry import Registry
+from tl_robust.metrics.metric import METRICS, Beside, Metric, Seed, first_paragraph
 from tl_robust.types import Curve, Outcome, Record, View
 
-Beside = Mapping[str, Record] | Record | None  # a record alone is the one that the metric asks for
-Seed = tuple[Record, Beside]
+Others = Mapping[str, Any]
 
 
 class Accuracies(Protocol):
@@ -104,74 +103,32 @@ class Rates:
         return cls(x[order], clean_a, clean_b, adv_a, adv_b, dict(zip(beside, others, strict=True)))
 
 
-@dataclass(frozen=True)
-class Metric:
-    """A registered metric.
+@dataclass(frozen=True, kw_only=True)
+class OfMeans(Metric):
+    """A metric that is a function of means.
 
     Attributes:
-        columns: ``(record, records beside it) -> [M,N]`` indicators, float64.
+        columns: ``(record, records beside it) -> [M,N]`` indicators, float64. N may be other images than those of the
+            test set, such as training images.
         formula: ``(means [...,M], x [K]) -> [...,K]``, or ``[...,1]`` for a summary.
         kinds: ``K -> [P,M]``, what the columns of one sample may be at the extremes: the same at all x.
-        base: ``record -> [K,N] or [N]`` bool, the samples in the denominator.
-        doc: First sentence of the author's docstring.
-        unit: ``share``, ``ratio``, ``eps``.
-        of: The class of records that it reads.
-        views: Views it means something in; all where there are none.
-        higher_is_better: For the victim's owner; None where neither is.
-        beside: Names of the records that it needs beside its own, such as ``white``: B attacked directly.
-        summary: One value for a whole curve instead of one per x.
-        exact: The value is a binomial share: the interval is Clopper and Pearson's.
+        base: ``(record, records beside it) -> [K,N] or [N]`` bool, the samples in the denominator.
     """
 
-    columns: Callable[[Any, Mapping[str, Any]], Tensor]
+    columns: Callable[[Any, Others], Tensor]
     formula: Callable[[Tensor, Tensor], Tensor]
     kinds: Callable[[int], Tensor]
-    base: Callable[[Any], Tensor]
-    doc: str
-    unit: str
-    of: type[Record] = Outcome
-    views: tuple[View, ...] = ()
-    higher_is_better: bool | None = None
-    beside: tuple[str, ...] = ()
-    summary: bool = False
-    exact: bool = False
-
-    def applies(self, record: Record, view: View, beside: Mapping[str, Record]) -> bool:
-        """Whether it reads such records, means something in this view, and has what it needs beside."""
-        return (
-            isinstance(record, self.of)
-            and (not self.views or view in self.views)
-            and all(name in beside for name in self.beside)
-        )
+    base: Callable[[Any, Others], Tensor]
 
     def __call__(self, record: Record, beside: Beside = None) -> Tensor:
-        """The value per x.
-
-        Args:
-            record: What happened.
-            beside: Other records of the same samples and x by name, only for metrics that need some; where it needs
-                one, it may stand alone: ``metric(black, white)``.
-
-        Returns:
-            float64 ``[K]``, or ``[1]`` for a summary; NaN where the metric is undefined.
-        """
+        """The value per x."""
         return self.formula(self._columns(record, beside).mean(dim=1), record.x)
-
-    def curve(self, record: Record, beside: Beside = None) -> Curve:
-        """The values with a 95 % interval over samples.
-
-        Shares have Clopper and Pearson's exact interval (Biometrika 1934), other formulas a percentile bootstrap over
-        samples (Efron and Tibshirani 1993, chapter 13) with a fixed seed.
-        """
-        return self.mean_curve([(record, beside)])
 
     def mean_curve(self, seeds: Sequence[Seed]) -> Curve:
         """The mean over seeds, with a 95 % interval over seeds and samples; see :func:`estimate`.
 
-        With one seed the interval speaks of samples only. Undefined values are left out of a mean.
-
-        Args:
-            seeds: One record and what is beside it per seed, on the same samples and x.
+        Of one seed, shares have Clopper and Pearson's exact interval (Biometrika 1934), other formulas a percentile
+        bootstrap over samples (Efron and Tibshirani 1993, chapter 13) with a fixed seed.
         """
         x = seeds[0][0].x
         if self.exact and len(seeds) == 1:
@@ -186,51 +143,33 @@ class Metric:
                 low, high = korn_graubard(mean, base.double().mean(dim=0))
             else:
                 low, high = percentiles(draws) if len(seeds) == 1 else mean.interval()
-            least, most = self._bounds(x)
+            on_axis = self.unit == seeds[0][0].AXIS  # the value is a place on it
+            least, most = (float(x.min()), float(x.max())) if on_axis else self.bounds
             low, high = torch.minimum(low.clamp(min=least), value), torch.maximum(high.clamp(max=most), value)
         low, high = (end.masked_fill(value.isnan(), torch.nan) for end in (low, high))
         return Curve(x if not self.summary else x[:0], value, low, high, base.sum(dim=0))
 
-    def _base(self, seeds: Sequence[Seed], like: Tensor) -> Tensor:
-        """Samples in the denominator at each seed, int64 ``[S,K]``."""
-        return torch.stack([self.base(record).sum(dim=-1).expand(len(like)) for record, _ in seeds])
-
     def draws(self, seeds: Sequence[Seed]) -> Draws:
-        """The values at every seed, as measured and with the samples drawn again.
-
-        Args:
-            seeds: One record and what is beside it per seed, on the same samples and x.
-        """
+        """The values at every seed, as measured and with the samples drawn again."""
         x = seeds[0][0].x
         columns_SMN = torch.stack([self._columns(record, beside) for record, beside in seeds])
         return Draws.of(columns_SMN, lambda means: self.formula(means, x), self.kinds(len(x)))
 
-    def _bounds(self, x: Tensor) -> tuple[float, float]:
-        """Ends of what the value can be."""
-        return {"share": (0.0, 1.0), "eps": (float(x.min()), float(x.max()))}.get(self.unit, (-math.inf, math.inf))
+    def _base(self, seeds: Sequence[Seed], like: Tensor) -> Tensor:
+        """Samples in the denominator at each seed, int64 ``[S,K]``."""
+        counts = [self.base(record, self._beside(record, beside)[0]).sum(dim=-1) for record, beside in seeds]
+        return torch.stack([count.expand(len(like)) for count in counts])
 
     def _columns(self, record: Record, beside: Beside) -> Tensor:
-        if not isinstance(record, self.of):
-            raise ValueError(f"this metric reads {self.of.__name__}, got {type(record).__name__}")
-        if isinstance(beside, Record):
-            beside = dict.fromkeys(self.beside[:1], beside)
-        others = {name: other for name in self.beside if (other := (beside or {}).get(name))}
-        if missing := [name for name in self.beside if name not in others]:
-            raise ValueError(
-                f"this metric needs another record of the same samples: metric(record, {{{missing[0]!r}: other}})"
-            )
-        return self.columns(record, others)
+        others, known = self._beside(record, beside)
+        columns = self.columns(record, others)
+        return columns if known else columns * torch.nan
 
-
-METRICS: Registry[Metric] = Registry("metric", "tl_robust.metrics.named")
-
-
-def curves(record: Record, view: View, beside: Mapping[str, Record]) -> dict[str, Curve]:
-    """All metrics that mean something of a record, by name."""
-    metrics = {name: METRICS[name] for name in METRICS.names()}
-    return {
-        name: metric.curve(record, beside) for name, metric in metrics.items() if metric.applies(record, view, beside)
-    }
+    def _beside(self, record: Record, beside: Beside) -> tuple[Others, bool]:
+        """The records beside it, and whether there are any: where not, the record itself has their place."""
+        others = self.others(record, beside)
+        known = bool(others) or not self.beside
+        return others if known else dict.fromkeys(self.beside, record), known
 
 
 def rate(
@@ -239,33 +178,79 @@ def rate(
     name: str = "",
     views: tuple[View, ...] = (),
     higher_is_better: bool | None = None,
-) -> Callable[[Callable[[Any], tuple[Tensor, Tensor]]], Metric]:
+    beside: tuple[str, ...] = (),
+    summary: bool = False,
+    when: Callable[[Any], bool] | None = None,
+) -> Callable[[Callable[..., tuple[Tensor, Tensor]]], Metric]:
     """Register a share of samples; a decorator.
 
-    The function takes a record of the class ``of`` and returns ``(event [K,N], base [K,N] or [N])``, both bool: the
-    value is the share of ``base`` in which ``event`` happened, NaN where ``base`` is empty. Without a ``name`` it has
-    that of its file.
+    The function takes a record of the class ``of``, and those ``beside`` in their order, and returns ``(event [K,N],
+    base [K,N] or [N])``, both bool: the value is the share of ``base`` in which ``event`` happened, NaN where ``base``
+    is empty. With ``summary`` both are ``[N]``. Without a ``name`` it has that of its file.
     """
 
-    def register(function: Callable[[Any], tuple[Tensor, Tensor]]) -> Metric:
-        def columns(record: Record, beside: Mapping[str, Record]) -> Tensor:
-            event, base = function(record)
+    def register(function: Callable[..., tuple[Tensor, Tensor]]) -> Metric:
+        def columns(record: Record, others: Others) -> Tensor:
+            event, base = (torch.atleast_2d(part) for part in function(record, *others.values()))
             base = base.expand_as(event)
             return torch.cat([event & base, base]).to(torch.float64)
 
         def formula(means: Tensor, x: Tensor) -> Tensor:
-            hits, base = means.split(len(x), dim=-1)
+            hits, base = means.chunk(2, dim=-1)
             return hits / base
 
         def kinds(k: int) -> Tensor:
+            k = 1 if summary else k
             return torch.tensor([[1.0] * 2 * k, [0.0] * k + [1.0] * k], dtype=torch.float64)  # in the base
 
-        def base(record: Record) -> Tensor:
-            return function(record)[1]
+        metric = OfMeans(
+            columns=columns, formula=formula, kinds=kinds, base=lambda *records: _last(function, *records),
+            doc=first_paragraph(function), unit="share", of=of, views=views, higher_is_better=higher_is_better,
+            beside=beside, summary=summary, when=when, exact=True,
+        )  # fmt: skip
+        return METRICS.register(metric, function.__module__, name)
 
-        metric = Metric(
-            columns, formula, kinds, base, _first_sentence(function), "share", of, views, higher_is_better, exact=True
-        )
+    return register
+
+
+def difference(
+    *,
+    of: type[Record],
+    name: str = "",
+    views: tuple[View, ...] = (),
+    higher_is_better: bool | None = None,
+    beside: tuple[str, ...] = (),
+    summary: bool = False,
+    when: Callable[[Any], bool] | None = None,
+    alone: bool = False,
+) -> Callable[[Callable[..., tuple[Tensor, Tensor, Tensor]]], Metric]:
+    """Register the difference of two shares of the same samples; a decorator.
+
+    The function takes what that of a :func:`rate` does and returns ``(first [K,N], second [K,N], base [N])``, all bool:
+    the value is the share of ``base`` in which ``first`` happened, minus that in which ``second`` did. Both are drawn
+    again together, sample by sample, so that what they have in common does not widen the interval.
+    """
+
+    def register(function: Callable[..., tuple[Tensor, Tensor, Tensor]]) -> Metric:
+        def columns(record: Record, others: Others) -> Tensor:
+            first, second, base = (torch.atleast_2d(part) for part in function(record, *others.values()))
+            return torch.cat([first & base, second & base, base]).to(torch.float64)
+
+        def formula(means: Tensor, x: Tensor) -> Tensor:
+            each = (means.shape[-1] - 1) // 2
+            first, second, base = means.split([each, each, 1], dim=-1)
+            return (first - second) / base
+
+        def kinds(k: int) -> Tensor:
+            k = 1 if summary else k
+            rows = [[first] * k + [second] * k + [1.0] for first, second in product((0.0, 1.0), repeat=2)]
+            return torch.tensor(rows, dtype=torch.float64)  # in the base
+
+        metric = OfMeans(
+            columns=columns, formula=formula, kinds=kinds, base=lambda *records: _last(function, *records),
+            doc=first_paragraph(function), unit="share", of=of, views=views, higher_is_better=higher_is_better,
+            beside=beside, summary=summary, when=when, alone=alone, signed=True,
+        )  # fmt: skip
         return METRICS.register(metric, function.__module__, name)
 
     return register
@@ -280,11 +265,13 @@ def statistic(
     higher_is_better: bool | None = None,
     beside: tuple[str, ...] = (),
     summary: bool = False,
+    when: Callable[[Any], bool] | None = None,
+    base: Callable[[Any], Tensor] | None = None,
 ) -> Callable[[Callable[[Any], Tensor]], Metric]:
     """Register a formula of accuracies; a decorator.
 
     The function maps the accuracies ``of`` (:class:`Rates`, unless said otherwise) to ``[..., K]``, or ``[..., 1]``
-    with ``summary``. Without a ``name`` it has that of its file.
+    with ``summary``. Without a ``name`` it has that of its file, without a ``base`` it is over all samples.
     """
 
     def register(function: Callable[[Any], Tensor]) -> Metric:
@@ -292,20 +279,18 @@ def statistic(
             order = x.argsort() if summary else torch.arange(len(x))  # a whole curve is read from left to right
             return function(of.of(means, x, order, beside))
 
-        def kinds(k: int) -> Tensor:
-            return of.kinds(k, len(beside))
+        def counted(record: Record, others: Others) -> Tensor:
+            return base(record) if base else torch.ones_like(record.sample_id, dtype=torch.bool)
 
-        def base(record: Record) -> Tensor:
-            return torch.ones_like(record.sample_id, dtype=torch.bool)
-
-        metric = Metric(
-            of.columns, formula, kinds, base, _first_sentence(function), unit, of.OF, views, higher_is_better, beside,
-            summary,
+        metric = OfMeans(
+            columns=of.columns, formula=formula, kinds=lambda k: of.kinds(k, len(beside)), base=counted,
+            doc=first_paragraph(function), unit=unit, of=of.OF, views=views, higher_is_better=higher_is_better,
+            beside=beside, summary=summary, when=when,
         )  # fmt: skip
         return METRICS.register(metric, function.__module__, name)
 
     return register
 
 
-def _first_sentence(function: Callable[..., object]) -> str:
-    return (function.__doc__ or "").strip().split("\n\n")[0].replace("\n", " ")
+def _last(function: Callable[..., tuple[Tensor, ...]], record: Record, others: Others) -> Tensor:
+    return function(record, *others.values())[-1]

@@ -78,9 +78,12 @@ class Guard(nn.Module):
         changed = images
         for link in self.links:
             changed = ask(link, changed)
-        inner = self.network
-        logits: Tensor = inner.chain(changed, ask) if isinstance(inner, Guard) else inner(changed)
-        return self.after(logits, images)
+        return self.after(self.inside(changed, ask), images)
+
+    def inside(self, images: Tensor, ask: Ask) -> Tensor:
+        """Logits of the network inside, at images that have come through this guard's links."""
+        logits: Tensor = self.network.chain(images, ask) if isinstance(self.network, Guard) else self.network(images)
+        return logits
 
     def after(self, logits: Tensor, images: Tensor) -> Tensor:
         """What the guard answers where the network says ``logits``; ``images`` are those before any link."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from typing_extensions import override
 
-from tl_robust.data.mapped import DomainInSpace, split_validation
+from tl_robust.data.mapped import DomainInSpace, held_out
 from tl_robust.defenses import Defense, build
 from tl_robust.nodes.hands import Hands
 from tl_robust.nodes.kind import Address, Kind
@@ -84,6 +84,18 @@ class Guarded(Derived):
     def again(self, salt: str) -> Guarded:
         return self.around(self.model.again(salt))
 
+    @override
+    def at(self, epoch: int) -> Guarded:
+        return self.around(self.model.at(epoch))
+
+    @override
+    def mapped(self, change: Callable[[Any, str], Any]) -> Guarded:
+        return self.around(self.model.mapped(change))
+
+    @override
+    def further(self, epochs: int, defense: Component | None = None) -> Guarded:
+        return self.around(self.model.further(epochs, defense))
+
     def around(self, model: Model) -> Guarded:
         """The same guard around another model."""
         return replace(self, model=model)
@@ -122,12 +134,11 @@ class Fitting(Node):
     @override
     def make(self, hands: Hands, store: Store) -> tuple[Mapping[str, dict[str, Tensor]], Made]:
         guarded = self.guarded
-        images = guarded.data.images("train")
-        held_out = images.take(split_validation(images, guarded.val_share)[1])
+        images = held_out(guarded.data, guarded.val_share)
         with hands.tester([]) as trainer, torch.no_grad():
             device = trainer.strategy.root_device
             network = guarded.model.load(store).to(device).eval()
-            fitted = guarded.built.fit(network, held_out, derive("guard", guarded.model.key))
+            fitted = guarded.built.fit(network, images, derive("guard", guarded.model.key))
         hands.advance(1)
         return {self.key: fitted}, {"device": device_name(device)}
 

@@ -7,7 +7,7 @@ CommonInit's models are FineTune models of another edge.
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -86,6 +86,53 @@ class Model(Keyed):
         """
         raise ConfigError(f"{self} was trained by others, so it cannot be trained again with another seed.")
 
+    def at(self, epoch: int) -> Model:
+        """What it was after an epoch of its last training; 0: what that training starts from.
+
+        Raises:
+            ConfigError: It was not trained here, or not for so long.
+        """
+        raise ConfigError(f"{self} was trained by others, so its epochs are not known.")
+
+    @property
+    def trained(self) -> Model | None:
+        """Its last training here; None where it has none."""
+        return None
+
+    def mapped(self, change: Callable[[Any, str], Any]) -> Model:
+        """The model when every training under it is changed, parents first.
+
+        Args:
+            change: Gets a training, whose parents are changed already, and the key that it had before.
+        """
+        return self
+
+    def further(self, epochs: int, defense: Component | None = None) -> Model:
+        """What it becomes when its last training goes on for so many epochs, with a defense.
+
+        Raises:
+            ConfigError: It was not trained here.
+        """
+        raise ConfigError(f"{self} was trained by others, so it cannot be trained further.")
+
+    def taught(self, defense: Component, epochs: int = 0, fresh: bool = True) -> Model:
+        """A model that learns from it, its ``teacher``, what it has learned last, with a defense.
+
+        Args:
+            defense: Joins in that training.
+            epochs: Epochs of that training; 0: as many as the teacher's.
+            fresh: It starts from random weights, else from what the teacher started from.
+
+        Raises:
+            ConfigError: It was not trained here, or started from random weights itself where ``fresh`` is off.
+        """
+        raise ConfigError(f"{self} was trained by others, so what it learned from is not there to learn from again.")
+
+    @property
+    def age(self) -> int:
+        """Epochs of its last training here that it has behind it; 0 where it has none."""
+        return 0
+
     @abstractmethod
     def origin(self) -> dict[str, Any]:
         """Where it comes from, in words and numbers for a reader."""
@@ -104,6 +151,8 @@ class Derived(Model):
     title = of("model.title")
     labels = of("model.labels")
     parent = of("model.parent")
+    trained = of("model.trained")
+    age = of("model.age")
 
 
 def misfit(model: Model, weights: Mapping[str, Tensor]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -26,16 +27,31 @@ SHOWN = 6  # samples with pictures, each of another class
 SHOWN_EPS = 4  # and the sizes they are shown at
 
 
+class Pictured(Node):
+    """Base of the nodes that make pictures."""
+
+    KIND = PICTURES
+
+    @property
+    @abstractmethod
+    def outcomes(self) -> tuple[str, ...]:
+        """Keys of the records whose images are shown."""
+
+
 @dataclass(frozen=True)
-class PictureGroup(Node):
+class PictureGroup(Pictured):
     """A few samples of a craft group as they were attacked.
 
     Attributes:
         group: The craft group, with the victims that are shown.
     """
 
-    KIND = PICTURES
     group: CraftGroup
+
+    @property
+    @override
+    def outcomes(self) -> tuple[str, ...]:
+        return tuple(self.group.entries)
 
     @cached_property
     def sample_id(self) -> Tensor:

@@ -5,27 +5,28 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, Self
 
 from typing_extensions import override
 
 from tl_robust.callbacks import Snapshots
-from tl_robust.data.mapped import DomainInSpace
+from tl_robust.data.mapped import DomainInSpace, held_out
 from tl_robust.data.pair import DomainModule
-from tl_robust.defenses import build
+from tl_robust.defenses import DEFENSES, build
 from tl_robust.errors import ConfigError
 from tl_robust.models.base import classifier_names
 from tl_robust.nodes.hands import Hands, seeded
 from tl_robust.nodes.kind import Address
-from tl_robust.nodes.models import WEIGHTS, Derived, Model, Public, misfit
+from tl_robust.nodes.models import WEIGHTS, Derived, Model, misfit
 from tl_robust.nodes.node import Made, Node, of
+from tl_robust.nodes.poisoning import Poison
 from tl_robust.nodes.progress import Epochs
 from tl_robust.nodes.provenance import device_name
 from tl_robust.nodes.store import Store
 from tl_robust.registry import Component, Scalar
 from tl_robust.seeding import derive
-from tl_robust.strategies import STRATEGIES, trained_by
+from tl_robust.strategies import STRATEGIES
 from tl_robust.types import Recipe
 
 
@@ -44,6 +45,7 @@ class Training(Model, Node):
         salt: Tells several draws of the same training apart; empty for the first.
         defense: Parts of a defense that change the training.
         others: Further models that a defense asks in its loss, such as a teacher, by name.
+        poison: What the images it learns from are poisoned with; None where they are clean.
         snapshots: Epochs whose weights are stored too; no part of its identity.
     """
 
@@ -58,6 +60,7 @@ class Training(Model, Node):
     salt: str = ""
     defense: tuple[Component, ...] = ()
     others: tuple[tuple[str, Model], ...] = ()
+    poison: Poison | None = None
     snapshots: tuple[int, ...] = field(default=(), compare=False)
     space = of("data.space")
     title = of("data.domain")
@@ -72,12 +75,14 @@ class Training(Model, Node):
     @property
     @override
     def nodes(self) -> tuple[Node, ...]:
-        return (*(node for model in self._asked for node in model.nodes), self)
+        poison = self.poison.nodes if self.poison else ()
+        return (*(node for model in self._asked for node in model.nodes), *poison, self)
 
     @property
     @override
     def needs(self) -> tuple[Address, ...]:
-        return tuple(address for model in self._asked for address in model.addresses)
+        poison = self.poison.addresses if self.poison else ()
+        return (*(address for model in self._asked for address in model.addresses), *poison)
 
     @cached_property
     def same_labels(self) -> bool:
@@ -92,6 +97,7 @@ class Training(Model, Node):
             "salt": self.salt,
             "defense": [asdict(component) for component in self.defense],
             "others": {name: model.key for name, model in self.others},
+            "poison": self.poison.spec if self.poison else None,
         }
         return {
             **by_test,
@@ -129,13 +135,30 @@ class Training(Model, Node):
         chosen = "test" if self.recipe.select == "test" else "validation"
         return f"{chosen} {made['val_accuracy']:.1%}"
 
+    @cached_property
+    def draws(self) -> str:
+        """Key of the same training where nothing is poisoned: a clean twin has the same weights, order and dropout."""
+        return self.mapped(lambda training, _: training.clean).key
+
+    @property
+    def clean(self) -> Training:
+        """The same training without poison; where an attacker goes on from a clean model, that model."""
+        if self.poison and self.poison.joins and self.poison.built.CONTINUES:
+            assert isinstance(self.parent, Training)
+            return self.parent
+        return replace(self, poison=None) if self.poison else self
+
     @override
     def make(self, hands: Hands, store: Store) -> tuple[Mapping[str, Any], Made]:
         """Train it: weights, order of images and dropout follow from the key alone."""
         inherited = store.load(WEIGHTS, self.parent.addresses[0].key) if self.parent else None
         defense = build(self.defense) if self.defense else None
-        data = DomainModule(self.data, self.recipe, derive("order", self.key), defense.images if defense else None)
-        with seeded(derive("weights", self.key)):
+        others = {name: model.load(store) for name, model in self.others}
+        kept_by = partial(defense.images, others=others) if defense else None
+        fitted = self.poison.fitted(store) if self.poison else {}
+        poisoned = partial(self.poison.of, seed=self.seed, fitted=fitted) if self.poison else None
+        data = DomainModule(self.data, self.recipe, derive("order", self.draws), kept_by, poisoned)
+        with seeded(derive("weights", self.draws)):
             network = self.build()
             strategy = STRATEGIES[self.by.name]
             task = strategy(network, self.recipe, len(self.labels), **dict(self.by.settings))
@@ -143,8 +166,10 @@ class Training(Model, Node):
                 other = classifier_names(network)
                 inherited = {name: value for name, value in inherited.items() if name not in other}
             if defense:
-                task.defend(defense, {name: model.load(store) for name, model in self.others})
-            task.start_from(inherited)
+                task.defend(defense, others)
+            if self.poison and self.poison.adds:
+                task.extra = partial(self.poison.built.extra, fitted=fitted)
+            task.start_from(inherited, held_out(self.data, self.recipe.val_share) if defense else None)
             kept = Snapshots(self.snapshots)
             callbacks = [Epochs(hands.advance), kept]
             with hands.trainer(callbacks, max_epochs=self.recipe.epochs, **hands.options) as trainer:
@@ -165,11 +190,52 @@ class Training(Model, Node):
 
     @override
     def again(self, salt: str) -> Training:
-        return replace(self, salt=" ".join(filter(None, [self.salt, salt])))
+        def drawn(model: Model) -> Model:  # what learned from the same data is as private as this one: a teacher
+            last = model.trained
+            return model.again(salt) if isinstance(last, Training) and last.data == self.data else model
+
+        repairs = any(DEFENSES[part.name].REPAIRS for part in self.defense)
+        parent = drawn(self.parent) if repairs and self.parent else self.parent
+        others = tuple((name, drawn(model)) for name, model in self.others)
+        return replace(self, salt=" ".join(filter(None, [self.salt, salt])), parent=parent, others=others)
+
+    @override
+    def at(self, epoch: int) -> Model:
+        recipe = self.recipe
+        return self if recipe.select == "last" and epoch == recipe.epochs else Snapshot(self, epoch)
+
+    @property
+    @override
+    def trained(self) -> Training:
+        return self
+
+    @override
+    def mapped(self, change: Callable[[Training, str], Training]) -> Training:
+        parent = self.parent.mapped(change) if self.parent else None
+        others = tuple((name, model.mapped(change)) for name, model in self.others)
+        same = parent == self.parent and others == self.others
+        return change(self if same else replace(self, parent=parent, others=others), self.key)
+
+    @override
+    def further(self, epochs: int, defense: Component | None = None) -> Training:
+        recipe, defenses = replace(self.recipe, epochs=epochs), (defense,) if defense else ()
+        by = STRATEGIES.component("finetune")
+        return replace(self, parent=self, recipe=recipe, by=by, defense=defenses, others=(), poison=None, snapshots=())
+
+    @override
+    def taught(self, defense: Component, epochs: int = 0, fresh: bool = True) -> Training:
+        if not (fresh or self.parent):
+            raise ConfigError(f"{self} starts from random weights, so {defense} has no parent to start from.")
+        student, by = self.further(epochs or self.recipe.epochs, defense), "scratch" if fresh else "finetune"
+        parent, others = None if fresh else self.parent, (("teacher", self),)
+        return replace(student, parent=parent, by=STRATEGIES.component(by), others=others)
+
+    age = of("recipe.epochs")
 
     @override
     def origin(self) -> dict[str, Any]:
-        later = {"draw": self.salt, "defense": " + ".join(map(str, self.defense))}
+        poison = str(self.poison.backdoor) if self.poison else ""
+        later = {"draw": self.salt, "defense": " + ".join(map(str, self.defense)), "poison": poison}
         return {
             "key": self.key,
             "domain": self.data.domain,
@@ -177,6 +243,7 @@ class Training(Model, Node):
             "images": len(self.data.images("train")),
             "share": self.data.share,
             "epochs": self.recipe.epochs,
+            "lr": self.recipe.lr,
             "by": str(self.by),
             "seed": self.seed,
             "parent": self.parent.origin() if self.parent else None,
@@ -188,8 +255,9 @@ class Training(Model, Node):
         if self.data.share != 1:
             text += f" ({len(self.data.images('train'))} images)"
         while start:
-            text, start = f"{text} from {start.title}", start.parent
-        more = [*map(str, self.defense), *filter(None, [self.salt])]
+            poison = f" ({start.poison})" if isinstance(start, Training) and start.poison else ""
+            text, start = f"{text} from {start.title}{poison}", start.parent
+        more = [*map(str, self.defense), *filter(None, [self.salt, str(self.poison or "")])]
         return f"{text}, seed {self.seed}" + (f" ({', '.join(more)})" if more else "")
 
 
@@ -227,59 +295,24 @@ class Snapshot(Derived):
         return replace(self, model=self.model.again(salt))
 
     @override
+    def at(self, epoch: int) -> Snapshot:
+        if epoch > self.epoch:
+            raise ConfigError(f"{self} has not been trained for {epoch} epochs: expected 0 to {self.epoch}.")
+        return replace(self, epoch=epoch)
+
+    @override
+    def further(self, epochs: int, defense: Component | None = None) -> Training:
+        return replace(self.model.further(epochs, defense), parent=self)
+
+    age = of("epoch")
+
+    @override
+    def mapped(self, change: Callable[[Training, str], Training]) -> Snapshot:
+        return replace(self, model=self.model.mapped(change))
+
+    @override
     def origin(self) -> dict[str, Any]:
         return self.model.origin() | {"key": self.key, "after": self.epoch}
 
     def __str__(self) -> str:
         return f"{self.model}, after epoch {self.epoch}"
-
-
-@dataclass(frozen=True)
-class Forest:
-    """Names trainings of one network, seed, strategy, defense and set of Trainer options; the ``train`` of a lineage.
-
-    Attributes:
-        network: Network with settings.
-        recipe: Recipe of a domain by its name.
-        seed: Seed.
-        own: The cell's strategy with its settings.
-        trainer: Options of the Lightning Trainer that can change weights.
-        defenses: What changes the training of a domain, by its name.
-    """
-
-    network: Component
-    recipe: Callable[[str], Recipe]
-    seed: int
-    own: Component
-    trainer: Mapping[str, Scalar] = field(default_factory=dict)
-    defenses: Mapping[str, tuple[Component, ...]] = field(default_factory=dict)
-
-    def __call__(
-        self,
-        domain: DomainInSpace | Public,
-        parent: Model | None = None,
-        by: str | Component | None = None,
-        defense: Component | None = None,
-        salt: str = "",
-        others: Mapping[str, Model] | None = None,
-    ) -> Model:
-        """The training of ``domain`` from ``parent``; a public checkpoint is the model itself.
-
-        Raises:
-            ConfigError: The strategy would train a checkpoint.
-        """
-        if isinstance(domain, Public):
-            if parent is not None:
-                raise ConfigError(
-                    f"{domain} is trained already, and this strategy would train it again from {parent.title}: "
-                    "use it as the source of scratch or finetune, or under axes.common."
-                )
-            if isinstance(by, Component) or salt:
-                raise ConfigError(
-                    f"{domain} is trained already, and strategy {self.own} would train it in its own way."
-                )
-            return domain
-        defenses = (defense,) if defense else self.defenses.get(domain.domain, ())
-        by, options = trained_by(self.own, by, root=parent is None), tuple(sorted(self.trainer.items()))
-        recipe, asked = self.recipe(domain.domain), tuple(sorted((others or {}).items()))
-        return Training(domain, self.network, recipe, self.seed, by, parent, options, salt, defenses, asked)

@@ -11,13 +11,14 @@ from dataclasses import dataclass
 from tl_robust.claims.effects import Finding
 from tl_robust.metrics import METRICS
 from tl_robust.results.faces import FACES, by_threat, face_of
-from tl_robust.results.names import Names, grouped, interval, method, number, unit
+from tl_robust.results.names import Names, grouped, interval, last_x, measured, method, unit
 from tl_robust.results.table import Row
 from tl_robust.text import effect_text
 from tl_robust.types import Cell, Face
 
 LEAD = 4  # so many pairs with attacks are charted beside the answer of the report
 PRINTED = 3  # so many pairs are answered for in a terminal
+Numbers = Mapping[tuple[Cell, float | None, str], Row]  # rows by cell, place on the axis and metric
 FEW_SEEDS = "One or two seeds decide nothing about other seeds: axes.seed=[0,1,2,3,4]."
 
 
@@ -59,8 +60,8 @@ def said(
     headlines = headline_rows(summary, faces)
     names = names or Names.of(row.cell for row in headlines)
     quotes = _Quotes(findings, quoted)
-    threats = by_threat(headlines, faces)
-    return [each for face, rows in threats for each in _said(face, rows, names, quotes, len(threats) > 1)]
+    threats, numbers = by_threat(headlines, faces), {(row.cell, row.eps, row.metric): row for row in summary}
+    return [each for face, rows in threats for each in _said(face, rows, numbers, names, quotes, len(threats) > 1)]
 
 
 def headline_rows(summary: Sequence[Row], faces: Mapping[str, Face] = FACES) -> list[Row]:
@@ -68,7 +69,15 @@ def headline_rows(summary: Sequence[Row], faces: Mapping[str, Face] = FACES) -> 
     return [row for row in summary if row.metric == face_of(row.cell, faces).headline and row.eps is not None]
 
 
-def _said(face: Face, rows: Sequence[Row], names: Names, quotes: _Quotes, several_threats: bool) -> list[Said]:
+def beside(face: Face, row: Row, numbers: Numbers) -> list[tuple[str, Row]]:
+    """What is told with a row of the headline, each with its name; what was not measured is left out."""
+    there = ((words, numbers.get((row.cell, row.eps, metric))) for metric, words in face.beside.items())
+    return [(words, other) for words, other in there if other]
+
+
+def _said(
+    face: Face, rows: Sequence[Row], numbers: Numbers, names: Names, quotes: _Quotes, several_threats: bool
+) -> list[Said]:
     several_edges = len({_edge(row.cell) for row in rows}) > 1
     labels = _labels(rows, quotes.findings)
     answers = []
@@ -80,7 +89,7 @@ def _said(face: Face, rows: Sequence[Row], names: Names, quotes: _Quotes, severa
         where = ", ".join([*places, *[count] * names.images])
         sentences = []
         for view in face.views:
-            if sentence := _sentence(face, [row for row in members if row.cell.view == view], names):
+            if sentence := _sentence(face, [row for row in members if row.cell.view == view], numbers, names):
                 decisions = quotes.of(cell, count, face.claims.get(view, ()))
                 side = face.side(view)
                 sentences.append(f"{side[:1].upper()}{side[1:]} {' '.join([sentence, *decisions])}")
@@ -162,14 +171,20 @@ def _labels(rows: Sequence[Row], findings: Sequence[Finding]) -> dict[tuple[str,
 
 
 def telling(rows: Sequence[Row], face: Face) -> float | None:
-    """Where on the axis the strategies differ most, the larger of equals; the baseline only where nothing else is."""
-    defined = (row for row in rows if row.value == row.value and row.eps is not None)
+    """Where on the axis the answer is told.
+
+    Where the strategies differ most, the larger of equals, the baseline only where nothing else is defined; or the last
+    value that all of them have.
+    """
+    defined = [row for row in rows if row.value == row.value and row.eps is not None]
+    if face.told == "last":
+        return last_x(defined)
     at = grouped(defined, lambda row: row.eps or 0.0)
     spread = {x: max(row.value for row in members) - min(row.value for row in members) for x, members in at.items()}
     return max(spread, key=lambda x: (x != face.baseline, round(spread[x], 9), x), default=None)
 
 
-def _sentence(face: Face, rows: Sequence[Row], names: Names) -> str:
+def _sentence(face: Face, rows: Sequence[Row], numbers: Numbers, names: Names) -> str:
     """How far each strategy falls, the one that loses most first; empty where nothing is defined."""
     x = telling(rows, face)
     clean = {row.cell: row.value for row in rows if row.eps == face.baseline and row.value == row.value}
@@ -178,12 +193,14 @@ def _sentence(face: Face, rows: Sequence[Row], names: Names) -> str:
     items, verb_before = list[str](), ""
     for row in here:
         verb, change = _change(face, row, clean.get(row.cell))
-        items.append(" ".join(filter(None, [names.strategy(row.cell), verb * (verb != verb_before), change])))
+        notes = _notes(face, row, numbers)
+        items.append(" ".join(filter(None, [names.strategy(row.cell), verb * (verb != verb_before), change, notes])))
         verb_before = verb
     if x is None or not items:
         return ""
     listed = ", ".join(items[:-1]) + (", and " if len(items) > 2 else " and ") * (len(items) > 1) + items[-1]
-    return f"at {face.at(x)}: {listed}."
+    measure = f", {face.measure[:1].lower()}{face.measure[1:]}" * (face.baseline is None and bool(face.measure))
+    return f"at {face.at(x)}{measure}: {listed}."
 
 
 def _gain(change: float, row: Row) -> float:
@@ -192,15 +209,21 @@ def _gain(change: float, row: Row) -> float:
 
 
 def _change(face: Face, row: Row, clean: float | None) -> tuple[str, str]:
-    """How a number changes from its baseline: a verb, and from what to what."""
-    doubt = f" ({row.trust})" * (row.trust != "green")
+    """How a number changes from its baseline: a verb, and from what to what; no verb where there is no baseline."""
+    if face.baseline is None:
+        return "", interval(row)
     if clean is None or row.eps == face.baseline:
-        return "keeps", f"{interval(row)}{doubt}"
+        return "keeps", interval(row)
     if _gain(row.value - clean, row) < 0:
-        kind = unit(row.metric)
-        before = number(clean, kind) + " %" * (kind == "share")
-        return "falls" if row.value < clean else "rises", f"from {before} to {interval(row)}{doubt}"
-    return "stays", f"at {interval(row)}{doubt}"
+        return "falls" if row.value < clean else "rises", f"from {measured(clean, unit(row.metric))} to {interval(row)}"
+    return "stays", f"at {interval(row)}"
+
+
+def _notes(face: Face, row: Row, numbers: Numbers) -> str:
+    """What a reader needs beside a number, in brackets: how far it is trusted, and what is never left out."""
+    doubt = [row.trust] * (row.trust != "green")
+    others = [f"{words} {measured(other.value, unit(other.metric))}" for words, other in beside(face, row, numbers)]
+    return f"({'; '.join(filter(None, [*doubt, ', '.join(others)]))})" if doubt or others else ""
 
 
 class _Quotes:

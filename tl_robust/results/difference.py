@@ -18,17 +18,18 @@ from rich.table import Table
 from scipy.stats import t as student
 
 from tl_robust.metrics import METRICS, Metric
-from tl_robust.metrics.base import Seed
 from tl_robust.metrics.estimate import TAIL, Estimate, estimate, holm
+from tl_robust.metrics.metric import Seed
 from tl_robust.results.earlier import among, flat
 from tl_robust.results.faces import face_of
 from tl_robust.results.means import mean_rows
-from tl_robust.results.names import Names, grouped, number, unit
+from tl_robust.results.names import Names, grouped, method, number, unit
 from tl_robust.results.table import Row, summary
 from tl_robust.types import Cell, Result
 
 LEVEL = 0.05
 UNMOVING = ("name", "profile", "results", "engine", "workers", "wandb", "data.cache")  # settings that move no number
+SAMPLES = ("sample_id", "label", "origin_label")  # fields of records that say which samples they are of
 Point = tuple[Cell, str, str]  # coordinates, metric, eps
 
 
@@ -230,7 +231,7 @@ def _same_samples(first: Sequence[Result[Any]], second: Sequence[Result[Any]]) -
         return (
             type(before.outcome) is type(after.outcome)
             and before.cell.seed == after.cell.seed
-            and all(torch.equal(ours[name], theirs[name]) for name in ("sample_id", "label") if name in ours)
+            and all(torch.equal(ours[name], theirs[name]) for name in SAMPLES if name in ours)
         )
 
     return 0 < len(first) == len(second) and all(map(alike, first, second))
@@ -303,7 +304,7 @@ def tables(comparison: Comparison, numbers: Sequence[Number]) -> Iterator[Table]
         table.add_column(head, justify="right", no_wrap=True)
     for both in numbers:
         cell, kind = both.first.cell, unit(both.first.metric)
-        attack = f"{cell.attack} {cell.norm}" if len(pairs) == 1 else names.group(cell)
+        attack = method(cell) if len(pairs) == 1 else names.group(cell)
         where = [attack, cell.view, names.strategy(cell), *[both.first.metric] * (len(metrics) > 1), _place(both.first)]
         known = not math.isnan(both.p)
         ends = f"[{signed(both.low, kind)}, {signed(both.high, kind)}]" if known else "n/a"

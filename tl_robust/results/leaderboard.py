@@ -257,6 +257,7 @@ def _entry(path: Path) -> Entry:
         kind = THREATS[cell.threat].record
         records = {name: _record(path, content, kind, packed) for name, packed in samples.items() if packed}
         outcome = records.pop("outcome")
+        _check_samples(path, content, outcome, records)
         again = {name: _again(path, name, curve, outcome, records) for name, curve in curves.items()}
         result = Result(content["key"], cell, outcome, records, again, verdict, provenance)
     return Entry(path, content, cell, curves, verdict, result)
@@ -271,8 +272,9 @@ def _curve(path: Path, name: str, item: Mapping[str, Any], eps: Tensor) -> Curve
         refuse(path, f"{name} is another metric here, in {METRICS[name].unit}: add the plugin that it was made with")
     if any(len(part) != (len(size) or 1) for part in parts.values()):
         refuse(path, f"metrics.{name} must have {len(size) or 1} values in each list")
-    if item["unit"] == "share" and any(bool(((part < 0) | (part > 1)).any()) for part in list(parts.values())[:3]):
-        refuse(path, f"metrics.{name} is a share and must be in [0, 1]")
+    least, most = METRICS[name].bounds
+    if any(bool(((part < least) | (part > most)).any()) for part in list(parts.values())[:3]):
+        refuse(path, f"metrics.{name} is a share and must be in [{least:g}, {most:g}]")
     low, value, high = (parts[part] for part in ("low", "value", "high"))
     outside = (value < low - SLACK) | (value > high + SLACK)  # the bootstrap of a ratio may leave its value outside
     if bool((low > high).any()) or (item["unit"] == "share" and not item["whole_curve"] and bool(outside.any())):
@@ -285,9 +287,17 @@ def _record(path: Path, content: Mapping[str, Any], kind: type[Record], packed: 
         record = unpack(kind, packed)
     except ValueError as error:
         refuse(path, f"its samples are damaged or of a newer version ({error})")
-    if len(record.sample_id) != content["data"]["test_images"] or record.x.tolist() != content["eps"]:
-        refuse(path, "its samples are not those of its eps and test images")
     return record
+
+
+def _check_samples(path: Path, content: Mapping[str, Any], outcome: Record, beside: Mapping[str, Record]) -> None:
+    """Records beside the outcome are of its samples, and of its values of the axis or of one of their own."""
+    if len(outcome.sample_id) != content["data"]["test_images"] or outcome.x.tolist() != content["eps"]:
+        refuse(path, "its samples are not those of its eps and test images")
+    for name, record in beside.items():
+        alike = len(record.x) == 1 or torch.equal(record.x, outcome.x)
+        if not (alike and torch.equal(record.sample_id, outcome.sample_id)):
+            refuse(path, f"samples.{name} are not those of samples.outcome")
 
 
 def _again(path: Path, name: str, stated: Curve, outcome: Record, beside: Mapping[str, Record]) -> Curve:
@@ -295,9 +305,13 @@ def _again(path: Path, name: str, stated: Curve, outcome: Record, beside: Mappin
     metric = METRICS[name]
     if not isinstance(outcome, metric.of):
         refuse(path, f"{name} is here no metric of its threat")
-    if missing := [other for other in metric.beside if other not in beside]:
+    missing = [other for other in metric.beside if other not in beside]
+    if missing and not metric.alone:
         refuse(path, f"metrics.{name} needs samples.{missing[0]}")
-    computed = metric.curve(outcome, beside)
+    try:
+        computed = metric.curve(outcome, beside)
+    except (ValueError, IndexError, RuntimeError) as error:
+        refuse(path, f"metrics.{name} cannot be computed from its samples ({str(error).splitlines()[0]})")
     slack = {"value": 1e-6, "n": 0.0, "low": None, "high": None}
     width = (stated.high - stated.low).abs().nan_to_num(0.0)
     for part, limit in slack.items():

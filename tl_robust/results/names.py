@@ -80,24 +80,46 @@ def method(cell: Cell) -> str:
 
 
 def unit(metric: str) -> str:
-    """The unit of a metric: ``share``, ``ratio`` or ``eps``."""
+    """The unit of a metric: ``share``, ``ratio``, ``eps``, ``epochs`` or ``images``."""
     return METRICS[metric].unit
 
 
+@dataclass(frozen=True)
+class _Reading:
+    """How numbers of a unit read: so many digits behind the point, after scaling, with a word behind."""
+
+    digits: int = 3
+    scale: float = 1.0
+    word: str = ""
+
+
+READINGS = {
+    "share": _Reading(1, 100, " %"),
+    "eps": _Reading(4),
+    "epochs": _Reading(1, word=" epochs"),
+    "images": _Reading(0, word=" images"),
+}
+
+
 def number(value: float, unit: str) -> str:
-    """A value as it reads: percent without its sign, a ratio, an eps; ``n/a`` where undefined."""
+    """A value as it reads without its unit: percent, a ratio, an eps, a count; ``n/a`` where undefined."""
     if math.isnan(value):
         return "n/a"
-    digits, scale = {"share": (1, 100), "eps": (4, 1)}.get(unit, (3, 1))
-    return f"{round(scale * value, digits) + 0.0:.{digits}f}"  # + 0.0: no "-0.0"
+    reading = READINGS.get(unit, _Reading())
+    return f"{round(reading.scale * value, reading.digits) + 0.0:.{reading.digits}f}"  # + 0.0: no "-0.0"
+
+
+def measured(value: float, unit: str) -> str:
+    """A value with its unit: ``58.3 %``, ``2.0 epochs``; ``n/a`` where undefined."""
+    return number(value, unit) + READINGS.get(unit, _Reading()).word * (not math.isnan(value))
 
 
 def interval(row: Row) -> str:
     """A value and its interval: ``58.3 % [55.1, 61.4]``."""
     kind = unit(row.metric)
-    value, low, high = (number(item, kind) for item in (row.value, row.low, row.high))
+    low, high = (number(end, kind) for end in (row.low, row.high))
     ends = "n/a" if low == high == "n/a" else f"{low}, {high}"
-    return value if value == "n/a" else f"{value}{' %' if kind == 'share' else ''} [{ends}]"
+    return measured(row.value, kind) + f" [{ends}]" * (not math.isnan(row.value))
 
 
 def grid(rows: Iterable[Row]) -> list[float]:
@@ -105,14 +127,23 @@ def grid(rows: Iterable[Row]) -> list[float]:
     return sorted({row.eps for row in rows if row.eps is not None})
 
 
+def last_x(rows: Iterable[Row]) -> float | None:
+    """The last value of the axis that all these curves have; where there is none, the last that one of them has."""
+    grids = [set(grid(curve)) for curve in grouped(rows, lambda row: row.cell).values()]
+    shared = set.intersection(*grids) if grids else set()
+    return max(shared or set().union(*grids), default=None)
+
+
 def telling_x(rows: Iterable[Row], face: Face) -> float | None:
     """Where on the axis the cells lose most unequally, in the first view of the face that is there.
 
-    The larger of equals, and the baseline only where nothing else is defined.
+    The larger of equals, and the baseline only where nothing else is defined; the last value where the face tells that.
     """
     defined = [row for row in rows if row.eps is not None and not math.isnan(row.value)]
     views = [view for view in face.views if any(row.cell.view == view for row in defined)]
     defined = [row for row in defined if row.cell.view in views[:1]] or defined
+    if face.told == "last":
+        return last_x(defined)
     clean = {row.cell: row.value for row in defined if row.eps == face.baseline}
     lost = grouped(((row.eps or 0.0, clean.get(row.cell, 1.0) - row.value) for row in defined), lambda item: item[0])
     spread = {x: max(losses)[1] - min(losses)[1] for x, losses in lost.items()}

@@ -11,6 +11,7 @@ from tl_robust.text import plain
 
 DEPTH, LENGTH = 20, 10_000  # levels of nesting, and letters of a text that holds no samples
 COUNT = 2**53  # most readers of JSON cannot hold whole numbers beyond it
+SAMPLES = 10**8  # of a number that is over other images than those of the test set, such as training images
 EPS = 1e6  # in [0,1] pixel units; even l1 sizes of large images stay below
 
 
@@ -56,8 +57,9 @@ def absurd(content: Mapping[str, Any]) -> str:
     if content["data"]["target_images"] != content["cell"]["target_images"]:
         return "data.target_images and cell.target_images must be the same"
     for name, metric in content["metrics"].items():
-        if any(isinstance(count, float) or count > images for count in metric["n"]):
-            return f"metrics.{name}.n must be whole numbers of at most the {images} test images"
+        most, which = (SAMPLES, "") if metric["whole_curve"] else (images, " test images")
+        if any(isinstance(count, float) or count > most for count in metric["n"]):
+            return f"metrics.{name}.n must be whole numbers of at most {most}{which}"
     provenance = content["provenance"]
     for role in ("surrogate", "victim"):
         if problem := _model(provenance[role], role, 0):

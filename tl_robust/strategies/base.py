@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from collections.abc import Iterable, Mapping, Sequence, Set
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import asdict
 from typing import Any, ClassVar, Self
 
@@ -23,7 +23,7 @@ from tl_robust.strategies.epoch import EpochSums
 from tl_robust.strategies.forest import D, M, Train
 from tl_robust.strategies.hyperparameters import arguments_of, defense_of, network_of, recipe_of, text_of
 from tl_robust.strategies.optimizer import optimizer_of
-from tl_robust.types import Recipe
+from tl_robust.types import ImageSet, Recipe
 
 State = dict[str, Tensor]
 OWN = "tl_robust"  # the key of a checkpoint under which a training keeps what Lightning does not keep
@@ -74,6 +74,7 @@ class TransferTask(NetworkModule):
         # validation accuracy of the kept epoch: a buffer, since only the state dict comes back from spawned processes
         self.register_buffer("kept_accuracy", torch.tensor(torch.nan))
         self.defense: Defense | None = None
+        self.extra: Callable[[nn.Module, Tensor, Tensor], Tensor | None] | None = None  # an attacker's part of the loss
         self._others: dict[str, nn.Module] = {}  # a dict hides them from the parameters and state of this module
         self._stage = ""
         self._last_state: State | None = None  # weights of the last epoch, once a fit is over
@@ -144,15 +145,16 @@ class TransferTask(NetworkModule):
         self._note({"defense": text_of(defense)}, ["defense"])
         return self
 
-    def start_from(self, parent: Mapping[str, Tensor] | None) -> None:
+    def start_from(self, parent: Mapping[str, Tensor] | None, validation: ImageSet | None = None) -> None:
         """Set the weights that training starts from: the strategy's :meth:`initialize`, then the defense's.
 
         Args:
             parent: State dict of the parent's network, None at a root.
+            validation: Clean images held out of the training, which some defenses look at.
         """
         self.initialize(parent)
         if self.defense is not None:
-            self.defense.initialize(self, parent)
+            self.defense.initialize(self, parent, validation)
 
     @override
     def setup(self, stage: str) -> None:
@@ -231,6 +233,8 @@ class TransferTask(NetworkModule):
         if loss is None:
             loss = self.objective(batch)
         self._in_step = False
+        if self.extra is not None and (more := self.extra(self.network, batch[0], batch[1])) is not None:
+            loss = loss + more
         self._sums.add_loss(loss, len(batch[1]))
         return loss
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from torch import Tensor, nn
@@ -47,6 +48,7 @@ class FineTune(TransferTask):
         mode: One of the table.
         blocks: Freeze the first so many blocks of the network (see :func:`tl_robust.models.base.blocks`).
         classifier: ``copied`` from the parent where shapes fit, or ``fresh``: random weights.
+        lr: Learning rate in place of the recipe's where there is a parent; 0: the recipe's.
 
     Raises:
         ConfigError: No such mode or classifier, more blocks than the network has, blocks with a probe, or a network
@@ -61,6 +63,7 @@ class FineTune(TransferTask):
         mode: str = "full",
         blocks: int = 0,
         classifier: str = "copied",
+        lr: float = 0.0,
     ) -> None:
         super().__init__(network, recipe, classes)
         for setting, value, known in (("mode", mode, MODES), ("classifier", classifier, CLASSIFIERS)):
@@ -73,11 +76,14 @@ class FineTune(TransferTask):
             raise ConfigError(
                 f"setting 'blocks' of fine-tuning must be 0 to {count}, the blocks of this network, got {blocks}."
             )
+        if lr < 0:
+            raise ConfigError(f"setting 'lr' of fine-tuning must be above 0, or 0 for the recipe's, got {lr}.")
         if classifier == "fresh" or mode.startswith("probe"):
             classifier_names(self.network)  # an error where the network does not say what its last layer is
         self.mode = mode
         self.blocks = blocks
         self.classifier_start = classifier
+        self.lr = lr
         self.has_parent = False
 
     @staticmethod
@@ -92,6 +98,7 @@ class FineTune(TransferTask):
         if parent is not None:
             fresh = classifier_names(self.network) if self.classifier_start == "fresh" else ()
             copy_fitting({name: value for name, value in parent.items() if name not in fresh}, self.network)
+            self.recipe = replace(self.recipe, lr=self.lr or self.recipe.lr)
 
     @override
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:

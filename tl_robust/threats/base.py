@@ -28,19 +28,23 @@ class Method:
     Attributes:
         threat: Name of the threat.
         component: Registered name and settings.
-        x: Values of the threat's axis, ascending: for evasion the eps, in [0,1] pixel units.
+        x: Values of the threat's axis, ascending: for evasion the eps, in [0,1] pixel units; empty where the threat
+            finds them when a cell is played.
         norm: Norm of what is added to an image; empty where the threat has none.
+        view: The view that it is played in, whatever views the bench has; empty where the bench's views count.
     """
 
     threat: str
     component: Component
     x: tuple[float, ...]
     norm: str = ""
+    view: str = ""
 
     @property
     def label(self) -> str:
-        """Name and settings without the norm, as tables show it."""
-        settings = tuple(item for item in self.component.settings if item[0] != "norm")
+        """Name and settings without norm and view, which have columns of their own, as tables show it."""
+        shown = {"norm", *["into"] * bool(self.view)}
+        settings = tuple(item for item in self.component.settings if item[0] not in shown)
         return str(replace(self.component, settings=settings))
 
 
@@ -80,12 +84,14 @@ class Play:
         outcome: Addresses of the cell's record; of several, the worst case of every sample counts.
         surrogate: The model that the attacker worked on.
         beside: Addresses of the records that metrics compare it with, by name; of several, again the worst case.
+        victim: The model that was judged; None where it is the scene's.
     """
 
     nodes: tuple[Node, ...]
     outcome: tuple[Address, ...]
     surrogate: Model
     beside: Mapping[str, tuple[Address, ...]] = field(default_factory=dict)
+    victim: Model | None = None
 
     @property
     def protocol(self) -> Any:
@@ -133,6 +139,11 @@ class PlannedCell:
     def key(self) -> str:
         """16 hex digits of the SHA-256 of coordinates and outcomes: the id of the cell's W&B run."""
         return self.cell.key(self.play.key, self.play.beside_keys)
+
+    @property
+    def victim(self) -> Model:
+        """The model that was judged."""
+        return self.play.victim or self.scene.victim
 
 
 @dataclass(frozen=True)
@@ -186,6 +197,19 @@ class Threat(ABC):
         Raises:
             ConfigError: The scene has no such view.
         """
+
+    def gathered(self, play: Play, records: Mapping[str, Any]) -> tuple[Any, dict[str, Any]]:
+        """The record of a cell and those beside it.
+
+        Args:
+            play: What the cell is read from.
+            records: All records by key.
+        """
+        first, *others = (
+            self.worst([records[address.key] for address in addresses])
+            for addresses in (play.outcome, *play.beside.values())
+        )
+        return first, dict(zip(play.beside, others, strict=True))
 
     def worst(self, records: Sequence[Any]) -> Any:
         """The worst case for B of every sample; here there is one record."""

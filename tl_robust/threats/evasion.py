@@ -13,7 +13,7 @@ from tl_robust.attacks import ATTACKS
 from tl_robust.attacks import get as get_attack
 from tl_robust.attacks.norms import check_eps
 from tl_robust.defenses import Defense
-from tl_robust.errors import StoreError
+from tl_robust.errors import ConfigError, StoreError
 from tl_robust.nodes.crafting import CraftGroup
 from tl_robust.nodes.examination import EXAMINATIONS, Examinee
 from tl_robust.nodes.guarded import Guarded
@@ -102,6 +102,8 @@ class Evasion(Threat):
     @override
     def method(self, component: Component, x: tuple[float, ...]) -> Method:
         norm = get_attack(component.name, **dict(component.settings)).norm
+        if not x:
+            raise ConfigError("eps must be given: a list such as [0, 8/255].")
         check_eps(list(x), norm)
         return Method("evasion", component, x, norm)
 

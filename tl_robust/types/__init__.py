@@ -5,6 +5,7 @@ from tl_robust.types.face import Face
 from tl_robust.types.outcome import Evidence, Examination, Level, Outcome, Pictures, R, Verdict
 from tl_robust.types.record import Column, Record, column
 from tl_robust.types.results import Cell, Curve, Result, View
+from tl_robust.types.stamped import Stamped
 
 __all__ = [
     "Cell",
@@ -21,6 +22,7 @@ __all__ = [
     "Recipe",
     "Record",
     "Result",
+    "Stamped",
     "Verdict",
     "View",
     "column",

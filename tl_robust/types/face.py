@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Literal
 
 
 @dataclass(frozen=True)
@@ -15,9 +16,14 @@ class Face:
         title: What its main chart shows.
         axis: What its curves run over, in one word; the key of that axis in Weights & Biases.
         axis_text: How a value of the axis reads.
+        place: What stands before a value of the axis; the word of the axis where empty.
+        told: Where on the axis the answer is told: ``apart``, where the strategies differ most, or ``last``.
         baseline: The value of the axis at which nothing was attacked; None where there is no such value.
         untouched: Heading of the column with the baseline.
         headline: The metric that answers first.
+        beside: Metrics that are told wherever the headline is, since it says nothing without them, and how each is
+            called there.
+        accuracy: The metric of the victim's accuracy on clean images.
         measure: What the headline metric measures, and of which model.
         word: The same in one word, as the charts of a figure and the keys in Weights & Biases have it.
         views: Heading of each view, that of the attacker who has the public model A first; before a colon
@@ -27,6 +33,8 @@ class Face:
         whole: Metrics that sum a whole curve up, the most telling first, for dashboards.
         charts: Metrics that are charted after the headline.
         charts_title: Title of their charts.
+        compared: The metric that is drawn in thin lines into the chart of another, by the name of that one, which has
+            no chart without it.
         notes: What a reader must know of a metric beyond the sentence that describes it.
         about: A paragraph that explains the words of the answer.
         prefix: What stands before the names of metrics in Weights & Biases.
@@ -37,9 +45,13 @@ class Face:
     title: str
     axis: str = "x"
     axis_text: Callable[[float], str] = "{:.4g}".format
+    place: str = ""
+    told: Literal["apart", "last"] = "apart"
     baseline: float | None = None
     untouched: str = "baseline"
     headline: str = ""
+    beside: Mapping[str, str] = field(default_factory=dict)
+    accuracy: str = ""
     measure: str = ""
     word: str = "value"
     views: Mapping[str, str] = field(default_factory=dict)
@@ -48,6 +60,7 @@ class Face:
     whole: tuple[str, ...] = ()
     charts: tuple[str, ...] = ()
     charts_title: str = ""
+    compared: Mapping[str, str] = field(default_factory=dict)
     notes: Mapping[str, str] = field(default_factory=dict)
     about: str = ""
     prefix: str = "metric"
@@ -64,4 +77,4 @@ class Face:
 
     def at(self, x: float) -> str:
         """A place on the axis: ``eps 8/255``."""
-        return f"{self.axis} {self.axis_text(x)}"
+        return f"{self.place or self.axis} {self.axis_text(x)}"

@@ -105,7 +105,8 @@ class Pictures:
 
     Attributes:
         sample_id: int64 ``[M]``, places of the samples in the test split.
-        eps: float64 ``[E]``, a part of the eps grid, ascending and above 0, in [0,1] pixel units.
+        eps: float64 ``[E]``, a part of the eps grid, ascending and above 0, in [0,1] pixel units; of images with a
+            trigger, which has no size to choose, a single 0.
         clean: uint8 ``[M,C,H,W]``.
         adversarial: uint8 ``[E,M,C,H,W]``.
         classes: Names of the test set's classes, in label order.

@@ -76,7 +76,8 @@ class Cell:
         threat = f"{self.threat}, " if "threat" in self.coordinates() else ""
         return (
             f"{threat}{self.source} to {self.target} ({self.target_images} images), {self.strategy}{common}, "
-            f"{self.attack} {self.norm}, {self.view}, seed {self.seed}"
+            f"{self.attack} {self.norm}".rstrip()
+            + f", {self.view}, seed {self.seed}"
         )
 
 

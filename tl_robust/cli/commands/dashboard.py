@@ -24,6 +24,7 @@ def run(parsed: argparse.Namespace, console: Console) -> int:
     from tl_robust.sinks.wandb import dashboard
     from tl_robust.sinks.wandb import workspace as wandb_dashboard
     from tl_robust.threats.base import THREATS
+    from tl_robust.types import Outcome
 
     config = load(parsed)
     axes = config.bench.axes
@@ -34,7 +35,9 @@ def run(parsed: argparse.Namespace, console: Console) -> int:
     methods = [method for method in axes.attack if method.threat == threat]
     grid = sorted({x for method in methods for x in method.x})
     several = any(len(axis) > 1 for axis in (axes.pair, axes.network, methods, axes.target_images))
-    spec = dashboard.spec(config.bench.name, config.wandb, grid, axes.view, several, THREATS[threat].face)
+    views = [view for method in methods for view in ([method.view] if method.view else axes.view)]
+    crafted = issubclass(THREATS[threat].record, Outcome)
+    spec = dashboard.spec(config.bench.name, config.wandb, grid, views, several, THREATS[threat].face, crafted)
     if parsed.action == "spec":
         print(json.dumps(spec, indent=2))  # noqa: T201
         return 0

@@ -49,7 +49,7 @@ def _origin(place: int, planned: PlannedCell) -> Origin:
     from tl_robust.seeding import digest
 
     play, scene = planned.play, planned.scene
-    protocol = digest([play.protocol, _without_seeds(play.surrogate), _without_seeds(scene.victim)])[:16]
+    protocol = digest([play.protocol, _without_seeds(play.surrogate), _without_seeds(planned.victim)])[:16]
     images = scene.surrogate.origin().get("images")
     return Origin(place, play.beside_keys, protocol, images, scene.test.images("test").fingerprint)
 

@@ -26,7 +26,12 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     bench_arguments(parser)
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.add_argument("--precision", action="store_true", help="how wide intervals will be, what would be found")
-    parser.add_argument("--seed-sd", type=float, default=0.02, help="spread of an accuracy over seeds (0.02)")
+    parser.add_argument(
+        "--seed-sd",
+        type=float,
+        default=0.02,
+        help="spread of an accuracy over seeds (0.02; 0.1 and more of a backdoor that half survives)",
+    )
     parser.add_argument("--correlation", type=float, default=0.5, help="of two models' hits on an image (0.5)")
 
 
@@ -46,7 +51,7 @@ def run(parsed: argparse.Namespace, console: Console) -> int:
     seeds = len(config.bench.axes.seed)
     if parsed.json:
         more = {"precision": _facts(tests, seeds, assumed)} if assumed else {}
-        print(json.dumps(counts | {"left_out": left_out(plan.sides)} | more))  # noqa: T201
+        print(json.dumps(counts | {"nodes": plan.works, "left_out": left_out(plan.sides)} | more))  # noqa: T201
         return 0
     if assumed:
         for block in _precision(tests, seeds, assumed):
@@ -54,17 +59,15 @@ def run(parsed: argparse.Namespace, console: Console) -> int:
         return 0
     table = Table(box=None, pad_edge=False)
     for title in ("done", "training", "classes", "images", "epochs", "key"):
-        table.add_column(title, no_wrap=True)
+        table.add_column(title, no_wrap=title != "training", overflow="fold")
     for model in plan.trainings:
         there = all(store.has(address.kind, address.key) for address in model.addresses)
         origin = model.origin()
         images, epochs = (str(origin.get(name, "-")) for name in ("images", "epochs"))
         table.add_row("yes" if there else "", str(model), f"{len(model.labels)}", images, epochs, model.key[:12])
     console.print(table)
-    console.print(
-        f"{counts['cells']} cells, {counts['done']} done; {counts['trainings']} unique trainings; "
-        f"{counts['craft_groups']} unique craft groups.",
-    )
+    works = "; ".join(f"{count} {title}s" for title, count in plan.works.items())
+    console.print(f"{counts['cells']} cells, {counts['done']} done; each once: {works}.", soft_wrap=True)
     for sentence in left_out(plan.sides):
         console.print(f"Left out: {sentence}", soft_wrap=True)
     return 0
@@ -87,7 +90,7 @@ def _precision(tests: Sequence[tuple[str, int]], seeds: int, assumed: Assumed) -
     from tl_robust.metrics.precision import forecast
 
     table = Table(
-        title="95 % intervals to expect, plus or minus, in points of accuracy",
+        title="95 % intervals to expect, plus or minus, in points of accuracy, or of another share of all test images",
         title_justify="left",
         box=None,
         pad_edge=False,
@@ -116,6 +119,10 @@ def _precision(tests: Sequence[tuple[str, int]], seeds: int, assumed: Assumed) -
     yield (
         f"Assumed: seeds differ by {100 * assumed.seed_sd:.1f} points (--seed-sd {assumed.seed_sd:g}; more where a "
         f"curve is steep), and hits of two models on an image have correlation {assumed.correlation:g} (--correlation)."
+    )
+    yield (
+        "A share of some of the test images, such as those of all classes but an attacker's, is as sure as one of so "
+        "many images."
     )
     if seeds == 1:
         yield (

@@ -58,17 +58,34 @@ class Table:
 
 
 @dataclass(frozen=True)
+class Panel:
+    """A chart.
+
+    Attributes:
+        title: What stands above it.
+        metric: Registered name.
+        rows: Its lines.
+        compared: The lines of another metric, drawn thin; none where there is none.
+    """
+
+    title: str
+    metric: str
+    rows: Sequence[Row]
+    compared: Sequence[Row] = ()
+
+
+@dataclass(frozen=True)
 class Panels:
     """Charts side by side, of one threat.
 
     Attributes:
         face: How the threat reads.
-        panels: ``(title, metric, rows)`` of each chart.
+        panels: The charts.
     """
 
     kind: ClassVar = "panels"
     face: Face
-    panels: Sequence[tuple[str, str, Sequence[Row]]]
+    panels: Sequence[Panel]
 
 
 @dataclass(frozen=True)

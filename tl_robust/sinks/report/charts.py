@@ -8,14 +8,14 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from itertools import pairwise
+from itertools import pairwise, product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tl_robust.errors import ConfigError
+from tl_robust.errors import ConfigError, ResultsError
 from tl_robust.files import write_atomically
 from tl_robust.results.answer import headline_rows
-from tl_robust.results.faces import FACES, by_threat
+from tl_robust.results.faces import FACES, by_threat, face_of
 from tl_robust.results.names import Names, grid, grouped, interval, unit
 from tl_robust.results.table import Row
 from tl_robust.sinks.report.drawing import draw
@@ -44,6 +44,16 @@ def points(rows: Sequence[Row], names: Names) -> list[dict[str, Any]]:
         | {name: _short(getattr(row, name)) for name in ("value", "low", "high")}
         for row in rows
     ]
+
+
+def leading(face: Face) -> list[str]:
+    """The metrics of the first charts: the headline, and what stands beside it with lines to compare it with."""
+    return [face.headline, *(metric for metric in face.beside if metric in face.compared)]
+
+
+def thin_title(face: Face, title: str, other: str) -> str:
+    """The title of a chart with thin lines of another metric; without it the title alone."""
+    return f"{title}; thin: {face.beside.get(other, other)}" if other else title
 
 
 def packed(rows: Sequence[Row], names: Names, strategies: Sequence[str]) -> list[list[object]]:
@@ -98,6 +108,7 @@ def lines(
     strategies: Sequence[str],
     ends: tuple[float, float],
     values: list[dict[str, object]] | None = None,
+    thin: bool | list[dict[str, object]] = False,
 ) -> altair.LayerChart:
     """Lines with bands and points, one color, dash and marker for each strategy.
 
@@ -108,6 +119,7 @@ def lines(
         strategies: All labels of the page, in its order.
         ends: Ends of the y axis.
         values: Points; without them the chart reads the data sets ``points`` and ``hover``, and has tooltips.
+        thin: Points of the lines of another metric; the chart reads the data set ``thin`` where it is true alone.
     """
     import altair as alt
 
@@ -133,6 +145,10 @@ def lines(
         base.mark_line(strokeWidth=2).encode(x=x, y=y, color=color, strokeDash=dash),
         base.mark_point(filled=True, size=52, opacity=1).encode(x=x, y=y, color=color, shape=shape),
     ]
+    if thin:
+        others = alt.NamedData(name="thin") if thin is True else alt.InlineData(values=thin)
+        thin_line = alt.Chart(others).mark_line(strokeWidth=1.2, strokeDash=[3, 3])
+        layers.append(thin_line.encode(x=x, y=y, color=color))
     if values is None:
         over = alt.selection_point(on="pointerover", clear="pointerout", empty=False)
         tips = [
@@ -153,7 +169,8 @@ def figure(summary: Sequence[Row], path: Path, names: Names | None = None, faces
 
     Raises:
         ConfigError: The suffix is none of these.
-        ResultsError: The folder cannot be written, or the picture cannot be drawn.
+        ResultsError: The folder cannot be written, the picture cannot be drawn, or what its lines must be compared with
+            is missing.
     """
     import altair as alt
 
@@ -165,15 +182,23 @@ def figure(summary: Sequence[Row], path: Path, names: Names | None = None, faces
     strategies = list(dict.fromkeys(names.strategy(row.cell) for row in rows))
     lanes = []
     for face, curves in by_threat(rows, faces):
-        ends = limits(face.headline, curves)
+        of_threat = [row for row in summary if row.cell.threat == face.threat and row.eps is not None]
+        at = grouped(of_threat, lambda row: (names.group(row.cell), row.cell.view, row.metric))
         for group, members in grouped(curves, lambda row: names.group(row.cell)).items():
-            views = grouped(members, lambda row: row.cell.view)
-            panels = [
-                lines(face, face.headline, grid(members), strategies, ends, points(views[view], names))
-                .properties(width=360, height=220, title=alt.Title(group, subtitle=f"{title}; {face.word}", offset=6))
-                for view, title in face.views.items()
-                if view in views
-            ]  # fmt: skip
-            lanes.append(alt.hconcat(*panels))
+            views, panels = {row.cell.view for row in members}, []
+            for view, metric in product((view for view in face.views if view in views), leading(face)):
+                other = face.compared.get(metric, "")
+                thin = at.get((group, view, other), [])
+                if (rows_there := at.get((group, view, metric), [])) and (thin or not other):
+                    chart = lines(face, metric, grid(members), strategies, limits(metric, of_threat),
+                                  points(rows_there, names), points(thin, names))  # fmt: skip
+                    word = face.word if metric == face.headline else face.beside[metric]
+                    below = thin_title(face, f"{face.views[view]}; {word}", other)
+                    title = alt.Title(group, subtitle=below, offset=6)
+                    panels.append(chart.properties(width=360, height=220, title=title))
+            lanes += [alt.hconcat(*panels)] if panels else []
+    if not lanes:
+        missing = ", ".join(dict.fromkeys(face_of(row.cell, faces).compared.get(row.metric, "") for row in rows))
+        raise ResultsError(f"the curves are not drawn without {missing}, which is missing: run the bench again.")
     chart = alt.vconcat(*lanes).configure(background="white", font="sans-serif").configure_title(anchor="start")
     write_atomically(path, draw(chart.to_dict(), kind, 2 if kind == "png" else 1))

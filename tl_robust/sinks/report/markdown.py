@@ -22,8 +22,8 @@ def document(title: str, facts: Sequence[str], sections: Sequence[tuple[str, lis
     for place, (heading, blocks) in enumerate(sections):
         shown = [_block(block) for block in blocks]
         if figure and place == 0:
-            first = next(index for index, block in enumerate(blocks) if isinstance(block, Panels))
-            shown[first] = [figure]  # one figure for all charts of the answer
+            first = next((index for index, block in enumerate(blocks) if isinstance(block, Panels)), len(blocks))
+            shown[first : first + 1] = [[figure]]  # one figure for all charts of the answer
         texts = [text for block in shown for text in block]
         parts += [f"## {heading}", *texts] if texts else []
     return plain("\n\n".join(parts) + "\n")

@@ -1,12 +1,13 @@
 """``report.html``, one file that opens without a network, and ``report.md``: the answer first, then how it was made.
 
 Both are pure functions of :class:`Views`. A section is a list of blocks, and a new section one more line of
-:func:`sections_of`; ``templates/`` says how blocks look and what stands around them.
+:func:`sections_of`, or of :data:`OWN` where it tells of one class of records; ``templates/`` says how blocks look and
+what stands around them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -22,16 +23,35 @@ from tl_robust.results.names import Names, grid
 from tl_robust.results.table import Row
 from tl_robust.sinks.base import Views
 from tl_robust.sinks.report import markdown, origins, rendering, sections
-from tl_robust.sinks.report.blocks import Block, Panels
-from tl_robust.sinks.report.charts import COLORS, DASHES, SHAPES, figure, limits, lines, packed, strips
+from tl_robust.sinks.report.blocks import Block, Panel, Panels
+from tl_robust.sinks.report.charts import COLORS, DASHES, SHAPES, figure, leading, limits, lines, packed, strips
 from tl_robust.sinks.report.decisions import decisions
 from tl_robust.sinks.report.matrix import matrices
+from tl_robust.sinks.report.part import Part
 from tl_robust.sinks.report.pictures import gallery
-from tl_robust.types import Face
+from tl_robust.sinks.report.protection import alarms, defended
+from tl_robust.sinks.report.stamped_pictures import stamped_gallery
+from tl_robust.sinks.report.survival import poison, survival, worst_classes
+from tl_robust.types import Face, Outcome, Record, Stamped
 
 __all__ = ["figure", "write"]
 FIGURE = "curves.svg"
 Section = tuple[str, list[Block]]
+Maker = Callable[[Part], list[Block]]
+SUMMARIES: Mapping[type[Record], Maker] = {Stamped: lambda part: [*survival(part), *worst_classes(part)]}
+"""What sums the answer up for a threat that keeps such records, in place of the table of its headline."""
+OWN: Mapping[type[Record], Mapping[str, Maker]] = {
+    Outcome: {
+        "Lineage: who helps the attacker": lambda part: matrices(part.face, part.results, part.rows, part.names),
+        "Pictures": lambda part: gallery(part.face, part.results, part.rows, part.pictures, part.names),
+    },
+    Stamped: {
+        "Poison": poison,
+        "Filters, repairs and alarms": lambda part: [*defended(part), *alarms(part)],
+        "Stamped pictures": stamped_gallery,
+    },
+}
+"""Sections of a threat that keeps such records, by their titles; a new record has its line here."""
 
 
 def write(views: Views) -> list[Path]:
@@ -44,8 +64,15 @@ def write(views: Views) -> list[Path]:
         ResultsError: The folder cannot be written.
     """
     names = Names.of(row.cell for row in views.summary)
-    answers, charted = sections.answers(views, names)
-    shown = [(title, blocks) for title, blocks in sections_of(views, names, answers, charted) if blocks]
+    threats = list(dict.fromkeys(row.cell.threat for row in views.summary))
+    of_threats = {threat: _OfThreat(views, threat, names, len(threats) > 1) for threat in threats}
+    own = {threat: of_threat.summary() for threat, of_threat in of_threats.items()}
+    answers, charted = sections.answers(views, names, own)
+    shown = [
+        (title, blocks)
+        for title, blocks in sections_of(views, names, answers, charted, list(of_threats.values()))
+        if blocks
+    ]
     facts = [sections.facts(views), *([] if answers else views.notes), sections.ran(views, names)]
     page, text = views.folder / "report.html", views.folder / "report.md"
     write_atomically(page, _page(views, facts, shown, names).encode())
@@ -55,7 +82,9 @@ def write(views: Views) -> list[Path]:
     return [page, text]
 
 
-def sections_of(views: Views, names: Names, answers: list[Block], charted: set[tuple[str, str]]) -> Iterator[Section]:
+def sections_of(
+    views: Views, names: Names, answers: list[Block], charted: set[tuple[str, str]], of_threats: Sequence[_OfThreat]
+) -> Iterator[Section]:
     """Every section of the report; those without blocks are not shown.
 
     Args:
@@ -63,11 +92,10 @@ def sections_of(views: Views, names: Names, answers: list[Block], charted: set[t
         names: How cells are named.
         answers: The blocks of the first section.
         charted: Threat, and pair and attack, whose charts are among them.
+        of_threats: The sections of each threat.
     """
     yield "The answer", answers
     yield "Failures", origins.failed(views.failures)
-    threats = list(dict.fromkeys(row.cell.threat for row in views.summary))
-    of_threats = [_OfThreat(views, threat, names, len(threats) > 1) for threat in threats]
     for of_threat in of_threats:
         yield from of_threat.curves(charted)
     yield "Claims", decisions(views.findings)
@@ -84,25 +112,30 @@ class _OfThreat:
     """The sections of one threat; where the bench has several, its name stands behind their titles."""
 
     def __init__(self, views: Views, threat: str, names: Names, named: bool) -> None:
-        self._rows = [row for row in views.summary if row.cell.threat == threat]
-        self._results = [result for result in views.results if result.cell.threat == threat]
-        self._face, self._names, self._views = face_of(self._rows[0].cell, views.faces), names, views
-        self._suffix = f" ({self._face.name.lower()})" if named else ""
+        rows = [row for row in views.summary if row.cell.threat == threat]
+        results = [result for result in views.results if result.cell.threat == threat]
+        self._part = Part(face_of(rows[0].cell, views.faces), results, rows, views.pictures, names)
+        self._record = type(results[0].outcome) if results else Record
+        self._suffix = f" ({self._part.face.name.lower()})" if named else ""
+
+    def summary(self) -> list[Block]:
+        return SUMMARIES[self._record](self._part) if self._record in SUMMARIES else []
 
     def curves(self, charted: set[tuple[str, str]]) -> Iterator[Section]:
-        face, names = self._face, self._names
-        yield face.title + self._suffix, sections.curves(face, self._rows, names, [face.headline], charted)
-        yield face.charts_title + self._suffix, sections.curves(face, self._rows, names, face.charts)
+        face, rows, names = self._part.face, self._part.rows, self._part.names
+        yield face.title + self._suffix, sections.curves(face, rows, names, leading(face), charted)
+        yield face.charts_title + self._suffix, sections.curves(face, rows, names, face.charts)
 
     def models(self) -> Iterator[Section]:
-        face, results, rows, names = self._face, self._results, self._rows, self._names
-        yield "Lineage: who helps the attacker" + self._suffix, matrices(face, results, rows, names)
-        yield "Pictures" + self._suffix, gallery(face, results, rows, self._views.pictures, names)
-        clean, whole = sections.clean(face, results, names), sections.whole_curves(face, rows, names)
-        yield "Clean accuracy and whole curves" + self._suffix, [*clean, *whole]
+        part = self._part
+        for title, maker in OWN.get(self._record, {}).items():
+            yield title + self._suffix, maker(part)
+        clean = sections.clean(part.face, part.results, part.names)
+        title = "Clean accuracy and whole curves" if clean else "Whole curves"
+        yield title + self._suffix, [*clean, *sections.whole_curves(part.face, part.rows, part.names)]
 
     def others(self) -> Iterator[Section]:
-        yield "Other metrics" + self._suffix, sections.others(self._face, self._rows, self._names)
+        yield "Other metrics" + self._suffix, sections.others(self._part.face, self._part.rows, self._part.names)
 
 
 def _figure(views: Views, rows: Sequence[Row], names: Names) -> str:
@@ -150,19 +183,22 @@ class _Numbering:
         return list(self._specs.values())
 
     def charts(self, group: Panels) -> Charts:
-        return Charts([(title, self._place(group.face, title, metric, rows)) for title, metric, rows in group.panels])
+        return Charts([(panel.title, self._place(group.face, panel)) for panel in group.panels])
 
-    def _place(self, face: Face, title: str, metric: str, rows: Sequence[Row]) -> int:
-        xs = grid(rows)
-        key = face.threat, metric, *xs
+    def _place(self, face: Face, panel: Panel) -> int:
+        xs, metric = grid(panel.rows), panel.metric
+        other = panel.compared[0].metric if panel.compared else ""
+        key = face.threat, metric, other, *xs
         if key not in self._specs:
             of_threat = (row for row in self._views.summary if row.cell.threat == face.threat)
-            chart = lines(face, metric, xs, self.strategies, limits(metric, of_threat)).to_dict()
+            chart = lines(face, metric, xs, self.strategies, limits(metric, of_threat), thin=bool(other)).to_dict()
             self._specs[key] = {"chart": chart, "xs": xs, "strips": strips(face, xs), "strategies": self.strategies}
-        group = self._names.group(rows[0].cell)
-        label = f"{title}, {group}: {metric} over {face.axis}; the table below has its values"
+            self._specs[key] |= {"compared": other} if other else {}
+        group, both = self._names.group(panel.rows[0].cell), " and ".join(filter(None, (metric, other)))
+        label = f"{panel.title}, {group}: {both} over {face.axis}; the table below has its values"
         spec = list(self._specs).index(key)
-        self.panels.append({"spec": spec, "label": label, "lines": packed(rows, self._names, self.strategies)})
+        self.panels.append({"spec": spec, "label": label, "lines": packed(panel.rows, self._names, self.strategies)})
+        self.panels[-1] |= {"thin": packed(panel.compared, self._names, self.strategies)} if other else {}
         return len(self.panels) - 1
 
 

@@ -160,14 +160,14 @@ class Sheet:
         first = self.shots[0]
         said = dict.fromkeys(answer for shot in self.shots for answer in shot.answers(sample, None))
         wrong = [answer for answer in said if not answer[2]] or [("all models", first.label(sample), True)]
-        return Exhibit([_picture(first.pictures.clean[sample], f"{first.sample(sample)}, clean")], wrong)
+        return Exhibit([picture(first.pictures.clean[sample], f"{first.sample(sample)}, clean")], wrong)
 
     def _field(self, shot: Shot, eps: float, sample: int) -> Exhibit:
         answers, place = shot.answers(sample, eps), shot.place(eps)
         says = "; ".join(f"{who} says {name}" for who, name, _ in answers)
         alt = f"{shot.sample(sample)}, {self.group}, {shot.face.at(eps)}: {says}"
-        adversarial = _picture(shot.pictures.adversarial[place, sample], alt)
-        return Exhibit([adversarial, _picture(shot.difference(place, sample), "its difference")], answers)
+        adversarial = picture(shot.pictures.adversarial[place, sample], alt)
+        return Exhibit([adversarial, picture(shot.difference(place, sample), "its difference")], answers)
 
 
 def gallery(
@@ -212,7 +212,7 @@ def _row_head(shot: Shot, sample: int) -> list[str]:
     return shot.sample(sample).split(", ", 1)
 
 
-def _picture(image: Tensor, alt: str) -> Picture:
+def picture(image: Tensor, alt: str) -> Picture:
     """A PNG, gray where the channels agree."""
     gray = len(image) != 3 or bool((image == image[:1]).all())
     shown = image[0] if gray else image.permute(1, 2, 0)

@@ -5,7 +5,7 @@ Each function returns the blocks of one section; those of one threat get its fac
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from tl_robust.metrics import METRICS
@@ -15,7 +15,8 @@ from tl_robust.results.faces import by_threat
 from tl_robust.results.names import MARKS, Names, grid, grouped, interval, method, number
 from tl_robust.results.table import Row
 from tl_robust.sinks.base import Views
-from tl_robust.sinks.report.blocks import Block, Fold, Panels, Points, Table, Text
+from tl_robust.sinks.report.blocks import Block, Fold, Panel, Panels, Points, Table, Text
+from tl_robust.sinks.report.charts import leading, thin_title
 from tl_robust.types import Face, Outcome, Result
 
 OTHERS = 2000  # numbers of metrics without a chart that the page shows, to stay small
@@ -51,8 +52,13 @@ def _several(word: str, items: Sequence[object]) -> str:
     return f"{len(different)} {word}{'s'[: len(different) != 1]} ({', '.join(different)})"
 
 
-def answers(views: Views, names: Names) -> tuple[list[Block], set[tuple[str, str]]]:
+def answers(views: Views, names: Names, own: Mapping[str, list[Block]]) -> tuple[list[Block], set[tuple[str, str]]]:
     """The answer in words, then charts of the first pairs and attacks, then a table of all.
+
+    Args:
+        views: What is shown.
+        names: How cells are named.
+        own: What stands in place of this table, by threat; nothing where the table is right.
 
     Returns:
         The blocks, and threat and name of what was charted.
@@ -68,19 +74,26 @@ def answers(views: Views, names: Names) -> tuple[list[Block], set[tuple[str, str
     overall = answer.overall(views.findings)
     blocks: list[Block] = [Points(overall)] if overall else []
     charted, tables = set[tuple[str, str]](), list[Block]()
+    rows = grouped(views.summary, lambda row: (row.cell.threat, names.group(row.cell)))
     for members in threats:
         lead, face = members[: answer.LEAD], members[0].face
         for each in lead:
             title = f"{face.name}: {each.group}" if len(threats) > 1 else each.group
-            heading, chart, numbers = _curve(face, title, each.rows, names, [face.headline], True)
-            words: list[Block] = [Text(face.about)] if each is lead[0] and face.about else []
+            heading, *charts, numbers = _curve(face, title, rows[face.threat, each.group], names, leading(face), True)
+            words: list[Block] = [Text(_about(face))] if each is lead[0] and face.about else []
             words += [Points(warned)] if each is said[0] and warned else []
-            blocks += [heading, Points(each.lines), *words, chart, numbers]
+            blocks += [heading, Points(each.lines), *words, *charts, numbers]
             charted.add((face.threat, each.group))
         if len(members) > len(lead):
             blocks.append(Text(f"{len(members) - len(lead)} more: their charts are in the next section."))
-        tables.append(_where_it_tells_most(face, members, names))
+        tables += own.get(face.threat) or [_where_it_tells_most(face, members, names)]
     return [*blocks, *tables], charted
+
+
+def _about(face: Face) -> str:
+    """The words of the answer, and what others call the threat."""
+    terms = "; ".join(f"{who}: {what}" for who, what in face.terms.items())
+    return f"{face.about} Others call it {terms}." if terms else face.about
 
 
 def _where_it_tells_most(face: Face, said: Sequence[Said], names: Names) -> Table:
@@ -112,32 +125,48 @@ def curves(
     charted: Container[tuple[str, str]] = frozenset(),
 ) -> list[Block]:
     """Charts of some metrics over the axis, for each pair and attack that is not charted already, with their tables."""
-    rows = [row for row in rows if row.metric in metrics and row.eps is not None]
+    shown = [*metrics, *(face.compared[metric] for metric in metrics if metric in face.compared)]
+    rows = [row for row in rows if row.metric in shown and row.eps is not None]
     blocks: list[Block] = []
     for group, members in grouped(rows, lambda row: names.group(row.cell)).items():
         if (face.threat, group) not in charted:
-            blocks += _curve(face, group, members, names, metrics, len(metrics) == 1)
+            blocks += _curve(face, group, members, names, metrics, len(metrics) == 1 or metrics[0] == face.headline)
     there = {row.metric for row in rows}
-    return [*_meanings(face, (metric for metric in metrics if metric in there)), *blocks] if blocks else []
+    return [*_meanings(face, (metric for metric in shown if metric in there)), *blocks] if blocks else []
 
 
 def _curve(
     face: Face, group: str, rows: Sequence[Row], names: Names, metrics: Sequence[str], by_view: bool
 ) -> list[Block]:
-    curves = grouped(rows, lambda row: (row.metric, row.cell.view))
-    wanted = [(metric, view) for metric in metrics for view in face.views if (metric, view) in curves]
-    several = len({view for _, view in wanted}) > 1
-    title = {
-        (metric, view): face.views[view] if by_view else f"{metric}, {face.side(view)}" if several else metric
-        for metric, view in wanted
-    }
-    tables = [_by_x(face, f"{key[0]}, {face.side(key[1])}", curves[key], names, key[0] == metrics[0]) for key in wanted]
-    panels = Panels(face, [(title[key], key[0], curves[key]) for key in wanted])
-    return [Text("", group), panels, Fold(f"Numbers of {group}", tables)]
+    curves = grouped((row for row in rows if row.eps is not None), lambda row: (row.metric, row.cell.view))
+    views = [view for view in face.views if any(there == view for _, there in curves)]
+    lanes = [[(metric, view) for metric in metrics for view in views if (metric, view) in curves]]
+    if face.compared:  # what must be seen together stands in one lane
+        lanes = [[(metric, place) for metric, place in lanes[0] if place == view] for view in views]
+    several = len({view for lane in lanes for _, view in lane}) > 1
+    panels: list[Block] = []
+    tables: list[Table] = []
+    for lane in lanes:
+        charts = []
+        for metric, view in lane:
+            other = face.compared.get(metric, "")
+            thin = curves.get((other, view), [])
+            name = face.beside.get(metric, metric) if by_view else metric
+            title = f"{name}, {face.side(view)}" if several else name
+            if by_view and metric == metrics[0]:
+                title = f"{face.side(view).capitalize()}: {face.word}" if other else face.views[view]
+            if thin or not other:
+                charts.append(Panel(thin_title(face, title, other), metric, curves[metric, view], thin))
+            for name, numbers in ((metric, curves[metric, view]), (other, thin)):
+                if numbers:
+                    tables.append(_by_x(face, f"{name}, {face.side(view)}", numbers, names, metric == metrics[0]))
+        panels += [Panels(face, charts)] if charts else []
+    return [Text("", group), *panels, Fold(f"Numbers of {group}", tables)]
 
 
 def _meanings(face: Face, metrics: Iterable[str]) -> list[Block]:
-    return [Text(f"{metric}: {METRICS[metric].doc} {face.notes.get(metric, '')}".strip()) for metric in metrics]
+    docs = {metric: METRICS[metric].doc.replace("`", "") for metric in metrics}
+    return [Text(f"{metric}: {doc} {face.notes.get(metric, '')}".strip()) for metric, doc in docs.items()]
 
 
 def _by_x(face: Face, title: str, rows: Sequence[Row], names: Names, brief: bool) -> Table:
@@ -155,7 +184,8 @@ def _by_x(face: Face, title: str, rows: Sequence[Row], names: Names, brief: bool
 
 def others(face: Face, rows: Sequence[Row], names: Names) -> list[Block]:
     """Tables of the metrics that have no chart; of a large bench, of the first pairs and attacks."""
-    shown = {face.headline, *face.charts}
+    charted = [*leading(face), *face.charts]
+    shown = {*charted, *(face.compared.get(metric, "") for metric in charted)}
     rows = [row for row in rows if row.metric not in shown and row.eps is not None]
     blocks, left = _meanings(face, dict.fromkeys(row.metric for row in rows)), OTHERS
     for group, members in grouped(rows, lambda row: names.group(row.cell)).items():

@@ -14,7 +14,8 @@ from tl_robust.types import Face, View
 
 COLUMNS = 4  # of the run table: values of the headline metric, spread over the axis
 CLEAN = "clean_accuracy"  # of the victim, which every run has
-CLAIMS, IMAGES, REPORT = "overview/claims", ("overview/curves", "overview/lineage_matrix"), "overview/report"
+CLAIMS, REPORT, CURVES = "overview/claims", "overview/report", "overview/curves"
+LINEAGE = ("overview/lineage_matrix", "overview/lineage")  # picture and table
 
 
 def spec(
@@ -24,24 +25,26 @@ def spec(
     views: Sequence[View],
     several: bool,
     face: Face,
+    crafted: bool = True,
 ) -> dict[str, Any]:
     """The dashboard of a bench.
 
     Args:
         bench: Its name; only its runs are shown.
         settings: Project and entity.
-        grid: Values of the axis of all its attacks.
+        grid: Values of the axis of all its attacks; none where they are found when it runs.
         views: Its views.
         several: It has several pairs, networks, attacks or numbers of target images: a line is then one of these with
             a strategy, else a strategy. A line is always the mean over seeds and nothing else.
         face: How its threat reads.
+        crafted: Its examples are crafted on one model and judged on another, so that there is a matrix of models.
 
     Returns:
         JSON-able: ``name``, ``entity``, ``project``, ``axis``, ``runs`` (filter, group_by, columns) and ``sections`` of
         panels, each with its ``kind``: ``line``, ``bar``, ``scatter``, ``media`` or ``table``.
     """
     by = "curve" if several else "start"
-    ends = [0.0, max(grid, default=1.0)]
+    ends = [0.0, max(grid)] if grid else [None, None]
 
     def line(title: str, key: str, band: str, share: bool = True) -> dict[str, Any]:
         panel = {"kind": "line", "title": title, "x": face.axis, "y": key}
@@ -54,16 +57,26 @@ def spec(
         for view, title in face.views.items()
         if view in views
     ]
-    more = [line(metric, f"{face.prefix}/{metric}", "stddev", share=False) for metric in face.charts]
+    headline += [
+        line(f"{words} ({metric})", f"{face.prefix}/{metric}", "stddev") for metric, words in face.beside.items()
+    ]
+    charts = (metric for metric in face.charts if metric not in face.beside)
+    more = [line(metric, f"{face.prefix}/{metric}", "stddev", share=False) for metric in charts]
     whole: list[dict[str, Any]] = [
         {"kind": "bar", "title": key, "key": key, "group_by": by, "center": "mean"} for key in (CLEAN, *face.whole)
     ]
     for key in face.whole[:1]:
         title = f"{CLEAN} and {key}".replace("_", " ")
         whole.append({"kind": "scatter", "title": title, "x": CLEAN, "y": key})
+    if grid and face.told == "last":
+        title = f"{CLEAN} and {face.headline} at {face.at(max(grid))}".replace("_", " ")
+        whole.append({"kind": "scatter", "title": title, "x": CLEAN, "y": _at(face, max(grid))})
     overview = [
-        *({"kind": "media", "title": key.partition("/")[2], "keys": [key]} for key in (*IMAGES, REPORT)),
-        *({"kind": "table", "title": key.partition("/")[2], "key": key} for key in (CLAIMS, "overview/lineage")),
+        *(
+            {"kind": "media", "title": key.partition("/")[2], "keys": [key]}
+            for key in (CURVES, *LINEAGE[:1] * crafted, REPORT)
+        ),
+        *({"kind": "table", "title": key.partition("/")[2], "key": key} for key in (CLAIMS, *LINEAGE[1:] * crafted)),
     ]
     sections = {face.title: headline, "Overview": overview, "Whole curves": whole}
     if any(view != face.direct for view in views):
@@ -82,11 +95,15 @@ def spec(
     }
 
 
+def _at(face: Face, x: float) -> str:
+    return f"at/{axis_key(face, x)}/{face.headline}"
+
+
 def _columns(face: Face, grid: Sequence[float]) -> list[str]:
     attacked = sorted({x for x in grid if x != face.baseline})
     last = len(attacked) - 1
     shown = [attacked[round(place * last / (COLUMNS - 1))] for place in range(COLUMNS)] if attacked else []
-    values = [f"at/{axis_key(face, x)}/{face.headline}" for x in dict.fromkeys(shown)]
+    values = [_at(face, x) for x in dict.fromkeys(shown)]
     config = [f"config:{name}" for name in ("pair", "attack", "view", "start", "seed")]
     return [*config, *(f"summary:{name}" for name in (CLEAN, *face.whole, *values, "trust", "trust_rank"))]
 

@@ -131,7 +131,9 @@ class _Overview:
         return by_threat(rows, self.views.faces)[0][1] if rows else []
 
     def tables(self) -> dict[str, _Table]:
-        headlines, findings = headline_rows(self.views.summary, self.views.faces), self.views.findings
+        faces, findings = self.views.faces, self.views.findings
+        headlines = [row for face, rows in by_threat(self.views.summary, faces) for row in rows
+                     if row.eps is not None and row.metric in (face.headline, *face.beside)]  # fmt: skip
         columns = [item.name for item in fields(findings[0])] if findings else []
         claims = _Table(columns, [[_value(getattr(finding, name)) for name in columns] for finding in findings])
         return {

@@ -20,7 +20,7 @@ from filelock import FileLock
 
 from tl_robust.files import write_atomically
 from tl_robust.results.faces import FACES, face_of
-from tl_robust.results.names import MARKS
+from tl_robust.results.names import MARKS, method
 from tl_robust.results.table import rows as table_rows
 from tl_robust.seeding import digest
 from tl_robust.sinks.wandb.read import check
@@ -183,6 +183,9 @@ def _content(result: Result, config: Mapping[str, Any], settings: WandbSettings,
     if isinstance(result.outcome, Outcome):
         summary["clean_accuracy"] = (result.outcome.clean_b == result.outcome.label).double().mean().item()
         summary["n"] = len(result.outcome.label)
+    elif accuracy := result.curves.get(face.accuracy):
+        last = int(accuracy.eps.argmax())
+        summary |= {"clean_accuracy": accuracy.value[last].item(), "n": int(accuracy.n[last])}
     summary |= {"trust": verdict.level, "trust_rank": list(MARKS).index(verdict.level)}
     for row in table_rows(result):
         at, name = (summary, row.metric) if row.eps is None else (history[row.eps], f"{face.prefix}/{row.metric}")
@@ -199,7 +202,7 @@ def _content(result: Result, config: Mapping[str, Any], settings: WandbSettings,
     start = cell.strategy + (f" ({cell.common})" if cell.common else "")
     curve = f"{cell.source} to {cell.target} ({cell.target_images} images), {cell.network}, {start}"
     parts: dict[str, Any] = {**cell.coordinates(), "pair": f"{cell.source}-{cell.target}", "start": start}
-    parts |= {"curve": f"{curve}, {cell.attack} {cell.norm}", **_lineage(result.provenance)}
+    parts |= {"curve": f"{curve}, {method(cell)}", **_lineage(result.provenance)}
     parts |= {"provenance": dict(result.provenance), "bench_config": dict(config)}
     run["config"] = json.loads(json.dumps(parts, default=str), parse_constant=str)
     sections = face.prefix, face.word

@@ -6,17 +6,18 @@ const config = { background: "transparent", axis: { ...ink, labelFontSize: 11, t
 const options = { renderer: "svg", tooltip: { theme: "custom" },
   actions: { export: true, source: false, compiled: false, editor: false } };
 const filled = (box, width) => {
-  const { spec, label, lines } = panels[box.dataset.panel];
-  const { chart, xs, strips, strategies } = specs[spec];
-  const points = [], none = Object.fromEntries(strategies.map((_, place) => [`s${place}`, "-"]));
+  const { spec, label, lines, thin = [] } = panels[box.dataset.panel];
+  const { chart, xs, strips, strategies, compared } = specs[spec];
+  const none = Object.fromEntries(strategies.map((_, place) => [`s${place}`, "-"]));
   const hover = strips.map((strip) => ({ ...strip, ...none }));
-  for (const [strategy, places, value, low, high, text, n] of lines) {
-    places.forEach((place, i) => {
-      points.push({ x: xs[place], strategy: strategies[strategy], value: value[i], low: low[i], high: high[i] });
-      hover[place][`s${strategy}`] = `${text[i]}, n ${n[i] ?? n}`;
-    });
-  }
-  return { ...chart, datasets: { points, hover }, description: label, config,
+  const drawn = (packed, said) => packed.flatMap(([strategy, places, value, low, high, text, n]) =>
+    places.map((place, i) => {
+      hover[place][`s${strategy}`] = said(hover[place][`s${strategy}`], `${text[i]}, n ${n[i] ?? n}`);
+      return { x: xs[place], strategy: strategies[strategy], value: value[i], low: low[i], high: high[i] };
+    }));
+  const points = drawn(lines, (_, own) => own);
+  const datasets = { points, hover, thin: drawn(thin, (before, other) => `${before}; ${compared} ${other}`) };
+  return { ...chart, datasets, description: label, config,
     width, height: 240, autosize: { type: "fit-x", contains: "padding" } };
 };
 const draw = async (box, width = "container") => { // in microtasks alone, so nothing waits for a timer

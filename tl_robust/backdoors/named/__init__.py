@@ -1,0 +1,1 @@
+"""Backdoors by name, one file each."""

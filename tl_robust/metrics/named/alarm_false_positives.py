@@ -1,0 +1,13 @@
+"""False alarms."""
+
+from torch import Tensor
+
+from tl_robust.metrics.base import rate
+from tl_robust.metrics.stamped import refusing
+from tl_robust.types import Stamped
+
+
+@rate(of=Stamped, higher_is_better=False, when=refusing)
+def alarm_false_positives(record: Stamped) -> tuple[Tensor, Tensor]:
+    """Share of all clean test images that B refuses. Only where images are refused."""
+    return record.clean == -1, record.label == record.label

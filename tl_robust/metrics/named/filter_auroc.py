@@ -1,0 +1,17 @@
+"""How well a filter's score finds poison."""
+
+from torch import Tensor
+
+from tl_robust.metrics.ranking import auroc
+from tl_robust.metrics.stamped import sifted
+from tl_robust.types import Stamped
+
+
+@auroc(of=Stamped, higher_is_better=True, summary=True, when=sifted)
+def filter_auroc(record: Stamped) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Area under the ROC curve of the filter's score, poisoned against clean training images; of equals one half.
+
+    No threshold and no rate of poison is given to it. Only where the filter was offered poison.
+    """
+    score, mask = record.sifted_score, record.sifted_poisoned
+    return score, mask, score, ~mask

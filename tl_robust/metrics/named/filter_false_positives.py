@@ -1,0 +1,13 @@
+"""Clean images that a filter removes."""
+
+from torch import Tensor
+
+from tl_robust.metrics.base import rate
+from tl_robust.metrics.stamped import filtered
+from tl_robust.types import Stamped
+
+
+@rate(of=Stamped, higher_is_better=False, summary=True, when=filtered)
+def filter_false_positives(record: Stamped) -> tuple[Tensor, Tensor]:
+    """Share of the clean training images that the filter removes, as it is shipped."""
+    return ~record.sifted_kept, ~record.sifted_poisoned

@@ -1,0 +1,76 @@
+"""What a lineage names trainings with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+
+from tl_robust.data.mapped import DomainInSpace
+from tl_robust.defenses import build
+from tl_robust.errors import ConfigError
+from tl_robust.nodes.models import Model, Public
+from tl_robust.nodes.training import Training
+from tl_robust.registry import Component, Scalar
+from tl_robust.strategies import trained_by
+from tl_robust.types import Recipe
+
+
+@dataclass(frozen=True)
+class Forest:
+    """Names trainings of one network, seed, strategy, defense and set of Trainer options; the ``train`` of a lineage.
+
+    Attributes:
+        network: Network with settings.
+        recipe: Recipe of a domain by its name.
+        seed: Seed.
+        own: The cell's strategy with its settings.
+        trainer: Options of the Lightning Trainer that can change weights.
+        defenses: What changes the training of a domain, by its name.
+    """
+
+    network: Component
+    recipe: Callable[[str], Recipe]
+    seed: int
+    own: Component
+    trainer: Mapping[str, Scalar] = field(default_factory=dict)
+    defenses: Mapping[str, tuple[Component, ...]] = field(default_factory=dict)
+
+    def __call__(
+        self,
+        domain: DomainInSpace | Public,
+        parent: Model | None = None,
+        by: str | Component | None = None,
+        defense: Component | None = None,
+        salt: str = "",
+        others: Mapping[str, Model] | None = None,
+    ) -> Model:
+        """The training of ``domain`` from ``parent``; a public checkpoint is the model itself.
+
+        Raises:
+            ConfigError: The strategy would train a checkpoint.
+        """
+        if isinstance(domain, Public):
+            if parent is not None:
+                raise ConfigError(
+                    f"{domain} is trained already, and this strategy would train it again from {parent.title}: "
+                    "use it as the source of scratch or finetune, or under axes.common."
+                )
+            if isinstance(by, Component) or salt:
+                raise ConfigError(
+                    f"{domain} is trained already, and strategy {self.own} would train it in its own way."
+                )
+            return domain
+        defenses = (defense,) if defense else self.defenses.get(domain.domain, ())
+        by, options = trained_by(self.own, by, root=parent is None), tuple(sorted(self.trainer.items()))
+        recipe, asked = self.recipe(domain.domain), tuple(sorted((others or {}).items()))
+        training = Training(domain, self.network, recipe, self.seed, by, parent, options, salt, (), asked)
+        known = {"undefended": training, "parent": parent}
+        for part in defenses:
+            for name in build([part]).asks:
+                whose, _, epoch = name.partition("@")
+                if not (model := known[whose]):
+                    raise ConfigError(f"defense {part} asks the {name} of {training}, and there is none.")
+                if whose == "parent" and not training.same_labels:
+                    raise ConfigError(f"defense {part} asks the parent of {training}, which knows other classes.")
+                asked = (*asked, (name, model.at(int(epoch)) if epoch else model))
+        return replace(training, defense=defenses, others=tuple(sorted(set(asked)))) if defenses else training
