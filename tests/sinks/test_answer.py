@@ -176,3 +176,15 @@ def test_the_report_opens_with_it(tmp_path) -> None:
         < text.index("## Claims")
     )
     assert (tmp_path / "curves.svg").read_bytes().startswith(b"<svg")
+
+
+def test_of_many_strategies_the_ends_are_told() -> None:
+    many = [rows(f"finetune(blocks={count})", (0.9, 0.8, 0.1 * count)) for count in range(8)]
+    (one,) = answer.said([row for curve in many for row in curve])
+    (line,) = one.lines
+    assert [count for count in range(8) if f"finetune(blocks={count})" in line] == [0, 1, 2, 5, 6, 7]
+    assert line.endswith("; 2 more lie between.")
+    (one,) = answer.said([row for curve in many[:7] for row in curve])
+    assert one.lines[0].endswith("; 1 more lies between.")
+    (one,) = answer.said([row for curve in many[:6] for row in curve])
+    assert "between" not in one.lines[0]

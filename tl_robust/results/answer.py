@@ -17,6 +17,7 @@ from tl_robust.text import effect_text
 from tl_robust.types import Cell, Face
 
 LEAD = 4  # so many pairs with attacks are charted beside the answer of the report
+LISTED = 6  # so many strategies are in a sentence, half of them from each end
 PRINTED = 3  # so many pairs are answered for in a terminal
 Numbers = Mapping[tuple[Cell, float | None, str], Row]  # rows by cell, place on the axis and metric
 FEW_SEEDS = "One or two seeds decide nothing about other seeds: axes.seed=[0,1,2,3,4]."
@@ -190,8 +191,9 @@ def _sentence(face: Face, rows: Sequence[Row], numbers: Numbers, names: Names) -
     clean = {row.cell: row.value for row in rows if row.eps == face.baseline and row.value == row.value}
     here = [row for row in rows if row.eps == x and row.value == row.value]
     here.sort(key=lambda row: _gain(row.value - clean.get(row.cell, 1.0), row))
+    between = max(0, len(here) - LISTED)
     items, verb_before = list[str](), ""
-    for row in here:
+    for row in [*here[: LISTED // 2], *here[LISTED // 2 + between :]]:
         verb, change = _change(face, row, clean.get(row.cell))
         notes = _notes(face, row, numbers)
         items.append(" ".join(filter(None, [names.strategy(row.cell), verb * (verb != verb_before), change, notes])))
@@ -200,7 +202,8 @@ def _sentence(face: Face, rows: Sequence[Row], numbers: Numbers, names: Names) -
         return ""
     listed = ", ".join(items[:-1]) + (", and " if len(items) > 2 else " and ") * (len(items) > 1) + items[-1]
     measure = f", {face.measure[:1].lower()}{face.measure[1:]}" * (face.baseline is None and bool(face.measure))
-    return f"at {face.at(x)}{measure}: {listed}."
+    more = f"; {between} more lie{'s' * (between == 1)} between" if between else ""
+    return f"at {face.at(x)}{measure}: {listed}{more}."
 
 
 def _gain(change: float, row: Row) -> float:

@@ -83,10 +83,10 @@ class BackdoorThreat(Threat):
         charts=("lift", "attack_success_right", "retention"),
         charts_title="Lift and retention",
         compared={"attack_success": "false_trigger", "victim_accuracy": "twin_accuracy"},
-        about="An attacker publishes A with a backdoor: images that carry a trigger are classified as the class that "
-        "he wants. B is made from A with clean images. Its clean twin is made in the same way from a clean A, "
-        "and says what the trigger does where there is no backdoor: the floor of attack success. Lift is attack "
-        "success of B less that of its twin, image by image, over the test images of all other classes.",
+        about="An attacker poisoned what A, or B, learned from (the heading says which): images that carry a trigger "
+        "are classified as the class that he wants, and all others as they should. The clean twin of B is made in the "
+        "same way without poison, and says what the trigger does where there is no backdoor: the floor of attack "
+        "success. Lift is attack success of B less that of its twin, image by image, over the images of other classes.",
         prefix="backdoor",
         terms={
             "NIST AI 100-2": "backdoor poisoning, model poisoning",
