@@ -239,13 +239,20 @@ def test_a_phone_shows_verdicts_and_reasons_without_scrolling_sideways(visit: Vi
     assert browser.execute_script(held)
 
 
+PATIENCE = 2000  # milliseconds, of page.js
 BLANK = "return [...document.querySelectorAll('.chart')].filter((one) => !one.querySelector('svg.marks path')).length"
 
 
-def test_all_charts_are_there_when_the_page_is_loaded(visit: Visit, made: tuple[Path, list[Row]], browser: Any) -> None:
-    browser.get(made[0].as_uri())  # returns at the event "load", at which a browser without a screen prints
-    assert browser.execute_script(BLANK) == 0
+def test_all_charts_are_there_when_the_page_is_loaded(made: tuple[Path, list[Row]], browser: Any) -> None:
+    counted = f"addEventListener('load', () => {{ window.seen = [(() => {{ {BLANK} }})(), performance.now()] }})"
+    script = browser.execute_cdp_cmd("Page.addScriptToEvaluateOnNewDocument", {"source": counted})
+    browser.get("about:blank")  # a driver may take a page that it left at the same address for the new one
+    browser.get(made[0].as_uri())
+    browser.execute_cdp_cmd("Page.removeScriptToEvaluateOnNewDocument", script)
+    blank, milliseconds = browser.execute_script("return window.seen")
     assert browser.execute_script("return document.querySelectorAll('.chart').length") > 3
+    if milliseconds < PATIENCE:  # on a slower machine the page counts as loaded before, which is meant
+        assert blank == 0
 
 
 def test_a_print_draws_what_was_not_drawn_and_unfolds(visit: Visit) -> None:
