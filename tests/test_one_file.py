@@ -36,7 +36,7 @@ axes:
   network: [small]
   strategy: [finetune, last_layer]
   defense: [none, dim]
-  attack: [fgsm, random_signs, noise, white_line]
+  attack: [fgsm, random_signs, noise, white_line, {name: top_logit, pairs: 2}]
 data: {root: data, train_limit: 100, test_limit: 60}
 recipe: {epochs: 1, batch_size: 32}
 trainer: {accelerator: cpu}

@@ -108,13 +108,24 @@ def areas(score: Tensor, member: Tensor) -> Tensor:
         score: float64 ``[K,M,N]``.
         member: Bool ``[M,N]``.
     """
-    first = member[0::2]
-    inside = torch.where(first, score[:, 0::2], score[:, 1::2]).transpose(0, 1).contiguous()  # [P,K,N]
-    outside = torch.where(first, score[:, 1::2], score[:, 0::2]).transpose(0, 1).contiguous()
+    inside, outside = by_role(score, member)
     won, lost = _share_below(inside, outside), 1 - _share_below(outside, inside)
     columns = torch.stack([won, lost], 1)
     bad = inside.isnan().any(-1) | outside.isnan().any(-1)
     return columns.masked_fill(bad[:, None, :, None], torch.nan).flatten(1, 2)
+
+
+def by_role(values: Tensor, member: Tensor) -> tuple[Tensor, Tensor]:
+    """Values ``[P,K,N]`` of every sample in the model of a pair that learned from it, and in the other one.
+
+    Args:
+        values: ``[K,M,N]``.
+        member: Bool ``[M,N]``.
+    """
+    first = member[0::2]
+    inside = torch.where(first, values[:, 0::2], values[:, 1::2])
+    outside = torch.where(first, values[:, 1::2], values[:, 0::2])
+    return inside.transpose(0, 1).contiguous(), outside.transpose(0, 1).contiguous()
 
 
 def area(means: Tensor, x: Tensor) -> Tensor:
@@ -142,3 +153,24 @@ def _on_logit(mean: Estimate) -> tuple[Tensor, Tensor]:
     moved = replace(mean, value=inner.logit(), error=mean.error / slope)
     low, high = moved.interval()
     return low.sigmoid(), high.sigmoid()
+
+
+def share(means: Tensor, x: Tensor) -> Tensor:
+    """A share of samples, whose columns are ``[P,K,N]``."""
+    return means
+
+
+def share_kinds(k: int) -> Tensor:
+    """What one sample's columns of :func:`share` may be at the extremes."""
+    return torch.tensor([[1.0] * k, [0.0] * k], dtype=torch.float64)
+
+
+def gap(means: Tensor, x: Tensor) -> Tensor:
+    """One share less another of the same samples, whose columns are ``[P,2K,N]``."""
+    first, second = means.chunk(2, dim=-1)
+    return first - second
+
+
+def gap_kinds(k: int) -> Tensor:
+    """What one sample's columns of :func:`gap` may be at the extremes."""
+    return torch.tensor([[1.0] * k + [0.0] * k, [0.0] * k + [1.0] * k], dtype=torch.float64)

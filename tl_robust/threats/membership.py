@@ -63,7 +63,8 @@ class MembershipThreat(Threat):
         place="epoch",
         told="last",
         headline="auc",
-        accuracy="victim_accuracy",
+        accuracy="cohort_accuracy",
+        beside={"tpr_at_1_percent": "found at 1 %", "cohort_accuracy": "accuracy", "train_gap": "train gap"},
         measure="Area under the ROC curve of telling members from non-members",
         word="exposure",
         views={
