@@ -17,6 +17,7 @@ from tl_robust.data.pair import PAIRS
 from tl_robust.data.space import SPACES
 from tl_robust.defenses import DEFENSES
 from tl_robust.engines.base import ENGINES
+from tl_robust.inference import INFERENCES
 from tl_robust.metrics import METRICS
 from tl_robust.models import NETWORKS
 from tl_robust.nodes.kind import KINDS
@@ -66,8 +67,8 @@ plugins: [plugins]
 def _registries() -> Iterator[None]:
     """Forget what a test registers."""
     kinds = (
-        ATTACKS, BACKDOORS, CHECKS, CLAIMS, DEFENSES, DOMAINS, ENGINES, METRICS, NETWORKS, PAIRS, SINKS, SPACES,
-        STRATEGIES, THREATS,
+        ATTACKS, BACKDOORS, CHECKS, CLAIMS, DEFENSES, DOMAINS, ENGINES, INFERENCES, METRICS, NETWORKS, PAIRS, SINKS,
+        SPACES, STRATEGIES, THREATS,
     )  # fmt: skip
     before = []
     for kind in kinds:

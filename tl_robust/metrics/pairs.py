@@ -50,7 +50,7 @@ class OverPairs(Metric):
         low, high = torch.minimum(low.clamp(min=least), mean.value), torch.maximum(high.clamp(max=most), mean.value)
         low, high = (end.masked_fill(mean.value.isnan(), torch.nan) for end in (low, high))
         x = seeds[0][0].x
-        counted = sum(record.member.numel() for record, _ in seeds if isinstance(record, Exposure))
+        counted = sum(len(record.sample_id) for record, _ in seeds)  # each decided on in every model
         return Curve(x[:0] if self.summary else x, mean.value, low, high, torch.full_like(mean.value, counted).long())
 
     @override

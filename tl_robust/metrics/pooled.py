@@ -54,7 +54,7 @@ class PooledRate(Metric):
             low, high = (torch.stack(end) for end in zip(*ends, strict=True))
         low, high = torch.minimum(low.clamp(min=0), value), torch.maximum(high.clamp(max=1), value)
         low, high = (end.masked_fill(value.isnan(), torch.nan) for end in (low, high))
-        counted = sum(self.scores(record)[1].numel() // 2 for record, _ in seeds if isinstance(record, Exposure))
+        counted = sum(self.scores(record)[1].shape[1] for record, _ in seeds if isinstance(record, Exposure))
         return Curve(seeds[0][0].x, value, low, high, torch.full_like(value, counted).long())
 
     @override
