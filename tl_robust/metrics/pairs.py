@@ -111,8 +111,8 @@ def areas(score: Tensor, member: Tensor) -> Tensor:
     inside, outside = by_role(score, member)
     won, lost = _share_below(inside, outside), 1 - _share_below(outside, inside)
     columns = torch.stack([won, lost], 1)
-    bad = inside.isnan().any(-1) | outside.isnan().any(-1)
-    return columns.masked_fill(bad[:, None, :, None], torch.nan).flatten(1, 2)
+    bad = (inside.isnan() | outside.isnan()).any(-1).any(0)  # in any pair: a mean over the others would hide it
+    return columns.masked_fill(bad[:, None], torch.nan).flatten(1, 2)
 
 
 def by_role(values: Tensor, member: Tensor) -> tuple[Tensor, Tensor]:

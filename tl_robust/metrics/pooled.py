@@ -23,9 +23,9 @@ class PooledRate(Metric):
     """Share of members that are called, at a threshold that few non-members pass.
 
     The threshold is the least score that at most ``fpr`` of all non-members of all pairs are above; ties with it are
-    not called (as of Carlini and others, IEEE S&P 2022). The interval draws pairs and samples again, and a decision weighs
-    as often as both were drawn (the pigeonhole bootstrap: Owen, Annals of Applied Statistics 2007), since decisions on
-    one sample, and those of one pair, are alike.
+    not called (as of Carlini and others, IEEE S&P 2022). The interval draws pairs and samples again, and a decision
+    weighs as often as both were drawn (the pigeonhole bootstrap: Owen, Annals of Applied Statistics 2007), since
+    decisions on one sample, and those of one pair, are alike.
 
     Attributes:
         fpr: Share of non-members that may be called.
