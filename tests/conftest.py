@@ -12,7 +12,7 @@ from tl_robust.attacks import ATTACKS
 from tl_robust.backdoors import BACKDOORS
 from tl_robust.claims import CLAIMS
 from tl_robust.data.domain import DOMAINS
-from tl_robust.data.mapped import _labels, _limited, _taken
+from tl_robust.data.mapped import _fingerprint, _half, _labels, _limited, _taken
 from tl_robust.data.pair import PAIRS
 from tl_robust.data.space import SPACES
 from tl_robust.defenses import DEFENSES
@@ -83,7 +83,7 @@ def _registries() -> Iterator[None]:
     KINDS.update(entries)
     registry._loaded_plugins.clear()
     registry._loaded_plugins.update(loaded)
-    for kept in (_labels, _limited, _taken):
+    for kept in (_labels, _limited, _taken, _half, _fingerprint):
         kept.cache_clear()
 
 
