@@ -71,8 +71,8 @@ class MembershipThreat(Threat):
             "target": "Target data: what B gives away of what it learned from",
             "source": "Source data: what B gives away of what its parent learned from",
         },
-        about="Pairs of models learned complementary halves of a training set by fair coins: an image is a member of one "
-        "of a pair and not of the other. The area under the ROC curve is how often a member has a higher score than a "
+        about="Pairs of models learned complementary halves of a training set by fair coins: an image is a member of "
+        "one of a pair and not of the other. The area under the ROC curve is how often a member scores higher than a "
         "non-member; 50 % is chance. On the source side the halves are of what the public parent learned from.",
         units="pairs",
         prefix="membership",
