@@ -107,7 +107,9 @@ def test_retention_is_relative_to_the_public_model() -> None:
 
 def test_canaries_are_asked_alone_and_the_control_is_of_the_test_split() -> None:
     record = made_exposure(d=0.0, canaries=0.2, canary_d=5.0, samples=400)
-    assert float(METRICS["canary_auc"](record)[0]) > 0.99
+    canaries = METRICS["canary_auc"].curve(record)
+    assert float(canaries.value[0]) > 0.99
+    assert 0.9 < float(canaries.low[0]) < float(canaries.high[0]) <= 1
     assert float(METRICS["canary_tpr_at_1_percent"](record)[0]) > 0.95
     assert float(METRICS["auc"](record)[0]) < 0.7
     assert abs(float(METRICS["null_auc"](record)[0]) - 0.5) < 0.07

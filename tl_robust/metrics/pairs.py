@@ -147,12 +147,15 @@ def _share_below(values: Tensor, of: Tensor) -> Tensor:
 
 
 def _on_logit(mean: Estimate) -> tuple[Tensor, Tensor]:
-    """Ends of the interval of a share, symmetric on the logit, so that they stay between 0 and 1."""
+    """Ends of the interval of a share, symmetric on the logit, so that they stay between 0 and 1.
+
+    Near 0 and 1 the logit is so steep that the usual ends are nearer; then these count.
+    """
     inner = mean.value.clamp(LEAST, 1 - LEAST)
     slope = inner * (1 - inner)
     moved = replace(mean, value=inner.logit(), error=mean.error / slope)
-    low, high = moved.interval()
-    return low.sigmoid(), high.sigmoid()
+    (low, high), (least, most) = moved.interval(), mean.interval()
+    return torch.maximum(low.sigmoid(), least), torch.minimum(high.sigmoid(), most)
 
 
 def share(means: Tensor, x: Tensor) -> Tensor:
