@@ -10,7 +10,7 @@ from itertools import product
 
 from tl_robust.bench.spec import Bench, PairSpec
 from tl_robust.data.domain import DOMAINS, get_domain
-from tl_robust.data.mapped import DomainInSpace, check_classes, split_validation
+from tl_robust.data.mapped import DomainInSpace, check_classes
 from tl_robust.data.pair import get_pair, split_pair
 from tl_robust.data.space import get_space
 from tl_robust.defenses import Defense
@@ -40,7 +40,8 @@ class Plan:
     def nodes(self) -> tuple[Node, ...]:
         """Unique nodes, each after those that it needs; checkpoints first, so that a wrong one is told at once."""
         unique: dict[str, Node] = {}
-        models = [node for cell in self.cells for node in (*cell.scene.surrogate.nodes, *cell.scene.victim.nodes)]
+        made = [cell.play.models or (cell.scene.surrogate, cell.scene.victim) for cell in self.cells]
+        models = [node for several in made for model in several for node in model.nodes]
         for node in (*models, *(node for cell in self.cells for node in cell.play.nodes)):
             before = unique.get(node.key)
             unique[node.key] = before.joined(node) if before else node
@@ -60,7 +61,7 @@ class Plan:
     def sides(self) -> tuple[DomainInSpace, ...]:
         """The domains in their spaces that are trained and tested on, without the shares of labeled images."""
         used = [model.data for model in self.trainings if isinstance(model, Training)]
-        return tuple(dict.fromkeys(replace(data, share=1.0) for data in used))
+        return tuple(dict.fromkeys(data.whole for data in used))
 
     @cached_property
     def works(self) -> dict[str, int]:
@@ -85,11 +86,15 @@ def make_plan(bench: Bench) -> Plan:
         if not method.view and set(views := THREATS[method.threat].face.views).isdisjoint(bench.axes.view):
             raise ConfigError(f"attack {method.label} has no view of axes.view: add one of {', '.join(views)}.")
     plan = Plan(_unique([cell for spec in bench.axes.pair for cell in _cells(_Pair.of(spec, bench), bench)]))
+    played = {planned.method for planned in plan.cells}
+    for method in bench.axes.attack:
+        if method not in played:
+            raise ConfigError(THREATS[method.threat].idle(method))
     for data in plan.sides:
         check_classes(data)  # says before anything runs that a set has one class alone
     trained = [model for model in plan.trainings if isinstance(model, Training) and model.recipe.select != "test"]
     for data, share in {(training.data, training.recipe.val_share) for training in trained}:
-        split_validation(data.images("train"), share)  # says before anything runs that a set is too small
+        data.parts(share)  # says before anything runs that a set is too small
     return plan
 
 
@@ -124,7 +129,8 @@ def _cells(pair: _Pair, bench: Bench) -> Iterator[PlannedCell]:
                 threat=method.threat,
             )
             scene = Scene(a, b, target, seed, view, axes.view, defense, bench.fast, seed == min(axes.seed))
-            yield PlannedCell(cell, method, scene, THREATS[method.threat].play(method, scene))
+            if play := THREATS[method.threat].play(method, scene):
+                yield PlannedCell(cell, method, scene, play)
 
 
 def _lineage(

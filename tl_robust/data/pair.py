@@ -13,7 +13,7 @@ from torch import Tensor
 
 from tl_robust.data.batches import Batches
 from tl_robust.data.domain import DOMAINS, DataSettings, get_domain
-from tl_robust.data.mapped import DomainInSpace, split_validation
+from tl_robust.data.mapped import DomainInSpace
 from tl_robust.data.names import Names
 from tl_robust.data.space import SPACES, get_space
 from tl_robust.errors import ConfigError, UnknownNameError
@@ -85,7 +85,7 @@ class DomainModule(LightningDataModule):
     def train_dataloader(self) -> Batches:
         """Shuffled, augmented batches of the training part; of the whole training split where ``select`` is test."""
         images = self.data.images("train")
-        learn = None if self.recipe.select == "test" else split_validation(images, self.recipe.val_share)[0]
+        learn = None if self.recipe.select == "test" else self.data.parts(self.recipe.val_share)[0]
         if self.poison is not None:
             places = torch.arange(len(images)) if learn is None else learn
             poisoned = self.poison(images.take(places)).images
@@ -105,7 +105,7 @@ class DomainModule(LightningDataModule):
         if self.recipe.select == "test":
             return self.test_dataloader()
         images = self.data.images("train")
-        return self._batches(images, split_validation(images, self.recipe.val_share)[1])
+        return self._batches(images, self.data.parts(self.recipe.val_share)[1])
 
     def test_dataloader(self) -> Batches:
         """The official test split, in order."""

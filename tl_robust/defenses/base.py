@@ -227,6 +227,11 @@ class Defense(ABC):
         return self.ASKS
 
     @property
+    def privacy(self) -> tuple[float, float] | None:
+        """Epsilon and delta of differential privacy that it claims for the images of the training that it changes."""
+        return None
+
+    @property
     def parts(self) -> tuple[Defense, ...]:
         """The defenses that it is composed of: itself."""
         return (self,)

@@ -71,6 +71,11 @@ class Composed(Defense):
             images = defense.images(images, others)
         return images
 
+    @property
+    @override
+    def privacy(self) -> tuple[float, float] | None:
+        return next((defense.privacy for defense in self.defenses if defense.privacy), None)
+
     @override
     def fit(self, network: nn.Module, validation: ImageSet, seed: int) -> dict[str, Tensor]:
         fitted: dict[str, Tensor] = {}

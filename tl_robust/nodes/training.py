@@ -105,7 +105,7 @@ class Training(Model, Node):
             "kind": "training",
             "domain": self.data.domain,
             "labels": len(self.labels),
-            "images": self.data.images("train").fingerprint,
+            "images": self.data.fingerprint,
             "network": asdict(self.network),
             "recipe": asdict(self.recipe),
             "seed": self.seed,
@@ -236,6 +236,7 @@ class Training(Model, Node):
     def origin(self) -> dict[str, Any]:
         poison = str(self.poison.backdoor) if self.poison else ""
         later = {"draw": self.salt, "defense": " + ".join(map(str, self.defense)), "poison": poison}
+        later["half"] = str(self.data.draw or "")
         return {
             "key": self.key,
             "domain": self.data.domain,
@@ -255,9 +256,10 @@ class Training(Model, Node):
         if self.data.share != 1:
             text += f" ({len(self.data.images('train'))} images)"
         while start:
-            poison = f" ({start.poison})" if isinstance(start, Training) and start.poison else ""
-            text, start = f"{text} from {start.title}{poison}", start.parent
-        more = [*map(str, self.defense), *filter(None, [self.salt, str(self.poison or "")])]
+            known = [start.poison, start.data.draw] if isinstance(start, Training) else []
+            said = ", ".join(str(each) for each in known if each)
+            text, start = f"{text} from {start.title}" + (f" ({said})" if said else ""), start.parent
+        more = [*map(str, self.defense), *filter(None, [self.salt, str(self.poison or ""), str(self.data.draw or "")])]
         return f"{text}, seed {self.seed}" + (f" ({', '.join(more)})" if more else "")
 
 
