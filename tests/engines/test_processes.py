@@ -153,7 +153,7 @@ def test_helpers_end_with_a_parent_that_was_killed(plugins: Path) -> None:
         parent.kill()
         parent.wait()
     until(lambda: all(map(gone, pids)))
-    assert store.marks("running") == {}, "what a killed process leaves says nothing"
+    until(lambda: store.marks("running") == {}, 20)  # its last thread closes the lock, after the first has ended
     assert list((store.root / "running").glob("*.json")), "and is there"
 
 
