@@ -63,7 +63,7 @@ class MembershipThreat(Threat):
         place="epoch",
         told="last",
         headline="auc",
-        accuracy="victim_accuracy",
+        accuracy="cohort_accuracy",
         measure="Area under the ROC curve of telling members from non-members",
         word="exposure",
         views={
