@@ -13,11 +13,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score
-from torch import Tensor
 
 from tests.exposure_records import made_exposure
 from tl_robust import metrics
 from tl_robust.metrics import METRICS
+from tl_robust.metrics.pooled import Ranked
 from tl_robust.types import Exposure, Outcome
 
 NORMAL = NormalDist()
@@ -319,11 +319,7 @@ def test_the_value_of_the_parent_is_a_difference_of_areas() -> None:
 
 
 def test_a_share_that_is_a_whole_number_of_decisions_is_that_number() -> None:
-    """0.01 of 1,100 is 11.000000000000002 in floating point, 0.1 of 30 is 3: as many non-members may be called."""
-    for pairs, samples, name, allowed in ((11, 100, "tpr_at_1_percent", 11), (3, 10, "tpr_at_10_percent", 3)):
-        record = made_exposure(2 * pairs, samples, (0,))
-        score = torch.arange(record.member.numel()).view(1, *record.member.shape).double()
-        rank: Tensor = (~record.member).flatten().nonzero().squeeze(1)
-        threshold = float(score.flatten()[rank[-1 - allowed]])
-        expected = float(((score[0] > threshold) & record.member).sum() / (pairs * samples))
-        assert METRICS[name](replace(record, score=score)).tolist() == pytest.approx([expected])
+    """0.29 of 100 is 28.999999999999996 in floating point: 29 non-members may be called."""
+    inside, outside = torch.arange(100.0).double().view(4, 25), torch.arange(100.0).double().view(4, 25)
+    called = Ranked.of(inside, outside).rates(0.29, torch.ones(1, 25), torch.ones(1, 4))
+    assert float(called.mean()) == pytest.approx(0.29)

@@ -32,7 +32,7 @@ from tl_robust.metrics.pairs import OfCohort, of_share, sides, unknown
 from tl_robust.seeding import generator
 from tl_robust.types import Exposure, Record, View
 
-ROUNDING = 1e-9  # so that 1 % of 1,100 is 11 and not a little less
+ROUNDING = 1e-9  # so that 29 % of 100 is 29 and not a little less
 FEWER = 250  # replicates of what only a variance is taken of
 Scores = Callable[[Exposure], tuple[Tensor, Tensor]]
 
