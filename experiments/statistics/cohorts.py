@@ -21,7 +21,7 @@ START = 2.0  # how many times as far members are from others at epoch 0
 LINEAGE = 0.4  # how much farther for an attacker whose shadows descend from the public model
 HEAD = {
     "auc": "area", "tpr_at_1_percent": "TPR at 1 %", "tpr_at_10_percent": "TPR at 10 %",
-    "balanced_accuracy": "balanced accuracy", "source_retention": "retention", "parent_value": "value of the parent",
+    "balanced_accuracy": "balanced accuracy", "retention_of_source": "retention", "parent_value": "value of the parent",
 }  # fmt: skip
 
 
@@ -58,7 +58,7 @@ class Cohorts:
             (NORMAL.cdf(step / 1000 / outside) + NORMAL.cdf((self.d - step / 1000) / inside)) / 2
             for step in range(-3000, 6000)
         )
-        left = {"source_retention": (area(self.d) - 0.5) / (area(START * self.d) - 0.5)} if self.d else {}
+        left = {"retention_of_source": (area(self.d) - 0.5) / (area(START * self.d) - 0.5)} if self.d else {}
         return {
             "auc": area(self.d), "tpr_at_1_percent": rate(0.01), "tpr_at_10_percent": rate(0.1),
             "balanced_accuracy": balanced, "parent_value": area(self.d + LINEAGE) - area(self.d), **left,

@@ -19,7 +19,7 @@ from tl_robust import metrics
 from tl_robust.metrics import METRICS
 from tl_robust.metrics.estimate import estimate, resamples, unseen_share
 from tl_robust.metrics.metric import curves
-from tl_robust.metrics.pairs import sides
+from tl_robust.metrics.pairs import by_role
 from tl_robust.metrics.pooled import Ranked
 from tl_robust.results.difference import contrast
 from tl_robust.types import Curve, Exposure
@@ -96,7 +96,7 @@ def delong(inside: Tensor, outside: Tensor) -> float:
 def test_samples_drawn_again_spread_an_area_as_delong_says() -> None:
     """Both sides of a sample count: half of them is a quarter of the variance."""
     record = made_exposure(6, 400, (4,), 1.0, sample_spread=1.0)
-    inside, outside = sides(record.score, record.member)
+    inside, outside = by_role(record.score, record.member)
     draws = METRICS["auc"].draws([(record, None)])
     for pair in range(3):
         expected = delong(inside[pair, 0], outside[pair, 0])
@@ -116,7 +116,7 @@ def plain_rate(inside: Tensor, outside: Tensor, weights: Tensor, alpha: float) -
 def test_every_replicate_has_the_rate_at_its_own_threshold(alpha: float, steps: int) -> None:
     """As a loop over all decisions with the product of both weights says."""
     record = made_exposure(8, 60, (4,), 1.0)
-    inside, outside = ((side[:, 0] * steps).round() / steps for side in sides(record.score, record.member))
+    inside, outside = ((side[:, 0] * steps).round() / steps for side in by_role(record.score, record.member))
     drawn = resamples(60)[:40]
     picked = torch.randint(4, (40, 4), generator=torch.Generator().manual_seed(1))
     pairs = torch.zeros(40, 4).scatter_add_(1, picked, torch.ones(40, 4))
@@ -130,7 +130,7 @@ def test_every_replicate_has_the_rate_at_its_own_threshold(alpha: float, steps: 
 def test_a_product_of_weights_alone_would_count_the_rest_three_times() -> None:
     """Owen's theorem 3, where nothing but single decisions varies: the interval is a good half as long as without."""
     record = made_exposure(24, 400, (4,), 0.5, seed=2)
-    inside, outside = (side[:, 0] for side in sides(record.score, record.member))
+    inside, outside = (side[:, 0] for side in by_role(record.score, record.member))
     draw = torch.Generator().manual_seed(5)
     picked = torch.randint(12, (1000, 12), generator=draw)
     pairs = torch.zeros(1000, 12).scatter_add_(1, picked, torch.ones(1000, 12))
@@ -175,7 +175,7 @@ def test_the_value_of_the_parent_is_paired() -> None:
     assert width(gap)[0] < 0.5 * width(METRICS["auc"].curve(recipe))[0]
 
 
-SEVERAL = ("auc", "tpr_at_1_percent", "balanced_accuracy", "train_gap", "source_retention", "cohort_accuracy")
+SEVERAL = ("auc", "tpr_at_1_percent", "balanced_accuracy", "train_gap", "retention_of_source", "cohort_accuracy")
 
 
 @pytest.mark.parametrize("name", SEVERAL)
@@ -232,7 +232,7 @@ def test_all_curves_of_a_bench_take_less_than_a_second_or_two() -> None:
     before = process_time()
     found = curves(record, "source", {})
     assert process_time() - before < 4
-    assert {"auc", "tpr_at_0_1_percent", "source_retention", "canary_tpr_at_1_percent"} <= set(found)
+    assert {"auc", "tpr_at_0_1_percent", "retention_of_source", "canary_tpr_at_1_percent"} <= set(found)
     assert set(found) <= set(metrics.names(Exposure))
 
 

@@ -85,7 +85,7 @@ class DomainInSpace:
     @property
     def fingerprint(self) -> str:
         """SHA-256 (hex) of the training images."""
-        return _fingerprint(self)
+        return _fingerprint(self) if self.draw else self.images("train").fingerprint
 
 
 @lru_cache(maxsize=4)

@@ -27,15 +27,33 @@ Room = Callable[[Tensor], tuple[Tensor, Tensor]]
 LEAST = 1e-6  # distance from 0 and 1 within which an interval is not taken on the logit
 
 
+def learned(record: Exposure) -> int:
+    """Samples that halves were drawn from."""
+    return len(record.sample_id)
+
+
+def tested(record: Exposure) -> int:
+    """Samples of the test split."""
+    return record.null_member.shape[1]
+
+
+def canaries(record: Exposure) -> int:
+    """Samples whose label was made wrong."""
+    return int(record.canary.sum())
+
+
 @dataclass(frozen=True, kw_only=True)
 class OfCohort(Metric):
     """A metric of the record of membership.
 
     With one seed, pairs are independent draws of both halves from one pool and one public parent: they are what seeds
     are to other metrics. Of several seeds, which have parents of their own, each counts once.
+
+    Attributes:
+        count: How many samples of a record are decided on, each in every model.
     """
 
-    count: Callable[[Any], int] = lambda record: record.member.numel()
+    count: Callable[[Any], int] = learned
 
     @override
     def __call__(self, record: Record, beside: Beside = None) -> Tensor:
@@ -119,7 +137,7 @@ def over_pairs(
     beside: tuple[str, ...] = (),
     when: Callable[[Exposure], bool] | None = None,
     signed: bool = False,
-    count: Callable[[Exposure], int] = lambda record: record.member.numel(),
+    count: Callable[[Exposure], int] = learned,
 ) -> Callable[[Columns], Metric]:
     """Register a mean over samples in each pair; a decorator of what gives them, float64 ``[P,K,N]``.
 
@@ -133,7 +151,7 @@ def over_pairs(
         beside: Records that the function takes after its own.
         when: Whether it means something of a record.
         signed: The share may fall below 0.
-        count: Decisions in the denominator.
+        count: How many samples are decided on.
     """
 
     def register(function: Columns) -> Metric:
@@ -146,7 +164,7 @@ def over_pairs(
     return register
 
 
-def sides(values: Tensor, member: Tensor) -> tuple[Tensor, Tensor]:
+def by_role(values: Tensor, member: Tensor) -> tuple[Tensor, Tensor]:
     """What the model of a pair that learned a sample has of it, and what the one that did not has, ``[P,K,N]`` each.
 
     Args:
@@ -170,7 +188,7 @@ def areas(score: Tensor, member: Tensor) -> Tensor:
         score: float64 ``[K,M,N]``.
         member: Bool ``[M,N]``.
     """
-    inside, outside = sides(score, member)
+    inside, outside = by_role(score, member)
     won, lost = _share_below(inside, outside), 1 - _share_below(outside, inside)
     columns = won + lost - won.mean(-1, keepdim=True)
     return columns.masked_fill(unknown(score)[:, None], torch.nan)
@@ -196,14 +214,9 @@ def unknown(score: Tensor) -> Tensor:
     return score.isnan().flatten(1).any(1)
 
 
-def decisions(record: Exposure) -> int:
-    """Decisions on canaries alone."""
-    return len(record.member) * int(record.canary.sum())
-
-
 def has_canaries(record: Exposure) -> bool:
     """Whether some labels were made wrong."""
-    return bool(record.canary.any())
+    return canaries(record) > 0
 
 
 def _share_below(values: Tensor, of: Tensor) -> Tensor:

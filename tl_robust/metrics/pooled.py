@@ -28,7 +28,7 @@ from typing_extensions import override
 
 from tl_robust.metrics.estimate import REPLICATES, TAIL, Draws, crossed, estimate, resamples, unseen_share
 from tl_robust.metrics.metric import METRICS, Beside, Metric, Seed, first_paragraph
-from tl_robust.metrics.pairs import OfCohort, of_share, sides, unknown
+from tl_robust.metrics.pairs import OfCohort, by_role, of_share, unknown
 from tl_robust.seeding import generator
 from tl_robust.types import Exposure, Record, View
 
@@ -175,7 +175,7 @@ class PooledRate(OfCohort):
         """The scores of each epoch, None where one is NaN; pairs; samples."""
         self.others(record, None)
         score, member = self.scores(record)
-        inside, outside = sides(score, member)
+        inside, outside = by_role(score, member)
         missing = unknown(score).tolist()
         ranked = [None if bad else Ranked.of(inside[:, k], outside[:, k]) for k, bad in enumerate(missing)]
         return ranked, len(inside), score.shape[-1]
@@ -193,14 +193,14 @@ def pooled_rate(
 
     The threshold is the smallest t of all non-members' scores with no more than ``alpha`` of them above; called are
     scores above t, and not those at t. The function gives the scores ``[K,M,N]`` of the samples that are decided on,
-    and who learned from them, ``[M,N]``. The curve's n counts non-members: with fewer than ``10 / alpha`` of them the
-    threshold hangs on a few.
+    and who learned from them, ``[M,N]``. With fewer than ``10 / alpha`` decisions on non-members, pairs times samples,
+    the threshold hangs on a few.
     """
 
     def register(function: Scores) -> Metric:
         metric = PooledRate(
             scores=function, alpha=alpha, doc=first_paragraph(function), unit="share", of=Exposure, views=views,
-            higher_is_better=higher_is_better, when=when, count=lambda record: function(record)[1].numel() // 2,
+            higher_is_better=higher_is_better, when=when, count=lambda record: function(record)[1].shape[1],
         )  # fmt: skip
         return METRICS.register(metric, function.__module__, name)
 
@@ -224,7 +224,7 @@ def decided(score: Tensor, member: Tensor) -> tuple[Tensor, Tensor]:
         Of every sample whether it is called where it is a member, and where it is none: float64 ``[P,K,N]`` of 0 and 1.
         NaN at an epoch where a score is NaN, and where there is no other pair.
     """
-    inside, outside = sides(score, member)
+    inside, outside = by_role(score, member)
     missing = unknown(score) | (len(inside) < 2)
     thresholds = torch.stack([
         _best_on_others(inside[:, k], outside[:, k]) if not bad else torch.full((len(inside),), torch.nan).double()

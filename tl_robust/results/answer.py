@@ -147,7 +147,8 @@ def caveats(
     """What a reader must know before believing it: numbers that are not green, too few seeds."""
     levels = {row.trust for row in headline_rows(summary, faces)} - {"green"}
     sentences = [f"Some of these numbers are {' or '.join(sorted(levels))}: see Trust."] if levels else []
-    return sentences + [FEW_SEEDS] * (seeds in (1, 2) and bool(summary) and not any(map(_known, findings)))
+    by_seeds = any(faces[row.cell.threat].units == "seeds" for row in summary)
+    return sentences + [FEW_SEEDS] * (seeds in (1, 2) and by_seeds and not any(map(_known, findings)))
 
 
 def _edge(cell: Cell) -> tuple[str, str, str]:

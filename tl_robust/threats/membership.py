@@ -64,12 +64,17 @@ class MembershipThreat(Threat):
         told="last",
         headline="auc",
         accuracy="cohort_accuracy",
+        beside={"tpr_at_1_percent": "found at 1 %", "cohort_accuracy": "accuracy", "train_gap": "train gap"},
         measure="Area under the ROC curve of telling members from non-members",
         word="exposure",
         views={
             "target": "Target data: what B gives away of what it learned from",
             "source": "Source data: what B gives away of what its parent learned from",
         },
+        about="Pairs of models learned complementary halves of a training set by fair coins: an image is a member of "
+        "one of a pair and not of the other. The area under the ROC curve is how often a member scores higher than a "
+        "non-member; 50 % is chance. On the source side the halves are of what the public parent learned from.",
+        units="pairs",
         prefix="membership",
         terms={
             "NIST AI 100-2": "privacy, membership inference",

@@ -37,6 +37,7 @@ class Face:
             no chart without it.
         notes: What a reader must know of a metric beyond the sentence that describes it.
         about: A paragraph that explains the words of the answer.
+        units: What an interval over several trainings is about: ``seeds``, or ``pairs`` of models within one seed.
         prefix: What stands before the names of metrics in Weights & Biases.
         terms: What others call the threat, by who does (``NIST AI 100-2``).
     """
@@ -63,6 +64,7 @@ class Face:
     compared: Mapping[str, str] = field(default_factory=dict)
     notes: Mapping[str, str] = field(default_factory=dict)
     about: str = ""
+    units: Literal["seeds", "pairs"] = "seeds"
     prefix: str = "metric"
     terms: Mapping[str, str] = field(default_factory=dict)
 

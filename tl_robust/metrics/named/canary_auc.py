@@ -2,11 +2,11 @@
 
 from torch import Tensor
 
-from tl_robust.metrics.pairs import areas, decisions, has_canaries, over_pairs, told_apart
+from tl_robust.metrics.pairs import areas, canaries, has_canaries, over_pairs, told_apart
 from tl_robust.types import Exposure
 
 
-@over_pairs(room=told_apart, higher_is_better=False, when=has_canaries, count=decisions)
+@over_pairs(room=told_apart, higher_is_better=False, when=has_canaries, count=canaries)
 def canary_auc(record: Exposure) -> Tensor:
     """``auc`` of canaries alone, whose wrong label a model can only give if it has learned it by heart.
 

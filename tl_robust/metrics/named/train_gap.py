@@ -2,7 +2,7 @@
 
 from torch import Tensor
 
-from tl_robust.metrics.pairs import of_gap, over_pairs, sides
+from tl_robust.metrics.pairs import by_role, of_gap, over_pairs
 from tl_robust.types import Exposure
 
 
@@ -12,5 +12,5 @@ def train_gap(record: Exposure) -> Tensor:
 
     The advantage of whoever calls a member what is classified right (Yeom and others, CSF 2018).
     """
-    inside, outside = sides(record.right, record.member)
+    inside, outside = by_role(record.right, record.member)
     return inside.double() - outside.double()

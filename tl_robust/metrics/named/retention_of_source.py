@@ -15,7 +15,7 @@ def _of_memory(value: Tensor) -> tuple[Tensor, Tensor]:
 
 
 @over_pairs(room=_of_memory, unit="ratio", views=("source",), higher_is_better=False)
-def source_retention(record: Exposure) -> Tensor:
+def retention_of_source(record: Exposure) -> Tensor:
     """``auc`` above chance, over that of the models that fine-tuning started from (epoch 0), by the same inference.
 
     1: all that the public models gave away of what they learned is still there. Undefined (NaN) where epoch 0 was not
