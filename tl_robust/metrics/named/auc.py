@@ -2,11 +2,11 @@
 
 from torch import Tensor
 
-from tl_robust.metrics.pairs import area, area_kinds, areas, over_pairs
+from tl_robust.metrics.pairs import areas, over_pairs, told_apart
 from tl_robust.types import Exposure
 
 
-@over_pairs(kinds=area_kinds, formula=area, higher_is_better=False)
+@over_pairs(room=told_apart, higher_is_better=False)
 def auc(record: Exposure) -> Tensor:
     """Share of pairs of a member and a non-member in which the member's score is higher, ties by half.
 

@@ -1,12 +1,13 @@
-"""Canaries found where 1 % of the canaries that were not learned are called."""
+"""Canaries that are found while at most 1 % of all others are accused."""
 
 from torch import Tensor
 
-from tl_robust.metrics.pooled import tpr_at
+from tl_robust.metrics.pairs import has_canaries
+from tl_robust.metrics.pooled import pooled_rate
 from tl_robust.types import Exposure
 
 
-@tpr_at(0.01, canaries=True)
+@pooled_rate(alpha=0.01, higher_is_better=False, when=has_canaries)
 def canary_tpr_at_1_percent(record: Exposure) -> tuple[Tensor, Tensor]:
-    """Share of learned canaries (samples with a wrong label) that are called where 1 % of the others are."""
+    """``tpr_at_1_percent`` of canaries alone, samples whose label was made wrong: members and non-members are both."""
     return record.score[..., record.canary], record.member[:, record.canary]

@@ -1,23 +1,21 @@
-"""What the parent is worth to an attacker."""
+"""What an attacker gains by the public model."""
 
-import torch
 from torch import Tensor
 
-from tl_robust.metrics.pairs import area, area_kinds, areas, over_pairs
+from tl_robust.metrics.pairs import areas, over_pairs
 from tl_robust.types import Exposure
 
 
-def _more(means: Tensor, x: Tensor) -> Tensor:
-    own, with_parent = means.chunk(2, dim=-1)
-    return area(with_parent, x) - area(own, x)
+def _either(value: Tensor) -> tuple[Tensor, Tensor]:
+    """A sample that one attacker tells apart and of which the other knows nothing."""
+    return 1 + 2 * value, 1 - 2 * value
 
 
-def _kinds(k: int) -> Tensor:
-    one, zero = area_kinds(k).split(1)
-    return torch.cat([torch.cat([zero, one], 1), torch.cat([one, zero], 1)])
-
-
-@over_pairs(kinds=_kinds, formula=_more, beside=("lineage",), signed=True)
+@over_pairs(room=_either, higher_is_better=False, beside=("lineage",), signed=True)
 def parent_value(record: Exposure, lineage: Exposure) -> Tensor:
-    """Area under the ROC curve with shadows that start from the very parent, less that without it, image by image."""
-    return torch.cat([areas(each.score, each.member) for each in (record, lineage)], 1)
+    """``auc`` with shadows that descend from the public model, minus that of this attacker, who has no such shadows.
+
+    Both judge the same models and samples, so the interval is that of the paired difference.
+    """
+    _, other = record.beside(lineage)
+    return areas(other.score, other.member) - areas(record.score, record.member)
