@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from tl_robust.bench import runner
-from tl_robust.bench.plan import PlannedCell, make_plan
+from tl_robust.bench.plan import make_plan
 from tl_robust.config import load
 from tl_robust.data.batches import Batches
 from tl_robust.data.pair import DomainModule
@@ -21,6 +21,7 @@ from tl_robust.nodes.hands import Hands
 from tl_robust.nodes.models import Model
 from tl_robust.nodes.store import Store
 from tl_robust.nodes.training import Training
+from tl_robust.threats.base import PlannedCell
 from tl_robust.threats.membership import MembershipPlay
 from tl_robust.types import ImageSet
 
