@@ -98,7 +98,7 @@ class MembershipThreat(Threat):
         if data is None or not learned:
             return None
         knows = inference.knowledge if isinstance(inference, ShadowInference) else "lineage"
-        if knows != "lineage" and (inference.side == "source" or learned[-1].parent is None):
+        if knows != "lineage" and (inference.side == "source" or not any(_inherits(each) for each in learned)):
             return None  # without a parent all shadows are made by the recipe alone
         if inference.PARENT and scene.surrogate.labels != template.labels:
             return None
@@ -109,6 +109,8 @@ class MembershipThreat(Threat):
         _check_halves(cohort)
         needs = isinstance(inference, ShadowInference)
         shadows = _shadows(cohort, knows)
+        if knows != "lineage" and shadows == cohort:
+            return None  # of a checkpoint there is no other draw
         parent = Signaling((scene.surrogate,), (0,), halves) if inference.PARENT else None
         own = tuple(item for item in method.component.settings if item[0] not in OF_PLAN)
 
@@ -158,6 +160,12 @@ def _trainings(model: Model) -> Iterator[Training]:
     yield from (node for node in model.nodes if isinstance(node, Training))
 
 
+def _inherits(training: Training) -> bool:
+    """Whether a training starts from a model of other data, rather than from random weights or from its own data."""
+    parent = training.parent.trained if training.parent else None
+    return parent is not None and not (isinstance(parent, Training) and parent.data == training.data)
+
+
 def _source(scene: Scene, victim: Model) -> Any:
     """The domain of A, if B descends from A and has its classes; else None."""
     public = scene.surrogate.trained
@@ -174,6 +182,12 @@ def _public(scene: Scene, victim: Model, of_target: bool) -> Model:
 
 def _check(learned: list[Training], victim: Model) -> None:
     """Check that the members of a training are known."""
+    data = learned[0].data
+    for training in _trainings(victim):
+        if training.data.domain == data.domain and training.data != data:
+            raise ConfigError(
+                f"{victim} learns from {data.domain} in two ways, so that no sample is known to be no member of it."
+            )
     for training in learned:
         if training.recipe.select == "test":
             raise ConfigError(
@@ -204,7 +218,8 @@ def _shadows(cohort: Cohort, knowledge: str) -> Cohort:
 
     def by_recipe(training: Training, key: str) -> Training:
         fresh = STRATEGIES.component("scratch")
-        return replace(training, parent=None, by=fresh) if training.data == cohort.halves.data else training
+        own = training.data == cohort.halves.data and _inherits(training)
+        return replace(training, parent=None, by=fresh) if own else training
 
     def other(training: Training, key: str) -> Training:
         return training.again("other parent") if training.data != cohort.halves.data else training
