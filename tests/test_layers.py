@@ -15,7 +15,8 @@ WORK = {"attacks", "backdoors", "metrics", "models", "data", "trust", "strategie
 BENCH = WORK | {"nodes", "threats", "engines", "bench"}
 MAY_IMPORT = {  # a layer may import itself, and of tl_robust only this
     **dict.fromkeys(VOCABULARY, VOCABULARY),
-    **dict.fromkeys(("attacks", "metrics", "models", "data", "inference"), VOCABULARY),
+    **dict.fromkeys(("attacks", "metrics", "models", "data"), VOCABULARY),
+    "inference": VOCABULARY | {"metrics"},
     "backdoors": VOCABULARY | {"attacks", "models"},
     "trust": VOCABULARY | {"attacks"},
     "defenses": VOCABULARY | {"attacks", "models"},

@@ -36,7 +36,7 @@ axes:
   network: [small]
   strategy: [finetune, last_layer]
   defense: [none, dim]
-  attack: [fgsm, random_signs, noise, white_line]
+  attack: [fgsm, random_signs, noise, white_line, {name: sure, pairs: 2}]
 data: {root: data, train_limit: 100, test_limit: 60}
 recipe: {epochs: 1, batch_size: 32}
 trainer: {accelerator: cpu}
@@ -90,12 +90,13 @@ def test_plugins_of_all_kinds_make_one_bench(bench: Path, capsys: pytest.Capture
     axes = {name: {row[name] for row in rows} for name in ("source", "network", "strategy", "defense", "threat")}
     assert axes == {
         "source": {"mydigits"}, "network": {"small"}, "strategy": {"finetune", "last_layer"},
-        "defense": {"dim", "none"}, "threat": {"backdoor", "evasion", "noise"},
+        "defense": {"dim", "none"}, "threat": {"backdoor", "evasion", "membership", "noise"},
     }  # fmt: skip
     found = {(row["threat"], row["axis"], row["attack"], row["view"]) for row in rows}
     assert found == {
         ("noise", "sigma", "noise", "black"),
         ("backdoor", "epochs", "white_line", "source"),
+        ("membership", "epochs", "sure(pairs=2)", "target"),
         *(("evasion", "eps", attack, view) for attack in ("fgsm", "random_signs") for view in ("black", "white")),
     }
     assert {row["metric"] for row in rows if row["threat"] == "noise"} == {"kept_in_noise"}
