@@ -103,7 +103,7 @@ def test_plugins_of_all_kinds_make_one_bench(bench: Path, capsys: pytest.Capture
     lifts = [row for row in rows if (row["threat"], row["metric"]) == ("backdoor", "lift")]
     assert [float(row["eps"]) for row in lifts] == [0, 1] * 2 * 2
     assert len([row for row in rows if row["metric"] == "double_fault"]) == 2 * 2 * 2 * 2
-    assert len((folder / "table.tex").read_text().splitlines()) == 2 * 2 * (2 * 2 * 2 + 2 + 2)
+    assert len((folder / "table.tex").read_text().splitlines()) == 2 * 2 * (2 * 2 * 2 + 2 + 2 + 1)
     report = (folder / "report.md").read_text()
     assert "### Noise: mydigits → optdigits, noise\n\n- Noise at sigma 0.06275: finetune, defense none " in report
     assert "| pair, attack | strategy | no noise | noise | trust |" in report
@@ -118,7 +118,7 @@ def test_plugins_of_all_kinds_make_one_bench(bench: Path, capsys: pytest.Capture
     assert capsys.readouterr().out == "8\n"
     assert main(["export", *more, "--samples"]) == 0
     board = folder / "leaderboard"
-    assert len(list(board.glob("*.json"))) == 2 * 2 * 6
+    assert len(list(board.glob("*.json"))) == 2 * 2 * 7
     assert main(["merge", str(board), "--out", "all"]) == 0
     assert {row["value"] for row in rows_of(Path("all/table.csv"))} == {row["value"] for row in rows}
     capsys.readouterr()

@@ -17,14 +17,16 @@ from tl_robust.registry import Scalar
 sys.path.insert(0, str(Path(__file__).parents[1] / "inference"))
 from plain import exposed, halves, seen, signals
 
+LIRA: list[dict[str, Scalar]] = [
+    {"mode": mode, "variance": variance} for mode in ("online", "offline") for variance in ("own", "shared", "shrunken")
+]
 MODES: list[tuple[str, dict[str, Scalar]]] = [
     *((name, {}) for name in inference.names()),
     ("parent_gap", {"signal": "margin"}),
     ("calibrated", {"signal": "loss", "over": "out"}),
-    *(("lira", {"mode": mode, "variance": variance}) for mode in ("online", "offline")
-      for variance in ("own", "shared", "shrunken")),
+    *(("lira", settings) for settings in LIRA),
     ("rmia", {"mode": "offline"}),
-]  # fmt: skip
+]
 EVERY = pytest.mark.parametrize(
     ("name", "settings"), MODES, ids=["-".join([name, *map(str, each.values())]) for name, each in MODES]
 )
@@ -91,6 +93,6 @@ def test_a_setting_out_of_its_range_or_unknown_is_refused_in_one_sentence() -> N
     for name in inference.names():
         for bad in ({"pairs": INFERENCES[name].LEAST - 1}, {"side": "both"}, {"canaries": 0.6}):
             with pytest.raises(ConfigError, match=rf"^setting '{next(iter(bad))}' of {name} must be [^\n]+\.$"):
-                inference.get(name, **bad)  # type: ignore[arg-type]
-        with pytest.raises(UnknownNameError, match="unknown setting|unknown"):
+                inference.get(name, **bad)
+        with pytest.raises(UnknownNameError, match="pears"):
             inference.get(name, pears=3)

@@ -123,9 +123,9 @@ def test_calibrated_subtracts_how_hard_a_sample_is() -> None:
     given, margins, losses = seen(), [], []
     for i in range(30):
         inside, outside = sides(given, i)
-        margins.append(phi(given.victim, i) - (np.mean(inside) + np.mean(outside)) / 2)
+        margins.append(float(phi(given.victim, i) - (np.mean(inside) + np.mean(outside)) / 2))
         out = [-log(p(given.shadows, i, s)) for s in range(10) if not given.inside[s, i]]
-        losses.append(np.mean(out) + log(p(given.victim, i)))
+        losses.append(float(np.mean(out) + log(p(given.victim, i))))
     same(inference.get("calibrated").score(given), margins)
     same(inference.get("calibrated", signal="loss", over="out").score(given), losses)
 

@@ -161,8 +161,8 @@ def _check_shadows(attack: Inference, members: Tensor, learned: Tensor) -> None:
         known = (learned == half).all(1) | (learned != half).all(1)
         if int((~known).sum()) // 2 < attack.LEAST - 1:
             raise ConfigError(
-                f"the model of members[{place}] needs {attack.LEAST - 1} pairs of shadows for {attack.name} that learned "
-                f"other halves than it and its complement, got {int((~known).sum()) // 2}."
+                f"the model of members[{place}] needs {attack.LEAST - 1} pairs of shadows for {attack.name} that "
+                f"learned other halves than it and its complement, got {int((~known).sum()) // 2}."
             )
 
 

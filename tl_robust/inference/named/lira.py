@@ -22,8 +22,8 @@ class Lira(ShadowInference):
 
     The margins of shadows that learned from a sample, and of those that did not, are two normal distributions. Online
     is the logarithm of the ratio of their densities at the victim's margin; offline is how far above the second one it
-    lies, in standard deviations: a function of the tail of their one-sided test, ``log P(N(0, 1) <= z)``, that only grows
-    and is the same for all samples, so that both order all samples in the same way.
+    lies, in standard deviations: a function of the tail of their one-sided test, ``log P(N(0, 1) <= z)``, that only
+    grows and is the same for all samples, so that both order all samples in the same way.
 
     Attributes:
         mode: ``online`` or ``offline``.
