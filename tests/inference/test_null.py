@@ -1,4 +1,4 @@
-"""Why both models of a pair are left out: what leaving out the target alone does, and bar 1 with a hundred seeds."""
+"""Why both models of a pair are left out: what leaving out the target alone does, and how often intervals hold chance in a hundred seeds."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def test_a_target_left_out_of_a_balanced_design_is_given_away_by_counting(varian
 @pytest.mark.parametrize(("name", "settings"), [
     ("loss", {}), ("calibrated", {}), ("lira", {}), ("lira", {"mode": "offline"}), ("rmia", {}),
 ])  # fmt: skip
-def test_intervals_hold_chance_in_93_to_97_of_100_seeds(name: str, settings: dict[str, Scalar], pairs: int) -> None:
+def test_intervals_hold_chance_as_often_as_they_say(name: str, settings: dict[str, Scalar], pairs: int) -> None:
     if pairs < inference.INFERENCES[name].LEAST:
         pytest.skip("it needs more pairs")
     attack, held = inference.get(name, pairs=max(pairs, 3), **settings), 0
@@ -56,4 +56,4 @@ def test_intervals_hold_chance_in_93_to_97_of_100_seeds(name: str, settings: dic
         curve = metrics.get("auc").curve(exposed(attack, member, signals(member, 0.0, seed=seed + 1000)))
         held += float(curve.low) <= 0.5 <= float(curve.high)
         assert abs(float(curve.value) - 0.5) < 0.015
-    assert 93 <= held <= 97
+    assert 90 <= held <= 99  # of 100 draws at 95 %, all but one case in a hundred
