@@ -11,7 +11,9 @@ from torch import Tensor, nn
 
 import tl_robust
 from tl_robust.errors import ConfigError
+from tl_robust.inference import get as get_inference
 from tl_robust.inference import given, names
+from tl_robust.inference.scoring import _others
 from tl_robust.metrics import get
 
 MEMBERS = halves(4, 200)
@@ -98,3 +100,12 @@ def test_bad_input_is_refused_in_one_sentence(change: dict[str, object], says: s
     with pytest.raises(ConfigError, match=says) as raised:
         tl_robust.exposure(**whole | change)  # type: ignore[arg-type]
     assert "\n" not in str(raised.value)
+
+
+def test_few_shadows_are_those_of_other_pairs_in_turn_and_never_the_partner() -> None:
+    attack = get_inference("calibrated", pairs=4, shadows=4)
+    chosen = [_others(attack, model, MEMBERS, None).tolist() for model in range(8)]
+    assert chosen[:2] == [[2, 3, 4, 5]] * 2
+    assert chosen[7] == [0, 1, 2, 3]
+    assert all(other // 2 != model // 2 for model, others in enumerate(chosen) for other in others)
+    assert [sum(others.count(shadow) for others in chosen) for shadow in range(8)] == [4] * 8

@@ -1,4 +1,4 @@
-"""Why both models of a pair are left out: what leaving out the target alone does, and how often intervals hold chance in a hundred seeds."""
+"""Leaving out both models of a pair, or the target alone, and how often intervals hold chance in a hundred seeds."""
 
 from __future__ import annotations
 
