@@ -16,7 +16,8 @@ from tl_robust.data.batches import Batches
 from tl_robust.data.pair import DomainModule
 from tl_robust.errors import ConfigError
 from tl_robust.inference import get
-from tl_robust.nodes.exposing import Exposing, _others
+from tl_robust.inference.scoring import _others
+from tl_robust.nodes.exposing import Exposing
 from tl_robust.nodes.hands import Hands
 from tl_robust.nodes.models import Model
 from tl_robust.nodes.store import Store
@@ -93,13 +94,15 @@ def test_members_are_by_content_the_images_that_each_training_is_given(
 
 
 def test_a_shadow_is_never_the_victim_or_its_partner() -> None:
+    heads = torch.rand(4, 30, generator=torch.Generator().manual_seed(0)) < 0.5
+    member = torch.stack([heads, ~heads], 1).flatten(0, 1)
     for wanted in (0, 2):
         inference = get("rmia", pairs=4, shadows=wanted)
         for model in range(8):
-            others = _others(inference, model, 8).tolist()
+            others = _others(inference, model, member, None).tolist()
             assert {other // 2 for other in others}.isdisjoint({model // 2})
             assert len(set(others)) == len(others) == (wanted or 6)
-            assert sum(other % 2 for other in others) == len(others) // 2  # as many of both halves
+            assert sum(other % 2 for other in others) == len(others) // 2, "as many of both halves"
 
 
 def test_shadows_by_lineage_are_the_victims_and_by_recipe_those_of_scratch(tiny: Path) -> None:

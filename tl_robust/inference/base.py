@@ -25,7 +25,8 @@ class Told:
     """What one model, or each of several, says of the same samples.
 
     Attributes:
-        logits: float32 ``[N,L]``, of several models ``[S,N,L]``.
+        logits: float32 ``[N,L]``, of several models ``[S,N,L]``. Where one is not finite, as in a model that diverged,
+            loss and margin are NaN, and so is every score that needs them.
         labels: int64 ``[N]``, the labels whose membership is asked.
     """
 
@@ -35,7 +36,8 @@ class Told:
     @cached_property
     def _parts(self) -> tuple[Tensor, Tensor]:
         """Log-probability of the label, and logarithm of the sum of all others'; float64 ``[...,N]`` each."""
-        logs = self.logits.double().log_softmax(-1)
+        finite = self.logits.isfinite().all(-1, keepdim=True)
+        logs = self.logits.double().where(finite, torch.nan).log_softmax(-1)
         place = self.labels.expand(logs.shape[:-1])[..., None]
         others = logs.scatter(-1, place, -torch.inf).logsumexp(-1)
         return logs.gather(-1, place)[..., 0], others
@@ -91,6 +93,7 @@ class Inference(ABC):
 
     Attributes:
         PARENT: It asks the public model A.
+        POPULATION: It asks of samples that no model learned from.
         LEAST: Fewest pairs that it works with.
         pairs: Pairs of models whose halves are complements; each model is a victim once, and the models of all other
             pairs are its shadows.
@@ -104,6 +107,7 @@ class Inference(ABC):
 
     VERSION: ClassVar[int] = 1
     PARENT: ClassVar[bool] = False
+    POPULATION: ClassVar[bool] = False
     LEAST: ClassVar[int] = 2
 
     pairs: int = 12
@@ -128,7 +132,7 @@ class Inference(ABC):
 
     @abstractmethod
     def score(self, seen: Seen) -> Tensor:
-        """How likely the victim learned from each sample, float64 ``[N]``; larger is more likely."""
+        """How likely the victim learned from each sample, float64 ``[N]``; larger is more likely, NaN: no answer."""
 
 
 @dataclass(frozen=True)

@@ -214,6 +214,11 @@ def unknown(score: Tensor) -> Tensor:
     return score.isnan().flatten(1).any(1)
 
 
+def has_tests(record: Exposure) -> bool:
+    """Whether samples are there that no model learned from."""
+    return tested(record) > 0
+
+
 def has_canaries(record: Exposure) -> bool:
     """Whether some labels were made wrong."""
     return canaries(record) > 0

@@ -12,6 +12,7 @@ from tl_robust.inference.base import INFERENCES, Seen, ShadowInference
 from tl_robust.inference.sides import mean_inside, mean_outside, shared_variance, variance_inside
 
 PRIOR = 4  # shadows that the shared variance counts for beside a sample's own
+ROUNDING = 1e-20  # a variance below comes from rounding alone: all shadows say the same
 
 
 @INFERENCES.register
@@ -21,12 +22,14 @@ class Lira(ShadowInference):
 
     The margins of shadows that learned from a sample, and of those that did not, are two normal distributions. Online
     is the logarithm of the ratio of their densities at the victim's margin; offline is how far above the second one it
-    lies, in standard deviations (their one-sided test).
+    lies, in standard deviations: a function of the tail of their one-sided test, ``log P(N(0, 1) <= z)``, that only
+    grows and is the same for all samples, so that both order all samples in the same way.
 
     Attributes:
         mode: ``online`` or ``offline``.
         variance: ``own`` of each sample, which needs many shadows; ``shared`` by all samples, around the mean of each;
-            ``shrunken`` from the first toward the second, with Student's t.
+            ``shrunken`` from the first toward the second, ``(4 shared + n own) / (4 + n)``, with Student's t of as many
+            degrees of freedom. A variance of 0 gives no answer.
     """
 
     LEAST: ClassVar[int] = 3
@@ -51,14 +54,14 @@ class Lira(ShadowInference):
         return self._density(own - inside_mean, shadows, inside) - self._density(own - outside_mean, shadows, ~inside)
 
     def _variance(self, shadows: Tensor, inside: Tensor) -> tuple[Tensor, Tensor]:
-        """Variance, and the number of shadows behind a sample's own."""
+        """Variance, and the number of shadows behind a sample's own; it takes two to have one."""
         own, count = variance_inside(shadows, inside)
-        if self.variance == "own":
-            return own, count
-        shared = shared_variance(shadows, inside).expand_as(own)
-        if self.variance == "shared":
-            return shared, count
-        return (PRIOR * shared + count * own.nan_to_num(0)) / (PRIOR + count), count
+        variance, known = own, torch.where(count > 1, count, 0)
+        if self.variance != "own":
+            variance = shared_variance(shadows, inside).expand_as(own)
+        if self.variance == "shrunken":
+            variance = (PRIOR * variance + torch.where(known > 0, known * own, 0.0)) / (PRIOR + known)
+        return torch.where(variance > ROUNDING, variance, torch.nan), known
 
     def _density(self, gap: Tensor, shadows: Tensor, inside: Tensor) -> Tensor:
         """Logarithm of the density of a gap to the mean, but for what is the same on both sides."""

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from math import log
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -9,7 +10,7 @@ from typing_extensions import override
 
 from tl_robust.errors import ConfigError
 from tl_robust.inference.base import INFERENCES, Seen, ShadowInference, Told
-from tl_robust.inference.sides import mean_inside, mean_outside
+from tl_robust.inference.sides import log_mean_inside
 
 
 @INFERENCES.register
@@ -27,6 +28,8 @@ class Rmia(ShadowInference):
         gamma: At least 1.
         a: For offline, in [0, 1].
     """
+
+    POPULATION: ClassVar[bool] = True
 
     mode: str = "online"
     gamma: float = 2.0
@@ -47,14 +50,16 @@ class Rmia(ShadowInference):
         nobody = torch.zeros_like(seen.shadow_population.loss, dtype=torch.bool)
         beside = self._ratio(seen.population, seen.shadow_population, nobody).sort().values
         passed = torch.searchsorted(beside, ratio - log(self.gamma), right=True)
-        return (passed + ratio / (1 + ratio.abs()) / 2 + 0.5) / (len(beside) + 1)  # the ratio moves it by less than one
+        share = (passed + ratio / (1 + ratio.abs()) / 2 + 0.5) / (len(beside) + 1)  # the ratio moves it by at most one
+        return share.masked_fill(beside.isnan().any(), torch.nan)
 
     def _ratio(self, victim: Told, shadows: Told, inside: Tensor) -> Tensor:
         """Logarithm of p over its mean; of samples that no shadow learned from the mean is over all of them."""
-        p = (-shadows.loss).exp()
-        usual = mean_outside(p, inside)
+        log_p = -shadows.loss
+        usual = log_mean_inside(log_p, ~inside)
         if self.mode == "offline":
-            usual = ((1 + self.a) * usual + 1 - self.a) / 2
+            own, fixed = torch.tensor([(1 + self.a) / 2, (1 - self.a) / 2], dtype=torch.float64).log()
+            usual = torch.logaddexp(usual + own, fixed)
         elif bool(inside.any()):
-            usual = (usual + mean_inside(p, inside)) / 2
-        return -victim.loss - usual.log()
+            usual = torch.logaddexp(usual, log_mean_inside(log_p, inside)) - log(2)
+        return -victim.loss - usual

@@ -2,11 +2,11 @@
 
 from torch import Tensor
 
-from tl_robust.metrics.pairs import areas, over_pairs, tested, told_apart
+from tl_robust.metrics.pairs import areas, has_tests, over_pairs, tested, told_apart
 from tl_robust.types import Exposure
 
 
-@over_pairs(room=told_apart, count=tested)
+@over_pairs(room=told_apart, when=has_tests, count=tested)
 def null_auc(record: Exposure) -> Tensor:
     """``auc`` on the test split, with made-up coins in the place of membership: a control that must be half.
 
