@@ -79,7 +79,8 @@ def test_the_chance_is_that_of_the_theorem_and_rises_with_epsilon_where_it_refut
     ours = [chance(m, r, v, epsilon, delta) for epsilon in several]
     assert ours == pytest.approx([by_hand(epsilon) for epsilon in several], rel=1e-9)
     until = sum(p <= 0.05 for p in ours)
-    assert all(p <= 0.05 for p in ours[:until]) and ours[:until] == sorted(ours[:until])
+    assert all(p <= 0.05 for p in ours[:until])
+    assert ours[:until] == sorted(ours[:until])
     bound = lower_bound(m, r, v, delta)
     assert chance(m, r, v, bound, delta) <= 0.05 + 1e-9 or bound == 0
     assert chance(m, r, v, bound + 1e-6, delta) > 0.05
