@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -18,11 +18,14 @@ from tl_robust.nodes.cohort import Cohort
 from tl_robust.nodes.exposing import Exposing
 from tl_robust.nodes.models import Model
 from tl_robust.nodes.signaling import Halves, Signaling
+from tl_robust.nodes.store import Store
 from tl_robust.nodes.training import Training
 from tl_robust.registry import Component
 from tl_robust.strategies import STRATEGIES
-from tl_robust.threats.base import Method, Play, Scene, Threat, threat
-from tl_robust.types import Exposure, Face
+from tl_robust.threats.base import Method, Play, Reading, Scene, Threat, Verdicts, threat
+from tl_robust.threats.exposed import doubts, warnings
+from tl_robust.trust import judge, worst
+from tl_robust.types import Evidence, Exposure, Face
 
 OF_PLAN = {"pairs", "side", "knowledge", "canaries"}  # settings that say which models there are
 
@@ -154,6 +157,16 @@ class MembershipThreat(Threat):
         auc = METRICS["auc"]
         found = max(exposed, key=lambda record: float(auc(record).nan_to_num(0)[-1]))
         return found, {name: records[addresses[0].key] for name, addresses in play.beside.items()}
+
+    @override
+    def verdicts(self, readings: Sequence[Reading], store: Store) -> list[Verdicts]:
+        def judged(reading: Reading) -> Verdicts:
+            record = reading.outcome
+            found = [judge(Evidence(record, reading.beside)), *warnings(record, reading.planned.cell.view)]
+            verdict = worst(found)
+            return verdict, {name: worst([verdict, doubt]) for name, doubt in doubts(record).items()}
+
+        return [judged(reading) for reading in readings]
 
 
 def _trainings(model: Model) -> Iterator[Training]:
