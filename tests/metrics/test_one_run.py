@@ -121,7 +121,7 @@ def test_where_there_are_canaries_their_coins_alone_are_guessed() -> None:
     assert METRICS["guesses_right"](canaries).tolist() == [1.0]
     ceiling_here = METRICS["epsilon_ceiling"](canaries)
     assert METRICS["epsilon_bound"](canaries).tolist() == pytest.approx(ceiling_here.tolist(), abs=1e-6)
-    assert float(ceiling_here) == pytest.approx(ceiling(10), abs=1e-6)
+    assert float(ceiling_here) == pytest.approx(ceiling(40), abs=1e-6)
     assert METRICS["epsilon_bound"](plain).tolist() == [0.0]
 
 

@@ -26,6 +26,7 @@ from tl_robust.metrics.metric import METRICS, Beside, Metric, Seed, first_paragr
 from tl_robust.types import Curve, Exposure, Record
 
 GUESSED = 0.05  # share of the coins that are guessed to be members, and as many to be none
+GUESSED_CANARIES = 0.2  # the same of canaries: they are few, and a model that has one by heart shows it
 ERROR = 0.05  # how often a bound may lie above the truth
 STEPS = 60  # halvings of an interval that is at most some tens long: to the last digits
 
@@ -36,6 +37,7 @@ class Audit:
 
     Attributes:
         coins: m, how many samples coins were flipped for.
+        guesses: r, how many coins of each model are guessed.
         guessed: Bool ``[K,M,N]``, the attacker guesses this coin; r of each model.
         correct: Bool ``[K,M,N]``, and the guess is right.
         known: Bool ``[K,M]``, every coin of the model has a score. Without one nothing is said of it.
@@ -43,6 +45,7 @@ class Audit:
     """
 
     coins: int
+    guesses: int
     guessed: Tensor
     correct: Tensor
     known: Tensor
@@ -52,12 +55,14 @@ class Audit:
     def of(cls, record: Exposure) -> Audit:
         """Guess 5 % of the coins to be members and 5 % to be none, by the highest and lowest scores.
 
-        The coins are the canaries where there are any, which a model can only know by memorizing. Of equal scores the
-        sample that comes first in the pool counts as the higher one, which says nothing about its coin.
+        Where there are canaries, which a model can only know by memorizing, the coins are theirs, and 20 % are guessed
+        on either side. Of equal scores the sample that comes first in the pool counts as the higher one, which says
+        nothing about its coin.
         """
         places = coins(record)
         score, member = record.score[..., places], record.member[:, places]
-        count, each = len(places), guesses(len(places)) // 2
+        count, r = len(places), guesses(len(places), bool(record.canary.any()))
+        each = r // 2
         known = ~score.isnan().any(-1)
         order = score.nan_to_num(0, torch.inf, -torch.inf).argsort(stable=True, dim=-1, descending=True)
         rank = torch.empty_like(order).scatter_(-1, order, torch.arange(count).expand_as(order).contiguous())
@@ -65,12 +70,7 @@ class Audit:
         correct = (high & member) | (low & ~member)
         guessed, right = (torch.zeros_like(record.score, dtype=torch.bool) for _ in range(2))
         guessed[..., places], right[..., places] = high | low, correct
-        return cls(count, guessed, right, known, float(record.claim[1]))
-
-    @property
-    def guesses(self) -> int:
-        """r, how many coins of each model are guessed."""
-        return guesses(self.coins)
+        return cls(count, r, guessed, right, known, float(record.claim[1]))
 
     def bounds(self) -> Tensor:
         """Lower bounds of epsilon, each with 95 % confidence; float64 ``[K,M]``, NaN where scores are missing."""
@@ -91,9 +91,10 @@ def coins(record: Exposure) -> Tensor:
     return (record.canary if bool(record.canary.any()) else every).nonzero()[:, 0]
 
 
-def guesses(count: int) -> int:
+def guesses(count: int, canaries: bool = False) -> int:
     """How many of so many coins are guessed, an even number: as many members as non-members."""
-    return 2 * min(max(1, round(GUESSED * count)), count // 2)
+    share = GUESSED_CANARIES if canaries else GUESSED
+    return 2 * min(max(1, round(share * count)), count // 2)
 
 
 def chance(count: int, r: int, v: int, epsilon: float, delta: float = 0.0) -> float:

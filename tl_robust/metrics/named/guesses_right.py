@@ -3,29 +3,27 @@
 import torch
 from torch import Tensor
 
-from tl_robust.metrics.one_run import Audit
+from tl_robust.metrics.one_run import GUESSED, Audit, coins
 from tl_robust.metrics.pairs import over_pairs
 from tl_robust.types import Exposure
 
 
-def _share(means: Tensor, x: Tensor) -> Tensor:
-    right, guessed = means.chunk(2, dim=-1)
-    return right / guessed
+def _guessed(value: Tensor) -> tuple[Tensor, Tensor]:
+    """A sample whose coins are guessed, where most are not: wrong, and right; of canaries, more are, it is less."""
+    return value / (2 * GUESSED), (1 - value) / (2 * GUESSED)
 
 
-def _kinds(k: int) -> Tensor:
-    return torch.tensor([[2.0] * 2 * k, [0.0] * k + [2.0] * k], dtype=torch.float64)
-
-
-@over_pairs(kinds=_kinds, formula=_share, higher_is_better=False)
+@over_pairs(room=_guessed, higher_is_better=False, count=lambda record: len(coins(record)))
 def guesses_right(record: Exposure) -> Tensor:
     """Share of right guesses about the coins that the audit guesses: those with the highest and the lowest scores.
 
-    Half is chance. The guesses are those of ``epsilon_bound``.
+    Half is chance. The guesses are those of ``epsilon_bound``. What a sample adds to this ratio is linear.
     """
-    audit = Audit.of(record)
-    columns = []
-    for kind in (audit.correct, audit.guessed):
-        counted = kind.double().masked_fill(~audit.known[..., None], torch.nan)
-        columns.append((counted[:, 0::2] + counted[:, 1::2]).transpose(0, 1))
-    return torch.cat(columns, 1)
+    audit, places = Audit.of(record), coins(record)
+    right, guessed = (
+        (kind[:, 0::2, places].double() + kind[:, 1::2, places]).transpose(0, 1)
+        for kind in (audit.correct, audit.guessed)
+    )
+    share, many = right.mean(-1, keepdim=True) / guessed.mean(-1, keepdim=True), guessed.mean(-1, keepdim=True)
+    columns = share + (right - share * guessed) / many
+    return columns.masked_fill(~audit.known.all(1)[:, None], torch.nan)
