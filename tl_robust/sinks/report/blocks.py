@@ -95,13 +95,13 @@ class Drawing:
     Attributes:
         title: What stands above it.
         label: What it shows, for those who do not see it.
-        lines: Of each line strategy, places, values, lower and upper ends.
+        lines: Of each line its strategy, then places, values, lower and upper ends.
         chart: All strategies of the page to a Vega-Lite chart that reads the data set ``points``.
     """
 
     title: str
     label: str
-    lines: Sequence[tuple[str, *tuple[Sequence[float | None], ...]]]
+    lines: Sequence[tuple[str, Sequence[Sequence[float | None]]]]
     chart: Callable[[Sequence[str]], dict[str, Any]]
 
 

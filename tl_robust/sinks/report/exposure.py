@@ -74,7 +74,7 @@ def parents(part: Part) -> list[Block]:
         gains = [worth.get(know) for know in KNOWLEDGE[1:]]
         place = f"{pair}, {part.face.side(view)}, {inference}"
         body.append((place, strategy, *(interval(row) if row else "-" for row in [*areas, *gains])))
-    head = ("pair, inference", "strategy", "AUC, shadows from the parent itself", "from another parent", "by the recipe",
+    head = ("pair, inference", "strategy", "AUC, shadows of the parent itself", "of another parent", "by the recipe",
             "the parent beyond another", "beyond the recipe")  # fmt: skip
     title = "What the public parent is worth to an attacker: AUC with it less AUC without it, [95 % interval]"
     return [Table(title, head, body, names=2, brief=True, cards=True)] if body else []
@@ -105,7 +105,7 @@ def _sentence(part: Part, cell: Cell, numbers: Numbers, inferences: int) -> str:
         for metric, share in (("tpr_at_1_percent", "1 %"),)
     ]
     parts += [("it is right on {} of test images", known((cell, "cohort_accuracy")))]
-    parts += [("and by {} more on what it learned from", known((cell, "train_gap")))]
+    parts += [("and on {} more of what it learned from", known((cell, "train_gap")))]
     said = [text.format(measured(row.value, unit(row.metric))) for text, row in parts if row]
     chance = ", where 50 % is chance" if found.value == found.value else ""
     no = "" if found.low > 0.5 or found.low != found.low else " Its interval holds chance."

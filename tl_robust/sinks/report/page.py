@@ -214,7 +214,7 @@ class _Numbering:
         chart = drawing.chart(self.strategies)
         key = (json.dumps(chart),)
         self._specs.setdefault(key, {"chart": chart, "strategies": self.strategies})
-        lines = [[self.strategies.index(strategy), *numbers] for strategy, *numbers in drawing.lines]
+        lines = [[self.strategies.index(strategy), *numbers] for strategy, numbers in drawing.lines]
         self.panels.append({"spec": list(self._specs).index(key), "label": drawing.label, "lines": lines})
         return len(self.panels) - 1
 

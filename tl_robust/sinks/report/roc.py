@@ -88,7 +88,7 @@ def _drawing(part: Part, place: tuple[str, str], results: Sequence[Result[Exposu
     for strategy, members in grouped(results, lambda result: part.names.strategy(result.cell)).items():
         record = members[0].outcome
         ends = roc(record.score[-1], record.member, fpr)
-        lines.append((strategy, _short(fpr), *map(_short, ends)))
+        lines.append((strategy, [_short(fpr), *map(_short, ends)]))
     side, last = part.face.side(view), part.face.axis_text(float(results[0].outcome.x[-1]))
     title = f"{group.rpartition(' → ')[2]}, {side}"
     label = f"ROC curves of {group}, {side}, after {last} epochs: members called over non-members called by mistake"
