@@ -96,7 +96,31 @@ def _said(
                 sentences.append(f"{side[:1].upper()}{side[1:]} {' '.join([sentence, *decisions])}")
         if sentences:
             answers.append(Said(face, group, where, sentences, members))
-    return answers
+    return _ranked(answers) if face.ranked else answers
+
+
+def _ranked(answers: Sequence[Said]) -> list[Said]:
+    """Of each pair and view the attack that tells most before all others, which follow by how much they tell."""
+
+    def most(each: Said) -> float:
+        last = telling(each.rows, each.face)
+        return max((row.value for row in each.rows if row.eps == last and row.value == row.value), default=-1.0)
+
+    by_most = sorted(answers, key=most, reverse=True)
+    first = [members[0] for members in grouped(by_most, _place).values()]
+    first.sort(key=lambda each: (answers.index(next(one for one in answers if _edge_of(one) == _edge_of(each))),
+                                 [*each.face.views].index(each.rows[0].cell.view)))  # fmt: skip
+    return [*first, *(each for each in by_most if each not in first)]
+
+
+def _edge_of(answer: Said) -> tuple[object, ...]:
+    cell = answer.rows[0].cell
+    return *_edge(cell), cell.target_images
+
+
+def _place(answer: Said) -> tuple[object, ...]:
+    """Pair, number of labels and view."""
+    return *_edge_of(answer), answer.rows[0].cell.view
 
 
 def lines(
@@ -122,6 +146,9 @@ def lines(
 
 
 def _of_first_attack(answers: Sequence[Said]) -> list[Said]:
+    """Those of the first attack, or of each pair and view the first where they are ranked."""
+    if answers[0].face.ranked:
+        return [members[0] for members in grouped(answers, _place).values()]
     attacks = [each.rows[0].cell.attack for each in answers]
     return [each for each, attack in zip(answers, attacks, strict=True) if attack == attacks[0]]
 

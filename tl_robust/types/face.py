@@ -18,6 +18,8 @@ class Face:
         axis_text: How a value of the axis reads.
         place: What stands before a value of the axis; the word of the axis where empty.
         told: Where on the axis the answer is told: ``apart``, where the strategies differ most, or ``last``.
+        ranked: The attack that tells most, and not the first, answers for each view, and where the axis has one place
+            all attacks stand in one table.
         baseline: The value of the axis at which nothing was attacked; None where there is no such value.
         untouched: Heading of the column with the baseline.
         headline: The metric that answers first.
@@ -48,6 +50,7 @@ class Face:
     axis_text: Callable[[float], str] = "{:.4g}".format
     place: str = ""
     told: Literal["apart", "last"] = "apart"
+    ranked: bool = False
     baseline: float | None = None
     untouched: str = "baseline"
     headline: str = ""

@@ -133,12 +133,8 @@ def lines(
     y, low = (alt.Y(f"{name}:Q", title=None, scale=scale, axis=axis) for name in ("value", "low"))
     legend = alt.Legend(orient="top", title=None, symbolOpacity=1, labelLimit=400) if values is not None else None
 
-    def styles(kinds: Sequence[Any]) -> alt.Scale:
-        return alt.Scale(domain=list(strategies), range=[kinds[i % len(kinds)] for i in range(len(strategies))])
-
-    color = alt.Color("strategy:N", legend=legend).scale(styles(COLORS))
-    dash = alt.StrokeDash("strategy:N", legend=legend).scale(styles(DASHES))
-    shape = alt.Shape("strategy:N", legend=legend).scale(styles(SHAPES))
+    color, dash = styles(strategies, legend)
+    shape = alt.Shape("strategy:N", legend=legend).scale(_scale(strategies, SHAPES))
     base = alt.Chart(data)
     layers: list[alt.Chart] = [
         base.mark_area(opacity=0.16).encode(x=x, y=low, y2="high:Q", color=color),
@@ -159,6 +155,20 @@ def lines(
         shade = alt.when(over).then(alt.value(0.1)).otherwise(alt.value(0))
         layers.append(strips.encode(x=start, x2="to:Q", opacity=shade, tooltip=tips).add_params(over))
     return alt.LayerChart(layer=layers)
+
+
+def styles(strategies: Sequence[str], legend: altair.Legend | None = None) -> tuple[altair.Color, altair.StrokeDash]:
+    """The color and the dash of each strategy."""
+    import altair as alt
+
+    color = alt.Color("strategy:N", legend=legend).scale(_scale(strategies, COLORS))
+    return color, alt.StrokeDash("strategy:N", legend=legend).scale(_scale(strategies, DASHES))
+
+
+def _scale(strategies: Sequence[str], kinds: Sequence[Any]) -> altair.Scale:
+    import altair as alt
+
+    return alt.Scale(domain=list(strategies), range=[kinds[i % len(kinds)] for i in range(len(strategies))])
 
 
 def figure(summary: Sequence[Row], path: Path, names: Names | None = None, faces: Mapping[str, Face] = FACES) -> None:

@@ -155,7 +155,8 @@ def _curve(
             title = f"{name}, {face.side(view)}" if several else name
             if by_view and metric == metrics[0]:
                 title = f"{face.side(view).capitalize()}: {face.word}" if other else face.views[view]
-            if thin or not other:
+            alone = face.ranked and len(grid(curves[metric, view])) == 1  # its table says all that there is
+            if (thin or not other) and not alone:
                 charts.append(Panel(thin_title(face, title, other), metric, curves[metric, view], thin))
             for name, numbers in ((metric, curves[metric, view]), (other, thin)):
                 if numbers:
