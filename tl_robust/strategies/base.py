@@ -22,7 +22,7 @@ from tl_robust.registry import Registry
 from tl_robust.strategies.epoch import EpochSums
 from tl_robust.strategies.forest import D, M, Train
 from tl_robust.strategies.hyperparameters import arguments_of, defense_of, network_of, recipe_of, text_of
-from tl_robust.strategies.optimizer import optimizer_of
+from tl_robust.strategies.optimizer import hand_over, nothing, optimizer_of
 from tl_robust.types import ImageSet, Recipe
 
 State = dict[str, Tensor]
@@ -79,6 +79,7 @@ class TransferTask(NetworkModule):
         self._stage = ""
         self._last_state: State | None = None  # weights of the last epoch, once a fit is over
         self._in_step = False
+        self.defense_seed = -1  # of what the defense draws; -1 until a fit begins
         self._sums = EpochSums()
         self._generator_states: State = {}  # of torch's global generators, that a resumed fit goes on with
 
@@ -167,6 +168,7 @@ class TransferTask(NetworkModule):
             self._require_gradients(self._fixed(0))
             # An earlier fit, perhaps on other data, has no say in the choice. A checkpoint is read after this.
             self.history, self.best_state, self._last_state, self._generator_states = [], None, None, {}
+            self.defense_seed = -1
             self.kept_accuracy.fill_(torch.nan)
             if self.defense is None and "defense" not in self._settings:
                 self.hparams.pop("defense", None)
@@ -197,6 +199,8 @@ class TransferTask(NetworkModule):
     def on_train_start(self) -> None:
         """Go on where a checkpoint stands: if that is within an epoch, no hook will say that the epoch starts."""
         self._freeze()
+        if self.defense is not None and "optimizer" in self.defense.acts:
+            hand_over(self, self.defense)
         states, self._generator_states = self._generator_states, {}
         if states and self.trainer.world_size == 1:
             torch.set_rng_state(states["cpu"])
@@ -228,6 +232,8 @@ class TransferTask(NetworkModule):
 
     def training_step(self, batch: Sequence[Tensor], index: int) -> Tensor:
         """The loss of one batch: the defense's, or the strategy's objective."""
+        if len(batch[1]) == 0:  # of Poisson sampling
+            return nothing(self.network)
         self._in_step = True
         loss = None if self.defense is None else self.defense.loss(self, batch, self._others)
         if loss is None:
@@ -291,6 +297,7 @@ class TransferTask(NetworkModule):
             "last": self._last_state,
             "draws": generator_states,
             "others": list(self._others),
+            "defense_seed": self.defense_seed,
             **self._sums.state(),
         }
 
@@ -298,7 +305,7 @@ class TransferTask(NetworkModule):
         """Remember it. A fit goes on from the weights of the last epoch, also where the file has the best epoch's."""
         kept = checkpoint.get(OWN, {})
         self.history, self.best_state = list(kept.get("history", [])), kept.get("best")
-        self._sums = EpochSums(kept)
+        self._sums, self.defense_seed = EpochSums(kept), kept.get("defense_seed", -1)
         checkpoint["state_dict"].setdefault("kept_accuracy", kept.get("kept_accuracy", torch.tensor(torch.nan)))
         hyperparameters = checkpoint.get(self.CHECKPOINT_HYPER_PARAMS_KEY, {})
         self._note(hyperparameters, [*FITTED_ON, "defense"])
