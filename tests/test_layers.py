@@ -11,7 +11,18 @@ import tl_robust
 
 PACKAGE = Path(tl_robust.__file__).parent
 VOCABULARY = {"types", "errors", "seeding", "registry", "files", "text"}
-WORK = {"attacks", "backdoors", "metrics", "models", "data", "trust", "strategies", "callbacks", "defenses", "inference"}
+WORK = {
+    "attacks",
+    "backdoors",
+    "metrics",
+    "models",
+    "data",
+    "trust",
+    "strategies",
+    "callbacks",
+    "defenses",
+    "inference",
+}
 BENCH = WORK | {"nodes", "threats", "engines", "bench"}
 MAY_IMPORT = {  # a layer may import itself, and of tl_robust only this
     **dict.fromkeys(VOCABULARY, VOCABULARY),

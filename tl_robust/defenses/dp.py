@@ -1,7 +1,7 @@
 """Differential privacy: the gradient of each image is clipped, and noise is added to every step.
 
-Source: Abadi et al., "Deep Learning with Differential Privacy", CCS 2016, with the accountant of Gopi et al., "Numerical
-Composition of Differential Privacy", NeurIPS 2021. Steps and accountant are those of opacus.
+Source: Abadi et al., "Deep Learning with Differential Privacy", CCS 2016; accountant: Gopi et al., "Numerical Composition
+of Differential Privacy", NeurIPS 2021. Steps and accountant are those of opacus.
 """
 
 from __future__ import annotations
