@@ -39,10 +39,10 @@ class Composed(Defense):
         if len(stepping) > 1:
             both = " and ".join(map(str, stepping))
             raise ConfigError(f"only one defense can set the optimizer, got {both}: leave one of them out.")
-        if stepping and setting:
+        others = [each for each in self.defenses if each not in stepping and each.acts & set(TRAINING)]
+        if stepping and others:
             raise ConfigError(
-                f"{stepping[0]} bounds what each image adds to the strategy's own loss, and {setting[0]} sets another: "
-                "leave one of them out."
+                f"{others[0]} looks at training images outside the account of {stepping[0]}: leave one of them out."
             )
         trains = [bool(defense.acts & set(TRAINING)) for defense in self.defenses]
         if trains != sorted(trains, reverse=True):

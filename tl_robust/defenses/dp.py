@@ -1,12 +1,13 @@
 """Differential privacy: the gradient of each image is clipped, and noise is added to every step.
 
-Source: Abadi et al., "Deep Learning with Differential Privacy", CCS 2016; accountant: Gopi et al., "Numerical Composition
-of Differential Privacy", NeurIPS 2021. Steps and accountant are those of opacus.
+Source: Abadi et al., "Deep Learning with Differential Privacy", CCS 2016; accountant: Gopi et al., "Numerical
+Composition of Differential Privacy", NeurIPS 2021. Steps and accountant are those of opacus.
 """
 
 from __future__ import annotations
 
 import math
+import warnings
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, ClassVar
@@ -139,17 +140,19 @@ def _opacus() -> Any:
 def _epsilon(noise: float, delta: float, sampling: float, steps: int) -> float:
     accountant = _opacus().accountants.create_accountant(mechanism=Dp.ACCOUNTANT)
     accountant.history = [(noise, sampling, steps)]
-    return float(accountant.get_epsilon(delta, eps_error=EPSILON_ERROR, delta_error=delta * DELTA_ERROR))
+    with warnings.catch_warnings():  # the bound by Renyi orders, which only limits the mesh
+        warnings.filterwarnings("ignore", "Optimal order is the")
+        return float(accountant.get_epsilon(delta, eps_error=EPSILON_ERROR, delta_error=delta * DELTA_ERROR))
 
 
 @cache
 def _multiplier(epsilon: float, delta: float, sampling: float, steps: int) -> float:
-    return float(
-        _opacus().accountants.utils.get_noise_multiplier(
-            target_epsilon=epsilon, target_delta=delta, sample_rate=sampling, steps=steps, accountant=Dp.ACCOUNTANT,
-            eps_error=EPSILON_ERROR, delta_error=delta * DELTA_ERROR,
-        )
-    )  # fmt: skip
+    settings: dict[str, Any] = {"eps_error": EPSILON_ERROR, "delta_error": delta * DELTA_ERROR}
+    settings |= {"target_epsilon": epsilon, "target_delta": delta, "sample_rate": sampling, "steps": steps}
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Optimal order is the")
+        found = _opacus().accountants.utils.get_noise_multiplier(accountant=Dp.ACCOUNTANT, **settings)
+    return float(found)
 
 
 def _private(
