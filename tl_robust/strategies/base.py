@@ -19,7 +19,7 @@ from tl_robust.errors import ConfigError
 from tl_robust.models.base import described
 from tl_robust.models.module import NetworkModule
 from tl_robust.registry import Registry
-from tl_robust.strategies.epoch import EpochSums
+from tl_robust.strategies.epoch import EpochSums, copied, merit
 from tl_robust.strategies.forest import D, M, Train
 from tl_robust.strategies.hyperparameters import arguments_of, defense_of, network_of, recipe_of, text_of
 from tl_robust.strategies.optimizer import hand_over, nothing, optimizer_of
@@ -273,15 +273,15 @@ class TransferTask(NetworkModule):
             self.log(name.replace("_", "/"), value, sync_dist=False)
         if self._stage != "fit":  # trainer.validate: a look at the model, and no epoch of its training
             return
-        if self.recipe.select == "last" or all(_merit(epoch) > _merit(earlier) for earlier in self.history):
+        if self.recipe.select == "last" or all(merit(epoch) > merit(earlier) for earlier in self.history):
             self.kept_accuracy.fill_(epoch["val_accuracy"])
-            self.best_state = _copied(self.network)
+            self.best_state = copied(self.network)
         self.history.append(epoch)
 
     def on_fit_end(self) -> None:
         """Put the weights of the chosen epoch into the network, and keep those of the last for a fit that goes on."""
         if self.best_state is not None:
-            self._last_state = _copied(self.network)
+            self._last_state = copied(self.network)
             self.network.load_state_dict(self.best_state)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
@@ -342,16 +342,6 @@ class TransferTask(NetworkModule):
 def _predicted(logits: Tensor) -> Tensor:
     """Classes, int64 ``[N]``; -1, which is no label, where a logit of ``[N,L]`` is not finite."""
     return logits.argmax(1).masked_fill(~logits.isfinite().all(1), -1)
-
-
-def _merit(epoch: Mapping[str, float]) -> float:
-    """What epochs are chosen by: the defense's score where there is one, else the validation accuracy."""
-    merit = epoch.get("val_score", epoch["val_accuracy"])
-    return -math.inf if math.isnan(merit) else merit
-
-
-def _copied(network: nn.Module) -> State:
-    return {name: value.detach().clone() for name, value in network.state_dict().items()}
 
 
 STRATEGIES: Registry[type[TransferTask]] = Registry("strategy", "tl_robust.strategies")
