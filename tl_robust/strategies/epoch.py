@@ -56,4 +56,5 @@ def merit(epoch: Mapping[str, float]) -> float:
 
 
 def copied(network: nn.Module) -> dict[str, Tensor]:
+    """The state of a network that later steps leave alone."""
     return {name: value.detach().clone() for name, value in network.state_dict().items()}
