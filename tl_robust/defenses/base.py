@@ -11,6 +11,7 @@ from dataclasses import dataclass, fields
 from typing import ClassVar, Generic, Literal, Protocol, Self, TypeVar
 
 from torch import Tensor, nn
+from torch.optim import Optimizer
 
 from tl_robust.attacks import ATTACKS
 from tl_robust.attacks.objectives import OBJECTIVES
@@ -20,7 +21,7 @@ from tl_robust.errors import ConfigError
 from tl_robust.registry import Component, Registry, Scalar
 from tl_robust.types import ImageSet, Recipe
 
-TRAINING = ("lineage", "initialize", "loss", "score", "images")
+TRAINING = ("lineage", "initialize", "loss", "score", "images", "optimizer", "sampling")
 INFERENCE = ("fit", "wrap")
 VIEWS = ("white", "black", "shadow")
 
@@ -41,7 +42,25 @@ class Task(Protocol):
     def current_epoch(self) -> int: ...  # noqa: D102
 
     def __call__(self, images: Tensor) -> Tensor: ...  # noqa: D102
+    @property
+    def global_step(self) -> int: ...  # noqa: D102
+
     def objective(self, batch: Sequence[Tensor]) -> Tensor: ...  # noqa: D102
+
+
+class Loader(Protocol):
+    """Training batches as a defense sees them.
+
+    Attributes:
+        sampling: With what chance each sample is in a batch, independently of all others; 0: batches of one size.
+        samples: How many samples there are.
+    """
+
+    @property
+    def sampling(self) -> float: ...  # noqa: D102
+    @property
+    def samples(self) -> int: ...  # noqa: D102
+    def __len__(self) -> int: ...
 
 
 class Repairable(Protocol):
@@ -201,6 +220,22 @@ class Defense(ABC):
             others: Frozen networks of the models that :attr:`ASKS` and :meth:`lineage` named for this training.
         """
         return images
+
+    def optimizer(self, task: Task, optimizer: Optimizer, batches: Loader, seed: int) -> Optimizer:
+        """What takes the steps of the training; it is asked when training starts, before the first of them.
+
+        Args:
+            task: The training; its network has its start, and what is frozen is.
+            optimizer: The recipe's, whose schedule goes on.
+            batches: What it learns from.
+            seed: Of draws: the same in a fit that goes on, other in any other training.
+        """
+        return optimizer
+
+    @property
+    def sampling(self) -> float:
+        """The chance of each training sample to be in a batch, independently of others; 0: the recipe's batches."""
+        return 0.0
 
     def fit(self, network: nn.Module, validation: ImageSet, seed: int) -> dict[str, Tensor]:
         """What the guard is fitted with: thresholds, means, and everything it draws at random.

@@ -157,7 +157,9 @@ class Training(Model, Node):
         kept_by = partial(defense.images, others=others) if defense else None
         fitted = self.poison.fitted(store) if self.poison else {}
         poisoned = partial(self.poison.of, seed=self.seed, fitted=fitted) if self.poison else None
-        data = DomainModule(self.data, self.recipe, derive("order", self.draws), kept_by, poisoned)
+        data = DomainModule(
+            self.data, self.recipe, derive("order", self.draws), kept_by, poisoned, defense.sampling if defense else 0.0
+        )
         with seeded(derive("weights", self.draws)):
             network = self.build()
             strategy = STRATEGIES[self.by.name]

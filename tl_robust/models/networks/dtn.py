@@ -6,6 +6,7 @@ from torch import Tensor, nn
 
 from tl_robust.errors import ConfigError
 from tl_robust.models.base import NETWORKS, Normalize
+from tl_robust.models.normalization import normalization
 
 
 @NETWORKS.register
@@ -19,11 +20,14 @@ class DTN(nn.Module):
         image_shape: ``(C, H, W)``; H and W divisible by 8.
         classes: Number of logits.
         width: Factor on all hidden sizes, above 0.
+        norm: ``batch``, or ``group``: GroupNorm in place of BatchNorm, for differential privacy.
     """
 
     VERSION = 1
 
-    def __init__(self, image_shape: tuple[int, int, int], classes: int, width: float = 1.0) -> None:
+    def __init__(
+        self, image_shape: tuple[int, int, int], classes: int, width: float = 1.0, norm: str = "batch"
+    ) -> None:
         super().__init__()
         if not 0 < width <= 16:
             raise ConfigError(f"setting 'width' of network 'dtn' must be above 0 and at most 16, got {width}.")
@@ -36,7 +40,7 @@ class DTN(nn.Module):
         for before, size, dropout in zip([channels, *sizes], sizes, (0.1, 0.3, 0.5), strict=False):
             convolutions += [
                 nn.Conv2d(before, size, 5, stride=2, padding=2),
-                nn.BatchNorm2d(size),
+                normalization(norm, size),
                 nn.Dropout2d(dropout),
                 nn.ReLU(),
             ]
@@ -44,7 +48,7 @@ class DTN(nn.Module):
         self.features = nn.Sequential(*convolutions, nn.Flatten())
         self.hidden = nn.Sequential(
             nn.Linear(sizes[-1] * (height // 8) * (side // 8), hidden),
-            nn.BatchNorm1d(hidden),
+            normalization(norm, hidden, flat=True),
             nn.ReLU(),
             nn.Dropout(0.5),
         )
