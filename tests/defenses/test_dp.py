@@ -61,7 +61,17 @@ def test_a_loader_goes_on_within_an_epoch() -> None:
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"epsilon": 0}, {"delta": 1.0}, {"clip": 0}, {"sampling": 1.1}, {"lr": -1}, {"noise": -2}]
+    "wrong",
+    [
+        {"epsilon": 0},
+        {"epsilon": 101},
+        {"delta": 0},
+        {"delta": 1.0},
+        {"clip": 0},
+        {"sampling": 1.1},
+        {"lr": -1},
+        {"noise": -2},
+    ],
 )
 def test_settings_out_of_range_are_refused(wrong: dict[str, float]) -> None:
     with pytest.raises(ConfigError, match=f"setting '{next(iter(wrong))}' of defense 'dp'"):
