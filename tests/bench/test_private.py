@@ -90,6 +90,8 @@ def test_every_setting_of_an_account_makes_another_training(tiny: Path) -> None:
     changes = ["epsilon: 3", "delta: 1e-5", "clip: 2", "sampling: 0.5", "noise: 1", "accountant: rdp", "lr: 0.3"]
     made = [victim(tiny, "dp"), *(victim(tiny, f"{{name: dp, {change}}}") for change in changes)]
     assert len({training.key for training in made}) == 1 + len(changes)
+    (stored,) = made[0].spec["defense"]
+    assert dict(stored["settings"]) == {"epsilon": 8.0, "delta": 1e-4}, "what is claimed, even by default"
     for training, change in zip(made[1:], changes, strict=True):
         (stored,) = training.spec["defense"]
         name, value = change.split(": ")

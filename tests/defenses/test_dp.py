@@ -55,6 +55,12 @@ def test_an_account_is_of_the_steps_of_all_epochs() -> None:
 def test_a_noise_that_is_given_claims_nothing() -> None:
     assert Dp(noise=0).privacy is None
     assert Dp(noise=0).spent(20) == float("inf")
+    assert str(Dp(noise=0.5)) == "dp(noise=0.5)"
+
+
+def test_a_claim_is_never_named_without_epsilon_and_delta() -> None:
+    assert str(parse("dp")) == "dp(delta=0.0001, epsilon=8.0)"
+    assert parse(str(Dp(epsilon=3.0, clip=2.0))) == Dp(epsilon=3.0, clip=2.0)
     assert parse("dp(epsilon=3)") == Dp(epsilon=3.0)
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
 
@@ -20,7 +20,7 @@ from typing_extensions import override
 
 from tl_robust.defenses.base import DEFENSES, Adaptive, Defense, Loader, Task
 from tl_robust.errors import ConfigError
-from tl_robust.registry import Scalar
+from tl_robust.registry import Component, Scalar
 from tl_robust.seeding import derive
 
 ACCOUNTANTS = ("prv", "rdp")
@@ -87,6 +87,14 @@ class Dp(Defense):
     @override
     def privacy(self) -> tuple[float, float] | None:
         return (self.epsilon, self.delta) if self.noise == -1 else None
+
+    @property
+    @override
+    def component(self) -> Component:
+        """With what is claimed, even where it is the default: no table and no key is without epsilon and delta."""
+        own = super().component
+        claimed = {"epsilon": self.epsilon, "delta": self.delta} if self.privacy else {}
+        return replace(own, settings=tuple(sorted((dict(own.settings) | claimed).items())))
 
     def multiplier(self, steps: int) -> float:
         """The noise multiplier of so many steps."""
