@@ -49,7 +49,8 @@ class Dp(Defense):
     A batch is a Poisson sample. The gradient of each image is clipped to norm ``clip``, Gaussian noise of deviation
     noise x clip is added to their sum, and it is divided by the expected size; an empty batch is noise alone. A claim
     is about adding or removing one image, counted over all steps. Draws follow from the key, so
-    that a claim holds for who does not know the key. A step of 240 images takes about 6 times as long as without.
+    that a claim holds for who does not know the key. A step takes 6 times as long as without for 60 images and 9 times
+    for 240 (dtn of width 0.25, one CPU core).
 
     Attributes:
         epsilon: What is claimed, from 0.05 to 100; the noise follows from it, where ``noise`` is not given.
