@@ -260,14 +260,22 @@ def test_a_probe_keeps_more_of_the_source_after_every_epoch(
     finds = source(full, probe)
     one = found(finds)["M4"]
     assert one.decision == said
-    gap = (auc(finds, PROBE) - auc(finds, "finetune"))[1:]
-    assert one.effect == pytest.approx(float(gap.mean()))
-    assert one.reason.startswith(f"Exposure of the source, {PROBE} over finetune: ")
+    kept = {one.cell.strategy: METRICS["retention_of_source"](one.outcome) for one in finds}
+    assert one.effect == pytest.approx(float((kept[PROBE] - kept["finetune"])[1:].mean()))
+    assert one.unit == "ratio"
+    assert one.reason.startswith(f"Retention of the source, {PROBE} over finetune: ")
 
 
-def test_epoch_0_and_what_differs_in_more_than_the_mode_do_not_count() -> None:
-    ledger = found(source([4.0, 0.5, 0.3, 0.2], [0.0, 2.0, 1.6, 1.4]))
-    assert ledger["M4"].decision == "supported"
+def test_models_that_give_away_little_to_begin_with_may_keep_more_of_it() -> None:
+    assert found(source([4.0, 0.5, 0.3, 0.2], [1.0, 0.5, 0.5, 0.5], samples=400))["M4"].decision == "supported"
+
+
+def test_a_probe_without_epoch_0_is_not_judged() -> None:
+    one = found(source(ALONE[1:], KEPT[1:], epochs=EPOCHS[1:]))["M4"]
+    assert one.reason == "It needs epoch 0 on the side source (epochs=[0,1,12])."
+
+
+def test_what_differs_in_more_than_the_mode_is_not_compared() -> None:
     others = {"finetune": ALONE, "finetune(lr=0.001, mode=probe)": KEPT, "finetune(blocks=2)": KEPT}
     alone = found(exposed(others, view="source", epochs=EPOCHS))["M4"]
     assert alone.decision == "not judged"

@@ -7,7 +7,7 @@ inferences has what it needs, nothing is missing.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from tl_robust.claims.comparisons import Comparisons, Place
 from tl_robust.claims.effects import ElsewhereError, MissingError
@@ -26,6 +26,18 @@ def needs(comparisons: Comparisons, place: Place, has: Callable[[Place], bool], 
         if any(map(has, comparisons.places)) or place.method != comparisons.places[0].method:
             raise ElsewhereError("it is decided with another inference.")
         raise MissingError(f"it needs {what}.")
+
+
+def needs_epochs(comparisons: Comparisons, place: Place, strategies: Iterable[str], *epochs: int) -> None:
+    """Check that a bench asked for some epochs of fine-tuning on the side source.
+
+    Raises:
+        MissingError: It did not.
+    """
+    results = [result for strategy in strategies for result in comparisons.results(place, strategy, SOURCE)]
+    if any(epoch not in result.outcome.x.tolist() for result in results for epoch in epochs):
+        what = " and ".join(map(str, epochs))
+        raise MissingError(f"it needs epoch{'s' * (len(epochs) > 1)} {what} on the side source (epochs=[0,1,12]).")
 
 
 def has_sides(comparisons: Comparisons, view: str, *strategies: str) -> Callable[[Place], bool]:

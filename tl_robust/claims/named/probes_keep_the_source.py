@@ -5,12 +5,12 @@ from __future__ import annotations
 from tl_robust.claims.claim import claim
 from tl_robust.claims.comparisons import Comparisons, Place
 from tl_robust.claims.effects import Effect
-from tl_robust.claims.memory import SOURCE, needs
+from tl_robust.claims.memory import SOURCE, needs, needs_epochs
 from tl_robust.claims.victims import fine_tuned
 
 
 @claim(
-    "A probe gives away more of its parent's source data than full fine-tuning, after every epoch.",
+    "A probe keeps more than full fine-tuning of what its parent gives away of the source data, after every epoch.",
     "ours",
     every=True,
     primary=True,
@@ -18,18 +18,24 @@ from tl_robust.claims.victims import fine_tuned
     of="membership",
 )
 def probes_keep_the_source(comparisons: Comparisons, place: Place) -> list[Effect]:
-    """How much larger ``auc`` is with a probe than with what differs in nothing else, at each epoch above 0.
+    """How much more ``retention_of_source`` a probe has than what differs in nothing else, at each epoch above 0.
 
-    Both start from the same models, so the same epoch of both has the same ratio to epoch 0 (retention) in its order.
+    Both start from the same models. These differ in how much they give away, from pair to pair; so retention, which is
+    relative to them, tells both apart with fewer pairs than ``auc`` does. Epochs at which it is not known to 0.1 do not
+    count.
     """
     needs(
         comparisons, place, lambda where: bool(_probes(comparisons, where)),
         "a probe and full fine-tuning on the side source (axes.strategy=[finetune,{name: finetune, mode: probe}], "
         "axes.attack=[{name: rmia, side: source}])",
     )  # fmt: skip
+    pairs = _probes(comparisons, place)
+    needs_epochs(comparisons, place, {side for pair in pairs for side in pair}, 0)
     return [
-        comparisons.compare(place, "auc", SOURCE, probe, full, f"exposure of the source, {probe} over {full}")
-        for probe, full in _probes(comparisons, place)
+        comparisons.compare(
+            place, "retention_of_source", SOURCE, probe, full, f"retention of the source, {probe} over {full}"
+        )
+        for probe, full in pairs
     ]
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from tl_robust.claims.claim import claim
 from tl_robust.claims.comparisons import Comparisons, Place
-from tl_robust.claims.effects import Effect, MissingError
-from tl_robust.claims.memory import SOURCE, has_sides, needs
+from tl_robust.claims.effects import Effect
+from tl_robust.claims.memory import SOURCE, has_sides, needs, needs_epochs
 from tl_robust.claims.victims import FULL
 
 HALF = 0.5  # of what the public model gives away
@@ -25,8 +25,6 @@ def source_is_half_forgotten(comparisons: Comparisons, place: Place) -> list[Eff
         comparisons, place, has_sides(comparisons, SOURCE, FULL),
         "full fine-tuning on the side source (axes.strategy=[finetune], axes.attack=[{name: rmia, side: source}])",
     )  # fmt: skip
-    asked = {float(x) for result in comparisons.results(place, FULL, SOURCE) for x in result.outcome.x}
-    if not {0.0, float(WITHIN)} <= asked:
-        raise MissingError(f"it needs epochs 0 and {WITHIN} on the side source (epochs=[0,{WITHIN},12]).")
+    needs_epochs(comparisons, place, [FULL], 0, WITHIN)
     name = f"{HALF:g} less the retention of the source after epoch {WITHIN}, {FULL}"
     return [comparisons.below(place, "retention_of_source", SOURCE, FULL, HALF, name, at=WITHIN)]
