@@ -72,4 +72,4 @@ def apart(
     record = made_exposure(2 * pairs, samples, epochs, 0.0, 10**6 + noise, **made)
     far = torch.as_tensor(d, dtype=torch.float64)
     far = far[:, None, None] if far.ndim == 1 else far
-    return replace(record, member=coins, score=record.score + far * coins)
+    return replace(record, member=coins, label=torch.arange(samples) % 10, score=record.score + far * coins)

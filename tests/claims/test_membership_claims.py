@@ -136,6 +136,19 @@ def test_places_that_share_pairs_are_averaged_pair_by_pair_and_others_are_not() 
     assert (one.decision, one.seeds) == ("supported", 5)
 
 
+def test_pairs_of_domains_with_the_same_source_are_not_independent_on_its_side() -> None:
+    """Two targets of one source: the same samples, learned by the same public models."""
+
+    def error(*pairs: str) -> float:
+        finds = [one for pair in pairs for one in source([2.5, 0.8, 0.4, 0.2], pair=pair)]
+        one = found(finds)["M3"]
+        return one.high - one.low
+
+    one = error("mnist5k-optdigits")
+    assert error("mnist5k-optdigits", "mnist5k-usps") == pytest.approx(one)
+    assert error("mnist5k-optdigits", "rendered_syn-optdigits") < 0.8 * one, "other sources are"
+
+
 def test_the_report_says_pairs_and_samples() -> None:
     def facts(finds: Sequence[Result[Any]]) -> str:
         (table,) = (block for block in decisions(list(found(finds).values())) if isinstance(block, Table))
@@ -321,6 +334,18 @@ def test_it_must_hold_at_every_epsilon_that_both_were_run_with() -> None:
     assert one.decision == "refuted"
     assert one.reason.startswith("The weakest of 2 parts, accuracy at epsilon 8 and delta 0.0001")
     assert found([*strong, *private("finetune", 0.1, 8.0)])["D5"].decision == "supported", "scratch has no epsilon 8"
+
+
+@pytest.mark.parametrize("counts", [(3, 4), (4, 3)])
+def test_a_finding_counts_the_fewest_of_its_parts(counts: tuple[int, int]) -> None:
+    finds = [
+        one
+        for epsilon, count in zip((1.0, 8.0), counts, strict=True)
+        for strategy, right in (("finetune", 0.9), ("scratch", 0.6))
+        for one in private(strategy, right, epsilon, seeds=range(count))
+    ]
+    one = found(finds)["D5"]
+    assert (one.decision, one.seeds, one.units) == ("supported", 3, "seeds")
 
 
 def test_learning_rates_may_differ_and_the_best_of_as_many_stands_for_a_strategy() -> None:

@@ -277,7 +277,9 @@ class Comparisons:
         if len(bases) > 1:
             raise MissingError(f"its common domains were judged on other samples, seeds or {self.axis}.")
         basis = bases.pop()
-        return replace(Draws.average(draws), met=(place.target, basis[0], basis[1], basis[3])), basis
+        of_source = view == "source" and isinstance(METRICS[metric], OfCohort)  # what the public models learned from
+        domain = place.source if of_source else place.target
+        return replace(Draws.average(draws), met=(domain, basis[0], basis[1], basis[3])), basis
 
 
 def _too_few(count: int, units: str, by_pairs: bool) -> str:
