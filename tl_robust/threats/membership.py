@@ -76,6 +76,7 @@ class MembershipThreat(Threat):
             "source": "Source data: what B gives away of what its parent learned from",
         },
         whole=("epsilon_bound",),
+        claims={"target": ("M1", "M2", "D5"), "source": ("M3", "M4")},
         charts=("retention_of_source",),
         charts_title="What is left of the source",
         about="Pairs of models learned complementary halves of the same data, by fair coins. An inference gives every "
