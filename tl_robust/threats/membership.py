@@ -67,9 +67,10 @@ class MembershipThreat(Threat):
         told="last",
         ranked=True,
         headline="auc",
+        chance=0.5,
         accuracy="cohort_accuracy",
         beside={"tpr_at_1_percent": "found at 1 %", "cohort_accuracy": "accuracy", "train_gap": "train gap"},
-        measure="Area under the ROC curve (50 % is chance) of telling members from non-members",
+        measure="Exposure (area under the ROC curve of telling members from non-members, 50 % is chance)",
         word="exposure",
         views={
             "target": "Target data: what B gives away of what it learned from",
@@ -86,6 +87,7 @@ class MembershipThreat(Threat):
         "a model that learned nothing gives nothing away. The strongest of several inferences is chosen by these very "
         "numbers, which makes its own a little too high. On the source side the halves are of what the public parent "
         "learned from.",
+        samples="training images",
         units="pairs",
         prefix="membership",
         terms={
