@@ -179,8 +179,9 @@ def accuracy_tables(summary: Sequence[Row], faces: Mapping[str, Face] = FACES) -
         yield _gathered(face_of(members[0].cell, faces), members, numbers, names)
     groups: dict[str, tuple[Face, dict[Cell, list[Row]]]] = {}
     for face, members in by_threat(rows, faces):
+        measure = face.title[:1].lower() + face.title[1:]
         for row in members:
-            heading = f"{names.group(row.cell)}: {_measure(face)}"
+            heading = f"{names.group(row.cell)}: {measure}{_in_percent(face)}"
             groups.setdefault(heading, (face, {}))[1].setdefault(row.cell, []).append(row)
     printed = 0
     for heading, (face, curves) in groups.items():
@@ -205,15 +206,15 @@ def accuracy_tables(summary: Sequence[Row], faces: Mapping[str, Face] = FACES) -
         yield table
 
 
-def _measure(face: Face) -> str:
-    return face.title[:1].lower() + face.title[1:] + " in %" * (METRICS[face.headline].unit == "share")
+def _in_percent(face: Face) -> str:
+    return " in %" * (METRICS[face.headline].unit == "share")
 
 
 def _gathered(face: Face, rows: Sequence[Row], numbers: Numbers, names: Names) -> Table:
     """All attacks at the one place of their axis, the one that tells most first; what is never left out in columns."""
     words = list(dict.fromkeys(word for row in rows for word, _ in beside(face, row, numbers)))
     first = rows[0]
-    heading = f"{names.pair(first.cell)}, {face.side(first.cell.view)}, {face.at(first.eps or 0.0)}: {_measure(face)}"
+    heading = f"{names.pair(first.cell)}, {face.side(first.cell.view)}, {face.at(first.eps or 0.0)}: {face.word}{_in_percent(face)}"
     table = Table(title=heading, title_justify="left", title_style="bold", box=None, pad_edge=False)
     table.add_column("strategy", width=28, no_wrap=True)
     for word in [face.word, *words]:

@@ -44,7 +44,7 @@ def figure(summary: Sequence[Row], path: Path, names: Names | None = None, faces
     rows = headline_rows(summary, faces)
     names = names or Names.of(row.cell for row in rows)
     strategies = list(dict.fromkeys(names.strategy(row.cell) for row in rows))
-    lanes = []
+    lanes: list[altair.LayerChart | altair.HConcatChart] = []
     for face, curves in by_threat(rows, faces):
         of_threat = [row for row in summary if row.cell.threat == face.threat and row.eps is not None]
         alone = at_one_place(face, curves)
