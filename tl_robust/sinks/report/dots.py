@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import altair
 
 ROW = 13  # pixels of one point
+LOWEST = 220  # pixels of the lowest chart: the page has room for it
 
 
 def at_one_place(face: Face, rows: Sequence[Row]) -> dict[tuple[str, str], list[Row]]:
@@ -82,7 +83,7 @@ def dots(
             x=x, y=y, yOffset=beside, color=color, shape=shape, tooltip=tips
         ),
     ]
-    height = ROW * len(attacks) * (len(there) + 1)
+    height = max(LOWEST, ROW * len(attacks) * (len(there) + 1))
     return alt.LayerChart(layer=layers, height=height)
 
 

@@ -29,7 +29,7 @@ AUDITS = {
     "epsilon_claimed": "epsilon claimed",
     "guesses_right": "guesses right",
     "canary_auc": "AUC of canaries",
-    "canary_tpr_at_1_percent": "canaries found at 1 %",
+    "canary_tpr_at_1_percent": "canaries at 1 %",
 }
 AUDITED = (
     "An attacker guesses the coins of the samples with the highest and the lowest scores. A model of a smaller epsilon "
@@ -74,7 +74,7 @@ def exposed(part: Part) -> list[Block]:
     alone = at_one_place(part.face, part.rows)
     charts = [drawing(part.face, place, rows, part.names) for place, rows in [*alone.items()][:CHARTS]]
     if tables:
-        blocks = [Text("", "How exposed each strategy is"), Points([*sentences, *_half_lives(part)])]
+        blocks = [Text("", "How exposed each strategy is"), Points([*sentences, *_half_lives(part, several)])]
         blocks += [*[Drawings([chart]) for chart in charts], *tables]
     return blocks
 
@@ -120,7 +120,8 @@ def audit(part: Part) -> list[Block]:
         ranked = sorted(members, key=lambda cell: -_value(numbers.get((cell, there[0]))))
         body = [
             (part.names.strategy(cell), cell.attack, *[cell.defense] * unsaid,
-             *(_proven(numbers.get((cell, metric)), deltas.get(cell, 0.0)) for metric in [*there, "cohort_accuracy"]))
+             *(_proven(numbers.get((cell, metric)), deltas.get(cell, 0.0)) for metric in there),
+             _text(numbers.get((cell, "cohort_accuracy")), False, None, "cohort_accuracy"))
             for cell in ranked
         ]  # fmt: skip
         coins = sorted({numbers[cell, "guesses_right"].n for cell in members if (cell, "guesses_right") in numbers})
@@ -160,7 +161,7 @@ def _sentence(part: Part, cell: Cell, numbers: Numbers, inferences: int) -> str:
         (f"{{}} of its members are found where {share} of all others are called by mistake", known((cell, metric)))
         for metric, share in (("tpr_at_1_percent", "1 %"),)
     ]
-    parts += [("it is right on {} of test images", known((cell, "cohort_accuracy")))]
+    parts += [(f"it is right on {{}} of the {cell.view}'s test images", known((cell, "cohort_accuracy")))]
     parts += [("and on {} more of what it learned from", known((cell, "train_gap")))]
     said = [text.format(measured(row.value, unit(row.metric))) for text, row in parts if row]
     chance = ", where 50 % is chance" if found.value == found.value else ""
@@ -168,7 +169,7 @@ def _sentence(part: Part, cell: Cell, numbers: Numbers, inferences: int) -> str:
     return f"{words}{chance}{'; ' * bool(said)}{', '.join(said)}.{no}"
 
 
-def _half_lives(part: Part) -> list[str]:
+def _half_lives(part: Part, several: bool) -> list[str]:
     """By which epoch half of what was above chance of the source is gone."""
     rows = [row for row in part.rows if row.metric == "retention_of_source" and row.eps is not None]
     sentences = []
@@ -176,9 +177,9 @@ def _half_lives(part: Part) -> list[str]:
         ordered = sorted((row.eps or 0.0, row.value) for row in members)
         below = [x for x, value in ordered if value <= 0.5]
         end, left = ordered[-1]
-        name = f"{part.names.pair(cell)}, {part.names.strategy(cell)}, {cell.attack}"
+        name = ", ".join([*[part.names.pair(cell)] * several, part.names.strategy(cell), cell.attack])
         when = f"is first below half by epoch {below[0]:g}" if below else f"is not below half by epoch {end:g}"
-        kept = f", and {left:.0%} of it are left after {end:g}".replace("%", " %") if left == left else ""
+        kept = f", and {left:.0%} of it is left after {end:g}".replace("%", " %") if left == left else ""
         sentences.append(f"{name}: the exposure of the source's data above chance {when}{kept}.")
     return sentences
 
