@@ -23,15 +23,18 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Row]]:
     """The page, and the rows it shows."""
     cells = [*CELLS, *DECAY, AUDITED[0]]
     rows = summary(cells)
-    page, _ = report.write(
-        Views(tmp_path_factory.mktemp("bench"), "membership", cells, rows, text="name: membership\n")
-    )
+    page, _ = report.write(Views(tmp_path_factory.mktemp("bench"), "membership", cells, rows, text="axes: {}\n"))
     return page, rows
+
+
+def named(chart: Any) -> str:
+    """What a chart says to those who do not see it."""
+    return str(chart.get_attribute("aria-label"))
 
 
 def chart(opened: Any, label: str) -> Any:
     """The first chart with these words in its label, scrolled into sight."""
-    found = opened.find_element("css selector", f'.chart svg[aria-label*="{label}"]')
+    found = next(one for one in opened.find_elements("css selector", ".chart") if label in named(one))
     opened.execute_script("arguments[0].scrollIntoView({block: 'center'})", found)
     return found
 
@@ -47,7 +50,7 @@ def hovered(opened: Any, point: Any) -> str:
 def test_every_chart_is_drawn(visit: Visit) -> None:
     opened = visit()
     assert opened.execute_script(BLANK) == 0
-    labels = [one.get_attribute("aria-label") for one in opened.find_elements("css selector", ".chart svg.marks")]
+    labels = [named(one) for one in opened.find_elements("css selector", ".chart")]
     for words in ("ROC curves of", "every attack", "retention_of_source over epochs", "auc over epochs"):
         assert [label for label in labels if words in label], (words, labels)
 
