@@ -29,7 +29,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Row]]:
 
 def named(chart: Any) -> str:
     """What a chart says to those who do not see it."""
-    return str(chart.get_attribute("aria-label"))
+    return str(chart.find_element("css selector", "[aria-label]").get_attribute("aria-label"))
 
 
 def chart(opened: Any, label: str) -> Any:
