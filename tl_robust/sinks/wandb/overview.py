@@ -139,8 +139,9 @@ class _Overview:
         return {
             "overview/accuracy": _summary(headlines),
             "overview/summary": _summary(self.views.summary),
-            "overview/lineage": _lineage(self.judged, self.views),
-        } | ({"overview/claims": claims} if findings else {})
+            **({"overview/lineage": _lineage(self.judged, self.views)} if self.judged else {}),
+            **({"overview/claims": claims} if findings else {}),
+        }
 
     def images(self, tables: Mapping[str, _Table]) -> dict[str, bytes]:
         own, faces = {f"pictures/{name}": content for name, content in self.pictures.items()}, self.views.faces
