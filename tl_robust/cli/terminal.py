@@ -214,8 +214,8 @@ def _gathered(face: Face, rows: Sequence[Row], numbers: Numbers, names: Names) -
     """All attacks at the one place of their axis, the one that tells most first; what is never left out in columns."""
     words = list(dict.fromkeys(word for row in rows for word, _ in beside(face, row, numbers)))
     first = rows[0]
-    place = f"{names.pair(first.cell)}, {face.side(first.cell.view)}, {face.at(first.eps or 0.0)}"
-    heading = f"{place}: {face.word}{_in_percent(face)}"
+    where = f"{names.pair(first.cell)}, {face.side(first.cell.view)}, {face.at(first.eps or 0.0)}"
+    heading = f"{where}: {face.word}{_in_percent(face)}"
     table = Table(title=heading, title_justify="left", title_style="bold", box=None, pad_edge=False)
     longest = max(*(len(method(row.cell)) for row in rows), *(len(names.strategy(row.cell)) + 2 for row in rows))
     table.add_column("strategy", width=min(max(28, longest), 44), no_wrap=True)
