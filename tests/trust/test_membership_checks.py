@@ -6,9 +6,12 @@ import pytest
 import torch
 
 from tests.exposure_records import made_exposure
-from tl_robust.threats.exposed import doubts, warnings
+from tl_robust import inference
+from tl_robust.data.splits import Pool
+from tl_robust.registry import Scalar
+from tl_robust.threats.exposed import doubts, poor, warnings
 from tl_robust.trust import CHECKS, judge, worst
-from tl_robust.types import Evidence, Exposure, Verdict
+from tl_robust.types import Evidence, Exposure, ImageSet, Verdict
 
 
 def good() -> Exposure:
@@ -73,3 +76,25 @@ def test_few_non_members_gray_the_rates_that_need_them_and_say_how_many_pairs_wo
     assert set(found) == {"tpr_at_0_1_percent"}
     assert "34 pairs or more" in found["tpr_at_0_1_percent"].reasons[0]
     assert doubts(made_exposure(models=68, samples=300, epochs=(4,))) == {}
+
+
+@pytest.mark.parametrize(("name", "settings", "shadows", "level"), [
+    ("rmia", {}, 2, "amber"), ("rmia", {}, 4, "green"), ("loss", {}, 0, "green"),
+    ("lira", {"variance": "own"}, 62, "amber"), ("lira", {"variance": "own"}, 64, "green"), ("lira", {}, 22, "green"),
+])  # fmt: skip
+def test_few_shadows_are_amber(name: str, settings: dict[str, Scalar], shadows: int, level: str) -> None:
+    record = made_exposure(epochs=(4,), shadows=shadows)
+    found = worst(list(poor(record, inference.get(name, pairs=40, **settings).enough, 0)))
+    assert found.level == level
+    assert (f"{shadows} shadows are few" in str(found.reasons)) == (level == "amber")
+
+
+def test_an_image_that_both_halves_may_have_is_amber() -> None:
+    draw = torch.Generator().manual_seed(0)
+    images = ImageSet(torch.randint(256, (200, 1, 4, 4), generator=draw).to(torch.uint8), torch.arange(200) % 4)
+    assert Pool.of(images, 0.1).repeated == 0
+    pool = Pool.of(images, 0.1)
+    images.images[pool.learn[[3, 50, 70]]] = images.images[pool.learn[9]].clone()
+    images.images[pool.held[0]] = images.images[pool.learn[20]].clone()  # the validation part is in both halves
+    assert Pool(images, pool.learn, pool.held, pool.canary).repeated == 4
+    assert "4 of 300 samples have an identical copy" in str(worst(list(poor(good(), 0, 4))).reasons)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -103,6 +105,12 @@ class Pool:
         labels = images.labels.clone()
         labels[learn[canary]] = (labels[learn[canary]] + moved[canary]) % classes
         return cls(ImageSet(images.images, labels) if count else images, learn, held, canary)
+
+    @cached_property
+    def repeated(self) -> int:
+        """Samples of which the pool has another copy, so that a half without them may still have their image."""
+        counts = Counter(image.numpy().tobytes() for image in self.images.images[self.learn])
+        return sum(count for count in counts.values() if count > 1)
 
 
 @dataclass(frozen=True)

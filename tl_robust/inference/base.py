@@ -12,6 +12,7 @@ from typing import ClassVar
 
 import torch
 from torch import Tensor
+from typing_extensions import override
 
 from tl_robust.errors import ConfigError
 from tl_robust.registry import Registry
@@ -130,6 +131,11 @@ class Inference(ABC):
         """The registered name, which is that of its file."""
         return type(self).__module__.rpartition(".")[2]
 
+    @property
+    def enough(self) -> int:
+        """Shadows with which its scores are as good as they get; with fewer it is a weaker attack."""
+        return 0
+
     @abstractmethod
     def score(self, seen: Seen) -> Tensor:
         """How likely the victim learned from each sample, float64 ``[N]``; larger is more likely, NaN: no answer."""
@@ -160,6 +166,11 @@ class ShadowInference(Inference):
                 f"setting 'shadows' of {self.name} must be an even number from {least} to {most} (both models of "
                 f"other pairs), or 0 for all, got {self.shadows}."
             )
+
+    @property
+    @override
+    def enough(self) -> int:
+        return 4
 
 
 INFERENCES: Registry[type[Inference]] = Registry("inference", "tl_robust.inference.named")

@@ -40,6 +40,26 @@ def warnings(record: Exposure, side: str) -> Iterator[Verdict]:
             ))  # fmt: skip
 
 
+def poor(record: Exposure, enough: int, repeated: int) -> Iterator[Verdict]:
+    """What weakens an attack, so that a better one may find more.
+
+    Args:
+        record: The record.
+        enough: Shadows that the inference needs to be as good as it gets.
+        repeated: Samples of which the pool has another copy.
+    """
+    if int(record.shadows) < enough:
+        yield Verdict("amber", (
+            f"{int(record.shadows)} shadows are few for this inference, which is as good as it gets with {enough}: "
+            "use more pairs or another inference.",
+        ))  # fmt: skip
+    if repeated:
+        yield Verdict("amber", (
+            f"{repeated} of {len(record.sample_id)} samples have an identical copy among the others: a model that "
+            "learned from one half may know images of the other, which hides what it gives away.",
+        ))  # fmt: skip
+
+
 def doubts(record: Exposure) -> dict[str, Verdict]:
     """Metrics that rest on too few non-members, by name, with how many pairs would do."""
     others, pairs = int((~record.member).sum()), len(record.member) // 2

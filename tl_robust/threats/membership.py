@@ -23,7 +23,7 @@ from tl_robust.nodes.training import Training
 from tl_robust.registry import Component
 from tl_robust.strategies import STRATEGIES
 from tl_robust.threats.base import Method, Play, Reading, Scene, Threat, Verdicts, threat
-from tl_robust.threats.exposed import doubts, warnings
+from tl_robust.threats.exposed import doubts, poor, warnings
 from tl_robust.trust import judge, worst
 from tl_robust.types import Evidence, Exposure, Face
 
@@ -173,8 +173,16 @@ class MembershipThreat(Threat):
     def verdicts(self, readings: Sequence[Reading], store: Store) -> list[Verdicts]:
         def judged(reading: Reading) -> Verdicts:
             record = reading.outcome
-            found = [judge(Evidence(record, reading.beside)), *warnings(record, reading.planned.cell.view)]
-            verdict = worst(found)
+            play = reading.planned.play
+            assert isinstance(play, MembershipPlay)
+            first = play.exposings[0]
+            verdict = worst(
+                [
+                    judge(Evidence(record, reading.beside)),
+                    *warnings(record, reading.planned.cell.view),
+                    *poor(record, build(first.inference).enough, first.halves.pool.repeated),
+                ]
+            )
             return verdict, {name: worst([verdict, doubt]) for name, doubt in doubts(record).items()}
 
         return [judged(reading) for reading in readings]

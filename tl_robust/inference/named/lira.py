@@ -44,6 +44,11 @@ class Lira(ShadowInference):
             if (value := getattr(self, name)) not in values:
                 raise ConfigError(f"setting {name!r} of lira must be {', '.join(values)}, got {value!r}.")
 
+    @property
+    @override
+    def enough(self) -> int:
+        return 64 if self.variance == "own" else super().enough
+
     @override
     def score(self, seen: Seen) -> Tensor:
         own, shadows, inside = seen.victim.margin, seen.shadows.margin, seen.inside
