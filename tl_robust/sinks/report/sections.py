@@ -119,7 +119,8 @@ def _where_it_tells_most(face: Face, said: Sequence[Said], names: Names) -> Tabl
                 (each.group, strategy, *clean * untouched, *(at.get(view, "-") for view in views), MARKS[trust])
             )
     head = ("pair, attack", "strategy", *[face.untouched] * untouched, *map(face.side, views), "trust")
-    title = f"{face.measure}, each view at the {face.axis} where the strategies differ most, mean over seeds"
+    where = {"apart": f"at the {face.axis} where the strategies differ most", "last": f"at the last {face.place}"}
+    title = f"{face.measure}, each view {where[face.told]}, mean over seeds"
     return Table(f"{title}, [95 % interval]", head, body, names=2, brief=True, cards=True)
 
 
