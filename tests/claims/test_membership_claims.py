@@ -232,6 +232,12 @@ def test_the_value_of_the_parent_is_said_where_the_recipe_alone_is_known() -> No
     assert found(bare, RECIPE)["M2"].reason == "Parent_value needs the record 'lineage' beside its own."
 
 
+@pytest.mark.parametrize(("last", "said"), [(2.0, "supported"), (0.0, "refuted")])
+def test_only_the_last_epoch_counts_for_the_value_of_the_parent(last: float, said: str) -> None:
+    finds = exposed({"finetune": [1.0, 1.0]}, attack=RECIPE, epochs=(4, 12), lineage=[2.0 - last, last])
+    assert found(finds, RECIPE)["M2"].decision == said
+
+
 # M3: the source is half forgotten
 
 
@@ -341,6 +347,21 @@ def test_it_must_hold_at_every_epsilon_that_both_were_run_with() -> None:
     assert one.decision == "refuted"
     assert one.reason.startswith("The weakest of 2 parts, accuracy at epsilon 8 and delta 0.0001")
     assert found([*strong, *private("finetune", 0.1, 8.0)])["D5"].decision == "supported", "scratch has no epsilon 8"
+
+
+def test_only_the_last_epoch_counts_for_accuracy() -> None:
+    """Scratch has caught up with FineTune, and passed it, when training is over."""
+    tuned, scratch = (private(name, 0.5, epochs=(4, 12))[0] for name in ("finetune", "scratch"))
+    rights = (torch.tensor([399, 300]), torch.tensor([40, 320]))
+    finds = [
+        replace(
+            one, outcome=replace(one.outcome, test_right=torch.arange(400).expand(2, 12, 400) < count[:, None, None])
+        )
+        for one, count in zip((tuned, scratch), rights, strict=True)
+    ]
+    one = found(finds)["D5"]
+    assert one.effect == pytest.approx(-0.05)
+    assert one.decision == "refuted"
 
 
 @pytest.mark.parametrize("counts", [(3, 4), (4, 3)])
