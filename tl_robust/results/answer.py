@@ -137,7 +137,7 @@ def lines(
     answers = said(summary, findings, faces=faces)
     threats = grouped(answers, lambda each: each.face.threat).values()
     limit = PRINTED if len(threats) == 1 else 1
-    first = [each for members in threats for each in _of_first_attack(members)[:limit]]
+    first = [each for members in threats for each in of_first_attack(members)[:limit]]
     sentences = [f"{each.where}, {line[:1].lower()}{line[1:]}" for each in first for line in each.lines]
     left = len(answers) - len(first)
     more = f"{left} more pairs, attacks or numbers of labels: see the report." if left > 1 else ""
@@ -145,7 +145,7 @@ def lines(
     return [*overall(findings), *sentences, *[more] * bool(more), *caveats(summary, findings, seeds, faces)]
 
 
-def _of_first_attack(answers: Sequence[Said]) -> list[Said]:
+def of_first_attack(answers: Sequence[Said]) -> list[Said]:
     """Those of the first attack, or of each pair and view the first where they are ranked."""
     if answers[0].face.ranked:
         return [members[0] for members in grouped(answers, _place).values()]
@@ -253,7 +253,8 @@ def _change(face: Face, row: Row, clean: float | None) -> tuple[str, str]:
 def _notes(face: Face, row: Row, numbers: Numbers) -> str:
     """What a reader needs beside a number, in brackets: how far it is trusted, and what is never left out."""
     doubt = [row.trust] * (row.trust != "green")
-    others = [f"{words} {measured(other.value, unit(other.metric))}" for words, other in beside(face, row, numbers)]
+    told = [(words, measured(other.value, unit(other.metric))) for words, other in beside(face, row, numbers)]
+    others = [f"{words}{':' * words.endswith('%')} {value}" for words, value in told]
     return f"({'; '.join(filter(None, [*doubt, ', '.join(others)]))})" if doubt or others else ""
 
 
