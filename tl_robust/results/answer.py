@@ -84,10 +84,8 @@ def _said(
     answers = []
     groups: Mapping[str, Sequence[Row]] = grouped(rows, lambda row: names.group(row.cell))
     if face.ranked:  # before anything is said, since what a claim says stands only where it is first named
-        groups = {
-            each.group: each.rows
-            for each in _ranked([Said(face, group, group, (), there) for group, there in groups.items()])
-        }
+        unsaid = [Said(face, group, group, (), there) for group, there in groups.items()]
+        groups = {each.group: each.rows for each in _ranked(unsaid)}
     for group, members in groups.items():
         cell = members[0].cell
         count = labels.get(_edge(cell), {}).get(cell.target_images, f"{cell.target_images} labels")
