@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 import torch
 
-from tests.sinks.exposure_made import AUDITED, CELLS, DECAY, exposure
+from tests.sinks.exposure_made import AUDITED, CELLS, DECAY, exposure, result
 from tests.sinks.test_report import charts
+from tl_robust.claims.effects import Finding
 from tl_robust.results import answer
 from tl_robust.results.faces import FACES
 from tl_robust.results.names import Names, interval
@@ -86,6 +87,29 @@ def test_the_answer_begins_with_the_inference_that_tells_most_and_asks_for_no_se
     assert first.startswith("rmia, target data")
     assert "accuracy 80.0 %" in first
     assert "2 more" in more
+
+
+def test_each_side_is_answered_by_what_tells_most_of_it() -> None:
+    """The inference of the source has the name of one that tells less of the target than another."""
+    cells = [*CELLS, *DECAY, result("lira", exposure(2.0))]
+    shown = answer.lines(summary(cells), seeds=1)
+    assert [line.split(", ")[:2] for line in shown[:-1]] == [
+        ["lira", "target data at epoch 12"], ["rmia", "target data at epoch 12"], ["rmia", "source data at epoch 2"],
+    ]  # fmt: skip
+
+
+def finding(attack: str) -> Finding:
+    says = "Less is given away."
+    decided = ("undecided", 0.1, 0.0, 0.2, "share", 0.04, 3, 120, "")
+    return Finding("M1", says, "ours", "", attack, *decided, threat="membership")  # type: ignore[arg-type]
+
+
+def test_what_a_claim_says_stands_where_it_is_first_read() -> None:
+    claims = [finding("loss"), finding("rmia")]
+    first, *others = answer.said(summary(CELLS), claims, quoted=True)
+    assert first.rows[0].cell.attack == "rmia"
+    assert "Less is given away" in first.lines[0]
+    assert not [line for each in others for line in each.lines if "Less is given away" in line]
 
 
 def test_the_page_has_all_charts_and_no_member(tmp_path: Path) -> None:
