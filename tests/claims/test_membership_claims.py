@@ -136,17 +136,24 @@ def test_places_that_share_pairs_are_averaged_pair_by_pair_and_others_are_not() 
     assert (one.decision, one.seeds) == ("supported", 5)
 
 
-def test_pairs_of_domains_with_the_same_source_are_not_independent_on_its_side() -> None:
-    """Two targets of one source: the same samples, learned by the same public models."""
+@pytest.mark.parametrize(
+    ("claim", "same", "other"), [("M3", "mnist5k-usps", "a-optdigits"), ("M1", "a-optdigits", "mnist5k-usps")]
+)
+def test_pairs_of_domains_that_share_the_samples_are_not_independent(claim: str, same: str, other: str) -> None:
+    """Two targets of one source on the side source, learned by the same public models; two sources of one target."""
 
-    def error(*pairs: str) -> float:
-        finds = [one for pair in pairs for one in source([2.5, 0.8, 0.4, 0.2], pair=pair)]
-        one = found(finds)["M3"]
+    def width(*pairs: str) -> float:
+        finds = [
+            one
+            for pair in pairs
+            for one in (source([2.5, 0.8, 0.4, 0.2], pair=pair) if claim == "M3" else target(2.0, 1.0, pair=pair))
+        ]
+        one = found(finds)[claim]
         return one.high - one.low
 
-    one = error("mnist5k-optdigits")
-    assert error("mnist5k-optdigits", "mnist5k-usps") == pytest.approx(one)
-    assert error("mnist5k-optdigits", "rendered_syn-optdigits") < 0.8 * one, "other sources are"
+    one = width("mnist5k-optdigits")
+    assert width("mnist5k-optdigits", same) == pytest.approx(one)
+    assert width("mnist5k-optdigits", other) < 0.8 * one, "they share nothing"
 
 
 def test_the_report_says_pairs_and_samples() -> None:
@@ -223,6 +230,12 @@ def test_the_value_of_the_parent_is_said_where_the_recipe_alone_is_known() -> No
     assert sorted(set(ledger)) == [("M1", "rmia"), ("M2", RECIPE)]
     bare = [replace(one, beside={}) for one in recipe(0.5, 1.5)]
     assert found(bare, RECIPE)["M2"].reason == "Parent_value needs the record 'lineage' beside its own."
+
+
+@pytest.mark.parametrize(("last", "said"), [(2.0, "supported"), (0.0, "refuted")])
+def test_only_the_last_epoch_counts_for_the_value_of_the_parent(last: float, said: str) -> None:
+    finds = exposed({"finetune": [1.0, 1.0]}, attack=RECIPE, epochs=(4, 12), lineage=[2.0 - last, last])
+    assert found(finds, RECIPE)["M2"].decision == said
 
 
 # M3: the source is half forgotten
@@ -334,6 +347,21 @@ def test_it_must_hold_at_every_epsilon_that_both_were_run_with() -> None:
     assert one.decision == "refuted"
     assert one.reason.startswith("The weakest of 2 parts, accuracy at epsilon 8 and delta 0.0001")
     assert found([*strong, *private("finetune", 0.1, 8.0)])["D5"].decision == "supported", "scratch has no epsilon 8"
+
+
+def test_only_the_last_epoch_counts_for_accuracy() -> None:
+    """Scratch has caught up with FineTune, and passed it, when training is over."""
+    tuned, scratch = (private(name, 0.5, epochs=(4, 12))[0] for name in ("finetune", "scratch"))
+    rights = (torch.tensor([399, 300]), torch.tensor([40, 320]))
+    finds = [
+        replace(
+            one, outcome=replace(one.outcome, test_right=torch.arange(400).expand(2, 12, 400) < count[:, None, None])
+        )
+        for one, count in zip((tuned, scratch), rights, strict=True)
+    ]
+    one = found(finds)["D5"]
+    assert one.effect == pytest.approx(-0.05)
+    assert one.decision == "refuted"
 
 
 @pytest.mark.parametrize("counts", [(3, 4), (4, 3)])

@@ -218,7 +218,7 @@ def _gathered(face: Face, rows: Sequence[Row], numbers: Numbers, names: Names) -
     heading = f"{where}: {face.word}{_in_percent(face)}"
     table = Table(title=heading, title_justify="left", title_style="bold", box=None, pad_edge=False)
     longest = max(*(len(method(row.cell)) for row in rows), *(len(names.strategy(row.cell)) + 2 for row in rows))
-    table.add_column("strategy", width=min(max(28, longest), 44), no_wrap=True)
+    table.add_column("strategy", width=min(max(28, longest), 44))  # a longer one is wrapped
     for word in [face.word, *words]:
         table.add_column(word, justify="right", width=max(8, len(word)), no_wrap=True)
     attacks = grouped(sorted(rows, key=lambda row: -row.value), lambda row: method(row.cell))

@@ -8,7 +8,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
-from typing import ClassVar, Generic, Literal, Protocol, Self, TypeVar
+from typing import Any, ClassVar, Generic, Literal, Protocol, Self, TypeVar
 
 from torch import Tensor, nn
 from torch.optim import Optimizer
@@ -33,6 +33,8 @@ class Task(Protocol):
         network: What is trained.
         recipe: Its recipe.
         current_epoch: From 0.
+        global_step: Steps that are taken.
+        steady: The same modules are frozen in every epoch.
     """
 
     network: nn.Module
@@ -44,6 +46,8 @@ class Task(Protocol):
     def __call__(self, images: Tensor) -> Tensor: ...  # noqa: D102
     @property
     def global_step(self) -> int: ...  # noqa: D102
+    @property
+    def steady(self) -> bool: ...  # noqa: D102
 
     def objective(self, batch: Sequence[Tensor]) -> Tensor: ...  # noqa: D102
 
@@ -221,6 +225,20 @@ class Defense(ABC):
         """
         return images
 
+    def check(  # noqa: B027  (most go with everything)
+        self, task: Task, samples: int, options: Mapping[str, Scalar]
+    ) -> None:
+        """Check whether it can join in a training; it is asked when a bench is planned, before anything is computed.
+
+        Args:
+            task: The training; what is frozen in its first epoch is, and its weights have shapes and no values.
+            samples: How many samples it learns from.
+            options: Options of the Lightning Trainer that a bench sets.
+
+        Raises:
+            ConfigError: It cannot.
+        """
+
     def optimizer(self, task: Task, optimizer: Optimizer, batches: Loader, seed: int) -> Optimizer:
         """What takes the steps of the training; it is asked when training starts, before the first of them.
 
@@ -231,6 +249,13 @@ class Defense(ABC):
             seed: Of draws: the same in a fit that goes on, other in any other training.
         """
         return optimizer
+
+    def account(self, epochs: int, samples: int) -> dict[str, Any]:
+        """What a claim of privacy rests on in a training of so many epochs on so many samples, in the form of JSON.
+
+        Empty where it keeps no account.
+        """
+        return {}
 
     @property
     def sampling(self) -> float:
