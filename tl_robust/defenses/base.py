@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, fields
 from typing import ClassVar, Generic, Literal, Protocol, Self, TypeVar
 
@@ -33,10 +34,14 @@ class Task(Protocol):
         network: What is trained.
         recipe: Its recipe.
         current_epoch: From 0.
+        history: Of each epoch that is over ``val_accuracy``, ``val_loss`` and, where a defense scores, ``val_score``.
+        defense_seed: Seed of what a defense draws: the same in a fit that goes on, other in any other training.
     """
 
     network: nn.Module
     recipe: Recipe
+    history: list[dict[str, float]]
+    defense_seed: int
 
     @property
     def current_epoch(self) -> int: ...  # noqa: D102
@@ -46,6 +51,7 @@ class Task(Protocol):
     def global_step(self) -> int: ...  # noqa: D102
 
     def objective(self, batch: Sequence[Tensor]) -> Tensor: ...  # noqa: D102
+    def cross_entropy(self, images: Tensor, labels: Tensor) -> Tensor: ...  # noqa: D102
 
 
 class Loader(Protocol):
@@ -70,7 +76,7 @@ class Repairable(Protocol):
         """What it was after an epoch of its last training; 0: what that training starts from."""
 
     def further(self, epochs: int, defense: Component | None = None) -> Self:
-        """What it becomes when its last training goes on for so many epochs, with a defense."""
+        """What it becomes when its last training goes on for so many epochs (0: as many again), with a defense."""
 
     def taught(self, defense: Component, epochs: int = 0, fresh: bool = True) -> Self:
         """A model that learns from it, its ``teacher``, what it has learned last, with a defense.
@@ -80,6 +86,12 @@ class Repairable(Protocol):
             epochs: Epochs of that training; 0: as many as the teacher's.
             fresh: It starts from random weights, else from what the teacher started from.
         """
+
+    def upon(self, old: Self, new: Self) -> Self:
+        """The same with ``new`` in the place of ``old`` wherever its trainings start from that or ask it."""
+
+    def asking(self, name: str, model: Self) -> Self:
+        """The same training whose defense is given ``model``, too, by that name; it has the same classes."""
 
 
 M = TypeVar("M", bound=Repairable)
@@ -113,6 +125,7 @@ class Adaptive:
             defense, with a seed of his own); empty for every view.
         objective: What is maximized instead of the attack's own objective.
         tricks: Gradient tricks before the attack's own.
+        attack: What is run in the place of the bench's attack, in the same norm, such as ``strong(steps=20)``.
         backdoor: Settings of the backdoor that an attacker who poisons changes, such as ``labels=clean``, or another
             one with settings: ``blend(alpha=0.1)``; empty where the attack is one of evasion.
         exists: False where no such attack is known: then no number of the defense is to be believed.
@@ -125,6 +138,7 @@ class Adaptive:
     tricks: str = ""
     backdoor: str = ""
     exists: bool = True
+    attack: str = ""
 
     def __post_init__(self) -> None:
         if not self.why.strip() or self.view not in ("", *VIEWS):
@@ -134,6 +148,8 @@ class Adaptive:
             )
         THROUGH.parse(self.through)
         parse_tricks(self.tricks)
+        if self.attack:
+            ATTACKS.parse(self.attack)
         if self.objective:
             OBJECTIVES.parse(self.objective)
 
@@ -143,7 +159,13 @@ class Adaptive:
         return cls(why, view=view, exists=False)
 
     def made_of(self, attack: Component) -> Component:
-        """The plain attack with this objective and these tricks, as far as it has such settings."""
+        """The plain attack, or :attr:`attack`, with this objective and these tricks, as far as it has such settings."""
+        if self.attack:
+            name, own = ATTACKS.written(self.attack)
+            norm = {key: value for key, value in attack.settings if key == "norm"}
+            with suppress(ConfigError):  # it may not have this norm
+                ATTACKS[name](**own, **norm)  # type: ignore[arg-type]
+                attack = ATTACKS.component(name, own | norm)
         kind, settings = ATTACKS[attack.name], dict(attack.settings)
         own = {item.name: item.default for item in fields(kind)} | settings
         if self.tricks and "tricks" in own:
@@ -182,6 +204,29 @@ class Defense(ABC):
     @abstractmethod
     def adaptive(self) -> tuple[Adaptive, ...]:
         """The attacks of someone who has read this file: for each view at least one, or :meth:`Adaptive.none`."""
+
+    def suited(self, eps: Sequence[float], space: str) -> Defense:
+        """The defense with what it leaves to the bench; it is asked when a bench is planned.
+
+        Args:
+            eps: All sizes above 0 that the bench attacks with in the norm ``linf``, ascending; perhaps none.
+            space: Name of the space of the images.
+
+        Raises:
+            ConfigError: A setting does not go with them.
+        """
+        return self
+
+    def check(self, recipe: Recipe) -> None:  # noqa: B027  (most do nothing)
+        """Check that it can join in trainings of a recipe; it is asked when they are planned, and again before them.
+
+        Raises:
+            ConfigError: It cannot.
+        """
+
+    def remark(self, task: Task) -> str:
+        """What is to be known about a training that is over, in a few words; empty where nothing is."""
+        return ""
 
     def lineage(self, train: Callable[..., M], a: M, b: M) -> Lineage[M]:
         """The models there are, where the strategy trains B from A; ``train`` names further trainings."""

@@ -66,6 +66,7 @@ class Forest:
         training = Training(domain, self.network, recipe, self.seed, by, parent, options, salt, (), asked)
         known = {"undefended": training, "parent": parent}
         for part in defenses:
+            build([part]).check(recipe)
             for name in build([part]).asks:
                 whose, _, epoch = name.partition("@")
                 if not (model := known[whose]):

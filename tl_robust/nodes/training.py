@@ -133,7 +133,7 @@ class Training(Model, Node):
     @override
     def note(self, made: Mapping[str, Any]) -> str:
         chosen = "test" if self.recipe.select == "test" else "validation"
-        return f"{chosen} {made['val_accuracy']:.1%}"
+        return ", ".join([f"{chosen} {made['val_accuracy']:.1%}", *filter(None, [made.get("remark")])])
 
     @cached_property
     def draws(self) -> str:
@@ -188,7 +188,8 @@ class Training(Model, Node):
         if missing := set(self.snapshots) - kept.states.keys():
             raise ConfigError(f"{self} ended before epoch {min(missing)}, of which a snapshot is asked for.")
         weights = {Snapshot(self, epoch).key: weights for epoch, weights in kept.states.items()}
-        return weights | {self.key: task.network.state_dict()}, {"device": device, "val_accuracy": accuracy}
+        said = {"remark": remark} if defense and (remark := defense.remark(task)) else {}
+        return weights | {self.key: task.network.state_dict()}, {"device": device, "val_accuracy": accuracy} | said
 
     @override
     def again(self, salt: str) -> Training:
@@ -220,7 +221,10 @@ class Training(Model, Node):
 
     @override
     def further(self, epochs: int, defense: Component | None = None) -> Training:
-        recipe, defenses = replace(self.recipe, epochs=epochs), (defense,) if defense else ()
+        recipe = replace(self.recipe, epochs=epochs or self.recipe.epochs)
+        defenses = (defense,) if defense else ()
+        if defense:
+            build(defenses).check(recipe)
         by = STRATEGIES.component("finetune")
         return replace(self, parent=self, recipe=recipe, by=by, defense=defenses, others=(), poison=None, snapshots=())
 
@@ -231,6 +235,14 @@ class Training(Model, Node):
         student, by = self.further(epochs or self.recipe.epochs, defense), "scratch" if fresh else "finetune"
         parent, others = None if fresh else self.parent, (("teacher", self),)
         return replace(student, parent=parent, by=STRATEGIES.component(by), others=others)
+
+    @override
+    def asking(self, name: str, model: Model) -> Training:
+        if not self.defense:
+            raise ConfigError(f"{self} is not trained for the target, so no defense joins in its training.")
+        if model.labels != self.labels:
+            raise ConfigError(f"defense {self.defense[0]} asks {model} for {self}, and it knows other classes.")
+        return replace(self, others=tuple(sorted({*self.others, (name, model)})))
 
     age = of("recipe.epochs")
 
