@@ -255,6 +255,8 @@ def check_settings(what: str, build: Callable[..., Any], settings: Mapping[str, 
         UnknownNameError: A setting that ``build`` does not have.
         ConfigError: A value of the wrong type.
     """
+    if not settings:
+        return {}
     parameters = {
         name: parameter
         for name, parameter in inspect.signature(build).parameters.items()

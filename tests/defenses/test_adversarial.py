@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from statistics import median
 from typing import Any
 
 import pytest
@@ -22,6 +23,7 @@ from tl_robust.defenses.pgd_at import PgdAt
 from tl_robust.defenses.robust_origin import RobustOrigin
 from tl_robust.defenses.trades import Trades
 from tl_robust.errors import ConfigError
+from tl_robust.nodes.allocator import keep_freed_memory
 from tl_robust.seeding import derive, generator, normal, uniform
 from tl_robust.strategies import TransferTask
 from tl_robust.types import Recipe
@@ -132,11 +134,11 @@ def test_the_loss_is_that_of_a_plain_loop(defense: Adversarial, plain: Callable[
     expected = plain(Small())
     task = task_of(defense)
     found = loss_of(task)
-    assert float(found) == pytest.approx(float(expected), abs=1e-6)
-    assert float(found) != pytest.approx(float(loss_of(task_of(PgdAt(EPS / 2)))), abs=1e-3)
+    assert found.item() == pytest.approx(expected.item(), abs=1e-6)
+    assert found.item() != pytest.approx(loss_of(task_of(replace(defense, eps=EPS / 2))).item(), abs=1e-4)
     if not isinstance(defense, Trades):
         origin = task_of(RobustOrigin({PgdAt: "pgd_at", FgsmRs: "fgsm_rs"}[type(defense)], EPS))
-        assert float(loss_of(origin)) == float(found), "the origin is trained by the same loss"
+        assert torch.equal(loss_of(origin), found), "the origin is trained by the same loss"
     found.backward()
     network = Small()
     plain(network).backward()
@@ -146,8 +148,8 @@ def test_the_loss_is_that_of_a_plain_loop(defense: Adversarial, plain: Callable[
 
 def test_the_loss_on_images_of_the_origin_is_that_of_a_plain_loop() -> None:
     task = task_of(OriginAt(EPS), {"origin": Small(9)})
-    assert float(loss_of(task)) == pytest.approx(float(plain_origin(Small(), Small(9))), abs=1e-6)
-    assert float(loss_of(task)) != pytest.approx(float(plain_origin(Small(), Small(8))), abs=1e-4)
+    assert loss_of(task).item() == pytest.approx(plain_origin(Small(), Small(9)).item(), abs=1e-6)
+    assert loss_of(task).item() != pytest.approx(plain_origin(Small(), Small(8)).item(), abs=1e-4)
     with pytest.raises(ConfigError, match=r"^origin_at needs A: task\.defend"):
         loss_of(task_of(OriginAt(EPS)))
 
@@ -188,37 +190,30 @@ def test_statistics_move_by_the_passes_in_train_mode_alone(defense: Adversarial)
     assert int(task.network.body[1].num_batches_tracked) == passes
 
 
-def crafted(task: TransferTask, batch: Any, epoch: int = 0) -> Tensor:
-    """The images that the network is given in train mode."""
-    seen: list[Tensor] = []
-    handle = task.network.register_forward_pre_hook(
+def crafted(defense: Adversarial, batch: Any, seed: int = 11) -> Tensor:
+    """The images that a network is given in train mode."""
+    task, seen = task_of(defense, others_of(defense)), []
+    task.defense_seed = seed
+    task.network.register_forward_pre_hook(
         lambda module, given: seen.append(given[0].detach()) if module.training else None
     )
-    task.trainer = type("At", (), {"current_epoch": epoch})() if epoch else None  # type: ignore[assignment]
-    assert task.defense is not None
-    task.defense.loss(task, batch, task._others)
-    task.trainer = None
-    handle.remove()
+    defense.loss(task, batch, task._others)
     return seen[-1]
 
 
 @EVERY
-def test_draws_are_keyed_by_training_sample_and_epoch(
-    defense: Adversarial, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    task = task_of(defense, others_of(defense))
+def test_draws_are_keyed_by_training_sample_and_epoch(defense: Adversarial, monkeypatch: pytest.MonkeyPatch) -> None:
     epoch = [0]
-    monkeypatch.setattr(type(task), "current_epoch", property(lambda self: epoch[0]))
-    whole = crafted(task, BATCH)
+    monkeypatch.setattr(TransferTask, "current_epoch", property(lambda self: epoch[0]))
+    whole = crafted(defense, BATCH)
     order = torch.randperm(24, generator=generator("order"))[:9]
-    part = crafted(task, tuple(each[order] for each in BATCH))
+    part = crafted(defense, tuple(each[order] for each in BATCH))
     assert torch.allclose(part, whole[order], atol=1e-12), "whatever else is in the batch"
-    assert not torch.allclose(crafted(task, (*BATCH[:2], BATCH[2] + 1)), whole, atol=1e-5)
+    assert torch.equal(crafted(defense, BATCH), whole)
+    assert not torch.allclose(crafted(defense, (*BATCH[:2], BATCH[2] + 1)), whole, atol=1e-5)
+    assert not torch.allclose(crafted(defense, BATCH, seed=12), whole, atol=1e-5)
     epoch[0] = 1
-    assert not torch.allclose(crafted(task, BATCH), whole, atol=1e-5)
-    epoch[0] = 0
-    task.defense_seed = 12
-    assert not torch.allclose(crafted(task, BATCH), whole, atol=1e-5)
+    assert not torch.allclose(crafted(defense, BATCH), whole, atol=1e-5)
     assert float((whole - IMAGES).abs().max()) <= EPS + 1e-12
     assert 0 <= float(whole.min()) <= float(whole.max()) <= 1
 
@@ -277,20 +272,20 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(threads)
 
 
-@pytest.mark.parametrize("defense", [PgdAt(EPS), FgsmRs(EPS)], ids=str)
-def test_a_step_takes_hardly_longer_than_its_passes(defense: Adversarial) -> None:
-    """CPU seconds of a step over those of the bare passes that it needs; the smallest of rounds that take turns."""
+def test_a_step_takes_hardly_longer_than_its_passes() -> None:
+    """CPU seconds of a step over those of the bare passes that it needs, in rounds that take turns."""
+    keep_freed_memory()  # as every training of a bench
+    defense = PgdAt(EPS)
     torch.manual_seed(0)
     network = models.get("dtn", (3, 32, 32), 10, width=0.25)
     task = strategies.get("scratch", network, RECIPE, 10).defend(defense).train()
     task.defense_seed = 11
-    steps = 7 if isinstance(defense, PgdAt) else 1
     images = torch.rand(64, 3, 32, 32, generator=generator("cost"))
     labels, ids = torch.arange(64) % 10, torch.arange(64)
 
     def bare() -> None:
         network.eval().requires_grad_(False)
-        for _ in range(steps):
+        for _ in range(7):
             asked = images.clone().requires_grad_()
             torch.autograd.grad(cross_entropy(network(asked), labels, reduction="sum"), asked)
         network.train().requires_grad_(True)
@@ -299,16 +294,14 @@ def test_a_step_takes_hardly_longer_than_its_passes(defense: Adversarial) -> Non
     def whole() -> None:
         defense.loss(task, (images, labels, ids), {}).backward()
 
-    best = {bare: float("inf"), whole: float("inf")}
+    def seconds(run: Callable[[], None]) -> float:
+        start = time.process_time()
+        run()
+        return time.process_time() - start
+
     with one_thread():
-        for _ in range(12):
-            for run in best:
-                start = time.process_time()
-                run()
-                best[run] = min(best[run], time.process_time() - start)
-    ratio = best[whole] / best[bare]
-    print(f"{defense}: {ratio:.3f}")
-    assert ratio < 1.15
+        tries = [median([seconds(whole) / seconds(bare) for _ in range(10)]) for _ in range(3)]
+    assert min(tries) < 1.15, tries  # of three, since other processes disturb a measurement
 
 
 # the choice of the epoch
@@ -316,7 +309,8 @@ def test_a_step_takes_hardly_longer_than_its_passes(defense: Adversarial) -> Non
 
 def test_the_epoch_is_chosen_by_accuracy_under_pgd() -> None:
     task = task_of(PgdAt(EPS)).eval()
-    task.network.classifier.weight.data.mul_(3)
+    task.network.classifier.weight.data[:, ::2] = 0
+    task.network.classifier.bias.data[3] += 0.3
     labels = task(IMAGES).argmax(1)
     labels[::4] = (labels[::4] + 1) % 10  # wrong from the start
     right = task.defense.score(task, (IMAGES, labels, BATCH[2]))
@@ -376,9 +370,9 @@ def scored(defense: FgsmRs, *scores: float) -> TransferTask:
 def test_a_collapse_halves_the_step_and_is_told(scores: tuple[float, ...], step: float, says: str) -> None:
     task = scored(FgsmRs(EPS), *scores)
     assert task.defense.remark(task) == says
-    expected = task_of(FgsmRs(EPS, step))
-    assert float(loss_of(task)) == float(loss_of(expected))
-    assert says == "" or float(loss_of(task)) != float(loss_of(task_of(FgsmRs(EPS))))
+    found = loss_of(task)
+    assert torch.equal(found, loss_of(task_of(FgsmRs(EPS, step))))
+    assert torch.equal(found, loss_of(task_of(FgsmRs(EPS)))) == (says == "")
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import Self
 
 import torch
@@ -18,7 +19,6 @@ from tl_robust.seeding import derive
 from tl_robust.text import eps_text
 from tl_robust.types import Recipe
 
-STEPS = 7
 SLACK = 1e-9  # of the comparison of two eps
 GRADIENT = Adaptive("Nothing stands around the network, so that its own gradient is right.")
 MASKED = Adaptive(
@@ -29,9 +29,10 @@ MASKED = Adaptive(
 )
 
 
-def madry() -> Attack:
-    """PGD of 7 steps of 2.5 eps / 7 from a uniform start (Madry et al., ICLR 2018)."""
-    return attacks.get("pgd", steps=STEPS, step_size=2.5 / STEPS)
+@cache
+def pgd(steps: int = 7, step_size: float = 2.5 / 7) -> Attack:
+    """PGD from a uniform start, by default of 7 steps of 2.5 eps / 7 (Madry et al., ICLR 2018)."""
+    return attacks.get("pgd", steps=steps, step_size=step_size)
 
 
 def sample_ids(batch: Sequence[Tensor]) -> Tensor:
@@ -121,7 +122,7 @@ class Adversarial(Defense):
 
     def withstood(self, task: Task, batch: Sequence[Tensor]) -> Tensor:
         """Which images are still right under PGD, bool ``[N]``."""
-        changed = attacked(madry(), task.network, batch, self.eps, derive("score", task.defense_seed), early=True)
+        changed = attacked(pgd(), task.network, batch, self.eps, derive("score", task.defense_seed), early=True)
         with torch.no_grad():
             return task.network(changed).argmax(1) == batch[1]
 

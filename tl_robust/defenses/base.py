@@ -161,11 +161,11 @@ class Adaptive:
     def made_of(self, attack: Component) -> Component:
         """The plain attack, or :attr:`attack`, with this objective and these tricks, as far as it has such settings."""
         if self.attack:
-            name, own = ATTACKS.written(self.attack)
-            norm = {key: value for key, value in attack.settings if key == "norm"}
+            name, written = ATTACKS.written(self.attack)
+            written |= {key: value for key, value in attack.settings if key == "norm"}
             with suppress(ConfigError):  # it may not have this norm
-                ATTACKS[name](**own, **norm)  # type: ignore[arg-type]
-                attack = ATTACKS.component(name, own | norm)
+                ATTACKS[name](**written)  # type: ignore[arg-type]
+                attack = ATTACKS.component(name, written)
         kind, settings = ATTACKS[attack.name], dict(attack.settings)
         own = {item.name: item.default for item in fields(kind)} | settings
         if self.tricks and "tricks" in own:

@@ -10,8 +10,7 @@ from itertools import pairwise
 from torch import Tensor, nn
 from typing_extensions import override
 
-from tl_robust import attacks
-from tl_robust.defenses.adversarial import Adversarial, attacked
+from tl_robust.defenses.adversarial import Adversarial, attacked, pgd
 from tl_robust.defenses.base import DEFENSES, Task
 from tl_robust.errors import ConfigError
 
@@ -39,8 +38,8 @@ class FgsmRs(Adversarial):
 
     @override
     def loss(self, task: Task, batch: Sequence[Tensor], others: Mapping[str, nn.Module]) -> Tensor:
-        attack = attacks.get("pgd", steps=1, step_size=self.step / 2 ** len(_falls(task)))
-        changed = attacked(attack, task.network, batch, self.eps, self.drawn(task))
+        step = pgd(steps=1, step_size=self.step / 2 ** len(_falls(task)))
+        changed = attacked(step, task.network, batch, self.eps, self.drawn(task))
         return task.cross_entropy(changed, batch[1])
 
     @override
@@ -51,7 +50,9 @@ class FgsmRs(Adversarial):
     def remark(self, task: Task) -> str:
         falls = _falls(task)
         after = ", ".join(map(str, falls))
-        return f"robust accuracy fell in epoch {after}: step halved to {self.step / 2 ** len(falls):g} eps" * bool(falls)
+        return f"robust accuracy fell in epoch {after}: step halved to {self.step / 2 ** len(falls):g} eps" * bool(
+            falls
+        )
 
 
 def _falls(task: Task) -> list[int]:

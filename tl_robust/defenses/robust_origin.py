@@ -23,7 +23,7 @@ KINDS: dict[str, type[Adversarial]] = {"pgd_at": PgdAt, "fgsm_rs": FgsmRs, "trad
 @DEFENSES.register
 @dataclass(frozen=True)
 class RobustOrigin(Defense):
-    """Salman et al., "Do adversarially robust ImageNet models transfer better?", NeurIPS 2020: B starts from a robust A.
+    """Salman et al., "Do adversarially robust ImageNet models transfer better?", NeurIPS 2020: a robust A for B.
 
     The plain A is trained further, adversarially, on its own domain, and is then what is public. B is trained by the
     strategy as it is; ``robust_origin + pgd_at`` trains it adversarially, too.
@@ -87,4 +87,6 @@ class RobustOrigin(Defense):
 
     @override
     def adaptive(self) -> tuple[Adaptive, ...]:
-        return (Adaptive("The network's own gradient; in the black box that of the robust A, which is what is public."),)
+        return (
+            Adaptive("The network's own gradient; in the black box that of the robust A, which is what is public."),
+        )
