@@ -143,17 +143,35 @@ def test_b_starts_from_the_robust_a_which_is_what_is_public(tiny: Path) -> None:
 
 def test_a_bench_trains_and_judges_all_of_them(tiny: Path, tmp_path: Path) -> None:
     names = "pgd_at, fgsm_rs, trades, origin_at, robust_origin"
-    config = load(tiny, [*SMALL, f"axes.defense=[none, {names}]", "axes.view=[white,black,shadow]",
-                         "recipe.epochs=3", "eps=[0,8/255]"])  # fmt: skip
+    config = load(tiny, [*SMALL, f"axes.defense=[none, {names}]", "axes.view=[white,black]",
+                         "recipe.epochs=2", "eps=[8/255]"])  # fmt: skip
     plan, store = make_plan(config.bench), Store(tmp_path / "store")
     assert not runner.run(plan, config.bench, store).failures
     keys = {cell.scene.victim.key for cell in plan.cells}
     assert len(keys) == 6
-    made = [store.manifest(WEIGHTS, key)["made"] for key in keys]
-    assert all("remark" not in each for each in made)
+    for planned in plan.cells:
+        victim = planned.scene.victim
+        assert isinstance(victim, Training)
+        said = store.manifest(WEIGHTS, victim.key)["made"]
+        scores = any(part.name in ("pgd_at", "fgsm_rs", "trades") for part in victim.defense)
+        assert said.get("remark", "").startswith("under attack ") == scores
+        assert ("under attack " in victim.note(said)) == scores
     again = Store(tmp_path / "again")
-    alone = load(tiny, [*SMALL, "axes.defense=[pgd_at]", "recipe.epochs=3", "eps=[0,8/255]"])
+    alone = load(tiny, [*SMALL, "axes.defense=[pgd_at]", "recipe.epochs=2", "eps=[8/255]"])
     assert not runner.run(make_plan(alone.bench), alone.bench, again).failures
     (pgd,) = make_plan(alone.bench).cells
     first, second = (each.load(WEIGHTS, pgd.scene.victim.key) for each in (store, again))
     assert all(torch.equal(first[name], second[name]) for name in first), "draws follow from the key alone"
+
+
+def test_poison_among_the_images_of_a_robust_origin_is_refused(tiny: Path) -> None:
+    poisoned = ["epochs=[0,1]", "axes.attack=[{name: patch, into: source, rate: 0.5, side: 2, margin: 0}]"]
+    says = r"defense robust_origin.* needs clean images of made_a, and into: source poisons them: use into: target, or"
+    with pytest.raises(ConfigError, match=says):
+        plan_of(tiny, "axes.defense=[{name: robust_origin, eps: 8/255}]", *poisoned)
+
+
+def test_a_model_that_nothing_was_trained_for_the_target_has_no_defense_to_join_in(tiny: Path) -> None:
+    for name, says in (("origin_at", "is not trained for the target"), ("pgd_at", "changes nothing with strategy")):
+        with pytest.raises(ConfigError, match=says):
+            plan_of(tiny, f"axes.defense=[{name}]", "axes.strategy=[as_is]")

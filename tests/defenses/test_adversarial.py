@@ -5,17 +5,21 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from pathlib import Path
 from statistics import median
 from typing import Any
 
 import pytest
 import torch
+from lightning import Callback, LightningDataModule, Trainer
+from lightning.pytorch.callbacks import ModelCheckpoint
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from tl_robust import models, strategies
-from tl_robust.defenses import DEFENSES, parse
+from tl_robust.data.batches import Batches
+from tl_robust.defenses import DEFENSES, Adaptive, Defense, parse
 from tl_robust.defenses.adversarial import Adversarial
 from tl_robust.defenses.fgsm_rs import FgsmRs
 from tl_robust.defenses.origin_at import OriginAt
@@ -26,7 +30,7 @@ from tl_robust.errors import ConfigError
 from tl_robust.nodes.allocator import keep_freed_memory
 from tl_robust.seeding import derive, generator, normal, uniform
 from tl_robust.strategies import TransferTask
-from tl_robust.types import Recipe
+from tl_robust.types import ImageSet, Recipe
 
 EPS = 16 / 255
 SHAPE = (3, 8, 8)
@@ -300,8 +304,8 @@ def test_a_step_takes_hardly_longer_than_its_passes() -> None:
         return time.process_time() - start
 
     with one_thread():
-        tries = [median([seconds(whole) / seconds(bare) for _ in range(10)]) for _ in range(3)]
-    assert min(tries) < 1.15, tries  # of three, since other processes disturb a measurement
+        ratios = (median([seconds(whole) / seconds(bare) for _ in range(10)]) for _ in range(3))
+        assert any(ratio < 1.15 for ratio in ratios)  # one of three, since other processes disturb a measurement
 
 
 # the choice of the epoch
@@ -329,6 +333,9 @@ def test_the_epoch_is_chosen_by_accuracy_under_pgd() -> None:
         images = torch.minimum(torch.maximum(images, IMAGES - EPS), IMAGES + EPS).clamp(0, 1)
     left &= task(images).argmax(1) == labels
     assert torch.equal(right, left)
+    broken = task_of(PgdAt(EPS)).eval()
+    broken.network.classifier.bias.data.fill_(torch.nan)
+    assert not broken.defense.score(broken, BATCH).any(), "a diverged network is right nowhere"
     with torch.inference_mode():  # as Lightning validates
         again = task.defense.score(task, tuple(each.clone() for each in (IMAGES, labels, BATCH[2])))
     assert torch.equal(again, right)
@@ -362,17 +369,19 @@ def scored(defense: FgsmRs, *scores: float) -> TransferTask:
     ("scores", "step", "says"),
     [
         ((), 1.25, ""),
-        ((0.5, 0.4, 0.25, 0.7), 1.25, ""),  # falls of 20 points at most
-        ((0.5, 0.1, 0.4), 0.625, "robust accuracy fell in epoch 2: step halved to 0.625 eps"),
-        ((0.5, 0.1, 0.4, 0.0), 0.3125, "robust accuracy fell in epoch 2, 4: step halved to 0.3125 eps"),
+        ((0.5, 0.4, 0.25, 0.7), 1.25, "under attack 70.0%"),  # falls of 20 points at most
+        ((0.5, 0.1, 0.4), 0.625, "under attack 50.0%, which fell in epoch 2: step halved to 0.625 eps"),
+        ((0.5, 0.1, 0.4, 0.0), 0.3125, "under attack 50.0%, which fell in epoch 2, 4: step halved to 0.3125 eps"),
     ],
 )
 def test_a_collapse_halves_the_step_and_is_told(scores: tuple[float, ...], step: float, says: str) -> None:
     task = scored(FgsmRs(EPS), *scores)
     assert task.defense.remark(task) == says
+    task.recipe = replace(RECIPE, select="last")
+    assert task.defense.remark(task).startswith(f"under attack {scores[-1]:.1%}" if scores else "")
     found = loss_of(task)
     assert torch.equal(found, loss_of(task_of(FgsmRs(EPS, step))))
-    assert torch.equal(found, loss_of(task_of(FgsmRs(EPS)))) == (says == "")
+    assert torch.equal(found, loss_of(task_of(FgsmRs(EPS)))) == (step == 1.25)
 
 
 @pytest.mark.parametrize(
@@ -391,3 +400,65 @@ def test_a_collapse_halves_the_step_and_is_told(scores: tuple[float, ...], step:
 def test_a_setting_out_of_range_is_one_sentence(kind: Any, settings: dict[str, Any], says: str) -> None:
     with pytest.raises(ConfigError, match=says):
         kind(**settings)
+
+
+# in a fit
+
+
+class Data(LightningDataModule):
+    def train_dataloader(self) -> Batches:
+        return Batches(SET, 16, seed=3)
+
+    def val_dataloader(self) -> Batches:
+        return Batches(SET, 16)
+
+
+FITTED = Recipe(epochs=3, batch_size=16, lr=0.05, momentum=0.9)
+LEARNED = torch.arange(75) % 10
+NOISE = torch.rand(75, *SHAPE, generator=generator("fitted"))
+SET = ImageSet((255 * (0.5 * NOISE + LEARNED.view(-1, 1, 1, 1) / 20)).to(torch.uint8), LEARNED)
+
+
+def fitted(defense: Defense, path: Path | None = None, *callbacks: Callback, epochs: int = 3) -> TransferTask:
+    torch.manual_seed(7)
+    task = strategies.get("scratch", models.get("dtn", SHAPE, 10, width=0.05), FITTED, 10).defend(defense)
+    trainer = Trainer(
+        accelerator="cpu", devices=1, logger=False, max_epochs=epochs, enable_progress_bar=False,
+        enable_model_summary=False, enable_checkpointing=bool(callbacks), callbacks=list(callbacks),
+    )  # fmt: skip
+    trainer.fit(task, datamodule=Data(), ckpt_path=path)
+    return task
+
+
+@pytest.mark.filterwarnings("ignore:.*LeafSpec:FutureWarning", "ignore:Be aware that when using .ckpt_path.")
+@pytest.mark.parametrize("defense", [PgdAt(EPS), FgsmRs(EPS, step=3.0)], ids=str)
+def test_a_fit_that_goes_on_within_an_epoch_draws_as_if_it_had_not_stopped(defense: Defense, tmp_path: Path) -> None:
+    straight = fitted(defense)
+    keeper = ModelCheckpoint(tmp_path, "half", save_top_k=1, every_n_train_steps=8)
+    fitted(defense, None, keeper, epochs=2)
+    resumed = fitted(defense, tmp_path / "half.ckpt")
+    assert resumed.history == straight.history
+    assert resumed.defense_seed == straight.defense_seed >= 0
+    for name, value in straight.network.state_dict().items():
+        assert torch.equal(value, resumed.network.state_dict()[name]), name
+    scores = [epoch["val_score"] for epoch in straight.history]
+    assert all(0 <= score <= epoch["val_accuracy"] for score, epoch in zip(scores, straight.history, strict=True))
+    assert any(score < epoch["val_accuracy"] for score, epoch in zip(scores, straight.history, strict=True))
+
+
+@dataclass(frozen=True)
+class Draws(Defense):
+    """It is given a seed and uses none."""
+
+    def loss(self, task: Any, batch: Any, others: Any) -> Tensor:
+        return task.objective(batch)
+
+    def adaptive(self) -> tuple[Adaptive, ...]:
+        return (Adaptive.none("a toy"),)
+
+
+@pytest.mark.filterwarnings("ignore:.*LeafSpec:FutureWarning")
+def test_the_seed_of_a_defense_leaves_order_and_dropout() -> None:
+    guarded, drawing = fitted(parse("squeeze")), fitted(Draws())  # type: ignore[arg-type]
+    for name, value in guarded.network.state_dict().items():
+        assert torch.equal(value, drawing.network.state_dict()[name]), name

@@ -13,6 +13,7 @@ from typing_extensions import override
 
 from tl_robust import attacks
 from tl_robust.attacks import Attack
+from tl_robust.attacks.logits import predicted
 from tl_robust.defenses.base import Adaptive, Defense, Task
 from tl_robust.errors import ConfigError
 from tl_robust.seeding import derive
@@ -61,6 +62,11 @@ def attacked(
     images, labels, ids = batch[0], batch[1], sample_ids(batch)
     found = attack(network, images, labels, [eps], sample_id=ids, seed=seed, early=early, strict=False)
     return found[0].to(images.dtype)
+
+
+def robust_accuracies(task: Task) -> list[float]:
+    """Accuracy under attack on held-out training images after each epoch so far."""
+    return [epoch["val_score"] for epoch in task.history if "val_score" in epoch]
 
 
 @dataclass(frozen=True)
@@ -124,7 +130,13 @@ class Adversarial(Defense):
         """Which images are still right under PGD, bool ``[N]``."""
         changed = attacked(pgd(), task.network, batch, self.eps, derive("score", task.defense_seed), early=True)
         with torch.no_grad():
-            return task.network(changed).argmax(1) == batch[1]
+            return predicted(task.network(changed)) == batch[1]
+
+    @override
+    def remark(self, task: Task) -> str:
+        scores = robust_accuracies(task)
+        kept = scores[-1:] if task.recipe.select == "last" else [max(scores, default=0.0)]
+        return f"under attack {kept[0]:.1%}" if scores else ""
 
     @override
     def adaptive(self) -> tuple[Adaptive, ...]:

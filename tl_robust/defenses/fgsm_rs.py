@@ -10,7 +10,7 @@ from itertools import pairwise
 from torch import Tensor, nn
 from typing_extensions import override
 
-from tl_robust.defenses.adversarial import Adversarial, attacked, pgd
+from tl_robust.defenses.adversarial import Adversarial, attacked, pgd, robust_accuracies
 from tl_robust.defenses.base import DEFENSES, Task
 from tl_robust.errors import ConfigError
 
@@ -48,14 +48,14 @@ class FgsmRs(Adversarial):
 
     @override
     def remark(self, task: Task) -> str:
-        falls = _falls(task)
-        after = ", ".join(map(str, falls))
-        return f"robust accuracy fell in epoch {after}: step halved to {self.step / 2 ** len(falls):g} eps" * bool(
-            falls
-        )
+        said, falls = super().remark(task), _falls(task)
+        if not falls:
+            return said
+        epochs = ", ".join(map(str, falls))
+        return f"{said}, which fell in epoch {epochs}: step halved to {self.step / 2 ** len(falls):g} eps"
 
 
 def _falls(task: Task) -> list[int]:
     """The epochs, from 1, in which robust accuracy fell; of them alone, so that a fit that goes on knows them."""
-    scores = [epoch["val_score"] for epoch in task.history if "val_score" in epoch]
+    scores = robust_accuracies(task)
     return [place for place, (before, after) in enumerate(pairwise(scores), 2) if before - after > FALL]
