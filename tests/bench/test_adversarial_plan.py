@@ -16,6 +16,7 @@ from tl_robust.nodes.models import WEIGHTS
 from tl_robust.nodes.store import Store
 from tl_robust.nodes.training import Training
 from tl_robust.registry import Component
+from tl_robust.threats.evasion import EvasionPlay
 
 SMALL = ("axes.strategy=[finetune]", "axes.attack=[fgsm]", "axes.seed=[0]", "axes.view=[black]")
 
@@ -53,6 +54,8 @@ def test_the_eps_is_that_of_the_bench(tiny: Path, grid: str, middle: int, larges
 def test_an_eps_may_be_a_fraction_and_is_the_same_training_as_the_benchs(tiny: Path) -> None:
     own = trained(plan_of(tiny, "axes.defense=[pgd_at]"))[1]
     assert trained(plan_of(tiny, "axes.defense=[{name: pgd_at, eps: 4/255}]"))[1].key == own.key
+    assert trained(plan_of(tiny, "axes.defense=['pgd_at(eps=4/255)']"))[1].key == own.key
+    assert str(own).endswith("(pgd_at(eps=4/255))")
     other = trained(plan_of(tiny, "axes.defense=[{name: pgd_at, eps: 16/255}]"))[1]
     assert other.key != own.key
     scaled = trained(plan_of(tiny, "eps_scale=kdd20", "axes.defense=[{name: pgd_at, eps: 4/255}]"))[1]
@@ -124,6 +127,33 @@ def test_the_images_of_a_reach_b_under_every_strategy(tiny: Path) -> None:
     assert shadowed.victim.key == b.key
 
 
+def test_an_a_of_other_classes_is_not_asked(tiny: Path) -> None:
+    folder = tiny.parent / "plugins"
+    text = (folder / "made_a.py").read_text().replace('tuple("0123456789")', 'tuple("abcdefghij")')
+    (folder / "letters.py").write_text(text)
+    changes = ["axes.pair=[letters-made_b]", "axes.strategy=[scratch]"]
+    plan_of(tiny, *changes, "axes.defense=[pgd_at]")
+    with pytest.raises(
+        ConfigError, match=r"^defense origin_at.* asks scratch letters, seed 0 for .* knows other class"
+    ):
+        plan_of(tiny, *changes, "axes.defense=[origin_at]")
+
+
+def test_who_has_read_the_file_attacks_more_than_one_way(tiny: Path) -> None:
+    expected = {
+        "pgd_at": {"white": ["fgsm", "strong"], "black": ["fgsm"], "shadow": ["fgsm"]},
+        "fgsm_rs": {"white": ["fgsm", "strong"], "black": ["fgsm"], "shadow": ["fgsm"]},
+        "trades": {"white": ["fgsm", "fgsm(objective=margin)"], "black": ["fgsm"], "shadow": ["fgsm"]},
+        "origin_at": {"white": ["fgsm"], "black": ["fgsm"], "shadow": ["fgsm"]},
+        "robust_origin": {"white": ["fgsm"], "black": ["fgsm"], "shadow": ["fgsm"]},
+    }
+    for cell in plan_of(tiny, f"axes.defense=[{', '.join(expected)}]", "axes.view=[white,black,shadow]").cells:
+        assert isinstance(cell.play, EvasionPlay)
+        found = [str(group.attack).replace("strong(queries=200, steps=20, targets=3)", "strong")
+                 for group in cell.play.groups]  # fmt: skip
+        assert found == expected[cell.cell.defense][cell.cell.view]
+
+
 def test_b_starts_from_the_robust_a_which_is_what_is_public(tiny: Path) -> None:
     defenses = "axes.defense=[none, robust_origin, robust_origin + pgd_at, {name: robust_origin, epochs: 5}]"
     plan = plan_of(tiny, defenses, "axes.view=[black]")
@@ -137,6 +167,7 @@ def test_b_starts_from_the_robust_a_which_is_what_is_public(tiny: Path) -> None:
     assert both.surrogate == a
     assert [part.name for part in both.victim.defense] == ["pgd_at"]  # type: ignore[attr-defined]
     assert both.victim.parent == a
+    assert "from made_a (robust_origin(eps=4/255)) from made_a" in str(robust.victim)
     assert a.recipe.epochs == 2
     assert longer.surrogate.recipe.epochs == 5  # type: ignore[attr-defined]
 

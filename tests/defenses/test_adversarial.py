@@ -19,8 +19,8 @@ from torch.nn.functional import cross_entropy
 
 from tl_robust import models, strategies
 from tl_robust.data.batches import Batches
-from tl_robust.defenses import DEFENSES, Adaptive, Defense, parse
-from tl_robust.defenses.adversarial import Adversarial
+from tl_robust.defenses import DEFENSES, Adaptive, Defense, fgsm_rs, parse
+from tl_robust.defenses.adversarial import Adversarial, pgd
 from tl_robust.defenses.fgsm_rs import FgsmRs
 from tl_robust.defenses.origin_at import OriginAt
 from tl_robust.defenses.pgd_at import PgdAt
@@ -419,8 +419,10 @@ NOISE = torch.rand(75, *SHAPE, generator=generator("fitted"))
 SET = ImageSet((255 * (0.5 * NOISE + LEARNED.view(-1, 1, 1, 1) / 20)).to(torch.uint8), LEARNED)
 
 
-def fitted(defense: Defense, path: Path | None = None, *callbacks: Callback, epochs: int = 3) -> TransferTask:
-    torch.manual_seed(7)
+def fitted(
+    defense: Defense, path: Path | None = None, *callbacks: Callback, epochs: int = 3, seed: int = 7
+) -> TransferTask:
+    torch.manual_seed(seed)
     task = strategies.get("scratch", models.get("dtn", SHAPE, 10, width=0.05), FITTED, 10).defend(defense)
     trainer = Trainer(
         accelerator="cpu", devices=1, logger=False, max_epochs=epochs, enable_progress_bar=False,
@@ -462,3 +464,27 @@ def test_the_seed_of_a_defense_leaves_order_and_dropout() -> None:
     guarded, drawing = fitted(parse("squeeze")), fitted(Draws())  # type: ignore[arg-type]
     for name, value in guarded.network.state_dict().items():
         assert torch.equal(value, drawing.network.state_dict()[name]), name
+    assert drawing.defense_seed != fitted(Draws(), seed=8, epochs=1).defense_seed, "each training has its own"
+
+
+@dataclass(frozen=True)
+class Falling(FgsmRs):
+    """Its robust accuracy is scripted."""
+
+    def score(self, task: Any, batch: Any) -> Tensor:
+        return torch.tensor([0.8, 0.5, 0.4][task.current_epoch])
+
+
+@pytest.mark.filterwarnings("ignore:.*LeafSpec:FutureWarning")
+def test_in_a_fit_the_step_is_halved_from_the_epoch_after_a_fall(monkeypatch: pytest.MonkeyPatch) -> None:
+    steps: list[float] = []
+
+    def noted(**settings: Any) -> Any:
+        steps.append(settings["step_size"])
+        return pgd(**settings)
+
+    monkeypatch.setattr(fgsm_rs, "pgd", noted)
+    task = fitted(Falling(EPS))
+    assert steps == [1.25] * 5 + [1.25] * 5 + [0.625] * 5
+    assert task.defense is not None
+    assert task.defense.remark(task) == "under attack 80.0%, which fell in epoch 2: step halved to 0.625 eps"

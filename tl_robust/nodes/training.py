@@ -270,7 +270,7 @@ class Training(Model, Node):
         if self.data.share != 1:
             text += f" ({len(self.data.images('train'))} images)"
         while start:
-            known = [start.poison, start.data.draw] if isinstance(start, Training) else []
+            known = [*start.defense, start.poison, start.data.draw] if isinstance(start, Training) else []
             said = ", ".join(str(each) for each in known if each)
             text, start = f"{text} from {start.title}" + (f" ({said})" if said else ""), start.parent
         more = [*map(str, self.defense), *filter(None, [self.salt, str(self.poison or ""), str(self.data.draw or "")])]
