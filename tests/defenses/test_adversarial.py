@@ -317,12 +317,17 @@ def test_the_epoch_is_chosen_by_accuracy_under_pgd() -> None:
     task.network.classifier.bias.data[3] += 0.3
     labels = task(IMAGES).argmax(1)
     labels[::4] = (labels[::4] + 1) % 10  # wrong from the start
+    looks: list[Tensor] = []
+    handle = task.network.register_forward_pre_hook(lambda module, given: looks.append(given[0].detach().clone()))
     right = task.defense.score(task, (IMAGES, labels, BATCH[2]))
+    handle.remove()
+    assert len(looks[1]) < 24, "whoever is fooled is done"
     assert right.shape == (24,)
     assert not right[::4].any()
     assert 0 < int(right.sum()) < 18
     draw = 2 * uniform(derive("score", 11), BATCH[2], SHAPE).double() - 1
     images = (IMAGES + EPS * draw).clamp(0, 1)
+    assert torch.allclose(looks[0], images), "the same draws in every epoch"
     left = torch.ones(24, dtype=torch.bool)
     for _ in range(7):
         images = images.detach().requires_grad_()
@@ -420,10 +425,12 @@ SET = ImageSet((255 * (0.5 * NOISE + LEARNED.view(-1, 1, 1, 1) / 20)).to(torch.u
 
 
 def fitted(
-    defense: Defense, path: Path | None = None, *callbacks: Callback, epochs: int = 3, seed: int = 7
+    defense: Defense | None, path: Path | None = None, *callbacks: Callback, epochs: int = 3, seed: int = 7
 ) -> TransferTask:
     torch.manual_seed(seed)
-    task = strategies.get("scratch", models.get("dtn", SHAPE, 10, width=0.05), FITTED, 10).defend(defense)
+    task = strategies.get("scratch", models.get("dtn", SHAPE, 10, width=0.05), FITTED, 10)
+    if defense:
+        task.defend(defense)
     trainer = Trainer(
         accelerator="cpu", devices=1, logger=False, max_epochs=epochs, enable_progress_bar=False,
         enable_model_summary=False, enable_checkpointing=bool(callbacks), callbacks=list(callbacks),
@@ -461,8 +468,8 @@ class Draws(Defense):
 
 @pytest.mark.filterwarnings("ignore:.*LeafSpec:FutureWarning")
 def test_the_seed_of_a_defense_leaves_order_and_dropout() -> None:
-    guarded, drawing = fitted(parse("squeeze")), fitted(Draws())  # type: ignore[arg-type]
-    for name, value in guarded.network.state_dict().items():
+    plain, drawing = fitted(None), fitted(Draws())
+    for name, value in plain.network.state_dict().items():
         assert torch.equal(value, drawing.network.state_dict()[name]), name
     assert drawing.defense_seed != fitted(Draws(), seed=8, epochs=1).defense_seed, "each training has its own"
 

@@ -44,9 +44,7 @@ class OriginAt(Adversarial):
         furthest = attacked(attacks.get("fgsm"), others["origin"], batch, self.eps, 0)
         draw = uniform(derive("eps", self.drawn(task)), sample_ids(batch), (1, 1, 1))
         size = (self.eps * draw).to(images)
-        nearer = images + (furthest - images).clamp(
-            -size, size
-        )  # FGSM at that size: the step and the clip are straight
+        nearer = images + (furthest - images).clamp(-size, size)  # FGSM at that size: each pixel goes straight
         return (task.cross_entropy(images, labels) + task.cross_entropy(nearer, labels)) / 2
 
     @override
