@@ -64,6 +64,9 @@ def test_each_adaptive_attack_builds_from_any_attack(name: str, attack: str) -> 
     for adaptive in made(name).adaptive():
         component = adaptive.made_of(plain)
         attacks.get(component.name, **dict(component.settings))
+        if adaptive.attack:
+            assert component == ATTACKS.component(*ATTACKS.written(adaptive.attack))
+            continue
         assert component.name == attack
         assert component == plain or adaptive.objective or adaptive.tricks
         if attack == "pgd":  # it has both settings
@@ -243,6 +246,14 @@ def test_an_adaptive_attack_changes_what_the_attack_has() -> None:
     assert adaptive.made_of(ATTACKS.component("square", {})) == ATTACKS.component("square", {})
     feature = Adaptive("It is known.", objective="feature")
     assert feature.made_of(ATTACKS.component("strong", {})) == ATTACKS.component("strong", {})
-    for wrong in ({"why": " "}, {"view": "gray"}, {"through": "under"}, {"objective": "x"}, {"tricks": "x"}):
+    strong = Adaptive("Several look for masking.", attack="strong(steps=20)")
+    for norm in ("linf", "l2"):
+        instead = strong.made_of(ATTACKS.component("ti", {"steps": 3, "norm": norm}))
+        assert instead == ATTACKS.component("strong", {"steps": 20, "norm": norm})
+    l1 = ATTACKS.component("pgd", {"norm": "l1"})
+    assert strong.made_of(l1) == l1  # it has no such norm
+    for wrong in (
+        {"why": " "}, {"view": "gray"}, {"through": "under"}, {"objective": "x"}, {"tricks": "x"}, {"attack": "x"},
+    ):  # fmt: skip
         with pytest.raises(ConfigError):
             Adaptive(**({"why": "It is known."} | wrong))

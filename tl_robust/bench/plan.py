@@ -106,8 +106,9 @@ def _cells(pair: _Pair, bench: Bench) -> Iterator[PlannedCell]:
     axes, source = bench.axes, pair.source
     shares = [replace(pair.target, share=share) for share in axes.target_images]
     targets = {len(target.images("train")): target for target in shares}  # 0.5 and 100 may be the same images
-    for network, (strategy, common), (count, target), defense in product(
-        pair.networks(bench), _starts(bench, pair), targets.items(), axes.defense
+    suited = [(str(each or "none"), each and each.suited(_sizes(bench), pair.space)) for each in axes.defense]
+    for network, (strategy, common), (count, target), (written, defense) in product(
+        pair.networks(bench), _starts(bench, pair), targets.items(), suited
     ):
         c = pair.root(common, bench, network) if common else None
         forest = Forest(network, bench.recipe_of, 0, strategy, bench.weight_options)
@@ -124,7 +125,7 @@ def _cells(pair: _Pair, bench: Bench) -> Iterator[PlannedCell]:
                 network=str(network),
                 strategy=str(strategy),
                 common=common,
-                defense=str(defense or "none"),
+                defense=written,
                 attack=method.label,
                 norm=method.norm,
                 view=view,
@@ -175,6 +176,12 @@ def _lineage(
     return a, b
 
 
+def _sizes(bench: Bench) -> list[float]:
+    """All eps above 0 of attacks in the norm ``linf``, ascending."""
+    methods = [each for each in bench.axes.attack if each.norm == "linf" and THREATS[each.threat].face.axis == "eps"]
+    return sorted({eps for each in methods for eps in each.x if eps > 0})
+
+
 def _joins(defense: Defense) -> bool:
     """Whether a defense joins in the trainings of a strategy."""
     return bool(defense.acts & set(TRAINING)) and not defense.REPAIRS
@@ -217,6 +224,11 @@ class _Pair:
             return DomainInSpace(domain, space, bench.data, classes)
 
         return cls(name, Public(checkpoint, space), in_space(target), in_space)
+
+    @property
+    def space(self) -> str:
+        """Name of the space of its images."""
+        return self.target.space.name
 
     def networks(self, bench: Bench) -> tuple[Component, ...]:
         """The bench's networks; a checkpoint brings its own."""

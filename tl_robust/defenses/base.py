@@ -13,17 +13,12 @@ from typing import Any, ClassVar, Generic, Literal, Protocol, Self, TypeVar
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from tl_robust.attacks import ATTACKS
-from tl_robust.attacks.objectives import OBJECTIVES
-from tl_robust.attacks.through import THROUGH
-from tl_robust.attacks.tricks import parse_tricks
-from tl_robust.errors import ConfigError
+from tl_robust.defenses.adaptive import Adaptive
 from tl_robust.registry import Component, Registry, Scalar
 from tl_robust.types import ImageSet, Recipe
 
 TRAINING = ("lineage", "initialize", "loss", "score", "images", "optimizer", "sampling")
 INFERENCE = ("fit", "wrap")
-VIEWS = ("white", "black", "shadow")
 
 
 class Task(Protocol):
@@ -35,10 +30,14 @@ class Task(Protocol):
         current_epoch: From 0.
         global_step: Steps that are taken.
         steady: The same modules are frozen in every epoch.
+        history: Of each epoch that is over ``val_accuracy``, ``val_loss`` and, where a defense scores, ``val_score``.
+        defense_seed: Seed of what a defense draws: the same in a fit that goes on, other in any other training.
     """
 
     network: nn.Module
     recipe: Recipe
+    history: list[dict[str, float]]
+    defense_seed: int
 
     @property
     def current_epoch(self) -> int: ...  # noqa: D102
@@ -50,6 +49,7 @@ class Task(Protocol):
     def steady(self) -> bool: ...  # noqa: D102
 
     def objective(self, batch: Sequence[Tensor]) -> Tensor: ...  # noqa: D102
+    def cross_entropy(self, images: Tensor, labels: Tensor) -> Tensor: ...  # noqa: D102
 
 
 class Loader(Protocol):
@@ -74,7 +74,7 @@ class Repairable(Protocol):
         """What it was after an epoch of its last training; 0: what that training starts from."""
 
     def further(self, epochs: int, defense: Component | None = None) -> Self:
-        """What it becomes when its last training goes on for so many epochs, with a defense."""
+        """What it becomes when its last training goes on for so many epochs (0: as many again), with a defense."""
 
     def taught(self, defense: Component, epochs: int = 0, fresh: bool = True) -> Self:
         """A model that learns from it, its ``teacher``, what it has learned last, with a defense.
@@ -84,6 +84,12 @@ class Repairable(Protocol):
             epochs: Epochs of that training; 0: as many as the teacher's.
             fresh: It starts from random weights, else from what the teacher started from.
         """
+
+    def upon(self, old: Self, new: Self) -> Self:
+        """The same with ``new`` in the place of ``old`` wherever its trainings start from that or ask it."""
+
+    def asking(self, name: str, model: Self) -> Self:
+        """The same training whose defense is given ``model``, too, by that name; it has the same classes."""
 
 
 M = TypeVar("M", bound=Repairable)
@@ -102,63 +108,6 @@ class Lineage(Generic[M]):
     public: M
     victim: M
     private: tuple[M, ...] = ()
-
-
-@dataclass(frozen=True)
-class Adaptive:
-    """An attack by someone who knows the defense; it is run beside the plain attack, and the worst case counts.
-
-    In the views black and shadow the attacker crafts on a model of his own with the same guard around it.
-
-    Attributes:
-        why: What it does about the defense, and whose idea it is, in one sentence; it is printed.
-        through: What gradients are taken of, a name of ``attacks/through``.
-        view: ``white``, ``black`` (from A) or ``shadow`` (from a model for which the attacker repeats strategy and
-            defense, with a seed of his own); empty for every view.
-        objective: What is maximized instead of the attack's own objective.
-        tricks: Gradient tricks before the attack's own.
-        backdoor: Settings of the backdoor that an attacker who poisons changes, such as ``labels=clean``, or another
-            one with settings: ``blend(alpha=0.1)``; empty where the attack is one of evasion.
-        exists: False where no such attack is known: then no number of the defense is to be believed.
-    """
-
-    why: str
-    through: str = "exact"
-    view: str = ""
-    objective: str = ""
-    tricks: str = ""
-    backdoor: str = ""
-    exists: bool = True
-
-    def __post_init__(self) -> None:
-        if not self.why.strip() or self.view not in ("", *VIEWS):
-            raise ConfigError(
-                f"an adaptive attack needs a sentence that says why, and view {', '.join(VIEWS)} or none, got "
-                f"{self.why!r} and {self.view!r}."
-            )
-        THROUGH.parse(self.through)
-        parse_tricks(self.tricks)
-        if self.objective:
-            OBJECTIVES.parse(self.objective)
-
-    @classmethod
-    def none(cls, why: str, view: str = "") -> Adaptive:
-        """Nobody has written an attack on this defense, for the reason ``why``; every number of it will be red."""
-        return cls(why, view=view, exists=False)
-
-    def made_of(self, attack: Component) -> Component:
-        """The plain attack with this objective and these tricks, as far as it has such settings."""
-        kind, settings = ATTACKS[attack.name], dict(attack.settings)
-        own = {item.name: item.default for item in fields(kind)} | settings
-        if self.tricks and "tricks" in own:
-            settings["tricks"] = " + ".join(filter(None, (self.tricks, str(own["tricks"]))))
-        if self.objective:
-            try:
-                kind(**(settings | {"objective": self.objective}))  # type: ignore[arg-type]
-            except ConfigError:  # such as square: it compares margins and nothing else
-                return ATTACKS.component(attack.name, settings)
-            settings["objective"] = self.objective
-        return ATTACKS.component(attack.name, settings)
 
 
 @dataclass(frozen=True)
@@ -186,6 +135,22 @@ class Defense(ABC):
     @abstractmethod
     def adaptive(self) -> tuple[Adaptive, ...]:
         """The attacks of someone who has read this file: for each view at least one, or :meth:`Adaptive.none`."""
+
+    def suited(self, eps: Sequence[float], space: str) -> Defense:
+        """The defense with what it leaves to the bench; it is asked when a bench is planned.
+
+        Args:
+            eps: All sizes above 0 that the bench attacks with in the norm ``linf``, ascending; perhaps none.
+            space: Name of the space of the images.
+
+        Raises:
+            ConfigError: A setting does not go with them.
+        """
+        return self
+
+    def remark(self, task: Task) -> str:
+        """What is to be known about a training that is over, in a few words; empty where nothing is."""
+        return ""
 
     def lineage(self, train: Callable[..., M], a: M, b: M) -> Lineage[M]:
         """The models there are, where the strategy trains B from A; ``train`` names further trainings."""

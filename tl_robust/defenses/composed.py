@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from typing_extensions import override
 
-from tl_robust.defenses.base import DEFENSES, TRAINING, VIEWS, Adaptive, Defense, Lineage, Loader, M, Task
+from tl_robust.defenses.adaptive import VIEWS, Adaptive
+from tl_robust.defenses.base import DEFENSES, TRAINING, Defense, Lineage, Loader, M, Task
 from tl_robust.errors import ConfigError
 from tl_robust.registry import Component, Scalar
 from tl_robust.seeding import derive
@@ -52,6 +53,14 @@ class Composed(Defense):
                 f"defense {str(late)!r} changes the training, which comes first: write it before those that guard the "
                 f"trained network, got {str(self)!r}."
             )
+
+    @override
+    def suited(self, eps: Sequence[float], space: str) -> Defense:
+        return replace(self, defenses=tuple(defense.suited(eps, space) for defense in self.defenses))
+
+    @override
+    def remark(self, task: Task) -> str:
+        return ", ".join(filter(None, (defense.remark(task) for defense in self.defenses)))
 
     @override
     def lineage(self, train: Callable[..., M], a: M, b: M) -> Lineage[M]:
@@ -147,7 +156,7 @@ class Composed(Defense):
 
 def _joined(view: str, attacks: Sequence[Adaptive]) -> Adaptive | None:
     """One attack that does what several do; None where they want different things."""
-    names = ("through", "objective", "tricks")
+    names = ("through", "objective", "tricks", "attack")
     wanted = {name: {getattr(attack, name) for attack in attacks} - {"exact", ""} for name in names}
     if any(len(values) > 1 for values in wanted.values()):
         return None

@@ -9,7 +9,8 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, kl_div
 from typing_extensions import override
 
-from tl_robust.defenses.base import DEFENSES, Adaptive, Defense, Lineage, M, Task
+from tl_robust.defenses.adaptive import Adaptive
+from tl_robust.defenses.base import DEFENSES, Defense, Lineage, M, Task
 from tl_robust.errors import ConfigError
 
 STARTS = ("fresh", "parent")

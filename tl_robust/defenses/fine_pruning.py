@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 from typing_extensions import override
 
-from tl_robust.defenses.base import DEFENSES, Adaptive, Defense, Lineage, M, Task
+from tl_robust.defenses.adaptive import Adaptive
+from tl_robust.defenses.base import DEFENSES, Defense, Lineage, M, Task
 from tl_robust.errors import ConfigError
 from tl_robust.models.channels import Channels
 from tl_robust.models.features import logits

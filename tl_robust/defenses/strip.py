@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 from typing_extensions import override
 
-from tl_robust.defenses.base import DEFENSES, Adaptive, Defense
+from tl_robust.defenses.adaptive import Adaptive
+from tl_robust.defenses.base import DEFENSES, Defense
 from tl_robust.errors import ConfigError
 from tl_robust.models.features import pixels
 from tl_robust.models.guard import Ask, Guard

@@ -108,7 +108,7 @@ class Model(Keyed):
         return self
 
     def further(self, epochs: int, defense: Component | None = None) -> Model:
-        """What it becomes when its last training goes on for so many epochs, with a defense.
+        """What it becomes when its last training goes on for so many epochs (0: as many again), with a defense.
 
         Raises:
             ConfigError: It was not trained here.
@@ -127,6 +127,18 @@ class Model(Keyed):
             ConfigError: It was not trained here, or started from random weights itself where ``fresh`` is off.
         """
         raise ConfigError(f"{self} was trained by others, so what it learned from is not there to learn from again.")
+
+    def upon(self, old: Model, new: Model) -> Model:
+        """The same with ``new`` in the place of ``old`` wherever its trainings start from that or ask it."""
+        return self.mapped(lambda training, before: new if before == old.key else training)
+
+    def asking(self, name: str, model: Model) -> Model:
+        """The same training whose defense is given ``model``, too, by that name.
+
+        Raises:
+            ConfigError: It was not trained with a defense here, or the model knows other classes.
+        """
+        raise ConfigError(f"{self} was trained by others, so no defense can join in its training.")
 
     @property
     def age(self) -> int:

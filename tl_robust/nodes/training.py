@@ -136,7 +136,7 @@ class Training(Model, Node):
     @override
     def note(self, made: Mapping[str, Any]) -> str:
         chosen = "test" if self.recipe.select == "test" else "validation"
-        return f"{chosen} {made['val_accuracy']:.1%}"
+        return ", ".join([f"{chosen} {made['val_accuracy']:.1%}", *filter(None, [made.get("remark")])])
 
     @cached_property
     def draws(self) -> str:
@@ -189,6 +189,8 @@ class Training(Model, Node):
         made = {"device": device, "val_accuracy": accuracy}
         if defense and (account := defense.account(self.recipe.epochs, self.learned)):
             made["privacy"] = account
+        if defense and (remark := defense.remark(task)):
+            made["remark"] = remark
         return weights | {self.key: task.network.state_dict()}, made
 
     def begun(self, inherited: State | None) -> tuple[TransferTask, State | None]:
@@ -236,7 +238,8 @@ class Training(Model, Node):
 
     @override
     def further(self, epochs: int, defense: Component | None = None) -> Training:
-        recipe, defenses = replace(self.recipe, epochs=epochs), (defense,) if defense else ()
+        recipe = replace(self.recipe, epochs=epochs or self.recipe.epochs)
+        defenses = (defense,) if defense else ()
         by = STRATEGIES.component("finetune")
         return replace(self, parent=self, recipe=recipe, by=by, defense=defenses, others=(), poison=None, snapshots=())
 
@@ -247,6 +250,14 @@ class Training(Model, Node):
         student, by = self.further(epochs or self.recipe.epochs, defense), "scratch" if fresh else "finetune"
         parent, others = None if fresh else self.parent, (("teacher", self),)
         return replace(student, parent=parent, by=STRATEGIES.component(by), others=others)
+
+    @override
+    def asking(self, name: str, model: Model) -> Training:
+        if not self.defense:
+            raise ConfigError(f"{self} is not trained for the target, so no defense joins in its training.")
+        if model.labels != self.labels:
+            raise ConfigError(f"defense {self.defense[0]} asks {model} for {self}, and it knows other classes.")
+        return replace(self, others=tuple(sorted({*self.others, (name, model)})))
 
     age = of("recipe.epochs")
 
@@ -274,7 +285,7 @@ class Training(Model, Node):
         if self.data.share != 1:
             text += f" ({len(self.data.images('train'))} images)"
         while start:
-            known = [start.poison, start.data.draw] if isinstance(start, Training) else []
+            known = [*start.defense, start.poison, start.data.draw] if isinstance(start, Training) else []
             said = ", ".join(str(each) for each in known if each)
             text, start = f"{text} from {start.title}" + (f" ({said})" if said else ""), start.parent
         more = [*map(str, self.defense), *filter(None, [self.salt, str(self.poison or ""), str(self.data.draw or "")])]

@@ -141,6 +141,7 @@ class TransferTask(NetworkModule):
             others: Networks that the loss asks, for example a teacher, by name. They are frozen and put in eval mode,
                 follow the task to its device, and are in no checkpoint.
         """
+        defense.check(self.recipe)
         self.defense = defense
         self._others = {name: network.eval().requires_grad_(False) for name, network in (others or {}).items()}
         self._note({"defense": text_of(defense)}, ["defense"])
@@ -199,7 +200,7 @@ class TransferTask(NetworkModule):
     def on_train_start(self) -> None:
         """Go on where a checkpoint stands: if that is within an epoch, no hook will say that the epoch starts."""
         self._freeze()
-        if self.defense is not None and "optimizer" in self.defense.acts:
+        if self.defense is not None:
             hand_over(self, self.defense)
         states, self._generator_states = self._generator_states, {}
         if states and self.trainer.world_size == 1:

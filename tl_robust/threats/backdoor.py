@@ -200,7 +200,7 @@ class _Poisoning:
             if needy := [part for part in training.defense if DEFENSES[part.name].CLEAN]:
                 raise ConfigError(
                     f"defense {needy[0]} needs clean images of {training.title}, and into: {backdoor.into} poisons "
-                    "them: use into: source, or another defense."
+                    f"them: use into: {'target' if backdoor.into == 'source' else 'source'}, or another defense."
                 )
         change = partial(_poisoned, {training.key for training in trainings}, component)
         surrogate, victim = (model.mapped(change) for model in (scene.surrogate, scene.victim))
