@@ -173,7 +173,7 @@ def _lineage(
 
 def _joins(defense: Defense) -> bool:
     """Whether a defense joins in the trainings of a strategy."""
-    return bool(defense.acts & set(TRAINING)) and not defense.REPAIRS
+    return bool(defense.acts & (set(TRAINING) - {"lineage"})) and not defense.REPAIRS
 
 
 def _unique(cells: list[PlannedCell]) -> tuple[PlannedCell, ...]:

@@ -81,6 +81,9 @@ class Repairable(Protocol):
             fresh: It starts from random weights, else from what the teacher started from.
         """
 
+    def isolated(self) -> Self:
+        """The same model, where what it starts from is a further draw of its own that nobody else has."""
+
 
 M = TypeVar("M", bound=Repairable)
 

@@ -128,6 +128,10 @@ class Model(Keyed):
         """
         raise ConfigError(f"{self} was trained by others, so what it learned from is not there to learn from again.")
 
+    def isolated(self) -> Model:
+        """The same model, where what it starts from is a further draw that nobody else has; itself at a root."""
+        return self
+
     @property
     def age(self) -> int:
         """Epochs of its last training here that it has behind it; 0 where it has none."""

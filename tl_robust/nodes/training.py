@@ -29,6 +29,8 @@ from tl_robust.seeding import derive
 from tl_robust.strategies import STRATEGIES
 from tl_robust.types import Recipe
 
+PRIVATE = "private"  # the salt of a draw that no attacker has
+
 
 @dataclass(frozen=True)
 class Training(Model, Node):
@@ -232,6 +234,25 @@ class Training(Model, Node):
         parent, others = None if fresh else self.parent, (("teacher", self),)
         return replace(student, parent=parent, by=STRATEGIES.component(by), others=others)
 
+    @override
+    def isolated(self) -> Training:
+        def apart(model: Model) -> Model:
+            last = model.trained
+            own = isinstance(last, Training) and last.data == self.data
+            return model.isolated() if own else model.again(PRIVATE)
+
+        started = {self.parent.key: apart(self.parent)} if self.parent else {}
+        others = tuple(
+            (name, started.get(model.key) or (apart(model) if model.title == self.title else model))
+            for name, model in self.others
+        )
+        return replace(self, parent=next(iter(started.values()), None), others=others)
+
+    @property
+    def known(self) -> Training:
+        """What an attacker has in its place: the public draw of a training that nobody else has."""
+        return replace(self, salt=" ".join(word for word in self.salt.split() if word != PRIVATE))
+
     age = of("recipe.epochs")
 
     @override
@@ -258,7 +279,7 @@ class Training(Model, Node):
         if self.data.share != 1:
             text += f" ({len(self.data.images('train'))} images)"
         while start:
-            known = [start.poison, start.data.draw] if isinstance(start, Training) else []
+            known = [start.salt, start.poison, start.data.draw] if isinstance(start, Training) else []
             said = ", ".join(str(each) for each in known if each)
             text, start = f"{text} from {start.title}" + (f" ({said})" if said else ""), start.parent
         more = [*map(str, self.defense), *filter(None, [self.salt, str(self.poison or ""), str(self.data.draw or "")])]
@@ -307,6 +328,10 @@ class Snapshot(Derived):
     @override
     def further(self, epochs: int, defense: Component | None = None) -> Training:
         return replace(self.model.further(epochs, defense), parent=self)
+
+    @override
+    def isolated(self) -> Snapshot:
+        return replace(self, model=self.model.isolated())
 
     age = of("epoch")
 

@@ -135,7 +135,7 @@ class Evasion(Threat):
     def _groups(self, method: Method, scene: Scene, view: str) -> list[CraftGroup]:
         """The plain attack of a view, then those of an attacker who knows the defense."""
         victim = scene.victim
-        surrogate = {"white": victim, "black": scene.surrogate}.get(view) or victim.again("shadow")
+        surrogate = {"white": victim, "black": scene.surrogate}.get(view) or _shadow(victim)
         plain = self._group(method.component, method, scene, surrogate)
         groups = {plain.key: plain}
         for adaptive in scene.defense.against(view) if scene.defense else ():
@@ -172,6 +172,11 @@ class Evasion(Threat):
 
 def _judged(groups: Sequence[CraftGroup], victim: Model) -> tuple[Address, ...]:
     return tuple(group.judgment(victim) for group in groups)
+
+
+def _shadow(victim: Model) -> Model:
+    """The B of an attacker who repeats strategy and defense from what is public."""
+    return victim.again("shadow").mapped(lambda training, _: training.known)
 
 
 def _evasion(reading: Reading) -> EvasionPlay:
