@@ -6,7 +6,7 @@ Axes: N samples.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import ClassVar, Generic, Literal, Protocol, Self, TypeVar
 
@@ -45,6 +45,7 @@ class Task(Protocol):
     @property
     def global_step(self) -> int: ...  # noqa: D102
 
+    def frozen(self, epoch: int) -> Iterable[nn.Module]: ...  # noqa: D102
     def objective(self, batch: Sequence[Tensor]) -> Tensor: ...  # noqa: D102
 
 
@@ -170,6 +171,7 @@ class Defense(ABC):
             :meth:`images`: ``undefended``, the same training without any defense; ``undefended@1``, the same after one
             epoch; ``parent``, what it starts from, where it has the same classes.
         REPAIRS: It joins in none of the strategy's trainings, but in one after them that :meth:`lineage` names.
+        INHERITS: It changes what a parent hands on, so that there must be one.
         CLEAN: It needs clean images of the domain whose training it changes, so that none of them may be poisoned.
         NEUTRAL: Settings with which a guard leaves the network as it is: there its adaptive attacks are tested against
             an optimum that is known.
@@ -178,6 +180,7 @@ class Defense(ABC):
     VERSION: ClassVar[int] = 1
     ASKS: ClassVar[tuple[str, ...]] = ()
     REPAIRS: ClassVar[bool] = False
+    INHERITS: ClassVar[bool] = False
     CLEAN: ClassVar[bool] = False
     NEUTRAL: ClassVar[Mapping[str, Scalar]]
     ON: ClassVar[Literal["victim", "origin"]] = "victim"

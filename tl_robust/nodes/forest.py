@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
 from tl_robust.data.mapped import DomainInSpace
-from tl_robust.defenses import build
+from tl_robust.defenses import DEFENSES, build
 from tl_robust.errors import ConfigError
 from tl_robust.nodes.models import Model, Public
 from tl_robust.nodes.training import Training
@@ -66,6 +66,11 @@ class Forest:
         training = Training(domain, self.network, recipe, self.seed, by, parent, options, salt, (), asked)
         known = {"undefended": training, "parent": parent}
         for part in defenses:
+            if DEFENSES[part.name].INHERITS and parent is None:
+                raise ConfigError(
+                    f"defense {part} changes what {training} starts from, and that is random weights already: leave "
+                    "it out, or take a strategy whose B has a parent, such as finetune."
+                )
             for name in build([part]).asks:
                 whose, _, epoch = name.partition("@")
                 if not (model := known[whose]):
