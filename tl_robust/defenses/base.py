@@ -173,6 +173,7 @@ class Defense(ABC):
         REPAIRS: It joins in none of the strategy's trainings, but in one after them that :meth:`lineage` names.
         INHERITS: It changes what a parent hands on, so that there must be one.
         CLEAN: It needs clean images of the domain whose training it changes, so that none of them may be poisoned.
+        FEATURES: Its guard looks at the features before the last layer, which the network must name.
         NEUTRAL: Settings with which a guard leaves the network as it is: there its adaptive attacks are tested against
             an optimum that is known.
     """
@@ -182,6 +183,7 @@ class Defense(ABC):
     REPAIRS: ClassVar[bool] = False
     INHERITS: ClassVar[bool] = False
     CLEAN: ClassVar[bool] = False
+    FEATURES: ClassVar[bool] = False
     NEUTRAL: ClassVar[Mapping[str, Scalar]]
     ON: ClassVar[Literal["victim", "origin"]] = "victim"
 

@@ -30,12 +30,23 @@ def penultimate(network: nn.Module, images: Tensor) -> Tensor:
     Raises:
         ConfigError: The network does not say what its last layer is, or does not call it.
     """
+    return with_features(network, lambda: network(images))[1]
+
+
+def with_features(network: nn.Module, ask: Callable[[], Tensor]) -> tuple[Tensor, Tensor]:
+    """Logits ``[N,K]`` that ``ask`` gets from a network, and the features ``[N,F]`` behind them.
+
+    Where the network is asked several times, as under noises or overlays, the features are those of the first.
+
+    Raises:
+        ConfigError: As :func:`penultimate`.
+    """
     classifier_names(network)  # checks that there is one
     given: list[Tensor] = []
     last = network.get_submodule("classifier")
     hook = last.register_forward_pre_hook(lambda _, inputs: given.append(inputs[0]))
     try:
-        network(images)
+        logits = ask()
     finally:
         hook.remove()
     if not given:
@@ -43,7 +54,7 @@ def penultimate(network: nn.Module, images: Tensor) -> Tensor:
             f"network {network_name(network)!r} does not call its attribute 'classifier', so its features before the "
             "last layer are not known: call it in forward, or choose another network."
         )
-    return given[-1].flatten(1)
+    return logits, given[0].flatten(1)
 
 
 def features(network: nn.Module, images: Tensor) -> Tensor:
