@@ -6,9 +6,9 @@ Axes: N samples.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
-from typing import ClassVar, Generic, Literal, Protocol, Self, TypeVar
+from typing import Any, ClassVar, Generic, Literal, Protocol, Self, TypeVar
 
 from torch import Tensor, nn
 from torch.optim import Optimizer
@@ -65,7 +65,21 @@ class Loader(Protocol):
 
 
 class Repairable(Protocol):
-    """A model of the forest as a defense sees it, which can be trained again in two ways."""
+    """A model of the forest as a defense sees it, which can be trained again in several ways."""
+
+    @property
+    def parent(self) -> Self | None:
+        """What it starts from; None where that is random weights."""
+
+    @property
+    def age(self) -> int:
+        """Epochs of its last training."""
+
+    def again(self, salt: str) -> Self:
+        """The same training with random numbers of its own."""
+
+    def anew(self) -> Self:
+        """The same training from random weights."""
 
     def at(self, epoch: int) -> Self:
         """What it was after an epoch of its last training; 0: what that training starts from."""
@@ -82,11 +96,23 @@ class Repairable(Protocol):
             fresh: It starts from random weights, else from what the teacher started from.
         """
 
-    def isolated(self) -> Self:
-        """The same model, where what it starts from is a further draw of its own that nobody else has."""
-
 
 M = TypeVar("M", bound=Repairable)
+
+
+class Trainings(Protocol[M]):
+    """Names models; see :class:`tl_robust.nodes.forest.Forest`."""
+
+    def __call__(self, *named: Any, **options: Any) -> M: ...  # noqa: D102
+
+    def together(self, models: Sequence[M], fuse: str = "logits") -> M:
+        """A model that gives the mean of the ``logits`` or of the ``probabilities`` of several, with equal weights."""
+
+    def isolated(self, model: M) -> M:
+        """The same model, where what it starts from is a further draw that no attacker has."""
+
+    def soup(self, models: Sequence[M]) -> M:
+        """A model with the mean weights of several, and BatchNorm statistics anew."""
 
 
 @dataclass(frozen=True)
@@ -191,7 +217,7 @@ class Defense(ABC):
     def adaptive(self) -> tuple[Adaptive, ...]:
         """The attacks of someone who has read this file: for each view at least one, or :meth:`Adaptive.none`."""
 
-    def lineage(self, train: Callable[..., M], a: M, b: M) -> Lineage[M]:
+    def lineage(self, train: Trainings[M], a: M, b: M) -> Lineage[M]:
         """The models there are, where the strategy trains B from A; ``train`` names further trainings."""
         return Lineage(a, b)
 

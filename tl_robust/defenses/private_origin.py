@@ -1,11 +1,10 @@
 """B starts from an A that nobody else has."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from typing_extensions import override
 
-from tl_robust.defenses.base import DEFENSES, Adaptive, Defense, Lineage, M
+from tl_robust.defenses.base import DEFENSES, Adaptive, Defense, Lineage, M, Trainings
 
 
 @DEFENSES.register
@@ -13,13 +12,13 @@ from tl_robust.defenses.base import DEFENSES, Adaptive, Defense, Lineage, M
 class PrivateOrigin(Defense):
     """Model isolation: what B starts from is trained a second time, with the same images and other random numbers.
 
-    The attacker has the public A; the second one is the defender's secret, and costs its training. A B that starts from
-    random weights has no origin to hide, and an origin that others trained cannot be trained again; both are refused.
+    The attacker has the public A; the second one is the defender's secret, and costs its training. It is refused where
+    there is nothing to hide: B starts from random weights, or from a model that others trained.
     """
 
     @override
-    def lineage(self, train: Callable[..., M], a: M, b: M) -> Lineage[M]:
-        return Lineage(a, b.isolated())
+    def lineage(self, train: Trainings[M], a: M, b: M) -> Lineage[M]:
+        return Lineage(a, train.isolated(b))
 
     @override
     def adaptive(self) -> tuple[Adaptive, ...]:

@@ -96,10 +96,6 @@ class Guarded(Derived):
     def further(self, epochs: int, defense: Component | None = None) -> Guarded:
         return self.around(self.model.further(epochs, defense))
 
-    @override
-    def isolated(self) -> Guarded:
-        return self.around(self.model.isolated())
-
     def around(self, model: Model) -> Guarded:
         """The same guard around another model."""
         return replace(self, model=model)

@@ -96,6 +96,14 @@ class Model(Keyed):
         """
         raise ConfigError(f"{self} was trained by others, so it cannot be trained again with another seed.")
 
+    def anew(self) -> Model:
+        """The same training from random weights.
+
+        Raises:
+            ConfigError: It was not trained here.
+        """
+        raise ConfigError(f"{self} was trained by others, so it cannot be trained again from random weights.")
+
     def at(self, epoch: int) -> Model:
         """What it was after an epoch of its last training; 0: what that training starts from.
 
@@ -137,10 +145,6 @@ class Model(Keyed):
             ConfigError: It was not trained here, or started from random weights itself where ``fresh`` is off.
         """
         raise ConfigError(f"{self} was trained by others, so what it learned from is not there to learn from again.")
-
-    def isolated(self) -> Model:
-        """The same model, where what it starts from is a further draw that nobody else has; itself at a root."""
-        return self
 
     @property
     def age(self) -> int:

@@ -29,8 +29,6 @@ from tl_robust.seeding import derive
 from tl_robust.strategies import STRATEGIES
 from tl_robust.types import Recipe
 
-PRIVATE = "private"  # the salt of a draw that no attacker has
-
 
 @dataclass(frozen=True)
 class Training(Model, Node):
@@ -235,23 +233,8 @@ class Training(Model, Node):
         return replace(student, parent=parent, by=STRATEGIES.component(by), others=others)
 
     @override
-    def isolated(self) -> Training:
-        def apart(model: Model) -> Model:
-            last = model.trained
-            own = isinstance(last, Training) and last.data == self.data
-            return model.isolated() if own else model.again(PRIVATE)
-
-        started = {self.parent.key: apart(self.parent)} if self.parent else {}
-        others = tuple(
-            (name, started.get(model.key) or (apart(model) if model.title == self.title else model))
-            for name, model in self.others
-        )
-        return replace(self, parent=next(iter(started.values()), None), others=others)
-
-    @property
-    def known(self) -> Training:
-        """What an attacker has in its place: the public draw of a training that nobody else has."""
-        return replace(self, salt=" ".join(word for word in self.salt.split() if word != PRIVATE))
+    def anew(self) -> Training:
+        return replace(self, parent=None, by=STRATEGIES.component("scratch"))
 
     age = of("recipe.epochs")
 
@@ -328,10 +311,6 @@ class Snapshot(Derived):
     @override
     def further(self, epochs: int, defense: Component | None = None) -> Training:
         return replace(self.model.further(epochs, defense), parent=self)
-
-    @override
-    def isolated(self) -> Snapshot:
-        return replace(self, model=self.model.isolated())
 
     age = of("epoch")
 

@@ -17,6 +17,7 @@ from tl_robust.errors import ConfigError, StoreError
 from tl_robust.nodes.crafting import CraftGroup
 from tl_robust.nodes.examination import EXAMINATIONS, Examinee
 from tl_robust.nodes.guarded import Guarded
+from tl_robust.nodes.isolation import public
 from tl_robust.nodes.kind import Address
 from tl_robust.nodes.models import Model
 from tl_robust.nodes.pictures import PictureGroup
@@ -135,7 +136,7 @@ class Evasion(Threat):
     def _groups(self, method: Method, scene: Scene, view: str) -> list[CraftGroup]:
         """The plain attack of a view, then those of an attacker who knows the defense."""
         victim = scene.victim
-        surrogate = {"white": victim, "black": scene.surrogate}.get(view) or _shadow(victim)
+        surrogate = {"white": victim, "black": scene.surrogate}.get(view) or public(victim.again("shadow"))
         plain = self._group(method.component, method, scene, surrogate)
         groups = {plain.key: plain}
         for adaptive in scene.defense.against(view) if scene.defense else ():
@@ -172,11 +173,6 @@ class Evasion(Threat):
 
 def _judged(groups: Sequence[CraftGroup], victim: Model) -> tuple[Address, ...]:
     return tuple(group.judgment(victim) for group in groups)
-
-
-def _shadow(victim: Model) -> Model:
-    """The B of an attacker who repeats strategy and defense from what is public."""
-    return victim.again("shadow").mapped(lambda training, _: training.known)
 
 
 def _evasion(reading: Reading) -> EvasionPlay:
