@@ -195,7 +195,7 @@ class Defense(ABC):
         ON: Whose training it changes: the victim's or the origin's. The guard stands around the victim.
         ASKS: Models that are made before the training that it joins in, and are given to :meth:`loss` and
             :meth:`images`: ``undefended``, the same training without any defense; ``undefended@1``, the same after one
-            epoch; ``parent``, what it starts from, where it has the same classes.
+            epoch; ``parent``, what it starts from, where it has the same classes; ``start``, that with any classes.
         REPAIRS: It joins in none of the strategy's trainings, but in one after them that :meth:`lineage` names.
         INHERITS: It changes what a parent hands on, so that there must be one.
         CLEAN: It needs clean images of the domain whose training it changes, so that none of them may be poisoned.

@@ -5,7 +5,7 @@ Axes: N images, O channels or features that a layer gives, I that it is given.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
@@ -68,8 +68,7 @@ class Reset(Defense):
         if self.blocks > len(known):
             raise ConfigError(f"reset has blocks={self.blocks}, and this network has {len(known)}: choose fewer.")
         last = {module for block in known[-self.blocks :] for module in block.modules()}
-        if all(last & set(network.modules()) <= set(task.frozen(epoch)) for epoch in range(task.recipe.epochs)):
-            raise ConfigError(f"{self} makes blocks random that this strategy never trains: leave one of them out.")
+        check_trained(self, task, last & set(network.modules()))
         names = classifier_names(network)
         for name, module in network.named_modules():
             if module in last:
@@ -95,6 +94,16 @@ class Reset(Defense):
             Adaptive("Black box: the attacker resets and trains a B of his own, from A.", view="shadow"),
             Adaptive("A trigger with the features of class t is learned below what is reset.", backdoor="latent"),
         )
+
+
+def check_trained(defense: Defense, task: Task, modules: Set[nn.Module]) -> None:
+    """Check that what a defense makes random is trained after that.
+
+    Raises:
+        ConfigError: The strategy trains none of these modules in any epoch.
+    """
+    if all(modules <= set(task.frozen(epoch)) for epoch in range(task.recipe.epochs)):
+        raise ConfigError(f"{defense} makes blocks random that this strategy never trains: leave one of them out.")
 
 
 def covered(network: nn.Module, images: Tensor) -> dict[str, Tensor]:

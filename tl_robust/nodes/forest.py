@@ -66,7 +66,7 @@ class Forest:
         by, options = trained_by(self.own, by, root=parent is None), tuple(sorted(self.trainer.items()))
         recipe, asked = self.recipe(domain.domain), tuple(sorted((others or {}).items()))
         training = Training(domain, self.network, recipe, self.seed, by, parent, options, salt, (), asked)
-        known = {"undefended": training, "parent": parent}
+        known = {"undefended": training, "parent": parent, "start": parent}
         for part in defenses:
             if DEFENSES[part.name].INHERITS and parent is None:
                 raise ConfigError(

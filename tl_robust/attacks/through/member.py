@@ -31,7 +31,8 @@ class Member(Through):
     ensembles alone.
 
     Attributes:
-        number: From 1, which without an ensemble is the network itself; 0: the mean of all members' probabilities, whatever the ensemble takes the mean of.
+        number: From 1, which without an ensemble is the network itself; 0: the mean of all members' probabilities,
+            whatever the ensemble takes the mean of.
     """
 
     number: int = 1
