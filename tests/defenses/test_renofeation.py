@@ -129,13 +129,13 @@ def test_b_is_the_mean_of_the_second_half_of_its_epochs(tiny: Path) -> None:
 def test_a_bench_trains_and_judges_it(tiny: Path) -> None:
     config = load(
         tiny,
-        [*QUICK, "axes.defense=[renofeation, 'private_origin + renofeation']", "recipe.epochs=12", "recipe.lr=0.02",
+        [*QUICK, "axes.defense=[renofeation, 'renofeation(weight=0.0)', 'private_origin + renofeation']", "recipe.epochs=12", "recipe.lr=0.02",
          "axes.network=[{name: dtn, width: 0.2}]"],
     )  # fmt: skip
     plan, store = make_plan(config.bench), Store(tiny.parent / "store")
     finished = runner.run(plan, config.bench, store)
     assert not finished.failures
-    assert len(finished.results) == 6
+    assert len(finished.results) == 9
     white = next(result for result in finished.results if result.cell.view == "white")
     assert float(white.curves["robust_accuracy"].value[0]) > 0.8  # it has learned
     soup = plan.cells[0].scene.victim
@@ -153,7 +153,8 @@ def test_a_bench_trains_and_judges_it(tiny: Path) -> None:
             pairs = zip(*(with_blocks(net, lambda net=net: net(images))[1] for net in (own, other)), strict=True)
             return float(sum((one - two).square().mean() / two.var() for one, two in pairs))
 
-    assert apart(store.load(WEIGHTS, soup.key)) < 0.5 * apart(begun)
+    without = next(cell.scene.victim for cell in plan.cells if cell.cell.defense == "renofeation(weight=0.0)")
+    assert apart(store.load(WEIGHTS, soup.key)) < 0.75 * apart(store.load(WEIGHTS, without.key))
 
 
 @pytest.mark.parametrize(
