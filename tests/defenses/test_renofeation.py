@@ -127,11 +127,9 @@ def test_b_is_the_mean_of_the_second_half_of_its_epochs(tiny: Path) -> None:
 
 
 def test_a_bench_trains_and_judges_it(tiny: Path) -> None:
-    config = load(
-        tiny,
-        [*QUICK, "axes.defense=[renofeation, 'renofeation(weight=0.0)', 'private_origin + renofeation']", "recipe.epochs=12", "recipe.lr=0.02",
-         "axes.network=[{name: dtn, width: 0.2}]"],
-    )  # fmt: skip
+    names = "renofeation, 'renofeation(weight=0.0)', 'private_origin + renofeation'"
+    learns = ["recipe.epochs=12", "recipe.lr=0.02", "axes.network=[{name: dtn, width: 0.2}]"]
+    config = load(tiny, [*QUICK, f"axes.defense=[{names}]", *learns])
     plan, store = make_plan(config.bench), Store(tiny.parent / "store")
     finished = runner.run(plan, config.bench, store)
     assert not finished.failures

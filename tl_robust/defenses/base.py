@@ -33,10 +33,12 @@ class Task(Protocol):
         network: What is trained.
         recipe: Its recipe.
         current_epoch: From 0.
+        defense_seed: Seed of what a defense draws: the same in a fit that goes on, other in any other training.
     """
 
     network: nn.Module
     recipe: Recipe
+    defense_seed: int
 
     @property
     def current_epoch(self) -> int: ...  # noqa: D102

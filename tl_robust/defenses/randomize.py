@@ -29,7 +29,7 @@ class Randomize(Defense):
 
     Randomized smoothing without its certificate: Cohen, Rosenfeld, Kolter, "Certified adversarial robustness via
     randomized smoothing", ICML 2019. The noises are drawn once, by the key of the victim, and are the same for every
-    image, so that an answer can be repeated. ``augment(noise=0.25) + randomize`` trains B on noise, too.
+    image, so that an answer can be repeated. ``augment(strength=0.25) + randomize`` trains B on noise, too.
     """
 
     NEUTRAL = {"sigma": 0.0}
