@@ -111,6 +111,13 @@ def test_cutmix_pastes_one_box_and_its_area_is_the_share() -> None:
     assert min(sizes) < 5
 
 
+def test_the_area_of_a_box_is_the_share_but_for_what_the_edges_cut_off() -> None:
+    """A stretch of s around a uniform place keeps s - s^2/4 of the length; s^2 is uniform."""
+    images = torch.arange(2000).float()[:, None, None, None].expand(-1, 1, 64, 64)
+    _, share = made("kind=cutmix").mixed(images, torch.arange(2000), task())
+    assert float(1 - share.mean()) == pytest.approx(1 / 2 - 1 / 5 + 1 / 48, abs=0.02)
+
+
 class Doubled:
     """A task of two classes whose logits are known."""
 
