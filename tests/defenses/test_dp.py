@@ -32,9 +32,35 @@ def test_noise_follows_from_epsilon_which_is_never_exceeded(epsilon: float, nois
     assert defense.privacy == (epsilon, 1e-4)
 
 
+@pytest.mark.parametrize(("epsilon", "noise"), [(1.0, 3.52), (3.0, 1.58), (8.0, 0.89)])
+def test_renyi_orders_ask_for_more_noise(epsilon: float, noise: float) -> None:
+    assert Dp(epsilon=epsilon, accountant="rdp").multiplier(20) == pytest.approx(noise, abs=0.02)
+
+
+def test_an_account_is_of_the_steps_of_all_epochs() -> None:
+    told = Dp(epsilon=3.0, sampling=0.3).account(8, 500)
+    assert (told["steps"], told["images"]) == (24, 500), "an epoch has 3 batches of 0.3"
+    assert (told["noise"], told["spent"]) == (
+        Dp(epsilon=3.0, sampling=0.3).multiplier(24),
+        Dp(epsilon=3.0, sampling=0.3).spent(24),
+    )
+    control = Dp(noise=0).account(8, 500)
+    assert (control["epsilon"], control["spent"], control["noise"]) == (None, None, 0)
+    composed = parse("dp(epsilon=3, sampling=0.3) + squeeze")
+    assert composed is not None
+    assert composed.account(8, 500) == told
+    assert parse("squeeze").account(8, 500) == {}  # type: ignore[union-attr]
+
+
 def test_a_noise_that_is_given_claims_nothing() -> None:
     assert Dp(noise=0).privacy is None
     assert Dp(noise=0).spent(20) == float("inf")
+    assert str(Dp(noise=0.5)) == "dp(noise=0.5)"
+
+
+def test_a_claim_is_never_named_without_epsilon_and_delta() -> None:
+    assert str(parse("dp")) == "dp(delta=0.0001, epsilon=8.0)"
+    assert parse(str(Dp(epsilon=3.0, clip=2.0))) == Dp(epsilon=3.0, clip=2.0)
     assert parse("dp(epsilon=3)") == Dp(epsilon=3.0)
 
 
@@ -61,7 +87,17 @@ def test_a_loader_goes_on_within_an_epoch() -> None:
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"epsilon": 0}, {"delta": 1.0}, {"clip": 0}, {"sampling": 1.1}, {"lr": -1}, {"noise": -2}]
+    "wrong",
+    [
+        {"epsilon": 0},
+        {"epsilon": 101},
+        {"delta": 0},
+        {"delta": 1.0},
+        {"clip": 0},
+        {"sampling": 1.1},
+        {"lr": -1},
+        {"noise": -2},
+    ],
 )
 def test_settings_out_of_range_are_refused(wrong: dict[str, float]) -> None:
     with pytest.raises(ConfigError, match=f"setting '{next(iter(wrong))}' of defense 'dp'"):

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import sys
+from contextlib import nullcontext, suppress
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
-from lightning import LightningDataModule, Trainer
+from lightning import Callback, LightningDataModule, Trainer
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
@@ -52,18 +54,39 @@ def network(norm: str = "group") -> nn.Module:
     return built
 
 
+class Stop(Callback):
+    """Kills a fit after so many steps, and writes what a killed run has left."""
+
+    def __init__(self, step: int, path: Path) -> None:
+        self.step, self.path = step, path
+
+    def on_train_batch_end(self, trainer: Trainer, *_: object) -> None:
+        if trainer.global_step == self.step:
+            trainer.save_checkpoint(self.path)
+            raise KeyboardInterrupt
+
+
 def trained(
-    defense: Dp, recipe: Recipe = RECIPE, norm: str = "group", mode: str = "", data: Data | None = None
+    defense: Dp,
+    recipe: Recipe = RECIPE,
+    norm: str = "group",
+    mode: str = "",
+    data: Data | None = None,
+    seed: int = 4,
+    stop: int = 0,
+    path: Path | None = None,
 ) -> FineTune:
     own = network(norm)
+    torch.manual_seed(seed)
     parent = {name: value.clone() for name, value in own.state_dict().items()}
     task = FineTune(own, recipe, 10, mode=mode or "full").defend(defense)
     task.start_from(parent if mode else None)
     trainer = Trainer(
         max_epochs=recipe.epochs, accelerator="cpu", logger=False, enable_checkpointing=False,
-        enable_progress_bar=False, enable_model_summary=False,
+        enable_progress_bar=False, enable_model_summary=False, callbacks=[Stop(stop, path)] if stop and path else [],
     )  # fmt: skip
-    trainer.fit(task, datamodule=data or Data(defense.sampling))
+    with suppress(SystemExit, KeyboardInterrupt) if stop else nullcontext():
+        trainer.fit(task, datamodule=data or Data(defense.sampling), ckpt_path=None if stop else path)
     return task
 
 
@@ -121,6 +144,22 @@ def test_two_runs_are_equal_and_leave_no_hooks_and_no_new_names() -> None:
     assert distance(weights(first), weights(second)) == 0
     assert first.network.state_dict().keys() == network().state_dict().keys()
     assert not any(module._forward_hooks or module._backward_hooks for module in first.network.modules())
+
+
+@pytest.mark.parametrize("stopped", [4, 5, 8], ids=["within an epoch", "after an epoch", "within the next epoch"])
+def test_a_fit_that_was_stopped_goes_on_with_the_same_noise(stopped: int, tmp_path: Path) -> None:
+    straight, begun = trained(Dp(noise=1.0)), trained(Dp(noise=1.0), stop=stopped, path=tmp_path / "stopped.ckpt")
+    assert distance(weights(straight), weights(begun)) > 1e-3, "it was stopped"
+    resumed = trained(Dp(noise=1.0), seed=77, path=tmp_path / "stopped.ckpt")  # another process draws other numbers
+    assert distance(weights(straight), weights(resumed)) == 0
+    assert resumed.global_step == 15
+    assert not any(module._forward_hooks or module._backward_hooks for module in resumed.network.modules())
+
+
+def test_another_seed_draws_other_noise() -> None:
+    first, second = trained(Dp(noise=1.0)), trained(Dp(noise=1.0), seed=5)
+    assert first.defense_seed != second.defense_seed
+    assert distance(weights(first), weights(second)) > 1e-3
 
 
 def test_an_empty_batch_is_a_step_of_noise() -> None:

@@ -9,7 +9,7 @@ from tests.exposure_records import made_exposure
 from tl_robust import inference
 from tl_robust.data.splits import Pool
 from tl_robust.registry import Scalar
-from tl_robust.threats.exposed import doubts, poor, warnings
+from tl_robust.threats.exposed import _apart, doubts, poor, warnings
 from tl_robust.trust import CHECKS, judge, worst
 from tl_robust.types import Evidence, Exposure, ImageSet, Verdict
 
@@ -47,6 +47,12 @@ def test_an_inference_that_tells_apart_what_nobody_learned_is_red() -> None:
     found = warned(made_exposure(epochs=(4,), null_samples=300, null_d=0.5))
     assert found.level == "red"
     assert "leaks" in found.reasons[0]
+
+
+def test_one_of_twenty_controls_may_miss_a_half_by_chance() -> None:
+    assert not _apart(0.478, 0.459, 0.497)
+    assert _apart(0.478, 0.470, 0.486)
+    assert not _apart(0.49, 0.489, 0.491), "so little does not matter"
 
 
 def test_a_parent_that_knows_the_target_is_red_and_one_of_the_source_is_not() -> None:

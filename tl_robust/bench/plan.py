@@ -18,6 +18,7 @@ from tl_robust.defenses.base import INFERENCE, TRAINING
 from tl_robust.errors import ConfigError, UnknownNameError
 from tl_robust.nodes.forest import Forest
 from tl_robust.nodes.guarded import Guarded
+from tl_robust.nodes.joining import check_joining
 from tl_robust.nodes.models import Checkpoint, Model, Public
 from tl_robust.nodes.node import Node
 from tl_robust.nodes.store import Store
@@ -78,8 +79,8 @@ def make_plan(bench: Bench) -> Plan:
     """Expand the axes of a bench.
 
     Raises:
-        ConfigError: A strategy needs a common domain and none is left for a pair, a checkpoint does not fit, or two
-            pairs would have one name in tables.
+        ConfigError: A strategy needs a common domain and none is left for a pair, a checkpoint does not fit, two pairs
+            would have one name in tables, or a defense cannot join in a training.
         DataError: A domain cannot be read, or has too few images.
     """
     for method in bench.axes.attack:
@@ -95,6 +96,9 @@ def make_plan(bench: Bench) -> Plan:
     trained = [model for model in plan.trainings if isinstance(model, Training) and model.recipe.select != "test"]
     for data, share in {(training.data, training.recipe.val_share) for training in trained}:
         data.parts(share)  # says before anything runs that a set is too small
+    for model in plan.trainings:
+        if isinstance(model, Training):
+            check_joining(model)
     return plan
 
 

@@ -180,9 +180,8 @@ def accuracy_tables(summary: Sequence[Row], faces: Mapping[str, Face] = FACES) -
     groups: dict[str, tuple[Face, dict[Cell, list[Row]]]] = {}
     for face, members in by_threat(rows, faces):
         measure = face.title[:1].lower() + face.title[1:]
-        unit = " in %" if METRICS[face.headline].unit == "share" else ""
         for row in members:
-            heading = f"{names.group(row.cell)}: {measure}{unit}"
+            heading = f"{names.group(row.cell)}: {measure}{_in_percent(face)}"
             groups.setdefault(heading, (face, {}))[1].setdefault(row.cell, []).append(row)
     printed = 0
     for heading, (face, curves) in groups.items():
@@ -207,13 +206,19 @@ def accuracy_tables(summary: Sequence[Row], faces: Mapping[str, Face] = FACES) -
         yield table
 
 
+def _in_percent(face: Face) -> str:
+    return " in %" * (METRICS[face.headline].unit == "share")
+
+
 def _gathered(face: Face, rows: Sequence[Row], numbers: Numbers, names: Names) -> Table:
     """All attacks at the one place of their axis, the one that tells most first; what is never left out in columns."""
     words = list(dict.fromkeys(word for row in rows for word, _ in beside(face, row, numbers)))
     first = rows[0]
-    heading = f"{names.pair(first.cell)}, {face.side(first.cell.view)}, {face.at(first.eps or 0.0)}, in %"
+    where = f"{names.pair(first.cell)}, {face.side(first.cell.view)}, {face.at(first.eps or 0.0)}"
+    heading = f"{where}: {face.word}{_in_percent(face)}"
     table = Table(title=heading, title_justify="left", title_style="bold", box=None, pad_edge=False)
-    table.add_column("strategy", width=28, no_wrap=True)
+    longest = max(*(len(method(row.cell)) for row in rows), *(len(names.strategy(row.cell)) + 2 for row in rows))
+    table.add_column("strategy", width=min(max(28, longest), 44))  # a longer one is wrapped
     for word in [face.word, *words]:
         table.add_column(word, justify="right", width=max(8, len(word)), no_wrap=True)
     attacks = grouped(sorted(rows, key=lambda row: -row.value), lambda row: method(row.cell))

@@ -6,9 +6,9 @@ Axes: N samples.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
-from typing import Any, ClassVar, Generic, Literal, Protocol, Self, TypeVar
+from typing import Any, ClassVar, Literal
 
 from torch import Tensor, nn
 from torch.optim import Optimizer
@@ -17,119 +17,18 @@ from tl_robust.attacks import ATTACKS
 from tl_robust.attacks.objectives import OBJECTIVES
 from tl_robust.attacks.through import THROUGH
 from tl_robust.attacks.tricks import parse_tricks
+from tl_robust.defenses.lineage import Lineage as Lineage
+from tl_robust.defenses.lineage import Loader as Loader
+from tl_robust.defenses.lineage import M as M
+from tl_robust.defenses.lineage import Task as Task
+from tl_robust.defenses.lineage import Trainings as Trainings
 from tl_robust.errors import ConfigError
 from tl_robust.registry import Component, Registry, Scalar
-from tl_robust.types import ImageSet, Recipe
+from tl_robust.types import ImageSet
 
 TRAINING = ("lineage", "initialize", "loss", "score", "images", "optimizer", "sampling")
 INFERENCE = ("fit", "wrap")
 VIEWS = ("white", "black", "shadow")
-
-
-class Task(Protocol):
-    """A training as a defense sees it; every strategy is one.
-
-    Attributes:
-        network: What is trained.
-        recipe: Its recipe.
-        current_epoch: From 0.
-        defense_seed: Seed of what a defense draws: the same in a fit that goes on, other in any other training.
-    """
-
-    network: nn.Module
-    recipe: Recipe
-    defense_seed: int
-
-    @property
-    def current_epoch(self) -> int: ...  # noqa: D102
-
-    def __call__(self, images: Tensor) -> Tensor: ...  # noqa: D102
-    @property
-    def global_step(self) -> int: ...  # noqa: D102
-
-    def frozen(self, epoch: int) -> Iterable[nn.Module]: ...  # noqa: D102
-    def objective(self, batch: Sequence[Tensor]) -> Tensor: ...  # noqa: D102
-
-
-class Loader(Protocol):
-    """Training batches as a defense sees them.
-
-    Attributes:
-        sampling: With what chance each sample is in a batch, independently of all others; 0: batches of one size.
-        samples: How many samples there are.
-    """
-
-    @property
-    def sampling(self) -> float: ...  # noqa: D102
-    @property
-    def samples(self) -> int: ...  # noqa: D102
-    def __len__(self) -> int: ...
-
-
-class Repairable(Protocol):
-    """A model of the forest as a defense sees it, which can be trained again in several ways."""
-
-    @property
-    def parent(self) -> Self | None:
-        """What it starts from; None where that is random weights."""
-
-    @property
-    def age(self) -> int:
-        """Epochs of its last training."""
-
-    def again(self, salt: str) -> Self:
-        """The same training with random numbers of its own."""
-
-    def anew(self) -> Self:
-        """The same training from random weights."""
-
-    def at(self, epoch: int) -> Self:
-        """What it was after an epoch of its last training; 0: what that training starts from."""
-
-    def further(self, epochs: int, defense: Component | None = None) -> Self:
-        """What it becomes when its last training goes on for so many epochs, with a defense."""
-
-    def taught(self, defense: Component, epochs: int = 0, fresh: bool = True) -> Self:
-        """A model that learns from it, its ``teacher``, what it has learned last, with a defense.
-
-        Args:
-            defense: Joins in that training.
-            epochs: Epochs of that training; 0: as many as the teacher's.
-            fresh: It starts from random weights, else from what the teacher started from.
-        """
-
-
-M = TypeVar("M", bound=Repairable)
-
-
-class Trainings(Protocol[M]):
-    """Names models; see :class:`tl_robust.nodes.forest.Forest`."""
-
-    def __call__(self, *named: Any, **options: Any) -> M: ...  # noqa: D102
-
-    def together(self, models: Sequence[M], fuse: str = "logits") -> M:
-        """A model that gives the mean of the ``logits`` or of the ``probabilities`` of several, with equal weights."""
-
-    def isolated(self, model: M) -> M:
-        """The same model, where what it starts from is a further draw that no attacker has."""
-
-    def soup(self, models: Sequence[M]) -> M:
-        """A model with the mean weights of several, and BatchNorm statistics anew."""
-
-
-@dataclass(frozen=True)
-class Lineage(Generic[M]):
-    """Which models there are.
-
-    Attributes:
-        public: What the attacker has, A.
-        victim: What is attacked and judged, B.
-        private: What exists beside them and is hidden from the attacker, such as a teacher.
-    """
-
-    public: M
-    victim: M
-    private: tuple[M, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -257,6 +156,20 @@ class Defense(ABC):
         """
         return images
 
+    def check(  # noqa: B027  (most go with everything)
+        self, task: Task, samples: int, options: Mapping[str, Scalar]
+    ) -> None:
+        """Check whether it can join in a training; it is asked when a bench is planned, before anything is computed.
+
+        Args:
+            task: The training; what is frozen in its first epoch is, and its weights have shapes and no values.
+            samples: How many samples it learns from.
+            options: Options of the Lightning Trainer that a bench sets.
+
+        Raises:
+            ConfigError: It cannot.
+        """
+
     def optimizer(self, task: Task, optimizer: Optimizer, batches: Loader, seed: int) -> Optimizer:
         """What takes the steps of the training; it is asked when training starts, before the first of them.
 
@@ -267,6 +180,13 @@ class Defense(ABC):
             seed: Of draws: the same in a fit that goes on, other in any other training.
         """
         return optimizer
+
+    def account(self, epochs: int, samples: int) -> dict[str, Any]:
+        """What a claim of privacy rests on in a training of so many epochs on so many samples, in the form of JSON.
+
+        Empty where it keeps no account.
+        """
+        return {}
 
     @property
     def sampling(self) -> float:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
+from typing import Any
 
 from torch import Tensor, nn
 from torch.optim import Optimizer
@@ -12,7 +13,7 @@ from typing_extensions import override
 
 from tl_robust.defenses.base import DEFENSES, TRAINING, VIEWS, Adaptive, Defense, Lineage, Loader, M, Task, Trainings
 from tl_robust.errors import ConfigError
-from tl_robust.registry import Component
+from tl_robust.registry import Component, Scalar
 from tl_robust.seeding import derive
 from tl_robust.types import ImageSet
 
@@ -82,10 +83,19 @@ class Composed(Defense):
         return images
 
     @override
+    def check(self, task: Task, samples: int, options: Mapping[str, Scalar]) -> None:
+        for defense in self.defenses:
+            defense.check(task, samples, options)
+
+    @override
     def optimizer(self, task: Task, optimizer: Optimizer, batches: Loader, seed: int) -> Optimizer:
         for defense in self.defenses:
             optimizer = defense.optimizer(task, optimizer, batches, seed)
         return optimizer
+
+    @override
+    def account(self, epochs: int, samples: int) -> dict[str, Any]:
+        return next((kept for defense in self.defenses if (kept := defense.account(epochs, samples))), {})
 
     @property
     @override

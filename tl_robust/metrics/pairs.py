@@ -74,12 +74,13 @@ class OfCohort(Metric):
     def draws(self, seeds: Sequence[Seed]) -> Draws:
         """Of one seed the values in each pair, of several those of each seed."""
         each = [self.of_pairs(*seed) for seed in seeds]
+        judged = "test images" if self.count is tested else "samples"
         if len(each) == 1:
-            return each[0]
+            return replace(each[0], units="pairs", judged=judged)
         value, again, unseen = (
             torch.stack([getattr(draws, name).mean(0) for draws in each]) for name in ("value", "again", "unseen")
         )
-        return replace(each[0], value=value, again=again, unseen=unseen)
+        return replace(each[0], value=value, again=again, unseen=unseen, judged=judged)
 
     def of_pairs(self, record: Record, beside: Beside) -> Draws:
         """The draws of one record, with pairs in the place of seeds; all NaN where the metric is undefined.

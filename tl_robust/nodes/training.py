@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property, partial
 from typing import Any, Self
 
+from torch import Tensor
 from typing_extensions import override
 
 from tl_robust.callbacks import Snapshots
@@ -26,8 +27,10 @@ from tl_robust.nodes.provenance import device_name
 from tl_robust.nodes.store import Store
 from tl_robust.registry import Component, Scalar
 from tl_robust.seeding import derive
-from tl_robust.strategies import STRATEGIES
+from tl_robust.strategies import STRATEGIES, TransferTask
 from tl_robust.types import Recipe
+
+State = Mapping[str, Tensor]
 
 
 @dataclass(frozen=True)
@@ -161,12 +164,7 @@ class Training(Model, Node):
             self.data, self.recipe, derive("order", self.draws), kept_by, poisoned, defense.sampling if defense else 0.0
         )
         with seeded(derive("weights", self.draws)):
-            network = self.build()
-            strategy = STRATEGIES[self.by.name]
-            task = strategy(network, self.recipe, len(self.labels), **dict(self.by.settings))
-            if inherited is not None and not self.same_labels:
-                other = classifier_names(network)
-                inherited = {name: value for name, value in inherited.items() if name not in other}
+            task, inherited = self.begun(inherited)
             if defense:
                 task.defend(defense, others)
             if self.poison and self.poison.adds:
@@ -188,7 +186,25 @@ class Training(Model, Node):
         if missing := set(self.snapshots) - kept.states.keys():
             raise ConfigError(f"{self} ended before epoch {min(missing)}, of which a snapshot is asked for.")
         weights = {Snapshot(self, epoch).key: weights for epoch, weights in kept.states.items()}
-        return weights | {self.key: task.network.state_dict()}, {"device": device, "val_accuracy": accuracy}
+        made = {"device": device, "val_accuracy": accuracy}
+        if defense and (account := defense.account(self.recipe.epochs, self.learned)):
+            made["privacy"] = account
+        return weights | {self.key: task.network.state_dict()}, made
+
+    def begun(self, inherited: State | None) -> tuple[TransferTask, State | None]:
+        """The training with fresh weights, and what it inherits of its parent's."""
+        network = self.build()
+        task = STRATEGIES[self.by.name](network, self.recipe, len(self.labels), **dict(self.by.settings))
+        if inherited is not None and not self.same_labels:
+            other = classifier_names(network)
+            inherited = {name: value for name, value in inherited.items() if name not in other}
+        return task, inherited
+
+    @property
+    def learned(self) -> int:
+        """How many images it learns from, before a defense leaves any out."""
+        every = self.recipe.select == "test"
+        return len(self.data.images("train")) if every else len(self.data.parts(self.recipe.val_share)[0])
 
     @override
     def again(self, salt: str) -> Training:

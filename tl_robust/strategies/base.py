@@ -19,7 +19,7 @@ from tl_robust.errors import ConfigError
 from tl_robust.models.base import described
 from tl_robust.models.module import NetworkModule
 from tl_robust.registry import Registry
-from tl_robust.strategies.epoch import EpochSums, copied, merit
+from tl_robust.strategies.epoch import EpochSums, copied, merit, predicted
 from tl_robust.strategies.forest import D, M, Train
 from tl_robust.strategies.hyperparameters import arguments_of, defense_of, network_of, recipe_of, text_of
 from tl_robust.strategies.optimizer import hand_over, nothing, optimizer_of
@@ -126,7 +126,7 @@ class TransferTask(NetworkModule):
         """Mean cross entropy; in a training step these predictions count for ``train/accuracy``."""
         logits = self(images)
         if self._in_step:
-            self._sums.add_predictions(_predicted(logits), labels)
+            self._sums.add_predictions(predicted(logits), labels)
         return nn.functional.cross_entropy(logits, labels)
 
     def defend(self, defense: Defense, others: Mapping[str, nn.Module] | None = None) -> Self:
@@ -185,7 +185,7 @@ class TransferTask(NetworkModule):
         Raises:
             ConfigError: More than one, and what is frozen changes between epochs.
         """
-        if processes > 1 and any(self._fixed(epoch) != self._fixed(0) for epoch in range(self.recipe.epochs)):
+        if processes > 1 and not self.steady:
             raise ConfigError(
                 "what is frozen changes during this training, which DDP cannot follow: "
                 "use one device (trainer.devices=1)."
@@ -217,6 +217,11 @@ class TransferTask(NetworkModule):
         self._require_gradients(frozen)
         for module in self.network.modules():
             module.training = module not in frozen
+
+    @property
+    def steady(self) -> bool:
+        """Whether the same modules are frozen in every epoch."""
+        return all(self._fixed(epoch) == self._fixed(0) for epoch in range(self.recipe.epochs))
 
     def _fixed(self, epoch: int) -> set[nn.Module]:
         """What is frozen, of the network's own modules: a block may be a new container of them."""
@@ -253,7 +258,7 @@ class TransferTask(NetworkModule):
         """Accuracy and loss on the held-out part of the training split, and what the defense thinks of it."""
         images, labels = batch[:2]
         logits = self(images)
-        self.accuracy.update(_predicted(logits), labels)
+        self.accuracy.update(predicted(logits), labels)
         self.val_loss.update(nn.functional.cross_entropy(logits, labels), len(labels))
         score = None if self.defense is None else self.defense.score(self, batch)
         if score is not None:
@@ -331,17 +336,12 @@ class TransferTask(NetworkModule):
     def test_step(self, batch: Sequence[Tensor], index: int) -> None:
         """Clean accuracy on the test split; attacks are a callback's."""
         images, labels = batch[:2]
-        self.accuracy.update(_predicted(self(images)), labels)
+        self.accuracy.update(predicted(self(images)), labels)
 
     def on_test_epoch_end(self) -> None:
         """Log the clean accuracy."""
         self.log("test/accuracy", self.accuracy.compute())
         self.accuracy.reset()
-
-
-def _predicted(logits: Tensor) -> Tensor:
-    """Classes, int64 ``[N]``; -1, which is no label, where a logit of ``[N,L]`` is not finite."""
-    return logits.argmax(1).masked_fill(~logits.isfinite().all(1), -1)
 
 
 STRATEGIES: Registry[type[TransferTask]] = Registry("strategy", "tl_robust.strategies")

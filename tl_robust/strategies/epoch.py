@@ -58,3 +58,8 @@ def merit(epoch: Mapping[str, float]) -> float:
 def copied(network: nn.Module) -> dict[str, Tensor]:
     """The state of a network that later steps leave alone."""
     return {name: value.detach().clone() for name, value in network.state_dict().items()}
+
+
+def predicted(logits: Tensor) -> Tensor:
+    """Classes, int64 ``[N]``; -1, which is no label, where a logit of ``[N,L]`` is not finite."""
+    return logits.argmax(1).masked_fill(~logits.isfinite().all(1), -1)

@@ -9,7 +9,8 @@ from tl_robust.metrics.estimate import holm
 from tl_robust.metrics.one_run import ERROR, Audit
 from tl_robust.types import Exposure, Verdict
 
-SURE = 0.02  # of twenty intervals one misses a half by chance, so a control must also lie this far from it
+SURE = 0.02  # how far a control must lie from a half to matter
+STRETCH = 1.7  # an interval so much longer misses a half in one of a thousand cells by chance, not in one of twenty
 LEARNED_BY_HEART = 0.95
 CALLED = 10  # non-members above a threshold, below which their share is hardly known
 RATES = {"tpr_at_0_1_percent": 0.001, "tpr_at_1_percent": 0.01, "tpr_at_10_percent": 0.1}
@@ -93,4 +94,5 @@ def _area(metric: str, record: Exposure, place: int) -> tuple[float, float, floa
 
 
 def _apart(value: float, low: float, high: float) -> bool:
+    low, high = value - STRETCH * (value - low), value + STRETCH * (high - value)
     return abs(value - 0.5) > SURE and not low <= 0.5 <= high

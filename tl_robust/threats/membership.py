@@ -67,25 +67,28 @@ class MembershipThreat(Threat):
         told="last",
         ranked=True,
         headline="auc",
+        chance=0.5,
         accuracy="cohort_accuracy",
         beside={"tpr_at_1_percent": "found at 1 %", "cohort_accuracy": "accuracy", "train_gap": "train gap"},
-        measure="Area under the ROC curve (50 % is chance) of telling members from non-members",
+        measure="Exposure (area under the ROC curve of telling members from non-members, 50 % is chance)",
         word="exposure",
         views={
             "target": "Target data: what B gives away of what it learned from",
             "source": "Source data: what B gives away of what its parent learned from",
         },
         whole=("epsilon_bound",),
+        claims={"target": ("M1", "M2", "D5"), "source": ("M3", "M4")},
         charts=("retention_of_source",),
         charts_title="What is left of the source",
         about="Pairs of models learned complementary halves of the same data, by fair coins. An inference gives every "
-        "sample a score, and its exposure is the area under the ROC curve (AUC): how often a member has a higher score "
-        "than a non-member. 50 % is chance, and 100 % gives every member away. Found at 1 % says how many members are "
-        "called where 1 % of non-members are called by mistake. The train gap is accuracy on members less that on "
-        "non-members: what gives members away without any inference. An exposure is read beside accuracy only, since "
-        "a model that learned nothing gives nothing away. The strongest of several inferences is chosen by these very "
-        "numbers, which makes its own a little too high. On the source side the halves are of what the public parent "
-        "learned from.",
+        "sample a score, and its exposure is the area under the ROC curve (AUC): how often a member has a higher "
+        "score than a non-member. 50 % is chance, and 100 % gives every member away. Found at 1 % says how many "
+        "members are called where 1 % of non-members are called by mistake. The train gap is accuracy on members less "
+        "that on non-members: what gives members away without any inference. An exposure is read beside accuracy "
+        "only, that on test images of the same side, since a model that learned nothing gives nothing away. The "
+        "strongest of several inferences is chosen by these very numbers, which makes its own a little too high. On "
+        "the source side the halves are of what the public parent learned from.",
+        samples="training images",
         units="pairs",
         prefix="membership",
         terms={

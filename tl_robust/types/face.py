@@ -23,6 +23,7 @@ class Face:
         baseline: The value of the axis at which nothing was attacked; None where there is no such value.
         untouched: Heading of the column with the baseline.
         headline: The metric that answers first.
+        chance: The headline of an attacker who knows nothing; charts begin below it, where there is such a value.
         beside: Metrics that are told wherever the headline is, since it says nothing without them, and how each is
             called there.
         accuracy: The metric of the victim's accuracy on clean images.
@@ -39,6 +40,7 @@ class Face:
             no chart without it.
         notes: What a reader must know of a metric beyond the sentence that describes it.
         about: A paragraph that explains the words of the answer.
+        samples: What the samples of a record are.
         units: What an interval over several trainings is about: ``seeds``, or ``pairs`` of models within one seed.
         prefix: What stands before the names of metrics in Weights & Biases.
         terms: What others call the threat, by who does (``NIST AI 100-2``).
@@ -54,6 +56,7 @@ class Face:
     baseline: float | None = None
     untouched: str = "baseline"
     headline: str = ""
+    chance: float | None = None
     beside: Mapping[str, str] = field(default_factory=dict)
     accuracy: str = ""
     measure: str = ""
@@ -67,6 +70,7 @@ class Face:
     compared: Mapping[str, str] = field(default_factory=dict)
     notes: Mapping[str, str] = field(default_factory=dict)
     about: str = ""
+    samples: str = "test images"
     units: Literal["seeds", "pairs"] = "seeds"
     prefix: str = "metric"
     terms: Mapping[str, str] = field(default_factory=dict)

@@ -25,9 +25,10 @@ from tl_robust.results.table import Row
 from tl_robust.sinks.base import Views
 from tl_robust.sinks.report import markdown, origins, rendering, sections
 from tl_robust.sinks.report.blocks import Block, Drawing, Drawings, Panel, Panels
-from tl_robust.sinks.report.charts import COLORS, DASHES, SHAPES, figure, leading, limits, lines, packed, strips
+from tl_robust.sinks.report.charts import COLORS, DASHES, SHAPES, leading, limits, lines, packed, strips
 from tl_robust.sinks.report.decisions import decisions
 from tl_robust.sinks.report.exposure import audit, exposed, parents
+from tl_robust.sinks.report.figures import figure
 from tl_robust.sinks.report.matrix import matrices
 from tl_robust.sinks.report.part import Part
 from tl_robust.sinks.report.pictures import gallery
@@ -200,7 +201,9 @@ class _Numbering:
         key = face.threat, metric, other, *xs
         if key not in self._specs:
             of_threat = (row for row in self._views.summary if row.cell.threat == face.threat)
-            chart = lines(face, metric, xs, self.strategies, limits(metric, of_threat), thin=bool(other)).to_dict()
+            chart = lines(
+                face, metric, xs, self.strategies, limits(face, metric, of_threat), thin=bool(other)
+            ).to_dict()
             self._specs[key] = {"chart": chart, "xs": xs, "strips": strips(face, xs), "strategies": self.strategies}
             self._specs[key] |= {"compared": other} if other else {}
         group, both = self._names.group(panel.rows[0].cell), " and ".join(filter(None, (metric, other)))

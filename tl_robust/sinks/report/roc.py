@@ -25,8 +25,8 @@ PLACES = 13  # false positive rates that are drawn
 REPLICATES = 200
 MOST = 12  # charts, those of the strongest inferences, so that the page stays small
 NOTE = (
-    "How many members are called (upwards) where so many non-members are called by mistake (to the right), both on "
-    "logarithmic axes, after the last epoch. The dashed line is chance. Bands are 95 % intervals over pairs of models "
+    "How many members are called where so many non-members are called by mistake, both on logarithmic axes, after the "
+    "last epoch. The dashed line is chance. Bands are 95 % intervals over pairs of models "
     "and samples. Curves begin where ten non-members are called by mistake: in the gray there are too few."
 )
 
@@ -71,7 +71,16 @@ def curves(part: Part) -> list[Block]:
     drawings = [_drawing(part, place, groups[place]) for place in ranked[:MOST]]
     left = len(groups) - len(drawings)
     more = [Text(f"{left} more are not drawn: those drawn are of the strongest inferences.")] * (left > 0)
-    return [Text(NOTE), Drawings(drawings), *more] if drawings else []
+    return [Text(f"{NOTE} {_counted(part)}"), Drawings(drawings), *more] if drawings else []
+
+
+def _counted(part: Part) -> str:
+    """How many decisions on non-members there are on each side."""
+    found = grouped(part.results, lambda result: part.face.side(result.cell.view))
+    counts = {side: sorted({int((~result.outcome.member).sum()) for result in members})
+              for side, members in found.items()}  # fmt: skip
+    said = [f"{' or '.join(map(str, many))} decisions on non-members ({side})" for side, many in counts.items()]
+    return f"There are {' and '.join(said)}."
 
 
 def _area(result: Result[Exposure]) -> float:
@@ -114,7 +123,7 @@ def chart(strategies: Sequence[str], least: float) -> dict[str, Any]:
     scale = alt.Scale(type="log", domain=[start, 1], nice=False, clamp=True)
     axis = alt.Axis(values=[10.0**power for power in range(round(math.log10(start)), 1)], format="~%", grid=False)
     x = alt.X("x:Q", title="non-members called", scale=scale, axis=axis)
-    y, low = (alt.Y(f"{name}:Q", title=None, scale=scale, axis=axis) for name in ("value", "low"))
+    y, low = (alt.Y(f"{name}:Q", title="members called", scale=scale, axis=axis) for name in ("value", "low"))
     color, dash = styles(strategies)
     points = alt.Chart(alt.NamedData(name="points"))
     few = alt.Chart(alt.InlineData(values=[{"x": start, "to": least, "low": start, "high": 1}]))

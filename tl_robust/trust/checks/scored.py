@@ -8,7 +8,8 @@ from tl_robust.types import Evidence, Exposure, Verdict
 def scored(evidence: Evidence[Exposure]) -> Verdict:
     """Red where a score is NaN: sorted last, such scores would give an area under the ROC curve of 100 %.
 
-    One shadow that learned a sample and one that did not have no variance, for example.
+    A single shadow that learned from a sample has no variance, for example, so that the likelihood ratio of Carlini and
+    others (IEEE S&P 2022) is undefined.
     """
     record = evidence.outcome
     missing = int(record.score.isnan().sum() + record.null_score.isnan().sum())
