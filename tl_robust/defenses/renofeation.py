@@ -16,6 +16,7 @@ from tl_robust.defenses.reset import check_trained
 from tl_robust.errors import ConfigError
 from tl_robust.models.base import blocks, fresh
 from tl_robust.models.features import with_blocks
+from tl_robust.registry import Scalar
 from tl_robust.types import ImageSet
 
 
@@ -50,9 +51,13 @@ class Renofeation(Defense):
         return Lineage(a, train.soup(epochs) if self.average and len(epochs) > 1 else b)
 
     @override
-    def initialize(self, task: Task, parent: Mapping[str, Tensor] | None, validation: ImageSet | None) -> None:
+    def check(self, task: Task, samples: int, options: Mapping[str, Scalar]) -> None:
         inside = {module for block in blocks(task.network) for module in block.modules()}
         check_trained(self, task, inside & set(task.network.modules()))
+
+    @override
+    def initialize(self, task: Task, parent: Mapping[str, Tensor] | None, validation: ImageSet | None) -> None:
+        self.check(task, 0, {})
         task.network.load_state_dict(fresh(task.network).state_dict())
 
     @override

@@ -19,6 +19,7 @@ from tl_robust.defenses.base import DEFENSES, Adaptive, Defense, Task
 from tl_robust.errors import ConfigError
 from tl_robust.models.base import blocks, classifier_names, fresh
 from tl_robust.models.features import logits
+from tl_robust.registry import Scalar
 from tl_robust.types import ImageSet
 
 
@@ -62,13 +63,22 @@ class Reset(Defense):
         else:
             self._forget_the_last(task)
 
-    def _forget_the_last(self, task: Task) -> None:
-        network = task.network
-        known = blocks(network)
+    @override
+    def check(self, task: Task, samples: int, options: Mapping[str, Scalar]) -> None:
+        if not self.noise and not self.relevance:
+            self._last(task)
+
+    def _last(self, task: Task) -> set[nn.Module]:
+        """The modules of the last blocks, which must be trained."""
+        known = blocks(task.network)
         if self.blocks > len(known):
             raise ConfigError(f"reset has blocks={self.blocks}, and this network has {len(known)}: choose fewer.")
         last = {module for block in known[-self.blocks :] for module in block.modules()}
-        check_trained(self, task, last & set(network.modules()))
+        check_trained(self, task, last & set(task.network.modules()))
+        return last
+
+    def _forget_the_last(self, task: Task) -> None:
+        network, last = task.network, self._last(task)
         names = classifier_names(network)
         for name, module in network.named_modules():
             if module in last:
