@@ -184,10 +184,3 @@ def test_a_plan_refuses_what_is_random_and_never_trained(tiny: Path, defense: st
         make_plan(load(tiny, [*QUICK, *more]).bench)
     with pytest.raises(ConfigError, match=r"reset has blocks=9, and this network has 4"):
         make_plan(load(tiny, [*QUICK, "axes.defense=['reset(blocks=9)']"]).bench)
-
-
-def test_someone_who_knows_a_reset_adds_to_the_loss(tiny: Path) -> None:
-    """The defense does not need the loss for itself, so that a latent backdoor is planned."""
-    attack = "axes.attack=[{name: patch, side: 2, rate: 0.2, margin: 0}]"
-    plan = make_plan(load(tiny, [*QUICK, "axes.defense=[reset]", attack]).bench)
-    assert {stamping.stamp.name for cell in plan.cells for stamping in cell.play.stampings} == {"patch", "latent"}

@@ -18,7 +18,7 @@ def check_joining(training: Training) -> None:
     defense = build(training.defense) if training.defense else None
     if defense is None or all(type(part).check is Defense.check for part in defense.parts):
         return
-    if training.poison and training.poison.adds and "optimizer" in defense.acts:
+    if training.poison and training.poison.adds:
         raise ConfigError(f"backdoor {training.poison.backdoor} adds to the loss, which {defense} must have alone.")
     with torch.device("meta"):  # shapes, and what is frozen, without memory and random draws
         task, inherited = training.begun(dict(training.parent.build().state_dict()) if training.parent else None)
