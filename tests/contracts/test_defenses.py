@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections import OrderedDict
 from collections.abc import Mapping
 
 import pytest
@@ -28,7 +29,7 @@ def made(name: str) -> Defense:
 
 def linear() -> nn.Module:
     torch.manual_seed(3)
-    network = nn.Sequential(nn.Flatten(), nn.Linear(48, 2)).double().eval()
+    network = nn.Sequential(OrderedDict(flat=nn.Flatten(), classifier=nn.Linear(48, 2))).double().eval()
     with torch.no_grad():
         network[1].bias.copy_(-network[1].weight.sum(1) / 2)
     return network

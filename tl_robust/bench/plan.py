@@ -162,6 +162,8 @@ def _lineage(
         forest = replace(forest, defenses=defenses)
         lineage = defense.lineage(forest, *strategy.lineage(forest, source, target, c))
         a, b = lineage.public, lineage.victim
+        if any(part.FEATURES for part in defense.parts):
+            b.check_features()
         if guards := tuple(part.component for part in defense.parts if part.acts & set(INFERENCE)):
             b = Guarded(b, guards, target, forest.recipe(target.domain).val_share)
         if (a.key, b.key) == tuple(model.key for model in plain):
@@ -184,7 +186,7 @@ def _sizes(bench: Bench) -> list[float]:
 
 def _joins(defense: Defense) -> bool:
     """Whether a defense joins in the trainings of a strategy."""
-    return bool(defense.acts & set(TRAINING)) and not defense.REPAIRS
+    return bool(defense.acts & (set(TRAINING) - {"lineage"})) and not defense.REPAIRS
 
 
 def _unique(cells: list[PlannedCell]) -> tuple[PlannedCell, ...]:

@@ -6,108 +6,24 @@ Axes: N samples.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
-from typing import Any, ClassVar, Generic, Literal, Protocol, Self, TypeVar
+from typing import Any, ClassVar, Literal
 
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from tl_robust.defenses.adaptive import Adaptive
+from tl_robust.defenses.lineage import Lineage as Lineage
+from tl_robust.defenses.lineage import Loader as Loader
+from tl_robust.defenses.lineage import M as M
+from tl_robust.defenses.lineage import Task as Task
+from tl_robust.defenses.lineage import Trainings as Trainings
 from tl_robust.registry import Component, Registry, Scalar
-from tl_robust.types import ImageSet, Recipe
+from tl_robust.types import ImageSet
 
 TRAINING = ("lineage", "initialize", "loss", "score", "images", "optimizer", "sampling")
 INFERENCE = ("fit", "wrap")
-
-
-class Task(Protocol):
-    """A training as a defense sees it; every strategy is one.
-
-    Attributes:
-        network: What is trained.
-        recipe: Its recipe.
-        current_epoch: From 0.
-        global_step: Steps that are taken.
-        steady: The same modules are frozen in every epoch.
-        history: Of each epoch that is over ``val_accuracy``, ``val_loss`` and, where a defense scores, ``val_score``.
-        defense_seed: Seed of what a defense draws: the same in a fit that goes on, other in any other training.
-    """
-
-    network: nn.Module
-    recipe: Recipe
-    history: list[dict[str, float]]
-    defense_seed: int
-
-    @property
-    def current_epoch(self) -> int: ...  # noqa: D102
-
-    def __call__(self, images: Tensor) -> Tensor: ...  # noqa: D102
-    @property
-    def global_step(self) -> int: ...  # noqa: D102
-    @property
-    def steady(self) -> bool: ...  # noqa: D102
-
-    def objective(self, batch: Sequence[Tensor]) -> Tensor: ...  # noqa: D102
-    def cross_entropy(self, images: Tensor, labels: Tensor) -> Tensor: ...  # noqa: D102
-
-
-class Loader(Protocol):
-    """Training batches as a defense sees them.
-
-    Attributes:
-        sampling: With what chance each sample is in a batch, independently of all others; 0: batches of one size.
-        samples: How many samples there are.
-    """
-
-    @property
-    def sampling(self) -> float: ...  # noqa: D102
-    @property
-    def samples(self) -> int: ...  # noqa: D102
-    def __len__(self) -> int: ...
-
-
-class Repairable(Protocol):
-    """A model of the forest as a defense sees it, which can be trained again in two ways."""
-
-    def at(self, epoch: int) -> Self:
-        """What it was after an epoch of its last training; 0: what that training starts from."""
-
-    def further(self, epochs: int, defense: Component | None = None) -> Self:
-        """What it becomes when its last training goes on for so many epochs (0: as many again), with a defense."""
-
-    def taught(self, defense: Component, epochs: int = 0, fresh: bool = True) -> Self:
-        """A model that learns from it, its ``teacher``, what it has learned last, with a defense.
-
-        Args:
-            defense: Joins in that training.
-            epochs: Epochs of that training; 0: as many as the teacher's.
-            fresh: It starts from random weights, else from what the teacher started from.
-        """
-
-    def upon(self, old: Self, new: Self) -> Self:
-        """The same with ``new`` in the place of ``old`` wherever its trainings start from that or ask it."""
-
-    def asking(self, name: str, model: Self) -> Self:
-        """The same training whose defense is given ``model``, too, by that name; it has the same classes."""
-
-
-M = TypeVar("M", bound=Repairable)
-
-
-@dataclass(frozen=True)
-class Lineage(Generic[M]):
-    """Which models there are.
-
-    Attributes:
-        public: What the attacker has, A.
-        victim: What is attacked and judged, B.
-        private: What exists beside them and is hidden from the attacker, such as a teacher.
-    """
-
-    public: M
-    victim: M
-    private: tuple[M, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -118,9 +34,11 @@ class Defense(ABC):
         ON: Whose training it changes: the victim's or the origin's. The guard stands around the victim.
         ASKS: Models that are made before the training that it joins in, and are given to :meth:`loss` and
             :meth:`images`: ``undefended``, the same training without any defense; ``undefended@1``, the same after one
-            epoch; ``parent``, what it starts from, where it has the same classes.
+            epoch; ``parent``, what it starts from, where it has the same classes; ``start``, that with any classes.
         REPAIRS: It joins in none of the strategy's trainings, but in one after them that :meth:`lineage` names.
+        INHERITS: It changes what a parent hands on, so that there must be one.
         CLEAN: It needs clean images of the domain whose training it changes, so that none of them may be poisoned.
+        FEATURES: Its guard looks at the features before the last layer, which the network must name.
         NEUTRAL: Settings with which a guard leaves the network as it is: there its adaptive attacks are tested against
             an optimum that is known.
     """
@@ -128,7 +46,9 @@ class Defense(ABC):
     VERSION: ClassVar[int] = 1
     ASKS: ClassVar[tuple[str, ...]] = ()
     REPAIRS: ClassVar[bool] = False
+    INHERITS: ClassVar[bool] = False
     CLEAN: ClassVar[bool] = False
+    FEATURES: ClassVar[bool] = False
     NEUTRAL: ClassVar[Mapping[str, Scalar]]
     ON: ClassVar[Literal["victim", "origin"]] = "victim"
 
@@ -152,7 +72,7 @@ class Defense(ABC):
         """What is to be known about a training that is over, in a few words; empty where nothing is."""
         return ""
 
-    def lineage(self, train: Callable[..., M], a: M, b: M) -> Lineage[M]:
+    def lineage(self, train: Trainings[M], a: M, b: M) -> Lineage[M]:
         """The models there are, where the strategy trains B from A; ``train`` names further trainings."""
         return Lineage(a, b)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 from typing import Any
@@ -12,7 +12,7 @@ from torch.optim import Optimizer
 from typing_extensions import override
 
 from tl_robust.defenses.adaptive import VIEWS, Adaptive
-from tl_robust.defenses.base import DEFENSES, TRAINING, Defense, Lineage, Loader, M, Task
+from tl_robust.defenses.base import DEFENSES, TRAINING, Defense, Lineage, Loader, M, Task, Trainings
 from tl_robust.errors import ConfigError
 from tl_robust.registry import Component, Scalar
 from tl_robust.seeding import derive
@@ -63,7 +63,7 @@ class Composed(Defense):
         return ", ".join(filter(None, (defense.remark(task) for defense in self.defenses)))
 
     @override
-    def lineage(self, train: Callable[..., M], a: M, b: M) -> Lineage[M]:
+    def lineage(self, train: Trainings[M], a: M, b: M) -> Lineage[M]:
         private: tuple[M, ...] = ()
         for defense in self.defenses:
             lineage = defense.lineage(train, a, b)

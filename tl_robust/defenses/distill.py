@@ -1,6 +1,6 @@
 """A student learns B's answers."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -10,7 +10,7 @@ from torch.nn.functional import cross_entropy, kl_div
 from typing_extensions import override
 
 from tl_robust.defenses.adaptive import Adaptive
-from tl_robust.defenses.base import DEFENSES, Defense, Lineage, M, Task
+from tl_robust.defenses.base import DEFENSES, Defense, Lineage, M, Task, Trainings
 from tl_robust.errors import ConfigError
 
 STARTS = ("fresh", "parent")
@@ -47,7 +47,7 @@ class Distill(Defense):
             raise ConfigError(f"distill needs a temperature above 0, a weight in [0,1] and epochs from 0, got {self}.")
 
     @override
-    def lineage(self, train: Callable[..., M], a: M, b: M) -> Lineage[M]:
+    def lineage(self, train: Trainings[M], a: M, b: M) -> Lineage[M]:
         return Lineage(a, b.taught(self.component, self.epochs, self.start == "fresh"), (b,))
 
     @override

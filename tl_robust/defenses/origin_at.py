@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from torch import Tensor, nn
@@ -11,7 +11,7 @@ from typing_extensions import override
 from tl_robust import attacks
 from tl_robust.defenses.adaptive import Adaptive
 from tl_robust.defenses.adversarial import GRADIENT, Adversarial, attacked, sample_ids
-from tl_robust.defenses.base import DEFENSES, Lineage, M, Task
+from tl_robust.defenses.base import DEFENSES, Lineage, M, Task, Trainings
 from tl_robust.errors import ConfigError
 from tl_robust.seeding import derive, uniform
 
@@ -34,7 +34,7 @@ class OriginAt(Adversarial):
         return eps[-1]
 
     @override
-    def lineage(self, train: Callable[..., M], a: M, b: M) -> Lineage[M]:
+    def lineage(self, train: Trainings[M], a: M, b: M) -> Lineage[M]:
         return Lineage(a, b.asking("origin", a))
 
     @override

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar, Literal, Self
 
@@ -11,7 +11,7 @@ from typing_extensions import override
 
 from tl_robust.defenses.adaptive import Adaptive
 from tl_robust.defenses.adversarial import Adversarial
-from tl_robust.defenses.base import DEFENSES, Defense, Lineage, M, Task
+from tl_robust.defenses.base import DEFENSES, Defense, Lineage, M, Task, Trainings
 from tl_robust.defenses.fgsm_rs import FgsmRs
 from tl_robust.defenses.pgd_at import PgdAt
 from tl_robust.defenses.trades import Trades
@@ -67,7 +67,7 @@ class RobustOrigin(Defense):
         self.training.check(task, samples, options)
 
     @override
-    def lineage(self, train: Callable[..., M], a: M, b: M) -> Lineage[M]:
+    def lineage(self, train: Trainings[M], a: M, b: M) -> Lineage[M]:
         robust = a.further(self.epochs, self.component)
         victim = b.upon(a, robust)
         if victim == b:

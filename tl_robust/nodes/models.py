@@ -21,6 +21,7 @@ from tl_robust.data.names import Names
 from tl_robust.data.space import get_space
 from tl_robust.errors import ConfigError, DataError
 from tl_robust.models import build
+from tl_robust.models.base import classifier_names
 from tl_robust.models.checkpoint import checkpoint_digest, load_checkpoint
 from tl_robust.nodes.hands import Hands
 from tl_robust.nodes.kind import Address, Kind
@@ -78,6 +79,15 @@ class Model(Keyed):
             network.load_state_dict(weights, assign=assign)
         return network
 
+    def check_features(self) -> None:
+        """Check that its network says what its last layer is, whose input is the features.
+
+        Raises:
+            ConfigError: It does not.
+        """
+        with torch.device("meta"):  # only its parts are looked at
+            classifier_names(self.build())
+
     def again(self, salt: str) -> Model:
         """Another draw of it: the same training from the same parent, with random numbers of its own.
 
@@ -85,6 +95,14 @@ class Model(Keyed):
             ConfigError: It was not trained here.
         """
         raise ConfigError(f"{self} was trained by others, so it cannot be trained again with another seed.")
+
+    def anew(self) -> Model:
+        """The same training from random weights.
+
+        Raises:
+            ConfigError: It was not trained here.
+        """
+        raise ConfigError(f"{self} was trained by others, so it cannot be trained again from random weights.")
 
     def at(self, epoch: int) -> Model:
         """What it was after an epoch of its last training; 0: what that training starts from.

@@ -259,6 +259,10 @@ class Training(Model, Node):
             raise ConfigError(f"defense {self.defense[0]} asks {model} for {self}, and it knows other classes.")
         return replace(self, others=tuple(sorted({*self.others, (name, model)})))
 
+    @override
+    def anew(self) -> Training:
+        return replace(self, parent=None, by=STRATEGIES.component("scratch"))
+
     age = of("recipe.epochs")
 
     @override
@@ -285,7 +289,7 @@ class Training(Model, Node):
         if self.data.share != 1:
             text += f" ({len(self.data.images('train'))} images)"
         while start:
-            known = [*start.defense, start.poison, start.data.draw] if isinstance(start, Training) else []
+            known = [*start.defense, start.salt, start.poison, start.data.draw] if isinstance(start, Training) else []
             said = ", ".join(str(each) for each in known if each)
             text, start = f"{text} from {start.title}" + (f" ({said})" if said else ""), start.parent
         more = [*map(str, self.defense), *filter(None, [self.salt, str(self.poison or ""), str(self.data.draw or "")])]

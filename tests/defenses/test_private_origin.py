@@ -1,0 +1,86 @@
+"""A private origin: B starts from a second A, and whoever attacks has the first alone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tl_robust.bench.plan import Plan, make_plan
+from tl_robust.config import load
+from tl_robust.errors import ConfigError
+from tl_robust.nodes.training import Training
+
+QUICK = ["axes.seed=[0]", "axes.strategy=[finetune]", "axes.attack=[fgsm]", "axes.view=[white,black,shadow]"]
+
+
+def planned(bench: Path, defense: str, *more: str) -> tuple[Training, Training, Plan]:
+    """B, the isolated B, and the plan."""
+    plan = make_plan(load(bench, [*QUICK, f"axes.defense=[none,'{defense}']", *more]).bench)
+    plain, isolated = (next(c for c in plan.cells if (c.cell.defense != "none") == which) for which in (False, True))
+    return plain.scene.victim, isolated.scene.victim, plan
+
+
+def shadow_of(plan: Plan) -> Training:
+    (cell,) = (c for c in plan.cells if c.cell.view == "shadow" and c.cell.defense != "none")
+    assert isinstance(cell.play.surrogate, Training)
+    return cell.play.surrogate
+
+
+def test_b_starts_from_another_draw_of_a_that_the_attacker_has_not(tiny: Path) -> None:
+    b, isolated, plan = planned(tiny, "private_origin")
+    public = plan.cells[0].scene.surrogate
+    assert b.parent == public
+    assert isolated.parent == public.again("private")
+    assert isolated.parent.key != public.key
+    assert (isolated.data, isolated.by, isolated.recipe, isolated.defense) == (b.data, b.by, b.recipe, ())
+    for cell in plan.cells:  # in no view does he craft on what came from the private A
+        if cell.cell.defense != "none":
+            assert cell.scene.surrogate == public
+            used = {node.key for node in cell.play.surrogate.nodes}
+            assert (isolated.parent.key in used) == (cell.cell.view == "white")
+
+
+def test_the_shadow_is_made_from_the_public_a(tiny: Path) -> None:
+    b, _, plan = planned(tiny, "private_origin")
+    assert shadow_of(plan) == b.again("shadow")
+
+
+def test_b_and_a_of_the_same_origin_get_two_origins(tiny: Path) -> None:
+    _, isolated, plan = planned(tiny, "private_origin", "axes.strategy=[common_init]")
+    public = plan.cells[0].scene.surrogate
+    assert isolated.parent == public.parent.again("private")
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_it_goes_with_a_repair_in_either_order(tiny: Path, first: bool) -> None:
+    names = ["private_origin", "distill"] if first else ["distill", "private_origin"]
+    b, student, plan = planned(tiny, " + ".join(names))
+    teacher = dict(student.others)["teacher"]
+    private = plan.cells[0].scene.surrogate.again("private")
+    assert student.parent is None
+    assert isinstance(teacher, Training)
+    assert (teacher.parent, teacher.salt) == (private, "")
+    shadow = dict(shadow_of(plan).others)["teacher"]
+    assert shadow == b.again("shadow")
+
+
+def test_it_goes_with_a_defense_that_asks_the_parent(tiny: Path) -> None:
+    _, filtered, plan = planned(tiny, "parent_loss + private_origin")
+    private = plan.cells[0].scene.surrogate.again("private")
+    assert filtered.parent == dict(filtered.others)["parent"] == private
+    assert filtered.defense[0].name == "parent_loss"
+    assert len(filtered.defense) == 1  # it joins in no training itself
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        (["axes.strategy=[scratch]"], "'private_origin' changes nothing with strategy 'scratch'"),
+        (["axes.strategy=[as_is]"], "'private_origin' changes nothing with strategy 'as_is'"),
+    ],
+)
+def test_where_there_is_no_origin_it_is_refused(tiny: Path, more: list[str], said: str) -> None:
+    with pytest.raises(ConfigError, match=said) as caught:
+        planned(tiny, "private_origin", *more)
+    assert "\n" not in str(caught.value)

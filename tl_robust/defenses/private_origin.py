@@ -1,0 +1,29 @@
+"""B starts from an A that nobody else has."""
+
+from dataclasses import dataclass
+
+from typing_extensions import override
+
+from tl_robust.defenses.adaptive import Adaptive
+from tl_robust.defenses.base import DEFENSES, Defense, Lineage, M, Trainings
+
+
+@DEFENSES.register
+@dataclass(frozen=True)
+class PrivateOrigin(Defense):
+    """Model isolation: what B starts from is trained a second time, with the same images and other random numbers.
+
+    The attacker has the public A; the second one is the defender's secret, and costs its training. It is refused where
+    there is nothing to hide: B starts from random weights, or from a model that others trained.
+    """
+
+    @override
+    def lineage(self, train: Trainings[M], a: M, b: M) -> Lineage[M]:
+        return Lineage(a, train.isolated(b))
+
+    @override
+    def adaptive(self) -> tuple[Adaptive, ...]:
+        return (
+            Adaptive("Nothing stands around the network, so that its own gradient is right."),
+            Adaptive("Black box: the attacker makes a B of his own from the public A.", view="shadow"),
+        )
