@@ -58,7 +58,7 @@ test-browser: .venv/.browser ## look at the report in Chromium (Debian: apt inst
 test-ray: .venv/.ray ## run the tests that start Ray clusters on this machine (three minutes)
 	$(BIN)/python -m pytest -m ray tests/engines $(ARGS)
 
-statistics: .venv/.run ## coverage of intervals, false support and power of claims, by simulation (four minutes): docs/statistics.md
+statistics: .venv/.run ## coverage of intervals, false support and power of claims, by simulation (seven minutes): docs/statistics.md
 	$(BIN)/python experiments/statistics/coverage.py $(ARGS)
 
 check: .venv/.dev ## format, lint, types, layers

@@ -12,11 +12,12 @@ from tl_robust.attacks import ATTACKS
 from tl_robust.backdoors import BACKDOORS
 from tl_robust.claims import CLAIMS
 from tl_robust.data.domain import DOMAINS
-from tl_robust.data.mapped import _labels, _limited, _taken
+from tl_robust.data.mapped import _fingerprint, _half, _labels, _limited, _taken
 from tl_robust.data.pair import PAIRS
 from tl_robust.data.space import SPACES
 from tl_robust.defenses import DEFENSES
 from tl_robust.engines.base import ENGINES
+from tl_robust.inference import INFERENCES
 from tl_robust.metrics import METRICS
 from tl_robust.models import NETWORKS
 from tl_robust.nodes.kind import KINDS
@@ -66,8 +67,8 @@ plugins: [plugins]
 def _registries() -> Iterator[None]:
     """Forget what a test registers."""
     kinds = (
-        ATTACKS, BACKDOORS, CHECKS, CLAIMS, DEFENSES, DOMAINS, ENGINES, METRICS, NETWORKS, PAIRS, SINKS, SPACES,
-        STRATEGIES, THREATS,
+        ATTACKS, BACKDOORS, CHECKS, CLAIMS, DEFENSES, DOMAINS, ENGINES, INFERENCES, METRICS, NETWORKS, PAIRS, SINKS,
+        SPACES, STRATEGIES, THREATS,
     )  # fmt: skip
     before = []
     for kind in kinds:
@@ -82,7 +83,7 @@ def _registries() -> Iterator[None]:
     KINDS.update(entries)
     registry._loaded_plugins.clear()
     registry._loaded_plugins.update(loaded)
-    for kept in (_labels, _limited, _taken):
+    for kept in (_labels, _limited, _taken, _half, _fingerprint):
         kept.cache_clear()
 
 

@@ -12,10 +12,12 @@ import tl_robust
 PACKAGE = Path(tl_robust.__file__).parent
 VOCABULARY = {"types", "errors", "seeding", "registry", "files", "text"}
 WORK = {"attacks", "backdoors", "metrics", "models", "data", "trust", "strategies", "callbacks", "defenses"}
+WORK |= {"inference"}
 BENCH = WORK | {"nodes", "threats", "engines", "bench"}
 MAY_IMPORT = {  # a layer may import itself, and of tl_robust only this
     **dict.fromkeys(VOCABULARY, VOCABULARY),
     **dict.fromkeys(("attacks", "metrics", "models", "data"), VOCABULARY),
+    "inference": VOCABULARY | {"metrics"},
     "backdoors": VOCABULARY | {"attacks", "models"},
     "trust": VOCABULARY | {"attacks"},
     "defenses": VOCABULARY | {"attacks", "models"},

@@ -36,7 +36,7 @@ axes:
   network: [small]
   strategy: [finetune, last_layer]
   defense: [none, dim]
-  attack: [fgsm, random_signs, noise, white_line]
+  attack: [fgsm, random_signs, noise, white_line, {name: top_logit, pairs: 2}]
 data: {root: data, train_limit: 100, test_limit: 60}
 recipe: {epochs: 1, batch_size: 32}
 trainer: {accelerator: cpu}
@@ -90,19 +90,20 @@ def test_plugins_of_all_kinds_make_one_bench(bench: Path, capsys: pytest.Capture
     axes = {name: {row[name] for row in rows} for name in ("source", "network", "strategy", "defense", "threat")}
     assert axes == {
         "source": {"mydigits"}, "network": {"small"}, "strategy": {"finetune", "last_layer"},
-        "defense": {"dim", "none"}, "threat": {"backdoor", "evasion", "noise"},
+        "defense": {"dim", "none"}, "threat": {"backdoor", "evasion", "membership", "noise"},
     }  # fmt: skip
     found = {(row["threat"], row["axis"], row["attack"], row["view"]) for row in rows}
     assert found == {
         ("noise", "sigma", "noise", "black"),
         ("backdoor", "epochs", "white_line", "source"),
+        ("membership", "epochs", "top_logit(pairs=2)", "target"),
         *(("evasion", "eps", attack, view) for attack in ("fgsm", "random_signs") for view in ("black", "white")),
     }
     assert {row["metric"] for row in rows if row["threat"] == "noise"} == {"kept_in_noise"}
     lifts = [row for row in rows if (row["threat"], row["metric"]) == ("backdoor", "lift")]
     assert [float(row["eps"]) for row in lifts] == [0, 1] * 2 * 2
     assert len([row for row in rows if row["metric"] == "double_fault"]) == 2 * 2 * 2 * 2
-    assert len((folder / "table.tex").read_text().splitlines()) == 2 * 2 * (2 * 2 * 2 + 2 + 2)
+    assert len((folder / "table.tex").read_text().splitlines()) == 2 * 2 * (2 * 2 * 2 + 2 + 2 + 1)
     report = (folder / "report.md").read_text()
     assert "### Noise: mydigits → optdigits, noise\n\n- Noise at sigma 0.06275: finetune, defense none " in report
     assert "| pair, attack | strategy | no noise | noise | trust |" in report
@@ -117,7 +118,7 @@ def test_plugins_of_all_kinds_make_one_bench(bench: Path, capsys: pytest.Capture
     assert capsys.readouterr().out == "8\n"
     assert main(["export", *more, "--samples"]) == 0
     board = folder / "leaderboard"
-    assert len(list(board.glob("*.json"))) == 2 * 2 * 6
+    assert len(list(board.glob("*.json"))) == 2 * 2 * 7
     assert main(["merge", str(board), "--out", "all"]) == 0
     assert {row["value"] for row in rows_of(Path("all/table.csv"))} == {row["value"] for row in rows}
     capsys.readouterr()
@@ -144,7 +145,7 @@ def test_another_process_reads_files_of_a_plugins_threat(bench: Path) -> None:
 LISTED = """
 import gc, json
 from tl_robust.registry import Registry, kinds, names_in
-import tl_robust.cli.commands.run, tl_robust.config, tl_robust.sinks.base, tl_robust.cli.parser
+import tl_robust.cli.commands.run, tl_robust.config, tl_robust.sinks.base, tl_robust.cli.parser, tl_robust.inference
 registries = {one.kind: one for one in gc.get_objects() if isinstance(one, Registry) and one._package}
 found = {kind: [names_in(package), registries[kind].names()] for kind, package in kinds().items()}
 print(json.dumps(found | {"command": [sorted(tl_robust.cli.parser.own_commands())] * 2}))

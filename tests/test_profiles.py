@@ -11,9 +11,9 @@ from by_hand import trained
 from tl_robust.bench.plan import make_plan
 from tl_robust.cli import main
 from tl_robust.config import load
-from tl_robust.data.mapped import split_validation
 from tl_robust.data.pair import DomainModule
 from tl_robust.data.space import get_space
+from tl_robust.data.splits import split_validation
 from tl_robust.models import build
 from tl_robust.nodes.training import Training
 

@@ -35,6 +35,13 @@ def test_the_python_interface_of_the_readme_runs() -> None:
     assert len(names["accuracy"]) == 3
 
 
+def test_exposure_of_given_models_is_as_the_readme_says() -> None:
+    names: dict[str, Any] = {}
+    exec(_block("tl_robust.exposure("), names)
+    assert 0.9 < names["low"] < names["area"] < names["high"] < 1
+    assert names["area"] == pytest.approx(0.97, abs=0.015)
+
+
 @pytest.mark.filterwarnings("ignore:.*LeafSpec:FutureWarning", "ignore:The number of training batches")
 def test_a_backdoor_is_followed_as_the_readme_says() -> None:
     names: dict[str, Any] = {}

@@ -44,7 +44,7 @@ class Bench:
 def bench(tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
     monkeypatch.setattr(report, "_bundle", lambda: "")  # 1 MB of JavaScript, slow to make
     monkeypatch.setattr(drawing, "draw", lambda chart, *_: b"<svg/>")
-    monkeypatch.setattr("tl_robust.sinks.report.charts.draw", lambda chart, *_: b"<svg/>")
+    monkeypatch.setattr("tl_robust.sinks.report.figures.draw", lambda chart, *_: b"<svg/>")
     return Bench(tiny, tmp_path / "r", monkeypatch)
 
 
@@ -89,7 +89,7 @@ def test_one_more_seed_replaces_the_report_and_one_less_moves_it(
 
 def test_a_figure_that_could_not_be_drawn_is_tried_again(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr("tl_robust.sinks.report.charts.draw", draw)
+        patch.setattr("tl_robust.sinks.report.figures.draw", draw)
         patch.setattr(drawing, "PROGRAM", "raise MemoryError('no address space')")
         pages = bench.run()
     assert "curves.svg" not in pages

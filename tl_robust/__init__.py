@@ -7,11 +7,12 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from tl_robust import attacks, backdoors, metrics, models, strategies, trust
+    from tl_robust import attacks, backdoors, inference, metrics, models, strategies, trust
     from tl_robust.attacks import evaluate
     from tl_robust.backdoors.judge import stamp_evaluate
     from tl_robust.callbacks import BackdoorTest, TransferAttack
     from tl_robust.data.pair import pair
+    from tl_robust.inference.given import exposure
     from tl_robust.strategies.common_init import CommonInit
     from tl_robust.strategies.finetune import FineTune
     from tl_robust.strategies.scratch import Scratch
@@ -28,6 +29,8 @@ __all__ = [
     "attacks",
     "backdoors",
     "evaluate",
+    "exposure",
+    "inference",
     "metrics",
     "models",
     "pair",
@@ -43,6 +46,7 @@ _HOMES = {
     "Scratch": "strategies.scratch",
     "TransferAttack": "callbacks",
     "evaluate": "attacks",
+    "exposure": "inference.given",
     "pair": "data.pair",
     "stamp_evaluate": "backdoors.judge",
 }

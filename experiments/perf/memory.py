@@ -23,8 +23,9 @@ import torch
 
 from tl_robust.data.batches import Batches
 from tl_robust.data.domain import DataSettings
-from tl_robust.data.mapped import DomainInSpace, load_mapped, split_validation
+from tl_robust.data.mapped import DomainInSpace, load_mapped
 from tl_robust.data.space import SPACES
+from tl_robust.data.splits import split_validation
 
 COUNT, PARTS, SHAPE, CLASSES, BATCH = 1_281_167, 10, (3, 32, 32), 1000, 128
 BAR_GB = 2.0

@@ -4,7 +4,8 @@
 
 A simulated bench has two strategies. A model's chance to be right on a sample is the standard normal distribution
 function of a mean + the sample's ease (shared by all models) + the seed's luck (a draw a model); the truth is the mean
-over all seeds and samples. Luck of 0.05 to 0.15 moves accuracies by 2 to 5 points. 600 benches take four minutes.
+over all seeds and samples. Luck of 0.05 to 0.15 moves accuracies by 2 to 5 points. 600 benches take four minutes, and
+the cohorts of membership (cohorts.py) three more.
 """
 
 import argparse
@@ -16,6 +17,7 @@ from itertools import product
 from pathlib import Path
 
 import torch
+from cohorts import HEAD, KINDS, SAMPLES, held
 from scipy.stats import binomtest
 from torch import Tensor
 
@@ -84,6 +86,22 @@ FineTune loses so many points in the black box and gains about as many in the wh
 spread three times as much.
 
 {2}
+
+## Membership: intervals that hold the truth
+
+Cohorts of pairs of models with complementary halves of {cohort} samples; {half} cohorts a row. Members score 0.5
+standard deviations of single decisions more than others (2 where much is learned); how much pairs and samples differ
+is in `experiments/statistics/cohorts.py`.
+
+- The area, and all that is a mean in each pair, has an error with a part of pairs and one of samples (`crossed`). Both
+  sides of a sample count, as a member and as none.
+- A rate at a common threshold is drawn again over pairs and samples (Owen's pigeonhole bootstrap), and the percentiles
+  are moved to the error that draws over pairs alone and over samples alone make: their product counts what neither
+  explains three times. With four pairs Student's t is wide.
+- The thresholds of the balanced accuracy come from the other pairs, so that pairs are not independent. Where little or
+  nothing is learned its intervals are too short: judge whether something is by the area.
+
+{4}
 """
 
 
@@ -243,6 +261,16 @@ def decided(worlds: dict[str, World], benches: int, seeds: Sequence[int], sample
     return table(["world", "seeds", *JUDGED, *ANY], body)
 
 
+def exposed(cohorts: int) -> str:
+    """A table of how often intervals of membership hold the truth."""
+    body = []
+    for name, kind in KINDS.items():
+        found = held(kind, cohorts)
+        body.append([name, str(kind.pairs), *(share(*found[key]) if found[key][1] else "-" for key in HEAD)])
+        print(*body[-1], sep="  ", flush=True)
+    return table(["cohorts", "pairs", *HEAD.values()], body)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--benches", type=int, default=600, help="simulated benches a row, half of it for claims")
@@ -252,9 +280,15 @@ def main() -> None:
     given = parser.parse_args()
     torch.set_num_threads(1)
     rest, half = (given.seeds, given.samples), given.benches // 2
-    parts = [covered(given.benches, *rest), decided(WORLDS, half, *rest), decided(EFFECTS, half, *rest), still()]
+    parts = [
+        covered(given.benches, *rest),
+        decided(WORLDS, half, *rest),
+        decided(EFFECTS, half, *rest),
+        still(),
+        exposed(half),
+    ]
     seeds = " ".join(map(str, given.seeds))
-    text = TEXT.format(*parts, benches=given.benches, half=half, samples=given.samples, seeds=seeds)
+    text = TEXT.format(*parts, benches=given.benches, half=half, samples=given.samples, seeds=seeds, cohort=SAMPLES)
     given.out.write_text(text, encoding="utf-8")
     print(f"Written: {given.out}")
 

@@ -11,7 +11,7 @@ import pytest
 from tests.claims import made
 from tests.claims.stamped import EPOCHS, OTHERS, around, results, stamped
 from tl_robust.claims import CLAIMS, Comparisons, Finding, Side, decide
-from tl_robust.claims.survival import settings_of
+from tl_robust.claims.victims import settings_of
 from tl_robust.metrics import METRICS
 from tl_robust.metrics.estimate import holm
 from tl_robust.types import Result

@@ -75,7 +75,7 @@ def test_it_acts_somewhere_and_names_itself(name: str) -> None:
     defense = made(name)
     assert defense.acts
     assert defense.acts <= {*TRAINING, *INFERENCE}
-    assert str(defense) == name
+    assert str(defense).partition("(")[0] == name  # dp says what it claims, even by default
     assert defenses.parse(str(defense)) == defense
     assert defense.component.name == name
     with pytest.raises(dataclasses.FrozenInstanceError):

@@ -18,13 +18,11 @@ from tl_robust.data.mapped import (
     DomainInSpace,
     _labels,
     _limited,
-    _rank_in_class,
     _taken,
     load_mapped,
-    split_validation,
-    stratified,
 )
 from tl_robust.data.space import SPACES, Names
+from tl_robust.data.splits import rank_in_class, split_validation, stratified
 from tl_robust.errors import ConfigError, DataError, ResultsError
 from tl_robust.registry import load_plugins
 from tl_robust.seeding import generator
@@ -80,7 +78,7 @@ def naive_rank(labels: Tensor, order: Tensor) -> tuple[list[float], list[float]]
 def test_the_rank_in_a_class_is_that_of_a_loop(labels: list[int]) -> None:
     for seed in range(5):
         order = torch.randperm(len(labels), generator=generator("rank", seed))
-        rank, size = _rank_in_class(torch.tensor(labels), order)
+        rank, size = rank_in_class(torch.tensor(labels), order)
         assert (rank.tolist(), size.tolist()) == naive_rank(torch.tensor(labels), order)
         assert rank.dtype == size.dtype == torch.float64
 

@@ -12,9 +12,10 @@ from torch import Tensor
 from tl_robust.cli import main
 from tl_robust.data.check import Line, check_pair
 from tl_robust.data.domain import DOMAINS, DataSettings, Declared
-from tl_robust.data.mapped import DomainInSpace, split_validation
+from tl_robust.data.mapped import DomainInSpace
 from tl_robust.data.pair import PAIRS, DomainModule, DomainPair, get_pair, split_pair
 from tl_robust.data.space import SPACES
+from tl_robust.data.splits import split_validation
 from tl_robust.errors import ConfigError, DataError, UnknownNameError
 from tl_robust.registry import load_plugins
 from tl_robust.seeding import generator

@@ -157,3 +157,12 @@ def test_a_stranger_is_ignored() -> None:
     before = {name: value.clone() for name, value in child.state_dict().items()}
     assert copy_fitting({"other.weight": torch.ones(3)}, child) == sorted(before)
     assert all(torch.equal(value, before[name]) for name, value in child.state_dict().items())
+
+
+def test_a_factor_lowers_all_dropout() -> None:
+    built = build(NETWORKS.component("dtn", {"width": 0.1, "dropout": 0.5}), DIGITS, 10)
+    assert [part.p for part in built.modules() if isinstance(part, nn.Dropout | nn.Dropout2d)] == [
+        0.05, 0.15, 0.25, 0.25,
+    ]  # fmt: skip
+    with pytest.raises(ConfigError, match=r"setting 'dropout' of network 'dtn' must be in \[0, 1\], got 2"):
+        build(NETWORKS.component("dtn", {"dropout": 2.0}), DIGITS, 10)

@@ -12,8 +12,8 @@ from tl_robust import defenses
 from tl_robust.bench import runner
 from tl_robust.bench.plan import Plan, make_plan
 from tl_robust.config import load
-from tl_robust.data.mapped import split_validation
 from tl_robust.data.pair import DomainModule
+from tl_robust.data.splits import split_validation
 from tl_robust.defenses.sifting import Filter
 from tl_robust.errors import ConfigError
 from tl_robust.nodes.store import Store

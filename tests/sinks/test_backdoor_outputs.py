@@ -253,7 +253,7 @@ WRONG: list[tuple[str, Sequence[Any], object]] = [
     ("n 1 of metrics.implanted is stated as", ("metrics", "implanted", "n", 0), 999),
     ("value 1 of metrics.half_life is stated as", ("metrics", "half_life", "value", 0), 9.99),
     ("whole numbers of at most 100000000", ("metrics", "implanted", "n", 0), 10**9),
-    ("whole numbers of at most 60 test images", ("metrics", "lift", "n", 0), 61),
+    ("lift is stated as 61, but its samples give 54", ("metrics", "lift", "n", 0), 61),
     ("is a share and must be in [-1, 1]", ("metrics", "lift", "value", 0), -1.5),
     ("is a share and must be in [0, 1]", ("metrics", "attack_success", "value", 0), -0.5),
     ("needs samples.twin", TWIN, DROP),

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from tests.sinks.exposure_made import CELLS, DECAY
 from tests.sinks.test_wandb_overview import cells
 from tests.sinks.test_wandb_overview import offline as overview
 from tests.sinks.wandb_made import API_KEY, BENCH, EPS, no_account, of_type, records, runs, server, summary_of
@@ -133,3 +134,27 @@ def test_a_second_push_replaces_the_first(monkeypatch: pytest.MonkeyPatch) -> No
     assert first == second != other
     assert [view.get("id") for view in views] == [f"id-{views[0]['name']}", None]
     assert views[0]["displayName"] == "tiny: robustness"
+
+
+def test_every_key_of_membership_is_one_that_runs_have(tmp_path: Path) -> None:
+    face = FACES["membership"]
+    publish([*CELLS, *DECAY], BENCH, tmp_path, WandbSettings(mode="offline"))
+    known = {"epochs", *(f"overview/{name}" for name in ("curves", "report", "claims"))}
+    lasts = set()
+    for file in runs(tmp_path):
+        found = records(file)
+        rows = [record["item"] for record in of_type(found, "history")]
+        summary = summary_of(found)
+        assert summary["auc"] == pytest.approx(rows[-1]["membership/auc"])
+        assert summary["epsilon_bound"] == pytest.approx(rows[-1]["membership/epsilon_bound"])
+        lasts.add(max(row["epochs"] for row in rows))
+        known |= {f"config:{name}" for name in of_type(found, "run")[0]["config"]["update"]}
+        known |= {f"summary:{name}" for name in summary} | {name for row in rows for name in row}
+        known |= {f"summary:{name}" for name in rows[-1]}  # W&B itself adds the last row of a history
+    assert lasts == {2, 12}
+    spec = dashboard.spec("tiny", WandbSettings(), (), ("target", "source"), True, face, crafted=False)
+    assert dashboard.keys(spec) - known == set()
+    exposed = [panel for panel in spec["sections"][0]["panels"] if panel.get("y", panel.get("key")).startswith("exp")]
+    assert [panel["kind"] for panel in exposed] == ["bar", "bar", "line", "line"]
+    assert [panel["range_y"] for panel in exposed[2:]] == [None, None]  # around chance, not from 0 to 1
+    assert "summary:auc" in spec["runs"]["columns"]

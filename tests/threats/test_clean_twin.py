@@ -18,8 +18,8 @@ from tests.threats.backdoor_cells import (
     trained,
     weights_of,
 )
-from tl_robust.data.mapped import split_validation
 from tl_robust.data.pair import DomainModule
+from tl_robust.data.splits import split_validation
 from tl_robust.errors import ConfigError
 from tl_robust.nodes.guarded import Guarded
 from tl_robust.nodes.hands import Hands

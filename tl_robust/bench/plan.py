@@ -10,7 +10,7 @@ from itertools import product
 
 from tl_robust.bench.spec import Bench, PairSpec
 from tl_robust.data.domain import DOMAINS, get_domain
-from tl_robust.data.mapped import DomainInSpace, check_classes, split_validation
+from tl_robust.data.mapped import DomainInSpace, check_classes
 from tl_robust.data.pair import get_pair, split_pair
 from tl_robust.data.space import get_space
 from tl_robust.defenses import Defense
@@ -18,6 +18,7 @@ from tl_robust.defenses.base import INFERENCE, TRAINING
 from tl_robust.errors import ConfigError, UnknownNameError
 from tl_robust.nodes.forest import Forest
 from tl_robust.nodes.guarded import Guarded
+from tl_robust.nodes.joining import check_joining
 from tl_robust.nodes.models import Checkpoint, Model, Public
 from tl_robust.nodes.node import Node
 from tl_robust.nodes.store import Store
@@ -40,7 +41,8 @@ class Plan:
     def nodes(self) -> tuple[Node, ...]:
         """Unique nodes, each after those that it needs; checkpoints first, so that a wrong one is told at once."""
         unique: dict[str, Node] = {}
-        models = [node for cell in self.cells for node in (*cell.scene.surrogate.nodes, *cell.scene.victim.nodes)]
+        made = [cell.play.models or (cell.scene.surrogate, cell.scene.victim) for cell in self.cells]
+        models = [node for several in made for model in several for node in model.nodes]
         for node in (*models, *(node for cell in self.cells for node in cell.play.nodes)):
             before = unique.get(node.key)
             unique[node.key] = before.joined(node) if before else node
@@ -60,7 +62,7 @@ class Plan:
     def sides(self) -> tuple[DomainInSpace, ...]:
         """The domains in their spaces that are trained and tested on, without the shares of labeled images."""
         used = [model.data for model in self.trainings if isinstance(model, Training)]
-        return tuple(dict.fromkeys(replace(data, share=1.0) for data in used))
+        return tuple(dict.fromkeys(data.whole for data in used))
 
     @cached_property
     def works(self) -> dict[str, int]:
@@ -77,19 +79,26 @@ def make_plan(bench: Bench) -> Plan:
     """Expand the axes of a bench.
 
     Raises:
-        ConfigError: A strategy needs a common domain and none is left for a pair, a checkpoint does not fit, or two
-            pairs would have one name in tables.
+        ConfigError: A strategy needs a common domain and none is left for a pair, a checkpoint does not fit, two pairs
+            would have one name in tables, or a defense cannot join in a training.
         DataError: A domain cannot be read, or has too few images.
     """
     for method in bench.axes.attack:
         if not method.view and set(views := THREATS[method.threat].face.views).isdisjoint(bench.axes.view):
             raise ConfigError(f"attack {method.label} has no view of axes.view: add one of {', '.join(views)}.")
     plan = Plan(_unique([cell for spec in bench.axes.pair for cell in _cells(_Pair.of(spec, bench), bench)]))
+    played = {planned.method for planned in plan.cells}
+    for method in bench.axes.attack:
+        if method not in played:
+            raise ConfigError(THREATS[method.threat].idle(method))
     for data in plan.sides:
         check_classes(data)  # says before anything runs that a set has one class alone
     trained = [model for model in plan.trainings if isinstance(model, Training) and model.recipe.select != "test"]
     for data, share in {(training.data, training.recipe.val_share) for training in trained}:
-        split_validation(data.images("train"), share)  # says before anything runs that a set is too small
+        data.parts(share)  # says before anything runs that a set is too small
+    for model in plan.trainings:
+        if isinstance(model, Training):
+            check_joining(model)
     return plan
 
 
@@ -124,7 +133,8 @@ def _cells(pair: _Pair, bench: Bench) -> Iterator[PlannedCell]:
                 threat=method.threat,
             )
             scene = Scene(a, b, target, seed, view, axes.view, defense, bench.fast, seed == min(axes.seed))
-            yield PlannedCell(cell, method, scene, THREATS[method.threat].play(method, scene))
+            if play := THREATS[method.threat].play(method, scene):
+                yield PlannedCell(cell, method, scene, play)
 
 
 def _lineage(

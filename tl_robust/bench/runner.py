@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from typing import Any
 
 from tl_robust import metrics
 from tl_robust.bench.plan import Plan
@@ -97,8 +98,19 @@ def _result(reading: Reading, verdict: Verdict, doubts: Mapping[str, Verdict], s
         "surrogate": planned.play.surrogate.origin(),
         "victim": planned.victim.origin(),
         "victim_seconds": _private_seconds(planned, store),
+        **_account(planned, store),
     }
     return Result(planned.key, planned.cell, reading.outcome, reading.beside, curves, verdict, provenance, doubts)
+
+
+def _account(planned: PlannedCell, store: Store) -> dict[str, Any]:
+    """What the last training under B with an account of privacy says of it; empty where none has one."""
+    kept: dict[str, Any] = {}
+    for node in planned.victim.nodes:
+        with suppress(StoreError):
+            made = store.manifest(node.KIND, next(iter(node.entries)))["made"]
+            kept |= {"privacy": made["privacy"]} if "privacy" in made else {}
+    return kept
 
 
 def _private_seconds(planned: PlannedCell, store: Store) -> float:

@@ -11,10 +11,11 @@ import torch
 from tl_robust.claims.effects import Effect, MissingError
 from tl_robust.metrics import METRICS
 from tl_robust.metrics.estimate import Draws, estimate
+from tl_robust.metrics.pairs import OfCohort
 from tl_robust.types import Cell, Result, View
 
-_Basis = tuple[tuple[int, ...], tuple[int, ...], tuple[float, ...]]  # seeds, samples, x
-FEWEST = 3  # seeds: where seeds differ much, two would support 8 of 100 claims that are false
+_Basis = tuple[tuple[int, ...], tuple[int, ...], tuple[float, ...], int]  # seeds, samples, x, seeds or pairs in draws
+FEWEST = 3  # seeds, or pairs: where these differ much, two would support 8 of 100 claims that are false
 KNOWN = 0.1  # standard error of a ratio up to which a value of x counts
 UNDEFENDED = "none"  # as tables name the absence of a defense
 BOXES = ("white", "black", "shadow")  # views that are called boxes
@@ -140,6 +141,7 @@ class Comparisons:
         *,
         than: Place | None = None,
         last: bool = False,
+        at: float | None = None,
     ) -> Effect:
         """How much higher a metric is on side ``more`` than on ``less``, on the same samples and seeds.
 
@@ -156,11 +158,13 @@ class Comparisons:
             name: What the effect is called.
             than: Where the other side stands, such as the place of another attack; ``place`` where None.
             last: Only the largest x counts.
+            at: Only this x counts.
 
         Raises:
-            MissingError: A side was not run, a cell is red, or there are fewer than three seeds.
+            MissingError: A side was not run, a cell is red, there are fewer than three seeds (or pairs of models within
+                a single seed), the sides have other numbers of them, or ``at`` was not asked.
         """
-        draws, x = self.gap(place, metric, view, more, less, than=than, last=last)
+        draws, x = self.gap(place, metric, view, more, less, than=than, last=last, at=at)
         beside = f" on {than.method}" if than else ""
         text = f"{_seen(view)}{metric}, {more} over {less}{beside}"
         return Effect.of(name or text, draws, x, METRICS[metric].unit)
@@ -175,13 +179,17 @@ class Comparisons:
         *,
         than: Place | None = None,
         last: bool = False,
+        at: float | None = None,
     ) -> tuple[Draws, tuple[float, ...]]:
         """The draws behind :meth:`compare`, ``[S,K]``, and their x."""
         first, basis = self._side(place, Side.of(more), view, metric)
         second, other = self._side(than or place, Side.of(less), view, metric)
+        if basis[3] != other[3]:
+            counts = f"{basis[3]} {first.units}, {less} by {other[3]} {second.units}"
+            raise MissingError(f"{more} was judged by {counts}: both need as many.")
         if basis != other:
             raise MissingError(f"{more} and {less} were judged on other samples, seeds or {self.axis}.")
-        return self._counted(first - second, metric, basis[2], (first, second), last)
+        return self._counted(first - second, metric, basis[2], (first, second), last, at)
 
     def below(
         self,
@@ -193,32 +201,35 @@ class Comparisons:
         name: str = "",
         *,
         last: bool = False,
+        at: float | None = None,
     ) -> Effect:
-        """How far a metric is below a bound on one side; what counts is as in :meth:`compare`.
-
-        Raises:
-            MissingError: The side was not run, a cell is red, or there are fewer than three seeds.
-        """
+        """How far a metric is below a bound on one side; what counts and may be missing is as in :meth:`compare`."""
         draws, basis = self._side(place, Side.of(side), view, metric)
         room = replace(-draws, value=bound - draws.value, again=bound - draws.again)
         text = f"{_seen(view)}{metric} below {bound:g}, {side}"
-        return Effect.of(name or text, *self._counted(room, metric, basis[2], (draws,), last), METRICS[metric].unit)
+        return Effect.of(name or text, *self._counted(room, metric, basis[2], (draws,), last, at), METRICS[metric].unit)
 
     def _counted(
-        self, draws: Draws, metric: str, x: tuple[float, ...], sides: tuple[Draws, ...], last: bool
+        self, draws: Draws, metric: str, x: tuple[float, ...], sides: tuple[Draws, ...], last: bool, at: float | None
     ) -> tuple[Draws, tuple[float, ...]]:
         """The draws ``[S,K]`` at the x that count, where those of all sides are known, and these x."""
         places = torch.tensor(x, dtype=torch.float64)
         counts = torch.ones(1, dtype=torch.bool) if METRICS[metric].summary else places > 0
         if last and not METRICS[metric].summary:
             counts &= places == places.max()
+        if at is not None and not METRICS[metric].summary:
+            if at not in x:
+                raise MissingError(f"it needs {metric} at {self.axis} {at:g} ({self.axis}=[0,{at:g}]).")
+            counts &= places == at
         for side in sides:
             counts &= ~side.value.isnan().any(0) & ~side.again.isnan().any(1).any(0)
             if METRICS[metric].unit == "ratio":
                 counts &= estimate(side).error <= KNOWN
         if not bool(counts.any()):
-            where = f"at no {self.axis}" if not last else f"at the last {self.axis}"
-            raise MissingError(f"{metric} is {'not ' * last}known well enough {where}.")
+            one = last or at is not None
+            where = f"at the last {self.axis}" if last else f"at no {self.axis}"
+            where = where if at is None else f"at {self.axis} {at:g}"
+            raise MissingError(f"{metric} is {'not ' * one}known well enough {where}.")
         indices = counts.nonzero().squeeze(1)
         kept = () if METRICS[metric].summary else tuple(x[index] for index in indices.tolist())
         return draws.at(indices), kept
@@ -248,11 +259,6 @@ class Comparisons:
             raise MissingError(f"{len(red)} of its cells are red, the first: {red[0].cell}.")
         draws, bases = list[Draws](), set[_Basis]()
         for seeds in commons.values():
-            if len(seeds) < FEWEST:
-                count = "one seed decides" if len(seeds) == 1 else f"{len(seeds)} seeds decide"
-                raise MissingError(
-                    f"{count} nothing: it needs at least three seeds, better five (axes.seed=[0,1,2,3,4])."
-                )
             for name in METRICS[metric].beside:
                 if any(name not in result.beside for result in seeds.values()):
                     of_box = f"the {name} box beside the {view} one"
@@ -263,12 +269,26 @@ class Comparisons:
             grids = {tuple(result.outcome.x.tolist()) for result in results}
             if len(ids) > 1 or len(grids) > 1:
                 raise MissingError(f"its seeds were judged on other samples or {self.axis}.")
-            draws.append(METRICS[metric].draws([(result.outcome, result.beside) for result in results]))
-            bases.add((tuple(sorted(seeds)), ids.pop(), grids.pop()))
+            drawn = METRICS[metric].draws([(result.outcome, result.beside) for result in results])
+            if len(drawn.value) < FEWEST:
+                raise MissingError(_too_few(len(drawn.value), drawn.units, isinstance(METRICS[metric], OfCohort)))
+            draws.append(drawn)
+            bases.add((tuple(sorted(seeds)), ids.pop(), grids.pop(), len(drawn.value)))
         if len(bases) > 1:
             raise MissingError(f"its common domains were judged on other samples, seeds or {self.axis}.")
         basis = bases.pop()
-        return replace(Draws.average(draws), met=(place.target, *basis[:2])), basis
+        of_source = view == "source" and isinstance(METRICS[metric], OfCohort)  # what the public models learned from
+        domain = place.source if of_source else place.target
+        return replace(Draws.average(draws), met=(domain, basis[0], basis[1], basis[3])), basis
+
+
+def _too_few(count: int, units: str, by_pairs: bool) -> str:
+    """That so few seeds, or pairs of models within one seed, decide nothing, and what would."""
+    few = f"one {units.removesuffix('s')} decides" if count == 1 else f"{count} {units} decide"
+    if units == "pairs":
+        return f"{few} nothing: it needs at least three pairs of models, better twelve (pairs=12)."
+    alone = ", or a single one, whose pairs of models count" * by_pairs
+    return f"{few} nothing: it needs at least three seeds, better five (axes.seed=[0,1,2,3,4]){alone}."
 
 
 def _named(view: str) -> str:

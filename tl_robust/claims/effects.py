@@ -22,7 +22,8 @@ class Finding:
     """What the numbers say about one claim, at one place of the grid or over all of them.
 
     Attributes:
-        claim: ``H1`` to ``H13`` (evasion), ``B1`` to ``B7`` (backdoor), or the name of a plugin's file in capitals.
+        claim: ``H1`` to ``H13`` (evasion), ``B1`` to ``B7`` (backdoor), ``M1`` to ``M4`` and ``D5`` (membership), or
+            the name of a plugin's file in capitals.
         says: The claim in one sentence.
         source: Where it was made.
         pair: Source, target and what else tells places apart (``mnist → usps``); empty for the finding over all pairs.
@@ -34,14 +35,16 @@ class Finding:
         high: Upper end.
         unit: ``share`` (differences of accuracies; 0.01 is a point) or ``ratio``.
         p: Two-sided p-value, after Holm's correction over the claims of its family at the same place.
-        seeds: Seeds it rests on.
-        n: Test samples it rests on, of one seed.
+        seeds: Seeds it rests on, or whatever else ``units`` says.
+        n: Samples it rests on, of one seed.
         reason: One sentence: what the decision rests on, or what was missing.
-        family: ``primary`` (what the literature is known for: H1 and H2, B1 to B3) or ``secondary``: each is corrected
-            for itself.
+        family: ``primary`` (what the literature is known for: H1 and H2, B1 to B3, M1 to M4) or ``secondary``: each is
+            corrected for itself.
         labels: Numbers of labeled target images it speaks of (``50 labels``, ``all labels``); empty for the finding
             over all of them, and where a bench has one.
         threat: The threat that the claim speaks of.
+        units: What ``seeds`` counts: ``seeds``, or ``pairs`` of models within one seed.
+        judged: What ``n`` counts: ``test images``, or ``samples`` of what halves were drawn from.
     """
 
     claim: str
@@ -61,6 +64,8 @@ class Finding:
     family: Family = "secondary"
     labels: str = ""
     threat: str = "evasion"
+    units: str = "seeds"
+    judged: str = "test images"
 
 
 class MissingError(Exception):
@@ -81,7 +86,7 @@ class Effect:
         each: The same at each x, ``[K]``; None where it has no such parts.
         x: The K values of x; none where a metric sums a whole curve up.
         unit: ``share`` or ``ratio``.
-        draws: What it was estimated from, ``[S,K]``.
+        draws: What it was estimated from, ``[S,K]``, at least one.
         by: How ``mean`` is estimated from draws ``[S,1]``.
     """
 
@@ -126,6 +131,11 @@ class Effect:
             ]
             each = pooled([estimate(draws) for draws in alike], weights)
         return cls(first.name, mean, each, shared, first.unit, all_draws, first.by)
+
+    @property
+    def fewest(self) -> Draws:
+        """Those of its draws that are of the fewest seeds, or pairs."""
+        return min(self.draws, key=lambda draws: len(draws.value))
 
     def reversed(self) -> Effect:
         """The effect of the opposite claim."""

@@ -82,12 +82,13 @@ class _Test:
         if p > LEVEL or (crossed[1] >= CROSSED and not self.claim.every):
             decision = "undecided"
         low, high = (float(end) for end in weakest.mean.interval())
+        fewest = min((effect.fewest for effect in self.effects), key=lambda draws: len(draws.value))
         return Finding(
             self.name, self.claim.says, self.claim.source, scope.pair, scope.attack, decision,
-            float(weakest.mean.value), low, high, weakest.unit, p, min(effect.mean.seeds for effect in self.effects),
+            float(weakest.mean.value), low, high, weakest.unit, p, len(fewest.value),
             min(effect.mean.samples for effect in self.effects),
             " ".join(filter(None, [self._reason(decision, weakest, crossed, scope.axis), self.note])),
-            self.claim.family, scope.labels, scope.threat,
+            self.claim.family, scope.labels, scope.threat, fewest.units, fewest.judged,
         )  # fmt: skip
 
     def _reason(self, decision: Decision, weakest: Effect, crossed: tuple[Sequence[float], float], axis: str) -> str:
@@ -120,7 +121,7 @@ class _Test:
         """Why what is not contradicted is not decided either."""
         low, high = (float(end) for end in weakest.mean.interval())
         if low <= 0 <= high:
-            return " Too close to 0 for these seeds and samples."
+            return f" Too close to 0 for these {weakest.fewest.units} and samples."
         if self.claim.every and weakest.each and len(weakest.x) > 1:
             return f" Beyond doubt on the mean, but not at {'every' if axis == 'eps' else 'all'} {axis}."
         return f" Beyond doubt alone, but not among all {self.claim.family} claims judged here (Holm)."

@@ -10,25 +10,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from tl_robust.claims.comparisons import UNDEFENDED, Comparisons, Place, Side
+from tl_robust.claims import victims
+from tl_robust.claims.comparisons import Comparisons, Place, Side
 from tl_robust.claims.effects import Effect, MissingError
-from tl_robust.errors import ConfigError
-from tl_robust.registry import Scalar, described
+from tl_robust.claims.victims import FULL, settings_of
+from tl_robust.registry import Scalar
 
 VIEW = "source"  # the public model has the backdoor
 GONE = 0.05  # a lift below this
-FULL = "finetune"  # everything is trained, at the learning rate of the recipe, as tables name it
 
 Settings = Mapping[str, Scalar]
-
-
-def settings_of(text: str, name: str) -> dict[str, Scalar] | None:
-    """Settings of a component that tables name so, those at their defaults left out; None where it is another one."""
-    try:
-        found, settings = described(name, text)
-    except ConfigError:  # several behind each other, or a stranger's text
-        return None
-    return settings if found == name else None
 
 
 def fine_tuned(comparisons: Comparisons, place: Place) -> dict[str, dict[str, Scalar]]:
@@ -37,8 +28,7 @@ def fine_tuned(comparisons: Comparisons, place: Place) -> dict[str, dict[str, Sc
     Raises:
         MissingError: There is none.
     """
-    sides = [side.strategy for side in comparisons.sides(place, VIEW) if side.defense == UNDEFENDED]
-    found = {text: settings for text in sides if (settings := settings_of(text, FULL)) is not None}
+    found = victims.fine_tuned(comparisons, place, VIEW)
     if not found:
         raise MissingError("it needs victims fine-tuned from a poisoned public model (into: source).")
     return found
@@ -53,8 +43,8 @@ def learning_rate(comparisons: Comparisons, place: Place, strategy: str) -> floa
     own = (settings_of(strategy, FULL) or {}).get("lr")
     if isinstance(own, float | int) and own:
         return float(own)
-    victims = [result.provenance.get("victim", {}) for result in comparisons.results(place, strategy, VIEW)]
-    if not victims or not isinstance(usual := victims[0].get("lr"), float | int):
+    made = [result.provenance.get("victim", {}) for result in comparisons.results(place, strategy, VIEW)]
+    if not made or not isinstance(usual := made[0].get("lr"), float | int):
         raise MissingError(f"the learning rate of strategy {strategy} is not known here.")
     return float(usual)
 

@@ -15,8 +15,8 @@ from tl_robust.claims import Decision, Finding
 from tl_robust.engines.observer import Observer
 from tl_robust.metrics import METRICS
 from tl_robust.results.answer import Numbers, beside, headline_rows
-from tl_robust.results.faces import FACES, by_threat
-from tl_robust.results.names import Names, grouped, number
+from tl_robust.results.faces import FACES, by_threat, face_of
+from tl_robust.results.names import Names, grouped, method, number
 from tl_robust.results.names import unit as unit_of
 from tl_robust.results.table import Row
 from tl_robust.text import effect_text, p_text, plain
@@ -167,15 +167,21 @@ def accuracy_tables(summary: Sequence[Row], faces: Mapping[str, Face] = FACES) -
 
     Below each curve stand those that are never left out beside it.
     """
-    rows = headline_rows(summary, faces)
-    names = Names.of(row.cell for row in rows)
+    every = headline_rows(summary, faces)
+    names = Names.of(row.cell for row in every)
     numbers = {(row.cell, row.eps, row.metric): row for row in summary}
+    alone = grouped((row for row in every if face_of(row.cell, faces).ranked), lambda row: (names.pair(row.cell),
+                    row.cell.attack, row.cell.view))  # fmt: skip
+    at_one_place = [row for members in alone.values() if len({row.eps for row in members}) == 1 for row in members]
+    rows = [row for row in every if row not in at_one_place]
+    gathered = grouped(at_one_place, lambda row: (row.cell.threat, names.pair(row.cell), row.cell.view, row.eps))
+    for members in gathered.values():
+        yield _gathered(face_of(members[0].cell, faces), members, numbers, names)
     groups: dict[str, tuple[Face, dict[Cell, list[Row]]]] = {}
     for face, members in by_threat(rows, faces):
         measure = face.title[:1].lower() + face.title[1:]
-        unit = " in %" if METRICS[face.headline].unit == "share" else ""
         for row in members:
-            heading = f"{names.group(row.cell)}: {measure}{unit}"
+            heading = f"{names.group(row.cell)}: {measure}{_in_percent(face)}"
             groups.setdefault(heading, (face, {}))[1].setdefault(row.cell, []).append(row)
     printed = 0
     for heading, (face, curves) in groups.items():
@@ -198,6 +204,36 @@ def accuracy_tables(summary: Sequence[Row], faces: Mapping[str, Face] = FACES) -
             table.add_row(view, name, *values, style="" if view else "dim")
         printed += len(lines)
         yield table
+
+
+def _in_percent(face: Face) -> str:
+    return " in %" * (METRICS[face.headline].unit == "share")
+
+
+def _gathered(face: Face, rows: Sequence[Row], numbers: Numbers, names: Names) -> Table:
+    """All attacks at the one place of their axis, the one that tells most first; what is never left out in columns."""
+    words = list(dict.fromkeys(word for row in rows for word, _ in beside(face, row, numbers)))
+    first = rows[0]
+    where = f"{names.pair(first.cell)}, {face.side(first.cell.view)}, {face.at(first.eps or 0.0)}"
+    heading = f"{where}: {face.word}{_in_percent(face)}"
+    table = Table(title=heading, title_justify="left", title_style="bold", box=None, pad_edge=False)
+    longest = max(*(len(method(row.cell)) for row in rows), *(len(names.strategy(row.cell)) + 2 for row in rows))
+    table.add_column("strategy", width=min(max(28, longest), 44))  # a longer one is wrapped
+    for word in [face.word, *words]:
+        table.add_column(word, justify="right", width=max(8, len(word)), no_wrap=True)
+    attacks = grouped(sorted(rows, key=lambda row: -row.value), lambda row: method(row.cell))
+    left = ROWS
+    for place, (attack, members) in enumerate(attacks.items()):
+        left -= 1 + len(members)
+        if left < 0 and place:
+            table.add_row(Text(f"{len(attacks) - place} more in summary.csv", "dim"))
+            break
+        table.add_row(Text(attack, "bold"))
+        for row in members:
+            others = dict(beside(face, row, numbers))
+            texts = [number(one.value, unit_of(one.metric)) if one else "-" for one in [row, *map(others.get, words)]]
+            table.add_row(f"  {names.strategy(row.cell)}", *texts)
+    return table
 
 
 def _lines(

@@ -33,6 +33,7 @@ from tl_robust.data.space import SPACES
 from tl_robust.defenses import DEFENSES, Defense
 from tl_robust.defenses import parse as parse_defense
 from tl_robust.errors import ConfigError, InputError, UnknownNameError
+from tl_robust.inference import INFERENCES
 from tl_robust.models.fast import check_modes
 from tl_robust.nodes.models import Checkpoint
 from tl_robust.registry import Component, Scalar, check_settings
@@ -78,7 +79,7 @@ def resolve(file: BenchFile, problems: Problems) -> Bench | None:
     usual: tuple[float, ...] = (0.0,)
     grids = {"eps": tried(("eps",), usual, _sizes, file.eps, "eps", scale)}
     grids["epochs"] = tried(("epochs",), (), _epochs, file.epochs, "epochs", scale)
-    attacks = _each(problems, "attack", axes.attack, _method, grids, scale)
+    attacks = _each(problems, "attack", axes.attack, _method, grids, scale, file.pairs)
     common = _each(problems, "common", axes.common, _common, data)
     view = _each(problems, "view", axes.view, _view)
     _each(problems, "seed", axes.seed, _plain, "seed")
@@ -168,7 +169,7 @@ def _epochs(values: Any, where: str, scale: str) -> tuple[float, ...]:
     return tuple(sorted(set(numbers)))
 
 
-def _method(entry: Any, grids: Mapping[str, tuple[float, ...]], scale: str) -> Method:
+def _method(entry: Any, grids: Mapping[str, tuple[float, ...]], scale: str, pairs: int) -> Method:
     name, settings = name_and_settings(entry, "axes.attack")
     threat = THREATS[threat_of(name)]
     axis = threat.face.axis
@@ -176,6 +177,8 @@ def _method(entry: Any, grids: Mapping[str, tuple[float, ...]], scale: str) -> M
     own = grids.get(axis, grids["eps"])
     if axis in settings:
         own = read(settings.pop(axis), f"{axis} in axes.attack", scale)
+    if pairs and name in INFERENCES:
+        settings["pairs"] = pairs
     return threat.method(threat.METHODS.component(name, settings), own)
 
 

@@ -63,6 +63,8 @@ class BenchFile:
         eps: Sizes; ``8/255`` may be written. Attacks of evasion need some.
         epochs: Epochs of B's training after which a backdoor is looked for, from 0; where none are given 0, 1, 2, 4 and
             so on to the last.
+        pairs: Pairs of models that learn complementary halves, for all membership inferences at once; 0: each has its
+            own setting ``pairs``.
         axes: The grid.
         domains: Names for generic domains: ``photos: {from: npz:photos, classes: [cat, dog]}``; ``classes`` may be a
             text file under ``data.root`` with one name a line.
@@ -90,6 +92,7 @@ class BenchFile:
     space: Any = "digits"
     eps: list[Any] = field(default_factory=list)
     epochs: list[Any] = field(default_factory=list)
+    pairs: int = 0
     axes: AxesFile = field(default_factory=AxesFile)
     domains: dict[str, Any] = field(default_factory=dict, metadata={"entries": ORIGIN})
     checkpoints: dict[str, Any] = field(default_factory=dict, metadata={"entries": ORIGIN})

@@ -48,6 +48,8 @@ class Batches:
         stream: True leaves the pixels where they are, and a thread gathers the next batches (about 32 MB). False copies
             all pixels to the device. None streams if they take more than half of the memory that is free there; on a
             CPU that is the available memory, since a memory-mapped set larger than that is read from disk repeatedly.
+        sampling: Each sample is in a batch with this chance, by a keyed draw of its own (Poisson sampling), so that
+            batches have any size and may be empty; an epoch has the rounded inverse of it. 0: shuffled batches.
 
     Raises:
         UnknownNameError: No augmentation has this name.
@@ -65,6 +67,7 @@ class Batches:
         world: int = 1,
         augment: str = "none",
         stream: bool | None = None,
+        sampling: float = 0.0,
     ) -> None:
         augmentation(augment)
         if augment != "none" and seed is None:
@@ -78,6 +81,8 @@ class Batches:
         self._seed = seed
         self._rank, self._world = rank, world
         self._augment = augment
+        self.sampling = sampling
+        self.samples = len(self._index)
         self._epoch = 0  # the epoch that begins next
         self._skip = 0  # how many of its first batches a resumed fit has seen already
         self._yielded = 0  # batches of the epoch under way that have been yielded; 0 where none is under way
@@ -110,6 +115,8 @@ class Batches:
         return self._resident is None
 
     def __len__(self) -> int:
+        if self.sampling:
+            return max(1, round(1 / self.sampling))
         share = len(self._index) // self._world
         lone = self._seed is not None and share > 1 and share % self._batch_size == 1
         return math.ceil(share / self._batch_size) - lone
@@ -118,6 +125,9 @@ class Batches:
         order, epoch, seed = self._index, self._epoch, self._seed
         skip = self._skip
         self._epoch, self._skip, self._yielded = epoch + 1, 0, 0
+        if self.sampling:
+            yield from self._sampled(epoch, skip)
+            return
         if seed is not None:
             order = order[torch.randperm(len(order), generator=generator("epoch", seed, epoch))]
         share = len(order) // self._world
@@ -133,6 +143,19 @@ class Batches:
                 if seed is not None:
                     pixels = augmented(self._augment, pixels, ids, seed, epoch)
                 yield pixels.to(torch.float32).div_(255), self._labels.index_select(0, ids), ids
+
+    def _sampled(self, epoch: int, skip: int) -> Iterator[Batch]:
+        """Batches that each sample is in or not by a draw of its own."""
+        for number in range(skip, len(self)):
+            draws = generator("poisson", self._seed, epoch, number)
+            chosen = torch.rand(self.samples, generator=draws, dtype=torch.float64) < self.sampling
+            self._yielded = (number + 1) % len(self)
+            order = self._index[chosen]
+            ids = order.to(self._device)
+            pixels = self._pixels.index_select(0, order.to(self._pixels.device)).to(self._device)
+            if self._seed is not None and len(ids):
+                pixels = augmented(self._augment, pixels, ids, self._seed, epoch)
+            yield pixels.to(torch.float32).div_(255), self._labels.index_select(0, ids), ids
 
     def _gather(self, order: Tensor, ids_on_device: tuple[Tensor, ...]) -> Generator[Tensor, None, None]:
         """Pixels of one batch after the other, from the device; a view where the samples follow each other."""

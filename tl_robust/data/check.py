@@ -10,9 +10,10 @@ from pathlib import Path
 import torch
 
 from tl_robust.data.domain import SPLITS, Split, get_domain
-from tl_robust.data.mapped import DomainInSpace, check_classes, load_mapped, split_validation
+from tl_robust.data.mapped import DomainInSpace, check_classes, load_mapped
 from tl_robust.data.pair import DomainModule, DomainPair
 from tl_robust.data.space import get_space
+from tl_robust.data.splits import split_validation
 from tl_robust.files import scratch_folder
 from tl_robust.text import first_few
 from tl_robust.types import ImageSet, Recipe

@@ -17,9 +17,10 @@ from tl_robust.data.cache import cached
 from tl_robust.data.domain import SPLITS, DataSettings, Split, get_domain, joined
 from tl_robust.data.names import Names
 from tl_robust.data.space import get_space, labels_of
+from tl_robust.data.splits import Draw, Pool, split_validation, stratified
 from tl_robust.errors import DataError
 from tl_robust.registry import Component
-from tl_robust.seeding import digest, generator
+from tl_robust.seeding import digest
 from tl_robust.text import first_few
 from tl_robust.types import ImageSet
 
@@ -38,6 +39,7 @@ class DomainInSpace:
         classes: The classes of the pair. The domain has these labels if it has any of them, else its own. Empty stands
             for the classes of the space.
         share: How many of the training images are used: a share up to 1, a number of images above 1.
+        draw: The half of these that is learned from, with the validation part; None where all are.
     """
 
     domain: str
@@ -45,21 +47,56 @@ class DomainInSpace:
     settings: DataSettings = field(default_factory=DataSettings)
     classes: Names = ()
     share: float = 1.0
+    draw: Draw | None = None
+
+    @property
+    def whole(self) -> DomainInSpace:
+        """The domain with all its training images."""
+        return replace(self, share=1.0, draw=None)
 
     @property
     def labels(self) -> Names:
         """Names of the classes in label order."""
-        return _labels(replace(self, share=1.0))
+        return _labels(self.whole)
 
     def images(self, split: Split) -> ImageSet:
         """The images of one split in the space, at most as many as the limit; kept in memory after the first call."""
-        images = _limited(replace(self, share=1.0), split)
+        images = _limited(self.whole, split)
         if split == "test":
             return images
+        if self.draw:
+            return _half(self)[0]
         wanted = round(self.share * len(images)) if self.share <= 1 else round(self.share)
         if not 1 <= wanted <= len(images):
             raise DataError(f"target_images asks for {wanted}, but {self.domain} has {len(images)} training images.")
         return images if wanted == len(images) else _taken(self, split, wanted)
+
+    def parts(self, val_share: float) -> tuple[Tensor, Tensor]:
+        """Places in the training images of the part to learn from and of that to choose the epoch with.
+
+        See :func:`tl_robust.data.splits.split_validation`. The halves of a pool have the same second part.
+        """
+        return _half(self)[1:] if self.draw else split_validation(self.images("train"), val_share)
+
+    def pool(self, val_share: float, canaries: float = 0.0) -> Pool:
+        """What halves of the training images are drawn from."""
+        return Pool.of(replace(self, draw=None).images("train"), val_share, canaries)
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 (hex) of the training images."""
+        return _fingerprint(self) if self.draw else self.images("train").fingerprint
+
+
+@lru_cache(maxsize=4)
+def _half(data: DomainInSpace) -> tuple[ImageSet, Tensor, Tensor]:
+    assert data.draw
+    return data.draw.of(replace(data, draw=None).images("train"))
+
+
+@lru_cache(maxsize=4096)
+def _fingerprint(data: DomainInSpace) -> str:
+    return data.images("train").fingerprint
 
 
 @lru_cache(maxsize=32)
@@ -77,7 +114,7 @@ def _limited(data: DomainInSpace, split: Split) -> ImageSet:
 
 @lru_cache(maxsize=32)
 def _taken(data: DomainInSpace, split: Split, count: int) -> ImageSet:
-    return stratified(_limited(replace(data, share=1.0), split), count, data.domain, split)
+    return stratified(_limited(data.whole, split), count, data.domain, split)
 
 
 def check_classes(data: DomainInSpace) -> None:
@@ -139,7 +176,7 @@ _own_counts: dict[tuple[DomainInSpace, Split], tuple[int, ...]] = {}
 
 
 def _unlimited(data: DomainInSpace) -> DomainInSpace:
-    return replace(data, share=1.0, settings=replace(data.settings, train_limit=0, test_limit=0))
+    return replace(data.whole, settings=replace(data.settings, train_limit=0, test_limit=0))
 
 
 def own_counts(data: DomainInSpace, split: Split) -> tuple[int, ...]:
@@ -179,66 +216,12 @@ def _code(reader: object) -> str:
     return digest([Path(file).read_text(encoding="utf-8") for file in sorted(files) if Path(file).is_file()])
 
 
-def stratified(images: ImageSet, count: int, domain: str, split: Split) -> ImageSet:
-    """A fixed random subset with the same share of each class, in the order of the set.
-
-    The subset of a smaller count lies inside that of a larger one.
-
-    Args:
-        images: A split.
-        count: How many images are wanted, from 1 to all of them.
-        domain: Name of the domain. The choice depends on it, on the split and on the labels alone.
-        split: ``train`` or ``test``.
-    """
-    order = torch.randperm(len(images), generator=generator("limit", domain, split))
-    rank, size = _rank_in_class(images.labels, order)
-    chosen = order[((rank[order] + 0.5) / size[order]).argsort(stable=True)[:count]]
-    return images.take(chosen.sort().values)
-
-
 def spread(count: int, wanted: int) -> Tensor:
     """At most ``wanted`` evenly spaced places among ``count`` samples, ascending, int64."""
     return torch.arange(count)[:: max(1, count // wanted)][:wanted]
 
 
-def _rank_in_class(labels: Tensor, order: Tensor) -> tuple[Tensor, Tensor]:
-    """For each sample, its place in ``order`` among those of its class, and how many these are; float64 ``[N]``."""
-    count = torch.bincount(labels)
-    by_class = order[labels[order].argsort(stable=True)]
-    start = count.cumsum(0) - count
-    rank = torch.empty(len(labels), dtype=torch.float64)
-    rank[by_class] = (torch.arange(len(labels)) - start[labels[by_class]]).double()
-    return rank, count[labels].double()
-
-
-def split_validation(images: ImageSet, share: float) -> tuple[Tensor, Tensor]:
-    """Split training samples into a part to learn from and a part to choose the epoch with.
-
-    Each class gives its share to the second part, and at least one image where it has two or more. The split depends
-    on the images alone, so that every training on them is judged by the same samples.
-
-    Args:
-        images: A training split.
-        share: Share of the validation part, in (0, 0.5].
-
-    Returns:
-        Two sorted int64 index tensors, disjoint, together all samples.
-
-    Raises:
-        DataError: A part would be empty.
-    """
-    order = torch.randperm(len(images), generator=generator("validation", images.fingerprint))
-    rank, size = _rank_in_class(images.labels, order)
-    held = rank < (share * size).round().maximum((size - 1).clamp(max=1))
-    if not bool(held.any()) or bool(held.all()):
-        raise DataError(
-            f"{len(images)} training images are too few to hold out {share:.0%} of each class for validation: "
-            "raise data.train_limit, target_images or recipe.val_share."
-        )
-    return (~held).nonzero().squeeze(1), held.nonzero().squeeze(1)
-
-
 def held_out(data: DomainInSpace, share: float) -> ImageSet:
-    """The validation part of a domain's training split; see :func:`split_validation`."""
+    """The validation part of a domain's training split; see :meth:`DomainInSpace.parts`."""
     images = data.images("train")
-    return images.take(split_validation(images, share)[1])
+    return images.take(data.parts(share)[1])

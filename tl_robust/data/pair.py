@@ -13,7 +13,7 @@ from torch import Tensor
 
 from tl_robust.data.batches import Batches
 from tl_robust.data.domain import DOMAINS, DataSettings, get_domain
-from tl_robust.data.mapped import DomainInSpace, split_validation
+from tl_robust.data.mapped import DomainInSpace
 from tl_robust.data.names import Names
 from tl_robust.data.space import SPACES, get_space
 from tl_robust.errors import ConfigError, UnknownNameError
@@ -50,6 +50,7 @@ class DomainModule(LightningDataModule):
             and a filter cannot choose what it is judged by.
         poison: Changes what is learned from before that, such as a backdoor: it gets the training part alone and gives
             as many ``images`` in the same order.
+        sampling: Training batches are Poisson samples of this rate; 0: the recipe's batches.
     """
 
     def __init__(
@@ -59,10 +60,12 @@ class DomainModule(LightningDataModule):
         seed: int = 0,
         keep: Callable[[ImageSet], ImageSet] | None = None,
         poison: Callable[[ImageSet], _Poisoned] | None = None,
+        sampling: float = 0.0,
     ) -> None:
         super().__init__()
         self.keep = keep
         self.poison = poison
+        self.sampling = sampling
         self.data = data
         self.recipe = recipe
         self.seed = seed
@@ -85,7 +88,7 @@ class DomainModule(LightningDataModule):
     def train_dataloader(self) -> Batches:
         """Shuffled, augmented batches of the training part; of the whole training split where ``select`` is test."""
         images = self.data.images("train")
-        learn = None if self.recipe.select == "test" else split_validation(images, self.recipe.val_share)[0]
+        learn = None if self.recipe.select == "test" else self.data.parts(self.recipe.val_share)[0]
         if self.poison is not None:
             places = torch.arange(len(images)) if learn is None else learn
             poisoned = self.poison(images.take(places)).images
@@ -98,14 +101,14 @@ class DomainModule(LightningDataModule):
             kept = self.keep(candidates)
             if kept is not candidates:  # a filter that keeps all leaves sample ids, and so random draws, as they were
                 images, learn = kept, None
-        return self._batches(images, learn, self.seed, self.recipe.augment)
+        return self._batches(images, learn, self.seed, self.recipe.augment, self.sampling)
 
     def val_dataloader(self) -> Batches:
         """The held-out part of the training split; the test split where ``select`` is test."""
         if self.recipe.select == "test":
             return self.test_dataloader()
         images = self.data.images("train")
-        return self._batches(images, split_validation(images, self.recipe.val_share)[1])
+        return self._batches(images, self.data.parts(self.recipe.val_share)[1])
 
     def test_dataloader(self) -> Batches:
         """The official test split, in order."""
@@ -124,13 +127,18 @@ class DomainModule(LightningDataModule):
         )
 
     def _batches(
-        self, images: ImageSet, index: Tensor | None = None, seed: int | None = None, augment: str = "none"
+        self,
+        images: ImageSet,
+        index: Tensor | None = None,
+        seed: int | None = None,
+        augment: str = "none",
+        sampling: float = 0.0,
     ) -> Batches:
         trainer = self.trainer
         device, rank, world = torch.device("cpu"), 0, 1
         if trainer is not None:
             device, rank, world = trainer.strategy.root_device, trainer.global_rank, trainer.world_size
-        return Batches(images, self.recipe.batch_size, index, seed, device, rank, world, augment)
+        return Batches(images, self.recipe.batch_size, index, seed, device, rank, world, augment, None, sampling)
 
 
 class DomainPair(DomainModule):

@@ -8,9 +8,10 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
-from typing import ClassVar, Generic, Literal, Protocol, Self, TypeVar
+from typing import Any, ClassVar, Generic, Literal, Protocol, Self, TypeVar
 
 from torch import Tensor, nn
+from torch.optim import Optimizer
 
 from tl_robust.attacks import ATTACKS
 from tl_robust.attacks.objectives import OBJECTIVES
@@ -20,7 +21,7 @@ from tl_robust.errors import ConfigError
 from tl_robust.registry import Component, Registry, Scalar
 from tl_robust.types import ImageSet, Recipe
 
-TRAINING = ("lineage", "initialize", "loss", "score", "images")
+TRAINING = ("lineage", "initialize", "loss", "score", "images", "optimizer", "sampling")
 INFERENCE = ("fit", "wrap")
 VIEWS = ("white", "black", "shadow")
 
@@ -32,6 +33,8 @@ class Task(Protocol):
         network: What is trained.
         recipe: Its recipe.
         current_epoch: From 0.
+        global_step: Steps that are taken.
+        steady: The same modules are frozen in every epoch.
     """
 
     network: nn.Module
@@ -41,7 +44,27 @@ class Task(Protocol):
     def current_epoch(self) -> int: ...  # noqa: D102
 
     def __call__(self, images: Tensor) -> Tensor: ...  # noqa: D102
+    @property
+    def global_step(self) -> int: ...  # noqa: D102
+    @property
+    def steady(self) -> bool: ...  # noqa: D102
+
     def objective(self, batch: Sequence[Tensor]) -> Tensor: ...  # noqa: D102
+
+
+class Loader(Protocol):
+    """Training batches as a defense sees them.
+
+    Attributes:
+        sampling: With what chance each sample is in a batch, independently of all others; 0: batches of one size.
+        samples: How many samples there are.
+    """
+
+    @property
+    def sampling(self) -> float: ...  # noqa: D102
+    @property
+    def samples(self) -> int: ...  # noqa: D102
+    def __len__(self) -> int: ...
 
 
 class Repairable(Protocol):
@@ -202,6 +225,43 @@ class Defense(ABC):
         """
         return images
 
+    def check(  # noqa: B027  (most go with everything)
+        self, task: Task, samples: int, options: Mapping[str, Scalar]
+    ) -> None:
+        """Check whether it can join in a training; it is asked when a bench is planned, before anything is computed.
+
+        Args:
+            task: The training; what is frozen in its first epoch is, and its weights have shapes and no values.
+            samples: How many samples it learns from.
+            options: Options of the Lightning Trainer that a bench sets.
+
+        Raises:
+            ConfigError: It cannot.
+        """
+
+    def optimizer(self, task: Task, optimizer: Optimizer, batches: Loader, seed: int) -> Optimizer:
+        """What takes the steps of the training; it is asked when training starts, before the first of them.
+
+        Args:
+            task: The training; its network has its start, and what is frozen is.
+            optimizer: The recipe's, whose schedule goes on.
+            batches: What it learns from.
+            seed: Of draws: the same in a fit that goes on, other in any other training.
+        """
+        return optimizer
+
+    def account(self, epochs: int, samples: int) -> dict[str, Any]:
+        """What a claim of privacy rests on in a training of so many epochs on so many samples, in the form of JSON.
+
+        Empty where it keeps no account.
+        """
+        return {}
+
+    @property
+    def sampling(self) -> float:
+        """The chance of each training sample to be in a batch, independently of others; 0: the recipe's batches."""
+        return 0.0
+
     def fit(self, network: nn.Module, validation: ImageSet, seed: int) -> dict[str, Tensor]:
         """What the guard is fitted with: thresholds, means, and everything it draws at random.
 
@@ -225,6 +285,11 @@ class Defense(ABC):
     def asks(self) -> tuple[str, ...]:
         """The models that it asks: :attr:`ASKS`, where no setting says otherwise."""
         return self.ASKS
+
+    @property
+    def privacy(self) -> tuple[float, float] | None:
+        """Epsilon and delta of differential privacy that it claims for the images of the training that it changes."""
+        return None
 
     @property
     def parts(self) -> tuple[Defense, ...]:

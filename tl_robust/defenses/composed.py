@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
+from typing import Any
 
 from torch import Tensor, nn
+from torch.optim import Optimizer
 from typing_extensions import override
 
-from tl_robust.defenses.base import DEFENSES, TRAINING, VIEWS, Adaptive, Defense, Lineage, M, Task
+from tl_robust.defenses.base import DEFENSES, TRAINING, VIEWS, Adaptive, Defense, Lineage, Loader, M, Task
 from tl_robust.errors import ConfigError
-from tl_robust.registry import Component
+from tl_robust.registry import Component, Scalar
 from tl_robust.seeding import derive
 from tl_robust.types import ImageSet
 
@@ -34,6 +36,15 @@ class Composed(Defense):
         if len(setting) > len({defense.role for defense in setting}):
             both = " and ".join(map(str, setting))
             raise ConfigError(f"only one defense can set the loss, got {both}: leave one of them out.")
+        stepping = [defense for defense in self.defenses if defense.acts & {"optimizer", "sampling"}]
+        if len(stepping) > 1:
+            both = " and ".join(map(str, stepping))
+            raise ConfigError(f"only one defense can set the optimizer, got {both}: leave one of them out.")
+        others = [each for each in self.defenses if each not in stepping and each.acts & set(TRAINING)]
+        if stepping and others:
+            raise ConfigError(
+                f"{others[0]} looks at training images outside the account of {stepping[0]}: leave one of them out."
+            )
         trains = [bool(defense.acts & set(TRAINING)) for defense in self.defenses]
         if trains != sorted(trains, reverse=True):
             late = self.defenses[len(trains) - 1 - trains[::-1].index(True)]
@@ -70,6 +81,31 @@ class Composed(Defense):
         for defense in self.defenses:
             images = defense.images(images, others)
         return images
+
+    @override
+    def check(self, task: Task, samples: int, options: Mapping[str, Scalar]) -> None:
+        for defense in self.defenses:
+            defense.check(task, samples, options)
+
+    @override
+    def optimizer(self, task: Task, optimizer: Optimizer, batches: Loader, seed: int) -> Optimizer:
+        for defense in self.defenses:
+            optimizer = defense.optimizer(task, optimizer, batches, seed)
+        return optimizer
+
+    @override
+    def account(self, epochs: int, samples: int) -> dict[str, Any]:
+        return next((kept for defense in self.defenses if (kept := defense.account(epochs, samples))), {})
+
+    @property
+    @override
+    def sampling(self) -> float:
+        return max(defense.sampling for defense in self.defenses)
+
+    @property
+    @override
+    def privacy(self) -> tuple[float, float] | None:
+        return next((defense.privacy for defense in self.defenses if defense.privacy), None)
 
     @override
     def fit(self, network: nn.Module, validation: ImageSet, seed: int) -> dict[str, Tensor]:

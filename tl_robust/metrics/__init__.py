@@ -2,6 +2,8 @@
 
 from tl_robust.metrics.base import Accuracies, Rates, difference, rate, statistic
 from tl_robust.metrics.metric import METRICS, Metric, curves
+from tl_robust.metrics.pairs import over_pairs
+from tl_robust.metrics.pooled import pooled_rate
 from tl_robust.metrics.ranking import auroc
 from tl_robust.metrics.readings import number, reading
 from tl_robust.types import Record
@@ -28,6 +30,8 @@ __all__ = [
     "get",
     "names",
     "number",
+    "over_pairs",
+    "pooled_rate",
     "rate",
     "reading",
     "statistic",

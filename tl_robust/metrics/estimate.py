@@ -41,6 +41,8 @@ class Draws:
             were of a kind that none of the N is of; at least 0.
         samples: N.
         met: Which samples and seeds the draws are of. Draws that share them are paired, others are independent.
+        units: What S counts: ``seeds``, or ``pairs`` of models within one seed.
+        judged: What N counts: ``test images``, or ``samples`` of what halves were drawn from.
     """
 
     value: Tensor
@@ -48,6 +50,8 @@ class Draws:
     unseen: Tensor
     samples: int
     met: Hashable = None
+    units: str = "seeds"
+    judged: str = "test images"
 
     @classmethod
     def of(cls, columns_SMN: Tensor, formula: Callable[[Tensor], Tensor], kinds_PM: Tensor) -> Draws:
@@ -76,6 +80,9 @@ class Draws:
         return replace(self, value=-self.value, again=-self.again, unseen=self.unseen.flip(1))
 
     def __sub__(self, other: Draws) -> Draws:
+        if self.value.shape[:-1] != other.value.shape[:-1]:
+            first, second = (f"{len(draws.value)} {draws.units}" for draws in (self, other))
+            raise ValueError(f"{first} and {second} cannot be compared one by one: both sides need as many.")
         unseen = self.unseen + other.unseen.flip(1)  # it falls where this falls and the other rises
         return replace(self, value=self.value - other.value, again=self.again - other.again, unseen=unseen)
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from typing_extensions import override
 
 from tl_robust.backdoors import Backdoor, Poisoned, build
-from tl_robust.data.mapped import DomainInSpace, split_validation
+from tl_robust.data.mapped import DomainInSpace
 from tl_robust.nodes.hands import Hands
 from tl_robust.nodes.kind import Address, Kind
 from tl_robust.nodes.models import Model
@@ -159,11 +159,11 @@ class Poison:
 def learned(data: DomainInSpace, recipe: Recipe) -> ImageSet:
     """The training images that are learned from: without those that choose the epoch."""
     images = data.images("train")
-    return images if recipe.select == "test" else images.take(split_validation(images, recipe.val_share)[0])
+    return images if recipe.select == "test" else images.take(data.parts(recipe.val_share)[0])
 
 
 def learned_labels(data: DomainInSpace, recipe: Recipe) -> Tensor:
     """Their labels, int64 ``[N]``."""
     images = data.images("train")
     every = recipe.select == "test"
-    return images.labels if every else images.labels[split_validation(images, recipe.val_share)[0]]
+    return images.labels if every else images.labels[data.parts(recipe.val_share)[0]]

@@ -27,7 +27,7 @@ from tl_robust.seeding import digest
 Mark = Literal["running", "failed"]
 SCHEMA = 1
 MANIFEST_LIMIT = 10_000_000  # bytes; real ones have a few thousand
-OPTIONAL = {"val_accuracy": float, "attack_batch": float, "fast": list, "refused": str, "gate": dict}
+OPTIONAL = {"val_accuracy": float, "attack_batch": float, "fast": list, "refused": str, "gate": dict, "privacy": dict}
 GATE = ("samples", "accuracy", "predictions", "tolerance")
 
 

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property, partial
 from typing import Any, Self
 
+from torch import Tensor
 from typing_extensions import override
 
 from tl_robust.callbacks import Snapshots
@@ -26,8 +27,10 @@ from tl_robust.nodes.provenance import device_name
 from tl_robust.nodes.store import Store
 from tl_robust.registry import Component, Scalar
 from tl_robust.seeding import derive
-from tl_robust.strategies import STRATEGIES
+from tl_robust.strategies import STRATEGIES, TransferTask
 from tl_robust.types import Recipe
+
+State = Mapping[str, Tensor]
 
 
 @dataclass(frozen=True)
@@ -105,7 +108,7 @@ class Training(Model, Node):
             "kind": "training",
             "domain": self.data.domain,
             "labels": len(self.labels),
-            "images": self.data.images("train").fingerprint,
+            "images": self.data.fingerprint,
             "network": asdict(self.network),
             "recipe": asdict(self.recipe),
             "seed": self.seed,
@@ -157,14 +160,11 @@ class Training(Model, Node):
         kept_by = partial(defense.images, others=others) if defense else None
         fitted = self.poison.fitted(store) if self.poison else {}
         poisoned = partial(self.poison.of, seed=self.seed, fitted=fitted) if self.poison else None
-        data = DomainModule(self.data, self.recipe, derive("order", self.draws), kept_by, poisoned)
+        data = DomainModule(
+            self.data, self.recipe, derive("order", self.draws), kept_by, poisoned, defense.sampling if defense else 0.0
+        )
         with seeded(derive("weights", self.draws)):
-            network = self.build()
-            strategy = STRATEGIES[self.by.name]
-            task = strategy(network, self.recipe, len(self.labels), **dict(self.by.settings))
-            if inherited is not None and not self.same_labels:
-                other = classifier_names(network)
-                inherited = {name: value for name, value in inherited.items() if name not in other}
+            task, inherited = self.begun(inherited)
             if defense:
                 task.defend(defense, others)
             if self.poison and self.poison.adds:
@@ -186,7 +186,25 @@ class Training(Model, Node):
         if missing := set(self.snapshots) - kept.states.keys():
             raise ConfigError(f"{self} ended before epoch {min(missing)}, of which a snapshot is asked for.")
         weights = {Snapshot(self, epoch).key: weights for epoch, weights in kept.states.items()}
-        return weights | {self.key: task.network.state_dict()}, {"device": device, "val_accuracy": accuracy}
+        made = {"device": device, "val_accuracy": accuracy}
+        if defense and (account := defense.account(self.recipe.epochs, self.learned)):
+            made["privacy"] = account
+        return weights | {self.key: task.network.state_dict()}, made
+
+    def begun(self, inherited: State | None) -> tuple[TransferTask, State | None]:
+        """The training with fresh weights, and what it inherits of its parent's."""
+        network = self.build()
+        task = STRATEGIES[self.by.name](network, self.recipe, len(self.labels), **dict(self.by.settings))
+        if inherited is not None and not self.same_labels:
+            other = classifier_names(network)
+            inherited = {name: value for name, value in inherited.items() if name not in other}
+        return task, inherited
+
+    @property
+    def learned(self) -> int:
+        """How many images it learns from, before a defense leaves any out."""
+        every = self.recipe.select == "test"
+        return len(self.data.images("train")) if every else len(self.data.parts(self.recipe.val_share)[0])
 
     @override
     def again(self, salt: str) -> Training:
@@ -236,6 +254,7 @@ class Training(Model, Node):
     def origin(self) -> dict[str, Any]:
         poison = str(self.poison.backdoor) if self.poison else ""
         later = {"draw": self.salt, "defense": " + ".join(map(str, self.defense)), "poison": poison}
+        later["half"] = str(self.data.draw or "")
         return {
             "key": self.key,
             "domain": self.data.domain,
@@ -255,9 +274,10 @@ class Training(Model, Node):
         if self.data.share != 1:
             text += f" ({len(self.data.images('train'))} images)"
         while start:
-            poison = f" ({start.poison})" if isinstance(start, Training) and start.poison else ""
-            text, start = f"{text} from {start.title}{poison}", start.parent
-        more = [*map(str, self.defense), *filter(None, [self.salt, str(self.poison or "")])]
+            known = [start.poison, start.data.draw] if isinstance(start, Training) else []
+            said = ", ".join(str(each) for each in known if each)
+            text, start = f"{text} from {start.title}" + (f" ({said})" if said else ""), start.parent
+        more = [*map(str, self.defense), *filter(None, [self.salt, str(self.poison or ""), str(self.data.draw or "")])]
         return f"{text}, seed {self.seed}" + (f" ({', '.join(more)})" if more else "")
 
 

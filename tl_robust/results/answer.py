@@ -82,7 +82,11 @@ def _said(
     several_edges = len({_edge(row.cell) for row in rows}) > 1
     labels = _labels(rows, quotes.findings)
     answers = []
-    for group, members in grouped(rows, lambda row: names.group(row.cell)).items():
+    groups: Mapping[str, Sequence[Row]] = grouped(rows, lambda row: names.group(row.cell))
+    if face.ranked:  # before anything is said, since what a claim says stands only where it is first named
+        unsaid = [Said(face, group, group, (), there) for group, there in groups.items()]
+        groups = {each.group: each.rows for each in _ranked(unsaid)}
+    for group, members in groups.items():
         cell = members[0].cell
         count = labels.get(_edge(cell), {}).get(cell.target_images, f"{cell.target_images} labels")
         edge = f"{cell.source} → {cell.target}" + f" ({cell.network})" * names.networks
@@ -99,6 +103,39 @@ def _said(
     return answers
 
 
+def _ranked(answers: Sequence[Said]) -> list[Said]:
+    """Of each pair and view the attack that tells most before all others, which follow by how much they tell."""
+    first = _strongest(answers)
+    others = sorted(answers, key=lambda each: max(_most(each, view) for view in _views(each)), reverse=True)
+    return [*first, *(each for each in others if each not in first)]
+
+
+def _strongest(answers: Sequence[Said]) -> list[Said]:
+    """The attack that tells most of each pair and view, each once; pairs as they come, views as the face has them."""
+    found = list[Said]()
+    for members in grouped(answers, _edge_of).values():
+        for view in members[0].face.views:
+            there = [each for each in members if view in _views(each)]
+            found += [max(there, key=lambda each: _most(each, view))] if there else []
+    return [each for place, each in enumerate(found) if each not in found[:place]]
+
+
+def _views(answer: Said) -> set[str]:
+    return {row.cell.view for row in answer.rows}
+
+
+def _most(answer: Said, view: str) -> float:
+    """The highest value of a view where the answer is told; -1 where nothing is defined."""
+    rows = [row for row in answer.rows if row.cell.view == view]
+    last = telling(rows, answer.face)
+    return max((row.value for row in rows if row.eps == last and row.value == row.value), default=-1.0)
+
+
+def _edge_of(answer: Said) -> tuple[object, ...]:
+    cell = answer.rows[0].cell
+    return *_edge(cell), cell.target_images
+
+
 def lines(
     summary: Sequence[Row], findings: Sequence[Finding] = (), seeds: int = 0, faces: Mapping[str, Face] = FACES
 ) -> list[str]:
@@ -113,7 +150,7 @@ def lines(
     answers = said(summary, findings, faces=faces)
     threats = grouped(answers, lambda each: each.face.threat).values()
     limit = PRINTED if len(threats) == 1 else 1
-    first = [each for members in threats for each in _of_first_attack(members)[:limit]]
+    first = [each for members in threats for each in of_first_attack(members)[:limit]]
     sentences = [f"{each.where}, {line[:1].lower()}{line[1:]}" for each in first for line in each.lines]
     left = len(answers) - len(first)
     more = f"{left} more pairs, attacks or numbers of labels: see the report." if left > 1 else ""
@@ -121,7 +158,10 @@ def lines(
     return [*overall(findings), *sentences, *[more] * bool(more), *caveats(summary, findings, seeds, faces)]
 
 
-def _of_first_attack(answers: Sequence[Said]) -> list[Said]:
+def of_first_attack(answers: Sequence[Said]) -> list[Said]:
+    """Those of the first attack, or of each pair and view the first where they are ranked."""
+    if answers[0].face.ranked:
+        return _strongest(answers)
     attacks = [each.rows[0].cell.attack for each in answers]
     return [each for each, attack in zip(answers, attacks, strict=True) if attack == attacks[0]]
 
@@ -147,7 +187,8 @@ def caveats(
     """What a reader must know before believing it: numbers that are not green, too few seeds."""
     levels = {row.trust for row in headline_rows(summary, faces)} - {"green"}
     sentences = [f"Some of these numbers are {' or '.join(sorted(levels))}: see Trust."] if levels else []
-    return sentences + [FEW_SEEDS] * (seeds in (1, 2) and bool(summary) and not any(map(_known, findings)))
+    by_seeds = any(faces[row.cell.threat].units == "seeds" for row in summary)
+    return sentences + [FEW_SEEDS] * (seeds in (1, 2) and by_seeds and not any(map(_known, findings)))
 
 
 def _edge(cell: Cell) -> tuple[str, str, str]:
@@ -225,7 +266,8 @@ def _change(face: Face, row: Row, clean: float | None) -> tuple[str, str]:
 def _notes(face: Face, row: Row, numbers: Numbers) -> str:
     """What a reader needs beside a number, in brackets: how far it is trusted, and what is never left out."""
     doubt = [row.trust] * (row.trust != "green")
-    others = [f"{words} {measured(other.value, unit(other.metric))}" for words, other in beside(face, row, numbers)]
+    told = [(words, measured(other.value, unit(other.metric))) for words, other in beside(face, row, numbers)]
+    others = [f"{words}{':' * words.endswith('%')} {value}" for words, value in told]
     return f"({'; '.join(filter(None, [*doubt, ', '.join(others)]))})" if doubt or others else ""
 
 

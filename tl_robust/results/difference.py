@@ -29,7 +29,7 @@ from tl_robust.types import Cell, Result
 
 LEVEL = 0.05
 UNMOVING = ("name", "profile", "results", "engine", "workers", "wandb", "data.cache")  # settings that move no number
-SAMPLES = ("sample_id", "label", "origin_label")  # fields of records that say which samples they are of
+SAMPLES = ("sample_id", "label", "origin_label", "member")  # fields of records: which samples, and who learned them
 Point = tuple[Cell, str, str]  # coordinates, metric, eps
 
 

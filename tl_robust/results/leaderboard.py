@@ -62,6 +62,7 @@ class Entry:
         cell: Coordinates.
         curves: Stated metrics that are known here, by name.
         verdict: Trust.
+        doubts: Trust in metrics where it differs, by name.
         result: With the outcomes, where the file has them.
     """
 
@@ -70,6 +71,7 @@ class Entry:
     cell: Cell
     curves: Mapping[str, Curve]
     verdict: Verdict
+    doubts: Mapping[str, Verdict]
     result: Result[Any] | None
 
     @property
@@ -81,6 +83,10 @@ class Entry:
     def axis(self) -> str:
         """Name of the axis that its curves run over."""
         return str(self.content["axis"])
+
+    def trust(self, metric: str) -> Verdict:
+        """Trust in one metric."""
+        return self.doubts.get(metric, self.verdict)
 
     @property
     def unknown(self) -> set[str]:
@@ -106,7 +112,7 @@ class Board:
             row
             for entry in self.entries
             for metric, curve in entry.curves.items()
-            for row in table.curve_rows(entry.cell, metric, curve, entry.verdict.level, entry.key, entry.axis)
+            for row in table.curve_rows(entry.cell, metric, curve, entry.trust(metric).level, entry.key, entry.axis)
         ]
 
     @cached_property
@@ -175,6 +181,8 @@ def _content(result: Result[Any], origin: Origin, samples: bool) -> dict[str, An
         },
         "provenance": {**result.provenance, "white": origin.beside.get("white"), **others},
     }
+    if result.doubts:
+        content["doubts"] = {name: asdict(doubt) for name, doubt in result.doubts.items()}
     if samples:
         beside = {name: pack(record) for name, record in result.beside.items()}
         content["samples"] = {"outcome": pack(result.outcome), "white": None} | beside
@@ -245,7 +253,8 @@ def _entry(path: Path) -> Entry:
     curves = {
         name: _curve(path, name, item, eps) for name, item in content["metrics"].items() if name in METRICS.names()
     }
-    verdict = Verdict(content["trust"]["level"], tuple(content["trust"]["reasons"]))
+    verdict = _verdict(content["trust"])
+    doubts = {name: _verdict(trust) for name, trust in content.get("doubts", {}).items()}
     provenance = content["provenance"]
     beside = provenance.get("beside", {}) | ({"white": provenance["white"]} if provenance["white"] else {})
     if cell.key(provenance["outcome"], beside) != content["key"]:
@@ -259,8 +268,12 @@ def _entry(path: Path) -> Entry:
         outcome = records.pop("outcome")
         _check_samples(path, content, outcome, records)
         again = {name: _again(path, name, curve, outcome, records) for name, curve in curves.items()}
-        result = Result(content["key"], cell, outcome, records, again, verdict, provenance)
-    return Entry(path, content, cell, curves, verdict, result)
+        result = Result(content["key"], cell, outcome, records, again, verdict, provenance, doubts)
+    return Entry(path, content, cell, curves, verdict, doubts, result)
+
+
+def _verdict(trust: Mapping[str, Any]) -> Verdict:
+    return Verdict(trust["level"], tuple(trust["reasons"]))
 
 
 def _curve(path: Path, name: str, item: Mapping[str, Any], eps: Tensor) -> Curve:

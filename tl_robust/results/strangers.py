@@ -11,7 +11,7 @@ from tl_robust.text import plain
 
 DEPTH, LENGTH = 20, 10_000  # levels of nesting, and letters of a text that holds no samples
 COUNT = 2**53  # most readers of JSON cannot hold whole numbers beyond it
-SAMPLES = 10**8  # of a number that is over other images than those of the test set, such as training images
+SAMPLES = 10**8  # of a number that is over other images than those of the record, as over epochs it may be
 EPS = 1e6  # in [0,1] pixel units; even l1 sizes of large images stay below
 
 
@@ -57,7 +57,8 @@ def absurd(content: Mapping[str, Any]) -> str:
     if content["data"]["target_images"] != content["cell"]["target_images"]:
         return "data.target_images and cell.target_images must be the same"
     for name, metric in content["metrics"].items():
-        most, which = (SAMPLES, "") if metric["whole_curve"] else (images, " test images")
+        elsewhere = metric["whole_curve"] or content.get("axis", "eps") != "eps"
+        most, which = (SAMPLES, "") if elsewhere else (images, " test images")
         if any(isinstance(count, float) or count > most for count in metric["n"]):
             return f"metrics.{name}.n must be whole numbers of at most {most}{which}"
     provenance = content["provenance"]

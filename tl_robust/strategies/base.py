@@ -19,10 +19,10 @@ from tl_robust.errors import ConfigError
 from tl_robust.models.base import described
 from tl_robust.models.module import NetworkModule
 from tl_robust.registry import Registry
-from tl_robust.strategies.epoch import EpochSums
+from tl_robust.strategies.epoch import EpochSums, copied, merit, predicted
 from tl_robust.strategies.forest import D, M, Train
 from tl_robust.strategies.hyperparameters import arguments_of, defense_of, network_of, recipe_of, text_of
-from tl_robust.strategies.optimizer import optimizer_of
+from tl_robust.strategies.optimizer import hand_over, nothing, optimizer_of
 from tl_robust.types import ImageSet, Recipe
 
 State = dict[str, Tensor]
@@ -79,6 +79,7 @@ class TransferTask(NetworkModule):
         self._stage = ""
         self._last_state: State | None = None  # weights of the last epoch, once a fit is over
         self._in_step = False
+        self.defense_seed = -1  # of what the defense draws; -1 until a fit begins
         self._sums = EpochSums()
         self._generator_states: State = {}  # of torch's global generators, that a resumed fit goes on with
 
@@ -125,7 +126,7 @@ class TransferTask(NetworkModule):
         """Mean cross entropy; in a training step these predictions count for ``train/accuracy``."""
         logits = self(images)
         if self._in_step:
-            self._sums.add_predictions(_predicted(logits), labels)
+            self._sums.add_predictions(predicted(logits), labels)
         return nn.functional.cross_entropy(logits, labels)
 
     def defend(self, defense: Defense, others: Mapping[str, nn.Module] | None = None) -> Self:
@@ -167,6 +168,7 @@ class TransferTask(NetworkModule):
             self._require_gradients(self._fixed(0))
             # An earlier fit, perhaps on other data, has no say in the choice. A checkpoint is read after this.
             self.history, self.best_state, self._last_state, self._generator_states = [], None, None, {}
+            self.defense_seed = -1
             self.kept_accuracy.fill_(torch.nan)
             if self.defense is None and "defense" not in self._settings:
                 self.hparams.pop("defense", None)
@@ -183,7 +185,7 @@ class TransferTask(NetworkModule):
         Raises:
             ConfigError: More than one, and what is frozen changes between epochs.
         """
-        if processes > 1 and any(self._fixed(epoch) != self._fixed(0) for epoch in range(self.recipe.epochs)):
+        if processes > 1 and not self.steady:
             raise ConfigError(
                 "what is frozen changes during this training, which DDP cannot follow: "
                 "use one device (trainer.devices=1)."
@@ -197,6 +199,8 @@ class TransferTask(NetworkModule):
     def on_train_start(self) -> None:
         """Go on where a checkpoint stands: if that is within an epoch, no hook will say that the epoch starts."""
         self._freeze()
+        if self.defense is not None and "optimizer" in self.defense.acts:
+            hand_over(self, self.defense)
         states, self._generator_states = self._generator_states, {}
         if states and self.trainer.world_size == 1:
             torch.set_rng_state(states["cpu"])
@@ -214,6 +218,11 @@ class TransferTask(NetworkModule):
         for module in self.network.modules():
             module.training = module not in frozen
 
+    @property
+    def steady(self) -> bool:
+        """Whether the same modules are frozen in every epoch."""
+        return all(self._fixed(epoch) == self._fixed(0) for epoch in range(self.recipe.epochs))
+
     def _fixed(self, epoch: int) -> set[nn.Module]:
         """What is frozen, of the network's own modules: a block may be a new container of them."""
         return set(self.network.modules()) & set(self.frozen(epoch))
@@ -228,6 +237,8 @@ class TransferTask(NetworkModule):
 
     def training_step(self, batch: Sequence[Tensor], index: int) -> Tensor:
         """The loss of one batch: the defense's, or the strategy's objective."""
+        if len(batch[1]) == 0:  # of Poisson sampling
+            return nothing(self.network)
         self._in_step = True
         loss = None if self.defense is None else self.defense.loss(self, batch, self._others)
         if loss is None:
@@ -247,7 +258,7 @@ class TransferTask(NetworkModule):
         """Accuracy and loss on the held-out part of the training split, and what the defense thinks of it."""
         images, labels = batch[:2]
         logits = self(images)
-        self.accuracy.update(_predicted(logits), labels)
+        self.accuracy.update(predicted(logits), labels)
         self.val_loss.update(nn.functional.cross_entropy(logits, labels), len(labels))
         score = None if self.defense is None else self.defense.score(self, batch)
         if score is not None:
@@ -267,15 +278,15 @@ class TransferTask(NetworkModule):
             self.log(name.replace("_", "/"), value, sync_dist=False)
         if self._stage != "fit":  # trainer.validate: a look at the model, and no epoch of its training
             return
-        if self.recipe.select == "last" or all(_merit(epoch) > _merit(earlier) for earlier in self.history):
+        if self.recipe.select == "last" or all(merit(epoch) > merit(earlier) for earlier in self.history):
             self.kept_accuracy.fill_(epoch["val_accuracy"])
-            self.best_state = _copied(self.network)
+            self.best_state = copied(self.network)
         self.history.append(epoch)
 
     def on_fit_end(self) -> None:
         """Put the weights of the chosen epoch into the network, and keep those of the last for a fit that goes on."""
         if self.best_state is not None:
-            self._last_state = _copied(self.network)
+            self._last_state = copied(self.network)
             self.network.load_state_dict(self.best_state)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
@@ -291,6 +302,7 @@ class TransferTask(NetworkModule):
             "last": self._last_state,
             "draws": generator_states,
             "others": list(self._others),
+            "defense_seed": self.defense_seed,
             **self._sums.state(),
         }
 
@@ -298,7 +310,7 @@ class TransferTask(NetworkModule):
         """Remember it. A fit goes on from the weights of the last epoch, also where the file has the best epoch's."""
         kept = checkpoint.get(OWN, {})
         self.history, self.best_state = list(kept.get("history", [])), kept.get("best")
-        self._sums = EpochSums(kept)
+        self._sums, self.defense_seed = EpochSums(kept), kept.get("defense_seed", -1)
         checkpoint["state_dict"].setdefault("kept_accuracy", kept.get("kept_accuracy", torch.tensor(torch.nan)))
         hyperparameters = checkpoint.get(self.CHECKPOINT_HYPER_PARAMS_KEY, {})
         self._note(hyperparameters, [*FITTED_ON, "defense"])
@@ -324,27 +336,12 @@ class TransferTask(NetworkModule):
     def test_step(self, batch: Sequence[Tensor], index: int) -> None:
         """Clean accuracy on the test split; attacks are a callback's."""
         images, labels = batch[:2]
-        self.accuracy.update(_predicted(self(images)), labels)
+        self.accuracy.update(predicted(self(images)), labels)
 
     def on_test_epoch_end(self) -> None:
         """Log the clean accuracy."""
         self.log("test/accuracy", self.accuracy.compute())
         self.accuracy.reset()
-
-
-def _predicted(logits: Tensor) -> Tensor:
-    """Classes, int64 ``[N]``; -1, which is no label, where a logit of ``[N,L]`` is not finite."""
-    return logits.argmax(1).masked_fill(~logits.isfinite().all(1), -1)
-
-
-def _merit(epoch: Mapping[str, float]) -> float:
-    """What epochs are chosen by: the defense's score where there is one, else the validation accuracy."""
-    merit = epoch.get("val_score", epoch["val_accuracy"])
-    return -math.inf if math.isnan(merit) else merit
-
-
-def _copied(network: nn.Module) -> State:
-    return {name: value.detach().clone() for name, value in network.state_dict().items()}
 
 
 STRATEGIES: Registry[type[TransferTask]] = Registry("strategy", "tl_robust.strategies")

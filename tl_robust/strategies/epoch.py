@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 
 class EpochSums:
@@ -46,3 +47,19 @@ class EpochSums:
         """What a checkpoint keeps of an epoch that is not over."""
         sums = torch.stack([self._loss, self._right.to(self._loss.device)])
         return {"sums": sums, "trained": self._images, "predicted": self._predicted}
+
+
+def merit(epoch: Mapping[str, float]) -> float:
+    """What epochs are chosen by: the defense's score where there is one, else the validation accuracy."""
+    merit = epoch.get("val_score", epoch["val_accuracy"])
+    return -math.inf if math.isnan(merit) else merit
+
+
+def copied(network: nn.Module) -> dict[str, Tensor]:
+    """The state of a network that later steps leave alone."""
+    return {name: value.detach().clone() for name, value in network.state_dict().items()}
+
+
+def predicted(logits: Tensor) -> Tensor:
+    """Classes, int64 ``[N]``; -1, which is no label, where a logit of ``[N,L]`` is not finite."""
+    return logits.argmax(1).masked_fill(~logits.isfinite().all(1), -1)

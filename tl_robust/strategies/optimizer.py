@@ -3,12 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 from torch.optim import SGD
 from torch.optim.lr_scheduler import LRScheduler, MultiStepLR, StepLR
 
+from tl_robust.defenses import Defense
 from tl_robust.types import Recipe
+
+
+def hand_over(task: Any, defense: Defense) -> None:
+    """Let a defense take the steps of a fit that starts; a schedule goes on with the recipe's optimizer inside."""
+    if task.defense_seed < 0:
+        task.defense_seed = int(torch.randint(1 << 62, ()))
+    strategy = task.trainer.strategy
+    batches, seed = task.trainer.train_dataloader, task.defense_seed
+    strategy.optimizers = [defense.optimizer(task, inner, batches, seed) for inner in strategy.optimizers]
+
+
+def nothing(network: nn.Module) -> Tensor:
+    """The loss of no sample: 0, with gradients that are 0."""
+    return torch.stack([0 * weight.sum() for weight in network.parameters() if weight.requires_grad]).sum()
 
 
 def optimizer_of(recipe: Recipe, parameters: Iterable[nn.Parameter]) -> tuple[SGD, LRScheduler]:

@@ -12,6 +12,7 @@ from typing_extensions import override
 from tl_robust.backdoors import BACKDOORS, Backdoor, build
 from tl_robust.defenses import DEFENSES
 from tl_robust.errors import ConfigError
+from tl_robust.nodes.ages import along, doubling
 from tl_robust.nodes.models import Model
 from tl_robust.nodes.poisoning import Poison, TriggerFit, learned_labels
 from tl_robust.nodes.stamped_pictures import StampedPictures
@@ -212,7 +213,7 @@ class _Poisoning:
         if backdoor.into != "target":
             place = backdoor.class_of(first.labels, first.title)
             carriers = tuple(Carrier(model, first.data, place) for model in (change_of[first.key], first))
-        epochs = tuple(map(int, method.x)) or _doubling(scene.victim.age)
+        epochs = tuple(map(int, method.x)) or doubling(scene.victim.age)
         return cls(
             scene, backdoor, _without(component, OF_PLAN | OF_TRAINING), epochs, change_of[first.key], surrogate,
             victim, carriers,
@@ -241,16 +242,9 @@ class _Poisoning:
     def _stamping(self, victim: Model, carrier: Carrier | None, poisoned: Training | None = None) -> Stamping:
         target = self.backdoor.class_of(victim.labels, victim.title)
         fit = self.poisoned.poison.fit if self.poisoned.poison else None
-        models = tuple(victim.at(epoch) for epoch in self._asked(victim))
+        models = tuple(map(victim.at, along(victim, self.epochs)))
         sifted = next((model for model in _all(victim) if filters(model)), None)
         return Stamping(self.stamp, target, self.scene.test, models, self.epochs, fit, carrier, poisoned, sifted)
-
-    def _asked(self, victim: Model) -> tuple[int, ...]:
-        """Epochs of the victim's last training; a repair that is over sooner than B's stays as it is."""
-        last = victim.trained
-        assert isinstance(last, Training)
-        repaired = any(DEFENSES[part.name].REPAIRS for part in last.defense)
-        return tuple(min(epoch, victim.age) for epoch in self.epochs) if repaired else self.epochs
 
     def _woken(self, victim: Model) -> Stamping:
         further, poison = victim.further(WAKING), self.poisoned.poison
@@ -329,9 +323,3 @@ def _poisoned(keys: set[str], component: Component, training: Training, key: str
         )
     start = training.further(training.recipe.epochs) if backdoor.CONTINUES else training
     return replace(start, poison=Poison(own, target, fit))
-
-
-def _doubling(last: int) -> tuple[int, ...]:
-    """0, 1, 2, 4 and so on to the last epoch."""
-    powers = (2**power for power in range(last.bit_length()))
-    return (0, *(epoch for epoch in powers if epoch < last), last)

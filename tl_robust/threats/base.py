@@ -43,7 +43,7 @@ class Method:
     @property
     def label(self) -> str:
         """Name and settings without norm and view, which have columns of their own, as tables show it."""
-        shown = {"norm", *["into"] * bool(self.view)}
+        shown = {"norm", *["into", "side"] * bool(self.view)}
         settings = tuple(item for item in self.component.settings if item[0] not in shown)
         return str(replace(self.component, settings=settings))
 
@@ -85,6 +85,7 @@ class Play:
         surrogate: The model that the attacker worked on.
         beside: Addresses of the records that metrics compare it with, by name; of several, again the worst case.
         victim: The model that was judged; None where it is the scene's.
+        models: The models that are made; those of the scene where there are none.
     """
 
     nodes: tuple[Node, ...]
@@ -92,6 +93,7 @@ class Play:
     surrogate: Model
     beside: Mapping[str, tuple[Address, ...]] = field(default_factory=dict)
     victim: Model | None = None
+    models: tuple[Model, ...] = ()
 
     @property
     def protocol(self) -> Any:
@@ -191,12 +193,16 @@ class Threat(ABC):
         """
 
     @abstractmethod
-    def play(self, method: Method, scene: Scene) -> Play:
-        """What must be computed for a cell.
+    def play(self, method: Method, scene: Scene) -> Play | None:
+        """What must be computed for a cell; None where there is nothing to ask, such as a parent that B has not.
 
         Raises:
             ConfigError: The scene has no such view.
         """
+
+    def idle(self, method: Method) -> str:
+        """What to do where no strategy of a bench gives a method anything to ask."""
+        return f"attack {method.label} has nothing to ask of any strategy of axes.strategy."
 
     def gathered(self, play: Play, records: Mapping[str, Any]) -> tuple[Any, dict[str, Any]]:
         """The record of a cell and those beside it.

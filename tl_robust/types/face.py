@@ -18,9 +18,12 @@ class Face:
         axis_text: How a value of the axis reads.
         place: What stands before a value of the axis; the word of the axis where empty.
         told: Where on the axis the answer is told: ``apart``, where the strategies differ most, or ``last``.
+        ranked: The attack that tells most, and not the first, answers for each view, and where the axis has one place
+            all attacks stand in one table.
         baseline: The value of the axis at which nothing was attacked; None where there is no such value.
         untouched: Heading of the column with the baseline.
         headline: The metric that answers first.
+        chance: The headline of an attacker who knows nothing; charts begin below it, where there is such a value.
         beside: Metrics that are told wherever the headline is, since it says nothing without them, and how each is
             called there.
         accuracy: The metric of the victim's accuracy on clean images.
@@ -37,6 +40,8 @@ class Face:
             no chart without it.
         notes: What a reader must know of a metric beyond the sentence that describes it.
         about: A paragraph that explains the words of the answer.
+        samples: What the samples of a record are.
+        units: What an interval over several trainings is about: ``seeds``, or ``pairs`` of models within one seed.
         prefix: What stands before the names of metrics in Weights & Biases.
         terms: What others call the threat, by who does (``NIST AI 100-2``).
     """
@@ -47,9 +52,11 @@ class Face:
     axis_text: Callable[[float], str] = "{:.4g}".format
     place: str = ""
     told: Literal["apart", "last"] = "apart"
+    ranked: bool = False
     baseline: float | None = None
     untouched: str = "baseline"
     headline: str = ""
+    chance: float | None = None
     beside: Mapping[str, str] = field(default_factory=dict)
     accuracy: str = ""
     measure: str = ""
@@ -63,6 +70,8 @@ class Face:
     compared: Mapping[str, str] = field(default_factory=dict)
     notes: Mapping[str, str] = field(default_factory=dict)
     about: str = ""
+    samples: str = "test images"
+    units: Literal["seeds", "pairs"] = "seeds"
     prefix: str = "metric"
     terms: Mapping[str, str] = field(default_factory=dict)
 

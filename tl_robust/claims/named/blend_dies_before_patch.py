@@ -5,7 +5,8 @@ from __future__ import annotations
 from tl_robust.claims.claim import claim
 from tl_robust.claims.comparisons import Comparisons, Place
 from tl_robust.claims.effects import Effect, ElsewhereError, MissingError
-from tl_robust.claims.survival import FULL, VIEW, other_attacks, trigger
+from tl_robust.claims.survival import VIEW, other_attacks, trigger
+from tl_robust.claims.victims import FULL
 from tl_robust.registry import Scalar
 
 POISON = ("rate", "target", "labels")  # settings that are not of the trigger

@@ -5,7 +5,8 @@ from __future__ import annotations
 from tl_robust.claims.claim import claim
 from tl_robust.claims.comparisons import Comparisons, Place
 from tl_robust.claims.effects import Effect, MissingError
-from tl_robust.claims.survival import VIEW, gone, settings_of
+from tl_robust.claims.survival import VIEW, gone
+from tl_robust.claims.victims import settings_of
 
 
 @claim(

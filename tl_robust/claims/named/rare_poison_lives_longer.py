@@ -5,7 +5,8 @@ from __future__ import annotations
 from tl_robust.claims.claim import claim
 from tl_robust.claims.comparisons import Comparisons, Place
 from tl_robust.claims.effects import Effect, ElsewhereError, MissingError
-from tl_robust.claims.survival import FULL, VIEW, fine_tuned, other_attacks, poison_rate, trigger
+from tl_robust.claims.survival import VIEW, fine_tuned, other_attacks, poison_rate, trigger
+from tl_robust.claims.victims import FULL
 from tl_robust.registry import Scalar
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from tl_robust.claims.claim import claim
 from tl_robust.claims.comparisons import Comparisons, Place
 from tl_robust.claims.effects import Effect, MissingError
-from tl_robust.claims.survival import FULL, fine_tuned, gone, learning_rate
+from tl_robust.claims.survival import fine_tuned, gone, learning_rate
+from tl_robust.claims.victims import FULL
 
 
 @claim("B1 holds at a lower learning rate than the recipe's, too.", "ours", id="B7", of="backdoor")

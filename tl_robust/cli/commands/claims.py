@@ -32,6 +32,8 @@ def run(parsed: argparse.Namespace, console: Console) -> int:
         plain = [{name: None if value != value else value for name, value in record} for record in records]  # NaN
         print(json.dumps(plain, indent=1))  # noqa: T201
         return 0
+    if not findings:
+        console.print("No claim speaks of what this bench measures.")
     for table in claim_tables([finding for finding in findings if parsed.pairs or not finding.pair]):
         console.print(table)
     return 0

@@ -6,6 +6,7 @@ from torch import Tensor, nn
 
 from tl_robust.errors import ConfigError
 from tl_robust.models.base import NETWORKS, Normalize
+from tl_robust.models.normalization import normalization
 
 
 @NETWORKS.register
@@ -19,34 +20,45 @@ class DTN(nn.Module):
         image_shape: ``(C, H, W)``; H and W divisible by 8.
         classes: Number of logits.
         width: Factor on all hidden sizes, above 0.
+        norm: ``batch``, or ``group``: GroupNorm in place of BatchNorm, for differential privacy.
+        dropout: Factor on all shares that are dropped, in [0, 1]; 0: none, so that a training may learn by heart.
     """
 
     VERSION = 1
 
-    def __init__(self, image_shape: tuple[int, int, int], classes: int, width: float = 1.0) -> None:
+    def __init__(
+        self,
+        image_shape: tuple[int, int, int],
+        classes: int,
+        width: float = 1.0,
+        norm: str = "batch",
+        dropout: float = 1.0,
+    ) -> None:
         super().__init__()
         if not 0 < width <= 16:
             raise ConfigError(f"setting 'width' of network 'dtn' must be above 0 and at most 16, got {width}.")
+        if not 0 <= dropout <= 1:
+            raise ConfigError(f"setting 'dropout' of network 'dtn' must be in [0, 1], got {dropout}.")
         channels, height, side = image_shape
         if height % 8 or side % 8:
             raise ConfigError(f"network 'dtn' needs image sides divisible by 8, got {height}x{side}.")
         sizes = [max(1, round(size * width)) for size in (64, 128, 256)]
         hidden = max(1, round(512 * width))
         convolutions: list[nn.Module] = []
-        for before, size, dropout in zip([channels, *sizes], sizes, (0.1, 0.3, 0.5), strict=False):
+        for before, size, share in zip([channels, *sizes], sizes, (0.1, 0.3, 0.5), strict=False):
             convolutions += [
                 nn.Conv2d(before, size, 5, stride=2, padding=2),
-                nn.BatchNorm2d(size),
-                nn.Dropout2d(dropout),
+                normalization(norm, size),
+                nn.Dropout2d(dropout * share),
                 nn.ReLU(),
             ]
         self.normalize = Normalize((0.5,) * channels, (0.5,) * channels)
         self.features = nn.Sequential(*convolutions, nn.Flatten())
         self.hidden = nn.Sequential(
             nn.Linear(sizes[-1] * (height // 8) * (side // 8), hidden),
-            nn.BatchNorm1d(hidden),
+            normalization(norm, hidden, flat=True),
             nn.ReLU(),
-            nn.Dropout(0.5),
+            nn.Dropout(dropout * 0.5),
         )
         self.classifier = nn.Linear(hidden, classes)
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from tl_robust.results.table import Row
 from tl_robust.types import Face
@@ -86,6 +86,31 @@ class Panels:
     kind: ClassVar = "panels"
     face: Face
     panels: Sequence[Panel]
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """A chart that is not of rows of the table.
+
+    Attributes:
+        title: What stands above it.
+        label: What it shows, for those who do not see it.
+        lines: Of each line its strategy, then places, values, lower and upper ends.
+        chart: All strategies of the page to a Vega-Lite chart that reads the data set ``points``.
+    """
+
+    title: str
+    label: str
+    lines: Sequence[tuple[str, Sequence[Sequence[float | None]]]]
+    chart: Callable[[Sequence[str]], dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class Drawings:
+    """Such charts side by side; not in ``report.md``."""
+
+    kind: ClassVar = "drawings"
+    drawings: Sequence[Drawing]
 
 
 @dataclass(frozen=True)
@@ -174,4 +199,4 @@ class Fold:
     blocks: Sequence[Text | Points | Table | Code | Gallery]
 
 
-Block = Text | Points | Table | Panels | Code | Matrix | Gallery | Fold
+Block = Text | Points | Table | Panels | Drawings | Code | Matrix | Gallery | Fold

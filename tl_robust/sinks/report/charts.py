@@ -7,24 +7,17 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Mapping, Sequence
-from itertools import pairwise, product
-from pathlib import Path
+from collections.abc import Iterable, Sequence
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
-from tl_robust.errors import ConfigError, ResultsError
-from tl_robust.files import write_atomically
-from tl_robust.results.answer import headline_rows
-from tl_robust.results.faces import FACES, by_threat, face_of
 from tl_robust.results.names import Names, grid, grouped, interval, unit
 from tl_robust.results.table import Row
-from tl_robust.sinks.report.drawing import draw
 from tl_robust.types import Face
 
 if TYPE_CHECKING:
     import altair
 
-FIGURES = ("svg", "png", "pdf")
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")  # Okabe and Ito, readable on both grounds
 DASHES = ((1, 0), (7, 3), (2, 2), (9, 3, 2, 3), (4, 4))
 SHAPES = (  # SVG paths within [-1,1], for Vega and for the page's own legend
@@ -93,12 +86,24 @@ def _linear_below(xs: Iterable[float]) -> float:
     return min((x for x in xs if x > 0), default=1.0)
 
 
-def limits(metric: str, rows: Iterable[Row]) -> tuple[float, float]:
-    """The ends of the y axis: 0 to 1 at least; a ratio may reach -0.5 and 2, beyond which points sit on the edge."""
+def limits(face: Face, metric: str, rows: Iterable[Row]) -> tuple[float, float]:
+    """The ends of the y axis: 0 to 1 at least; a ratio may reach -0.5 and 2, beyond which points sit on the edge.
+
+    A headline with a value of chance, from which it is hardly apart, has twentieths around chance and all intervals.
+    """
+    if metric == face.headline and face.chance is not None:
+        found = [end for row in rows if row.metric == metric for end in (row.value, row.low, row.high)]
+        ends = [face.chance - 0.01, face.chance + 0.1, *(end for end in found if not math.isnan(end))]
+        return max(0.0, math.floor(20 * min(ends)) / 20), min(1.0, math.ceil(20 * max(ends)) / 20)
     if unit(metric) == "share":
         return 0.0, 1.0
     values = [row.value for row in rows if row.metric == metric and not math.isnan(row.value)]
     return max(-0.5, min([0.0, *values])), min(2.0, max([1.0, *values]))
+
+
+def with_chance(face: Face) -> str:
+    """The headline in one word, and what of it is chance."""
+    return face.word + (f" ({100 * face.chance:g} % is chance)" if face.chance is not None else "")
 
 
 def lines(
@@ -128,23 +133,24 @@ def lines(
     width = alt.Scale(type="symlog", constant=_linear_below(xs), domain=[0, max(xs) or 1.0], nice=False)
     ticks = alt.Axis(values=list(xs), labelExpr=labels, labelOverlap="greedy", labelSeparation=4, grid=False)
     x, start = (alt.X(f"{name}:Q", title=face.axis, scale=width, axis=ticks) for name in ("x", "from"))
-    scale = alt.Scale(domain=list(ends), nice=False, clamp=True)
+    between = alt.Scale(domain=list(ends), nice=False, clamp=True)
     axis = alt.Axis(format="%" if unit(metric) == "share" else ".2~f", tickCount=5)
-    y, low = (alt.Y(f"{name}:Q", title=None, scale=scale, axis=axis) for name in ("value", "low"))
+    chance = face.chance if metric == face.headline else None
+    upwards = None if chance is None else with_chance(face)
+    y, low = (alt.Y(f"{name}:Q", title=upwards, scale=between, axis=axis) for name in ("value", "low"))
     legend = alt.Legend(orient="top", title=None, symbolOpacity=1, labelLimit=400) if values is not None else None
 
-    def styles(kinds: Sequence[Any]) -> alt.Scale:
-        return alt.Scale(domain=list(strategies), range=[kinds[i % len(kinds)] for i in range(len(strategies))])
-
-    color = alt.Color("strategy:N", legend=legend).scale(styles(COLORS))
-    dash = alt.StrokeDash("strategy:N", legend=legend).scale(styles(DASHES))
-    shape = alt.Shape("strategy:N", legend=legend).scale(styles(SHAPES))
+    color, dash = styles(strategies, legend)
+    shape = alt.Shape("strategy:N", legend=legend).scale(scale(strategies, SHAPES))
     base = alt.Chart(data)
     layers: list[alt.Chart] = [
         base.mark_area(opacity=0.16).encode(x=x, y=low, y2="high:Q", color=color),
         base.mark_line(strokeWidth=2).encode(x=x, y=y, color=color, strokeDash=dash),
         base.mark_point(filled=True, size=52, opacity=1).encode(x=x, y=y, color=color, shape=shape),
     ]
+    if chance is not None:
+        even = alt.Chart(alt.InlineData(values=[{"value": chance}]))
+        layers.insert(0, even.mark_rule(color="currentColor", strokeDash=[3, 3], opacity=0.6, aria=False).encode(y=y))
     if thin:
         others = alt.NamedData(name="thin") if thin is True else alt.InlineData(values=thin)
         thin_line = alt.Chart(others).mark_line(strokeWidth=1.2, strokeDash=[3, 3])
@@ -161,44 +167,16 @@ def lines(
     return alt.LayerChart(layer=layers)
 
 
-def figure(summary: Sequence[Row], path: Path, names: Names | None = None, faces: Mapping[str, Face] = FACES) -> None:
-    """Write the headline curves of a summary as a picture on white: SVG, PNG or PDF by the suffix of ``path``.
-
-    The same rows give the same bytes; a PDF of them may have its parts in another order. ``names`` are by default by
-    what differs among the rows.
-
-    Raises:
-        ConfigError: The suffix is none of these.
-        ResultsError: The folder cannot be written, the picture cannot be drawn, or what its lines must be compared with
-            is missing.
-    """
+def styles(strategies: Sequence[str], legend: altair.Legend | None = None) -> tuple[altair.Color, altair.StrokeDash]:
+    """The color and the dash of each strategy."""
     import altair as alt
 
-    kind = path.suffix.lower().lstrip(".")
-    if kind not in FIGURES:
-        raise ConfigError(f"a figure must be a file {', '.join(f'.{each}' for each in FIGURES)}; got {path.name!r}.")
-    rows = headline_rows(summary, faces)
-    names = names or Names.of(row.cell for row in rows)
-    strategies = list(dict.fromkeys(names.strategy(row.cell) for row in rows))
-    lanes = []
-    for face, curves in by_threat(rows, faces):
-        of_threat = [row for row in summary if row.cell.threat == face.threat and row.eps is not None]
-        at = grouped(of_threat, lambda row: (names.group(row.cell), row.cell.view, row.metric))
-        for group, members in grouped(curves, lambda row: names.group(row.cell)).items():
-            views, panels = {row.cell.view for row in members}, []
-            for view, metric in product((view for view in face.views if view in views), leading(face)):
-                other = face.compared.get(metric, "")
-                thin = at.get((group, view, other), [])
-                if (rows_there := at.get((group, view, metric), [])) and (thin or not other):
-                    chart = lines(face, metric, grid(members), strategies, limits(metric, of_threat),
-                                  points(rows_there, names), points(thin, names))  # fmt: skip
-                    word = face.word if metric == face.headline else face.beside[metric]
-                    below = thin_title(face, f"{face.views[view]}; {word}", other)
-                    title = alt.Title(group, subtitle=below, offset=6)
-                    panels.append(chart.properties(width=360, height=220, title=title))
-            lanes += [alt.hconcat(*panels)] if panels else []
-    if not lanes:
-        missing = ", ".join(dict.fromkeys(face_of(row.cell, faces).compared.get(row.metric, "") for row in rows))
-        raise ResultsError(f"the curves are not drawn without {missing}, which is missing: run the bench again.")
-    chart = alt.vconcat(*lanes).configure(background="white", font="sans-serif").configure_title(anchor="start")
-    write_atomically(path, draw(chart.to_dict(), kind, 2 if kind == "png" else 1))
+    color = alt.Color("strategy:N", legend=legend).scale(scale(strategies, COLORS))
+    return color, alt.StrokeDash("strategy:N", legend=legend).scale(scale(strategies, DASHES))
+
+
+def scale(strategies: Sequence[str], kinds: Sequence[Any]) -> altair.Scale:
+    """One of some colors, dashes or shapes for each strategy."""
+    import altair as alt
+
+    return alt.Scale(domain=list(strategies), range=[kinds[i % len(kinds)] for i in range(len(strategies))])

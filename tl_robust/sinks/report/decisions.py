@@ -62,7 +62,8 @@ def _tables(title: str, findings: Sequence[Finding], brief: bool) -> list[Table]
 
 
 def _row(finding: Finding) -> tuple[str | Why, ...]:
-    counts = [f"{count} {word}" for count, word in ((finding.seeds, "seeds"), (finding.n, "test images")) if count]
+    judged_on = ((finding.seeds, finding.units), (finding.n, finding.judged))
+    counts = [f"{count} {word}" for count, word in judged_on if count]
     facts = ", ".join([*counts, *[f"p {p_text(finding.p)}"] * (finding.p == finding.p)])
     source = f"Claimed in: {finding.source}." if finding.source else ""
     more = " ".join(filter(None, [finding.reason, f"{facts}." * bool(facts), source]))

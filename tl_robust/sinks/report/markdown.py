@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from tl_robust.sinks.report.blocks import Block, Fold, Panels, Points, Table, Text
+from tl_robust.sinks.report.blocks import Block, Drawings, Fold, Panels, Points, Table, Text
 from tl_robust.text import plain
 
 
@@ -22,7 +22,9 @@ def document(title: str, facts: Sequence[str], sections: Sequence[tuple[str, lis
     for place, (heading, blocks) in enumerate(sections):
         shown = [_block(block) for block in blocks]
         if figure and place == 0:
-            first = next((index for index, block in enumerate(blocks) if isinstance(block, Panels)), len(blocks))
+            first = next(
+                (index for index, block in enumerate(blocks) if isinstance(block, Panels | Drawings)), len(blocks)
+            )
             shown[first : first + 1] = [[figure]]  # one figure for all charts of the answer
         texts = [text for block in shown for text in block]
         parts += [f"## {heading}", *texts] if texts else []

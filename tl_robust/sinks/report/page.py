@@ -7,6 +7,7 @@ what stands around them.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -23,22 +24,28 @@ from tl_robust.results.names import Names, grid
 from tl_robust.results.table import Row
 from tl_robust.sinks.base import Views
 from tl_robust.sinks.report import markdown, origins, rendering, sections
-from tl_robust.sinks.report.blocks import Block, Panel, Panels
-from tl_robust.sinks.report.charts import COLORS, DASHES, SHAPES, figure, leading, limits, lines, packed, strips
+from tl_robust.sinks.report.blocks import Block, Drawing, Drawings, Panel, Panels
+from tl_robust.sinks.report.charts import COLORS, DASHES, SHAPES, leading, limits, lines, packed, strips
 from tl_robust.sinks.report.decisions import decisions
+from tl_robust.sinks.report.exposure import audit, exposed, parents
+from tl_robust.sinks.report.figures import figure
 from tl_robust.sinks.report.matrix import matrices
 from tl_robust.sinks.report.part import Part
 from tl_robust.sinks.report.pictures import gallery
 from tl_robust.sinks.report.protection import alarms, defended
+from tl_robust.sinks.report.roc import curves as roc_curves
 from tl_robust.sinks.report.stamped_pictures import stamped_gallery
 from tl_robust.sinks.report.survival import poison, survival, worst_classes
-from tl_robust.types import Face, Outcome, Record, Stamped
+from tl_robust.types import Exposure, Face, Outcome, Record, Stamped
 
 __all__ = ["figure", "write"]
 FIGURE = "curves.svg"
 Section = tuple[str, list[Block]]
 Maker = Callable[[Part], list[Block]]
-SUMMARIES: Mapping[type[Record], Maker] = {Stamped: lambda part: [*survival(part), *worst_classes(part)]}
+SUMMARIES: Mapping[type[Record], Maker] = {
+    Stamped: lambda part: [*survival(part), *worst_classes(part)],
+    Exposure: lambda part: [*exposed(part), *parents(part)],
+}
 """What sums the answer up for a threat that keeps such records, in place of the table of its headline."""
 OWN: Mapping[type[Record], Mapping[str, Maker]] = {
     Outcome: {
@@ -50,6 +57,7 @@ OWN: Mapping[type[Record], Mapping[str, Maker]] = {
         "Filters, repairs and alarms": lambda part: [*defended(part), *alarms(part)],
         "Stamped pictures": stamped_gallery,
     },
+    Exposure: {"ROC curves": roc_curves, "Audit of privacy": audit},
 }
 """Sections of a threat that keeps such records, by their titles; a new record has its line here."""
 
@@ -182,7 +190,9 @@ class _Numbering:
     def specs(self) -> list[dict[str, object]]:
         return list(self._specs.values())
 
-    def charts(self, group: Panels) -> Charts:
+    def charts(self, group: Panels | Drawings) -> Charts:
+        if isinstance(group, Drawings):
+            return Charts([(drawing.title, self._drawn(drawing)) for drawing in group.drawings])
         return Charts([(panel.title, self._place(group.face, panel)) for panel in group.panels])
 
     def _place(self, face: Face, panel: Panel) -> int:
@@ -191,7 +201,9 @@ class _Numbering:
         key = face.threat, metric, other, *xs
         if key not in self._specs:
             of_threat = (row for row in self._views.summary if row.cell.threat == face.threat)
-            chart = lines(face, metric, xs, self.strategies, limits(metric, of_threat), thin=bool(other)).to_dict()
+            chart = lines(
+                face, metric, xs, self.strategies, limits(face, metric, of_threat), thin=bool(other)
+            ).to_dict()
             self._specs[key] = {"chart": chart, "xs": xs, "strips": strips(face, xs), "strategies": self.strategies}
             self._specs[key] |= {"compared": other} if other else {}
         group, both = self._names.group(panel.rows[0].cell), " and ".join(filter(None, (metric, other)))
@@ -201,11 +213,19 @@ class _Numbering:
         self.panels[-1] |= {"thin": packed(panel.compared, self._names, self.strategies)} if other else {}
         return len(self.panels) - 1
 
+    def _drawn(self, drawing: Drawing) -> int:
+        chart = drawing.chart(self.strategies)
+        key = (json.dumps(chart),)
+        self._specs.setdefault(key, {"chart": chart, "strategies": self.strategies})
+        lines = [[self.strategies.index(strategy), *numbers] for strategy, numbers in drawing.lines]
+        self.panels.append({"spec": list(self._specs).index(key), "label": drawing.label, "lines": lines})
+        return len(self.panels) - 1
+
 
 def _page(views: Views, facts: Sequence[str], shown: Sequence[Section], names: Names) -> str:
     numbering = _Numbering(views, names)
     numbered = [
-        (title, [numbering.charts(block) if isinstance(block, Panels) else block for block in blocks])
+        (title, [numbering.charts(block) if isinstance(block, Panels | Drawings) else block for block in blocks])
         for title, blocks in shown
     ]
     keys = [

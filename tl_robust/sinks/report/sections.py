@@ -11,7 +11,7 @@ from dataclasses import replace
 from tl_robust.metrics import METRICS
 from tl_robust.results import answer
 from tl_robust.results.answer import Said
-from tl_robust.results.faces import by_threat
+from tl_robust.results.faces import by_threat, face_of
 from tl_robust.results.names import MARKS, Names, grid, grouped, interval, method, number
 from tl_robust.results.table import Row
 from tl_robust.sinks.base import Views
@@ -36,7 +36,10 @@ def ran(views: Views, names: Names) -> str:
     cells = [result.cell for result in views.results] or [row.cell for row in views.summary]
     if not cells:
         return "Nothing has run yet."
-    images = sorted({len(result.outcome.sample_id) for result in views.results})
+    images = dict[str, set[int]]()
+    for result in views.results:
+        words = face_of(result.cell, views.faces).samples
+        images.setdefault(words, set()).add(len(result.outcome.sample_id))
     parts = [
         _several("pair", [names.pair(cell) for cell in cells]),
         _several("strategy", [names.strategy(cell) for cell in cells]).replace("strategys", "strategies"),
@@ -44,7 +47,8 @@ def ran(views: Views, names: Names) -> str:
     ]
     for face, rows in by_threat(views.summary, views.faces):
         parts.append(f"{face.axis} {', '.join(map(face.axis_text, grid(rows)))}")
-    return "; ".join(parts + [f"{' or '.join(map(str, images))} test images"] * bool(images)) + "."
+    parts += [f"{' or '.join(map(str, sorted(counts)))} {words}" for words, counts in images.items()]
+    return "; ".join(parts) + "."
 
 
 def _several(word: str, items: Sequence[object]) -> str:
@@ -76,7 +80,8 @@ def answers(views: Views, names: Names, own: Mapping[str, list[Block]]) -> tuple
     charted, tables = set[tuple[str, str]](), list[Block]()
     rows = grouped(views.summary, lambda row: (row.cell.threat, names.group(row.cell)))
     for members in threats:
-        lead, face = members[: answer.LEAD], members[0].face
+        face = members[0].face
+        lead = (answer.of_first_attack(members) if face.ranked else members)[: answer.LEAD]
         for each in lead:
             title = f"{face.name}: {each.group}" if len(threats) > 1 else each.group
             heading, *charts, numbers = _curve(face, title, rows[face.threat, each.group], names, leading(face), True)
@@ -85,7 +90,8 @@ def answers(views: Views, names: Names, own: Mapping[str, list[Block]]) -> tuple
             blocks += [heading, Points(each.lines), *words, *charts, numbers]
             charted.add((face.threat, each.group))
         if len(members) > len(lead):
-            blocks.append(Text(f"{len(members) - len(lead)} more: their charts are in the next section."))
+            where = "what they tell stands below" if face.ranked else "their charts are in the next section"
+            blocks.append(Text(f"{len(members) - len(lead)} more: {where}."))
         tables += own.get(face.threat) or [_where_it_tells_most(face, members, names)]
     return [*blocks, *tables], charted
 
@@ -113,7 +119,8 @@ def _where_it_tells_most(face: Face, said: Sequence[Said], names: Names) -> Tabl
                 (each.group, strategy, *clean * untouched, *(at.get(view, "-") for view in views), MARKS[trust])
             )
     head = ("pair, attack", "strategy", *[face.untouched] * untouched, *map(face.side, views), "trust")
-    title = f"{face.measure}, each view at the {face.axis} where the strategies differ most, mean over seeds"
+    where = {"apart": f"at the {face.axis} where the strategies differ most", "last": f"at the last {face.place}"}
+    title = f"{face.measure}, each view {where[face.told]}, mean over seeds"
     return Table(f"{title}, [95 % interval]", head, body, names=2, brief=True, cards=True)
 
 
@@ -130,7 +137,9 @@ def curves(
     blocks: list[Block] = []
     for group, members in grouped(rows, lambda row: names.group(row.cell)).items():
         if (face.threat, group) not in charted:
-            blocks += _curve(face, group, members, names, metrics, len(metrics) == 1 or metrics[0] == face.headline)
+            by_view = len(metrics) == 1 or metrics[0] == face.headline
+            heading, *charts, numbers = _curve(face, group, members, names, metrics, by_view)
+            blocks += [heading, *charts, numbers] if charts or not face.ranked else [numbers]
     there = {row.metric for row in rows}
     return [*_meanings(face, (metric for metric in shown if metric in there)), *blocks] if blocks else []
 
@@ -155,7 +164,8 @@ def _curve(
             title = f"{name}, {face.side(view)}" if several else name
             if by_view and metric == metrics[0]:
                 title = f"{face.side(view).capitalize()}: {face.word}" if other else face.views[view]
-            if thin or not other:
+            alone = face.ranked and len(grid(curves[metric, view])) == 1  # its table says all that there is
+            if (thin or not other) and not alone:
                 charts.append(Panel(thin_title(face, title, other), metric, curves[metric, view], thin))
             for name, numbers in ((metric, curves[metric, view]), (other, thin)):
                 if numbers:

@@ -51,26 +51,34 @@ def spec(
         panel |= {"group_by": by, "center": "mean", "band": band}
         return panel | {"range_x": ends, "range_y": [0, 1] if share else None}
 
-    headline = [
-        line(f"{title}, {words}", side_key(face, view), band)
-        for band, words in (("stddev", "mean and deviation over seeds"), ("minmax", "mean and range over seeds"))
-        for view, title in face.views.items()
-        if view in views
+    def bar(title: str, key: str) -> dict[str, Any]:
+        return {"kind": "bar", "title": title, "key": key, "group_by": by, "center": "mean"}
+
+    shown = {view: title for view, title in face.views.items() if view in views}
+    bands = {"stddev": "mean and deviation over seeds", "minmax": "mean and range over seeds"}
+    headline: list[dict[str, Any]] = []
+    if face.ranked:  # of attacks with one place on the axis a line is a point
+        headline += [bar(f"{title}, at the last {face.place or face.axis}", side_key(face, view))
+                     for view, title in shown.items()]  # fmt: skip
+        bands.popitem()
+    headline += [
+        line(f"{title}, {words}", side_key(face, view), band, face.chance is None)
+        for band, words in bands.items()
+        for view, title in shown.items()
     ]
     headline += [
         line(f"{words} ({metric})", f"{face.prefix}/{metric}", "stddev") for metric, words in face.beside.items()
     ]
     charts = (metric for metric in face.charts if metric not in face.beside)
     more = [line(metric, f"{face.prefix}/{metric}", "stddev", share=False) for metric in charts]
-    whole: list[dict[str, Any]] = [
-        {"kind": "bar", "title": key, "key": key, "group_by": by, "center": "mean"} for key in (CLEAN, *face.whole)
-    ]
+    whole = [bar(key, key) for key in (CLEAN, *face.whole)]
     for key in face.whole[:1]:
         title = f"{CLEAN} and {key}".replace("_", " ")
         whole.append({"kind": "scatter", "title": title, "x": CLEAN, "y": key})
-    if grid and face.told == "last":
-        title = f"{CLEAN} and {face.headline} at {face.at(max(grid))}".replace("_", " ")
-        whole.append({"kind": "scatter", "title": title, "x": CLEAN, "y": _at(face, max(grid))})
+    if face.told == "last":
+        where, key = (face.at(max(grid)), _at(face, max(grid))) if grid else (f"the last {face.place}", face.headline)
+        title = f"{CLEAN} and {face.headline} at {where}".replace("_", " ")
+        whole.append({"kind": "scatter", "title": title, "x": CLEAN, "y": key})
     overview = [
         *(
             {"kind": "media", "title": key.partition("/")[2], "keys": [key]}
@@ -103,7 +111,7 @@ def _columns(face: Face, grid: Sequence[float]) -> list[str]:
     attacked = sorted({x for x in grid if x != face.baseline})
     last = len(attacked) - 1
     shown = [attacked[round(place * last / (COLUMNS - 1))] for place in range(COLUMNS)] if attacked else []
-    values = [_at(face, x) for x in dict.fromkeys(shown)]
+    values = [_at(face, x) for x in dict.fromkeys(shown)] or [face.headline] * (face.told == "last")
     config = [f"config:{name}" for name in ("pair", "attack", "view", "start", "seed")]
     return [*config, *(f"summary:{name}" for name in (CLEAN, *face.whole, *values, "trust", "trust_rank"))]
 

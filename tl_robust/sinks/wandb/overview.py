@@ -25,8 +25,8 @@ from tl_robust.results.names import MARKS, Names, grouped, telling_x
 from tl_robust.results.table import SUMMARY_COLUMNS, Row
 from tl_robust.seeding import digest
 from tl_robust.sinks.base import Views
-from tl_robust.sinks.report import charts
 from tl_robust.sinks.report.drawing import draw
+from tl_robust.sinks.report.figures import figure
 from tl_robust.sinks.report.matrix import model_name
 from tl_robust.sinks.wandb.runs import Content, Published, WandbSettings, publish_runs, resolve_mode
 from tl_robust.text import plain
@@ -139,14 +139,15 @@ class _Overview:
         return {
             "overview/accuracy": _summary(headlines),
             "overview/summary": _summary(self.views.summary),
-            "overview/lineage": _lineage(self.judged, self.views),
-        } | ({"overview/claims": claims} if findings else {})
+            **({"overview/lineage": _lineage(self.judged, self.views)} if self.judged else {}),
+            **({"overview/claims": claims} if findings else {}),
+        }
 
     def images(self, tables: Mapping[str, _Table]) -> dict[str, bytes]:
         own, faces = {f"pictures/{name}": content for name, content in self.pictures.items()}, self.views.faces
         try:
             with scratch_folder("tl_robust_wandb_") as scratch:
-                charts.figure(self.views.summary, path := scratch / "curves.png", faces=faces)
+                figure(self.views.summary, path := scratch / "curves.png", faces=faces)
                 curves = path.read_bytes()
             matrix = {}
             if self.judged:

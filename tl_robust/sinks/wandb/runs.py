@@ -184,9 +184,10 @@ def _content(result: Result, config: Mapping[str, Any], settings: WandbSettings,
         summary["clean_accuracy"] = (result.outcome.clean_b == result.outcome.label).double().mean().item()
         summary["n"] = len(result.outcome.label)
     elif accuracy := result.curves.get(face.accuracy):
-        last = int(accuracy.eps.argmax())
-        summary |= {"clean_accuracy": accuracy.value[last].item(), "n": int(accuracy.n[last])}
+        place = int(accuracy.eps.argmax())
+        summary |= {"clean_accuracy": accuracy.value[place].item(), "n": int(accuracy.n[place])}
     summary |= {"trust": verdict.level, "trust_rank": list(MARKS).index(verdict.level)}
+    last = max(history, default=None)
     for row in table_rows(result):
         at, name = (summary, row.metric) if row.eps is None else (history[row.eps], f"{face.prefix}/{row.metric}")
         figures = dict(zip(FIGURES, (row.value, row.low, row.high, row.n), strict=True))
@@ -195,6 +196,9 @@ def _content(result: Result, config: Mapping[str, Any], settings: WandbSettings,
             summary[f"at/{axis_key(face, row.eps)}/{row.metric}"] = row.value
             if row.metric == face.headline:  # each view gets a panel of its own: panels cannot filter runs
                 at[side_key(face, cell.view)] = row.value
+        told = row.metric in (face.headline, *face.whole)
+        if face.told == "last" and told and row.eps == last and math.isfinite(row.value):
+            summary[row.metric] = row.value  # where the axis ends is known when it has run
     summary["trust_reasons"] = " ".join(verdict.reasons)
     run: dict[str, Any] = {"id": result.key, "project": settings.project, "entity": settings.entity or None}
     run |= {"name": str(cell)[:128], "group": cell.bench, "job_type": cell.view}

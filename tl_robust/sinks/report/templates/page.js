@@ -8,6 +8,12 @@ const options = { renderer: "svg", tooltip: { theme: "custom" },
 const filled = (box, width) => {
   const { spec, label, lines, thin = [] } = panels[box.dataset.panel];
   const { chart, xs, strips, strategies, compared } = specs[spec];
+  const place = { description: label, config, width, height: chart.height ?? 240, autosize: { type: "fit-x", contains: "padding" } };
+  if (!strips) { // a chart that is not of rows has places of its own on its axis
+    const points = lines.flatMap(([strategy, at, value, low, high]) => at.map((x, i) =>
+      ({ x, strategy: strategies[strategy], value: value[i], low: low[i], high: high[i] })));
+    return { ...chart, datasets: { ...chart.datasets, points }, ...place };
+  }
   const none = Object.fromEntries(strategies.map((_, place) => [`s${place}`, "-"]));
   const hover = strips.map((strip) => ({ ...strip, ...none }));
   const drawn = (packed, said) => packed.flatMap(([strategy, places, value, low, high, text, n]) =>
@@ -16,9 +22,8 @@ const filled = (box, width) => {
       return { x: xs[place], strategy: strategies[strategy], value: value[i], low: low[i], high: high[i] };
     }));
   const points = drawn(lines, (_, own) => own);
-  const datasets = { points, hover, thin: drawn(thin, (before, other) => `${before}; ${compared} ${other}`) };
-  return { ...chart, datasets, description: label, config,
-    width, height: 240, autosize: { type: "fit-x", contains: "padding" } };
+  const datasets = { ...chart.datasets, points, hover, thin: drawn(thin, (before, other) => `${before}; ${compared} ${other}`) };
+  return { ...chart, datasets, ...place };
 };
 const draw = async (box, width = "container") => { // in microtasks alone, so nothing waits for a timer
   await vegaEmbed(box, filled(box, width), options).catch(console.error);

@@ -1,0 +1,1 @@
+"""Membership inferences by name, one file each."""
