@@ -198,6 +198,10 @@ def test_main_says_how_to_go_on(
         return 0
 
     monkeypatch.setattr(cli, "_run", run)
-    assert cli.main(["run", "x.yaml", "axes.seed=[0, 1]"]) == code
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores Ctrl-C
+    try:
+        assert cli.main(["run", "x.yaml", "axes.seed=[0, 1]"]) == code
+    finally:
+        signal.signal(signal.SIGINT, before)
     expected = "\nstopped: what was finished is kept; go on with: tl-robust run x.yaml 'axes.seed=[0, 1]'\n"
     assert capsys.readouterr().err == expected

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 import torch
+import wandb
 
 from tests.sinks.wandb_made import API_KEY, BENCH, EPS, no_account, of_type, records, result, runs, summary_of
 from tl_robust.errors import ConfigError
@@ -102,6 +103,16 @@ def test_a_run_is_read_back_as_logged(
     assert summary["curve_area"] == cells[0].curves["curve_area"].value.item()
     assert "robust/robust_accuracy" not in summary  # the value at the last eps would pass for the run's
     assert [item["exit_code"] for item in of_type(mine, "exit")] == [0]
+
+
+def test_a_service_that_was_started_in_another_folder_writes_where_it_should(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wandb.init(mode="offline", dir=tmp_path).finish()  # its service goes on
+    (tmp_path / "other").mkdir()
+    monkeypatch.chdir(tmp_path / "other")
+    published = publish([result()], BENCH, Path("results"), WandbSettings(mode="offline"))
+    assert (published.written, published.problems) == (1, ())
 
 
 def test_every_figure_of_the_table_is_in_the_run(tmp_path: Path) -> None:

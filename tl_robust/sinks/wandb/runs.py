@@ -254,7 +254,7 @@ def _log(start: Callable[..., Any], home: Path, content: Content, mode: str) -> 
     """Replace a run; returns its ``.wandb`` file."""
     for stale in home.glob(f"*run-*-{content.key}*"):  # `wandb sync` would upload it as well
         shutil.rmtree(stale)
-    with start(**content.run, dir=home.parent, mode=mode) as run:
+    with start(**content.run, dir=home.parent.absolute(), mode=mode) as run:  # its server may stand elsewhere
         if content.axis:
             run.define_metric(content.axis, hidden=True, summary="none")
         for section in content.sections:
