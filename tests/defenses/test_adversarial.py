@@ -361,9 +361,9 @@ def test_what_needs_no_score_pays_for_none() -> None:
 def test_no_test_image_chooses_the_epoch_and_no_eps_is_guessed(name: str) -> None:
     network = Small()
     with pytest.raises(ConfigError, match=r"needs recipe\.select=best or last, got 'test'"):
-        strategies.get("scratch", network, replace(RECIPE, select="test"), 10).defend(DEFENSES[name](eps=EPS))
+        DEFENSES[name](eps=EPS).check(strategies.get("scratch", network, replace(RECIPE, select="test"), 10), 10, {})
     with pytest.raises(ConfigError, match=r"has no eps outside a bench: give it one, such as 8/255\.$"):
-        strategies.get("scratch", network, RECIPE, 10).defend(parse(name))  # type: ignore[arg-type]
+        DEFENSES[name]().check(strategies.get("scratch", network, RECIPE, 10), 10, {})
 
 
 def scored(defense: FgsmRs, *scores: float) -> TransferTask:

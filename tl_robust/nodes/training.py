@@ -176,21 +176,18 @@ class Training(Model, Node):
                 kept.check(self.recipe.epochs, trainer.world_size)
                 task.check_processes(trainer.world_size)  # now: an error of a spawned process is a long trace
                 trainer.fit(task, datamodule=data)
-        accuracy = float(task.kept_accuracy)
-        if math.isnan(accuracy):
+        if math.isnan(accuracy := float(task.kept_accuracy)):
             raise ConfigError(
                 "no validation ran, so no epoch could be chosen: leave trainer.limit_val_batches, max_steps and "
                 "check_val_every_n_epoch so that each training validates."
             )
-        device = device_name(trainer.strategy.root_device)
         if missing := set(self.snapshots) - kept.states.keys():
             raise ConfigError(f"{self} ended before epoch {min(missing)}, of which a snapshot is asked for.")
         weights = {Snapshot(self, epoch).key: weights for epoch, weights in kept.states.items()}
-        made = {"device": device, "val_accuracy": accuracy}
-        if defense and (account := defense.account(self.recipe.epochs, self.learned)):
-            made["privacy"] = account
-        if defense and (remark := defense.remark(task)):
-            made["remark"] = remark
+        made: dict[str, Any] = {"device": device_name(trainer.strategy.root_device), "val_accuracy": accuracy}
+        if defense:
+            said = {"privacy": defense.account(self.recipe.epochs, self.learned), "remark": defense.remark(task)}
+            made |= {name: value for name, value in said.items() if value}
         return weights | {self.key: task.network.state_dict()}, made
 
     def begun(self, inherited: State | None) -> tuple[TransferTask, State | None]:
@@ -205,8 +202,8 @@ class Training(Model, Node):
     @property
     def learned(self) -> int:
         """How many images it learns from, before a defense leaves any out."""
-        every = self.recipe.select == "test"
-        return len(self.data.images("train")) if every else len(self.data.parts(self.recipe.val_share)[0])
+        data, share = self.data, self.recipe.val_share
+        return len(data.images("train") if self.recipe.select == "test" else data.parts(share)[0])
 
     @override
     def again(self, salt: str) -> Training:
@@ -268,8 +265,8 @@ class Training(Model, Node):
     @override
     def origin(self) -> dict[str, Any]:
         poison = str(self.poison.backdoor) if self.poison else ""
-        later = {"draw": self.salt, "defense": " + ".join(map(str, self.defense)), "poison": poison}
-        later["half"] = str(self.data.draw or "")
+        half, defense = str(self.data.draw or ""), " + ".join(map(str, self.defense))
+        later = {"draw": self.salt, "defense": defense, "poison": poison, "half": half}
         return {
             "key": self.key,
             "domain": self.data.domain,

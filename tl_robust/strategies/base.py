@@ -141,7 +141,6 @@ class TransferTask(NetworkModule):
             others: Networks that the loss asks, for example a teacher, by name. They are frozen and put in eval mode,
                 follow the task to its device, and are in no checkpoint.
         """
-        defense.check(self.recipe)
         self.defense = defense
         self._others = {name: network.eval().requires_grad_(False) for name, network in (others or {}).items()}
         self._note({"defense": text_of(defense)}, ["defense"])
