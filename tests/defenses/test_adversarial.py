@@ -19,7 +19,7 @@ from torch.nn.functional import cross_entropy
 
 from tl_robust import models, strategies
 from tl_robust.data.batches import Batches
-from tl_robust.defenses import DEFENSES, Adaptive, Defense, fgsm_rs, parse
+from tl_robust.defenses import DEFENSES, Adaptive, Defense, fgsm_rs
 from tl_robust.defenses.adversarial import Adversarial, pgd
 from tl_robust.defenses.fgsm_rs import FgsmRs
 from tl_robust.defenses.origin_at import OriginAt
