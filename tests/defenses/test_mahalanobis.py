@@ -18,7 +18,8 @@ from tl_robust.attacks import evaluate
 from tl_robust.attacks.objectives import OBJECTIVES
 from tl_robust.bench.plan import make_plan
 from tl_robust.config import load
-from tl_robust.defenses.mahalanobis import Distant, _fitted, distance
+from tl_robust.defenses.class_distance import distance, fitted
+from tl_robust.defenses.mahalanobis import Distant
 from tl_robust.errors import ConfigError
 from tl_robust.types import ImageSet, Outcome
 
@@ -60,7 +61,7 @@ def test_the_distance_is_a_plain_loops_with_scikit_learns_covariance() -> None:
     draw = torch.Generator().manual_seed(1)
     found, labels = torch.randn(40, 5, generator=draw, dtype=torch.float64), torch.arange(40) % 3 * 2  # no class 1
     found[:, 1] += 2 * found[:, 0]
-    means, whitening = _fitted(found, labels)
+    means, whitening = fitted(found, labels)
     assert means.shape == (3, 5)
     centered = torch.cat([found[labels == label] - found[labels == label].mean(0) for label in (0, 2, 4)])
     covariance = torch.from_numpy(LedoitWolf(assume_centered=True).fit(centered.numpy()).covariance_)
@@ -90,8 +91,7 @@ def test_the_threshold_is_of_other_folds(trained) -> None:
     network, held, test = trained
     few = ImageSet(held.images[:60], held.labels[:60])
     defense = defenses.parse("mahalanobis(false_alarms=0.1)")
-    fitted = defense.fit(network, few, 7)
-    guard = Distant(network, **fitted)
+    guard = Distant(network, **defense.fit(network, few, 7))
     own = float((guard.suspicion(few.images / 255) > guard.threshold).double().mean())
     other = float((guard.suspicion(test.images / 255) > guard.threshold).double().mean())
     assert own < 0.05
