@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from pathlib import Path
 
 import pytest
 import torch
-from given import Given
+from given import Given, reader
 from sklearn.covariance import LedoitWolf
-from sklearn.datasets import load_digits
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy
 
 from tl_robust import attacks, defenses
 from tl_robust.attacks import evaluate
@@ -30,25 +27,7 @@ QUICK = ["axes.seed=[0]", "axes.strategy=[finetune]", "axes.attack=[fgsm]", "axe
 @pytest.fixture(scope="module")
 def trained() -> tuple[nn.Module, ImageSet, ImageSet]:
     """A small network that reads scikit-learn's digits, held-out images, and test images."""
-    digits = load_digits()
-    order = torch.randperm(1797, generator=torch.Generator().manual_seed(0))  # they come sorted by writers
-    images = torch.tensor(digits.images)[order, None].mul(255 / 16).round().to(torch.uint8)
-    labels = torch.tensor(digits.target)[order]
-    torch.manual_seed(0)
-    network = nn.Sequential(
-        OrderedDict(
-            first=nn.Conv2d(1, 16, 3, padding=1), relu=nn.ReLU(), flat=nn.Flatten(), hidden=nn.Linear(16 * 64, 32),
-            again=nn.ReLU(), classifier=nn.Linear(32, 10),
-        )
-    )  # fmt: skip
-    steps = torch.optim.Adam(network.parameters(), 0.003)
-    for _ in range(8):
-        for batch in torch.randperm(1300).split(64):
-            steps.zero_grad()
-            cross_entropy(network(images[batch] / 255), labels[batch]).backward()
-            steps.step()
-    held, test = slice(1300, 1600), slice(1600, 1797)
-    return network.eval(), ImageSet(images[held], labels[held]), ImageSet(images[test], labels[test])
+    return reader()
 
 
 def guard_of(trained: tuple[nn.Module, ImageSet, ImageSet], text: str = "mahalanobis") -> nn.Module:
