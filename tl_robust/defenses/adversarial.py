@@ -32,6 +32,10 @@ MASKED = Adaptive(
     view="white",
     attack="strong(steps=20, targets=3, queries=200)",
 )
+INHERITED = Adaptive(
+    "A trigger that takes its features from class t of A is inherited with them (Yao et al., CCS 2019).",
+    backdoor="latent",
+)
 
 
 @cache
@@ -181,4 +185,4 @@ class Adversarial(Defense):
 
     @override
     def adaptive(self) -> tuple[Adaptive, ...]:
-        return GRADIENT, MASKED
+        return GRADIENT, MASKED, INHERITED
