@@ -85,6 +85,7 @@ class Members(Several):
         fuse: What the mean is taken of, ``logits`` or ``probabilities``.
     """
 
+    alone = False
     fuse: str = "logits"
 
     @cached_property
