@@ -254,6 +254,7 @@ def test_a_bench_of_defenses_decides_all_four() -> None:
         "D1": "supported", "D2": "refuted", "D3": "supported", "D4": "supported",
     }  # fmt: skip
     assert {one.decision for name, one in ledger.items() if name[0] == "H"} == {"not judged"}
+    assert list(ledger)[-4:] == ["D1", "D2", "D3", "D4"], "behind what evasion itself is about"
     assert {one.threat for one in ledger.values()} == {"evasion"}
 
 
