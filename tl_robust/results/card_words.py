@@ -75,7 +75,7 @@ def samples_text(card: Card, column: Column) -> str:
     counts = sorted({entry.n for line in card.lines if (entry := line.entries[column.name]).n})
     if not counts:
         return NOTHING
-    words = " seeds" * (column.unit == "ratio")
+    words = "\xa0seeds" * (column.unit == "ratio")
     return (f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}") + words
 
 

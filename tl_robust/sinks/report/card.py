@@ -47,7 +47,7 @@ def table(card: Card) -> Table:
     """A row for each defense, the undefended B first."""
     size = "" if card.eps != card.eps else f" at eps {eps_text(card.eps)} (pixels in [0, 1])"
     title = f"Defenses{size}: mean over seeds, [95 % interval]; below it the change beside none in points"
-    head = ("defense", *(column.title for column in card.columns), "trust")
+    head = ("defense", *(column.title.replace(" %", "\xa0%") for column in card.columns), "trust")
     body = [
         (line.defense, *(_measured(line, column) for column in card.columns), MARKS[line.trust.level])
         for line in card.lines
