@@ -132,14 +132,22 @@ def cards(results: Sequence[Result[Any]], eps: float | None = None) -> tuple[Car
 
     Args:
         results: Of one or several benches.
-        eps: The only size to show; all above 0 where None, that at which adversarial training trains first.
+        eps: The only size to show; all above 0 where None, the middle one first.
     """
     made: list[Card] = []
     for own in grouped(results, lambda result: _coordinates(result.cell)).values():
         if any(_defense(result.cell) != UNDEFENDED for result in own):
             tables = _Tables(own)
-            made += [tables.card(size) for size in ([eps] if eps is not None else tables.sizes)]
+            made += [tables.card(size) for size in ([eps] if eps is not None else sizes(own))]
     return tuple(made)
+
+
+def sizes(results: Iterable[Result[Any]]) -> list[float]:
+    """All eps above 0 of evasion, the middle one first (the lower of two); a NaN where there are none."""
+    evasion = (result.outcome for result in results if result.cell.threat == "evasion")
+    found = sorted({x for outcome in evasion for x in outcome.x.tolist() if x > 0}) or [math.nan]
+    middle = found[(len(found) - 1) // 2]
+    return [middle, *(size for size in found if size != middle)]
 
 
 def _coordinates(cell: Cell) -> tuple[str, str, str, str, str]:
@@ -168,15 +176,6 @@ class _Tables:
         self._sides = {threat: Comparisons(own) for threat, own in self._results.items()}
         defenses = dict.fromkeys(_defense(result.cell) for result in kept)
         self._defenses = [UNDEFENDED, *(name for name in defenses if name != UNDEFENDED)]
-
-    @property
-    def sizes(self) -> list[float]:
-        """All eps above 0 of evasion, the middle one first (the lower of two); a NaN where there are none."""
-        sizes = sorted({x for result in self._results.get("evasion", ()) for x in result.outcome.x.tolist() if x > 0})
-        if not sizes:
-            return [math.nan]
-        middle = sizes[(len(sizes) - 1) // 2]
-        return [middle, *(size for size in sizes if size != middle)]
 
     def card(self, eps: float) -> Card:
         """The card at an eps."""
