@@ -12,7 +12,7 @@ from tl_robust.results import card_words as words
 from tl_robust.results.card import Card, Line
 from tl_robust.results.columns import Column
 from tl_robust.results.names import EFFECTS, MARKS, number
-from tl_robust.text import eps_text
+from tl_robust.text import eps_text, plain
 
 STYLES = {"helps": "green", "harms": "red", "cannot tell": "dim"}
 ROWS = 40  # defenses of all tables, so that they stay one screen
@@ -53,7 +53,7 @@ def _table(heading: str, card: Card) -> Table:
 def _cell(line: Line, column: Column) -> Text:
     entry = line.entries[column.name]
     if math.isnan(entry.value):
-        return Text(words.value_text(line, column), "dim")
+        return Text(plain(words.value_text(line, column)), "dim")
     mark = words.decision_text(entry)[:1]
     value = words.value_text(line, column) if column.unit == "ratio" else number(entry.value, column.unit)
     return Text.assemble(value, " ", (mark or " ", STYLES.get(entry.decision, "")))

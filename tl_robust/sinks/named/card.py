@@ -1,14 +1,15 @@
-"""``card.html``, the defense card as one page made for print; in benches with defenses alone."""
+"""``card.html``, the defense card as one page made for print, and ``card.json``; in benches with defenses alone."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
+from tl_robust.results import card_file
 from tl_robust.sinks.base import Views, sink
 from tl_robust.sinks.report import card_page
 from tl_robust.sinks.report.sections import facts
 
-FILES = ("card.html",)
+FILES = ("card.html", "card.json")
 
 
 @sink(files=FILES)
@@ -18,6 +19,7 @@ def card(views: Views) -> Iterator[str]:
         for name in FILES:
             (views.folder / name).unlink(missing_ok=True)
         return
-    path = views.folder / "card.html"
-    card_page.write(views.cards, path, [facts(views)])
-    yield f"Defense card: {path}"
+    page, file = (views.folder / name for name in FILES)
+    card_page.write(views.cards, page, [facts(views)])
+    card_file.write(file, views.cards, views.results)
+    yield f"Defense card: {page}, {file.name}"
