@@ -45,6 +45,22 @@ def test_every_class_from_zero_on_is_a_prediction() -> None:
     assert verdict(made(LABEL, GOOD)) == verdict(made(LABEL, torch.zeros_like(LABEL))) == Verdict()
 
 
+@pytest.mark.parametrize("role", ["surrogate", "victim"])
+def test_a_refusal_is_no_missing_prediction(role: str) -> None:
+    """The classes of both may be refusals: in the black box the attacker puts the guard around A."""
+    none = torch.where(torch.arange(100) < 40, -1, GOOD)
+    found = replace(made(LABEL, GOOD), clean_b=none, adv_a=torch.stack([GOOD, none]))
+    flags = {f"finite_logits/{name}": torch.zeros(64, dtype=torch.bool) for name in ("clean", "noise")}
+    alarm = {"finite_logits/refuses": torch.ones(1, dtype=torch.bool)}
+    free, refusing = (
+        Examination(torch.arange(64), torch.tensor([0.1], dtype=torch.float64), seen) for seen in (flags, flags | alarm)
+    )
+    assert verdict(found, surrogate=free, victim=free).level == "red"
+    assert verdict(found, **({"surrogate": free, "victim": free} | {role: refusing})) == Verdict()
+    broken = replace(refusing, seen=flags | alarm | {"finite_logits/noise": torch.ones(64, dtype=torch.bool)})
+    assert verdict(found, **({"surrogate": free, "victim": free} | {role: broken})).level == "red"
+
+
 @pytest.mark.parametrize("value", [torch.nan, torch.inf, -torch.inf])
 def test_an_examined_model_is_seen_and_not_attacked(value: float) -> None:
     """One logit of one class, for images that are bright in a corner."""

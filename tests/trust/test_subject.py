@@ -65,3 +65,26 @@ def test_a_model_that_refuses_is_not_fooled() -> None:
         assert not refusing.seen[name].any()
     assert not refusing.seen["beats_noise/noise"].any()
     assert bool(refusing.seen["unbounded/right"].all())
+
+
+class Suspicious(Guard):
+    """The first two pixels are its logits; it refuses where the third is far from gray."""
+
+    rejects = True
+
+    def after(self, logits: Tensor, images: Tensor) -> Tensor:
+        return torch.cat([logits, 0.3 + 5 * (images[:, 2] - 0.5).abs().flatten(1)], 1)
+
+
+def test_a_model_that_refuses_is_attacked_past_its_refusals() -> None:
+    """Every other objective takes the refusal for a class, and is drawn to it."""
+    network = nn.Sequential(nn.Flatten(), nn.Linear(3, 2, bias=False)).eval()
+    network[1].weight = nn.Parameter(torch.eye(3)[:2])
+    images = torch.tensor([0.6, 0.4, 0.52]).view(1, 3, 1, 1).expand(20, -1, -1, -1)
+    labels = torch.zeros(20, dtype=torch.int64)
+    seen = trust.examine(Suspicious(network), images, labels, [0.3], "linf").seen
+    assert bool(seen["unbounded/right"].all())
+    for name in ("beats_noise/pgd", "unbounded/fooled"):
+        assert bool(seen[name].all())
+    assert seen["finite_logits/refuses"].tolist() == [True]
+    assert "finite_logits/refuses" not in trust.examine(network, images, labels, [0.3], "linf").seen

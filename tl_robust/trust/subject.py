@@ -52,6 +52,10 @@ class Subject:
         """The model may refuse an image, which is not to be fooled."""
         return Oracle.of(self.model).rejects
 
+    def aim(self, otherwise: str = "label") -> dict[str, str]:
+        """The objective of an attack on the model, as a setting: one that goes past its refusals, where it has any."""
+        return {"objective": "evade" if self.rejects else otherwise}
+
     @torch.no_grad()
     def ask(self, images: Tensor) -> Tensor:
         """Logits ``[N,L]``, without gradients."""
@@ -139,7 +143,7 @@ class Subject:
     def _pgd(self) -> tuple[Tensor, Tensor]:
         before, after = (self.right.new_zeros(len(self.eps), len(self.right)) for _ in range(2))
         if self.eps and bool(self.right.any()):
-            crafted = self.craft(attacks.get("pgd", norm=self.norm), self.eps, self.right).images
+            crafted = self.craft(attacks.get("pgd", norm=self.norm, **self.aim()), self.eps, self.right).images
             for fooled, images in ((before, crafted), (after, crafted.mul(255).round_().div_(255))):
                 fooled[:, self.right] = self.wrong(images, self.right)
         return before, after

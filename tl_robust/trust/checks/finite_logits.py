@@ -1,5 +1,6 @@
 """A model that gives no finite logits predicts nothing."""
 
+import torch
 from torch import Tensor
 
 from tl_robust.trust.base import check, measured, worst
@@ -10,31 +11,36 @@ from tl_robust.types import Evidence, Verdict
 def measure(subject: Subject) -> dict[str, Tensor]:
     """``clean [S]`` and ``noise [S]``, bool: a logit is not finite for the clean image; for a noise image beside it.
 
-    Noise images lie within eps 1 in Linf: what fits training images alone may overflow there.
+    Noise images lie within eps 1 in Linf: what fits training images alone may overflow there. Of a model that may
+    refuse images also ``refuses [1]``.
     """
     noise = subject.ask(subject.noise("linf", 1.0, 0))
-    return {"clean": ~subject.logits.isfinite().all(1), "noise": ~noise.isfinite().all(1)}
+    refuses = {"refuses": torch.ones(1, dtype=torch.bool)} if subject.rejects else {}
+    return {"clean": ~subject.logits.isfinite().all(1), "noise": ~noise.isfinite().all(1)} | refuses
 
 
 @check(measure)
 def finite_logits(evidence: Evidence) -> Verdict:
     """Red where surrogate or victim gives one clean, adversarial or noise image logits that are not finite.
 
-    Such an image has no prediction (a class of -1), and an attack gets no gradient from it. The usual reasons are a
-    training that diverged and half precision that overflows. Carlini et al., "On evaluating adversarial robustness",
+    Such an image has no prediction (a class of -1), and an attack gets no gradient from it. Where one of the models may
+    refuse images a class of -1 is a refusal, and examined images alone are looked at. The usual reasons are a training
+    that diverged and half precision that overflows. Carlini et al., "On evaluating adversarial robustness",
     2019; Pintor et al., "Indicators of attack failure", NeurIPS 2022 (unavailable gradients).
     """
     outcome, verdicts = evidence.outcome, []
-    for who, clean, adversarial in (
+    examined = list(measured(evidence, "finite_logits", judging=True))
+    answers = (
         ("The surrogate", outcome.clean_a, outcome.adv_a),
         ("The victim", outcome.clean_b, outcome.adv_b),
-    ):
+    )
+    for who, clean, adversarial in () if any("refuses" in model.values for model in examined) else answers:
         missing = {"clean": int((clean < 0).sum()), "adversarial": int((adversarial < 0).sum())}
         for kind, count in missing.items():
             if count:
                 total = (clean if kind == "clean" else adversarial).numel()
                 verdicts.append(Verdict("red", (_reason(who, count, total, kind),)))
-    for model in measured(evidence, "finite_logits", judging=True):
+    for model in examined:
         for kind in ("clean", "noise"):
             if count := int(model[kind].sum()):
                 verdicts.append(Verdict("red", (_reason(model.who, count, len(model[kind]), f"examined {kind}"),)))
