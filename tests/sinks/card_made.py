@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from tl_robust.results.card import Card, Decision, Effect, Entry, Line
@@ -22,8 +22,10 @@ KNOWN = (
     "He asks for a wrong class over label and refusal, and keeps the last of 50 steps (Carlini and Wagner, 2017).",
 )
 REASONS: dict[Level, tuple[str, ...]] = {
-    "green": (), "amber": ("The interval over 3 seeds is wide.",), "red": ("No attack that knows the defense was run.",),
-}  # fmt: skip
+    "green": (),
+    "amber": ("The interval over 3 seeds is wide.",),
+    "red": ("No attack that knows the defense was run.",),
+}
 
 
 def entry(column: Column, place: int, level: Level = "green", **fields: Any) -> Entry:
@@ -42,9 +44,7 @@ def entry(column: Column, place: int, level: Level = "green", **fields: Any) -> 
     return Entry(value, value - 0.0312, value + 0.0287, **shown | fields)
 
 
-def card(
-    defenses: Sequence[str] = DEFENSES, eps: float = 16 / 255, missing: Sequence[str] = (), **fields: Any
-) -> Card:
+def card(defenses: Sequence[str] = DEFENSES, eps: float = 16 / 255, missing: Sequence[str] = (), **fields: Any) -> Card:
     """A card with these defenses.
 
     Args:
@@ -62,7 +62,9 @@ def card(
             else entry(column, place, level if column.name == "white" else "green")
             for column in COLUMNS
         }
-        lines.append(Line(name, entries, worst([one.trust for one in entries.values()]), KNOWN[: place and 1 + place % 2]))
+        lines.append(
+            Line(name, entries, worst([one.trust for one in entries.values()]), KNOWN[: place and 1 + place % 2])
+        )
     notes = {
         column.name: f"Not run: no attack of {column.threat} is in these benches." if column.name in missing else
         f"Bench defenses; 3823 labeled target images; seeds 0, 1, 2; attack pgd linf, view {column.views[0]}."
@@ -74,8 +76,6 @@ def card(
 
 def changed(made: Card, defense: str, column: str, **fields: Any) -> Card:
     """The card with other fields of one entry."""
-    from dataclasses import replace
-
     lines = tuple(
         replace(line, entries={**line.entries, column: replace(line.entries[column], **fields)})
         if line.defense == defense
@@ -83,6 +83,3 @@ def changed(made: Card, defense: str, column: str, **fields: Any) -> Card:
         for line in made.lines
     )
     return replace(made, lines=lines)
-
-
-NOTHING = Entry(math.nan, why="not run")

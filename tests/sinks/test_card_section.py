@@ -19,7 +19,7 @@ from tl_robust import metrics
 from tl_robust.cli.card_tables import LEGEND, card_tables
 from tl_robust.cli.screen import Screen
 from tl_robust.results import card_words, table
-from tl_robust.results.card import Card, Entry
+from tl_robust.results.card import Card, Entry, cards
 from tl_robust.results.columns import COLUMNS
 from tl_robust.results.faces import FACES
 from tl_robust.sinks.base import SINKS, Views, files, in_order
@@ -69,7 +69,7 @@ def test_a_field_has_number_interval_change_and_decision() -> None:
     assert words(shown["trades"]["clean accuracy"]) == "42.9 % [39.8, 45.8] +12.3 [10.2, 14.5] ✔ helps"
     assert words(shown["trades"]["backdoor survival"]) == "42.9 % [39.8, 45.8] -12.3 [-14.4, -10.1] ✔ helps"
     assert words(shown["trades"]["refused clean images"]) == "42.9 % [39.8, 45.8]"
-    assert words(shown["trades"]["training cost"]) == "2.4 ×"
+    assert words(shown["trades"]["training cost"]) == "2.4 \u00d7"
 
 
 def test_what_has_no_number_says_why() -> None:
@@ -128,7 +128,13 @@ def test_below_the_table_stand_definition_unit_better_n_and_note_of_each_column(
     (definitions,) = (one for one in section.explained(made) if isinstance(one, Table))
     assert definitions.head == ("column", "what a number says", "unit", "better", "n", "here")
     assert [row[:4] for row in definitions.body] == [
-        (column.title, column.means, "×" if column.unit == "ratio" else "%", column.better or "-") for column in COLUMNS
+        (
+            column.title,
+            column.means.replace(" %", "\xa0%"),
+            "\u00d7" if column.unit == "ratio" else "%",
+            column.better or "-",
+        )
+        for column in COLUMNS
     ]
     counts = {row[0]: row[4] for row in definitions.body}
     assert counts["clean accuracy"] == "1800"
@@ -157,6 +163,10 @@ def test_reasons_of_trust_name_defenses_and_columns_the_worst_first() -> None:
     assert card_words.distrusted(made) == [
         ("red", REASONS["red"][0], "b, e (white box)"),
         ("amber", REASONS["amber"][0], "a (white box, adaptive gap); d (white box)"),
+    ]
+    alike = Verdict("amber", ("The interval over 5 seeds is 0.25 wide.", "The interval over 7 seeds is 1 wide."))
+    assert card_words.distrusted(changed(card(("none", "a")), "a", "white", trust=alike)) == [
+        ("amber", "The interval over 5 seeds is 0.25 wide. (and 1 like it)", "a (white box)")
     ]
     many = card(("none", *"abcdefghijklmno"))
     assert card_words.distrusted(many)[0][2] == "b, e, h, k and 1 more (white box)"
@@ -212,20 +222,30 @@ def test_views_make_their_cards_once(tmp_path: Path) -> None:
     assert [made.eps for made in shown.cards] == pytest.approx([16 / 255, 32 / 255])
 
 
+def test_the_change_of_clean_accuracy_is_told() -> None:
+    (first, _) = cards(evasion({"none": seeds(190, 80, 10), "pgd_at": seeds(150, 160, 90)}))
+    told = first.lines[1].entries["clean"]
+    assert (told.value, told.decision, told.why) == (pytest.approx(0.75), "harms", "")
+    assert told.effect is not None
+    assert told.effect.value == pytest.approx(-0.2)
+
+
 # the page of its own
 
 
 def test_the_page_fetches_nothing_and_acts_nowhere(tmp_path: Path) -> None:
-    cards, path = [card(), card(eps=32 / 255), card(strategy="scratch")], tmp_path / "card.html"
-    card_page.write(cards, path, ["Bench b."])
+    shown, path = [card(), card(eps=32 / 255), card(strategy="scratch")], tmp_path / "card.html"
+    card_page.write(shown, path, ["Bench b."])
     html = path.read_text("utf-8")
     assert not re.search(r"<script|@import|url\(|https?:|src=", html)
     assert "default-src 'none'" in html
-    assert re.findall(r"<h2>(.*?)</h2>", html) == [f"rendered_syn → optdigits, {name}" for name in ("finetune", "scratch")]
+    assert re.findall(r"<h2>(.*?)</h2>", html) == [
+        f"rendered_syn → optdigits, {name}" for name in ("finetune", "scratch")
+    ]
     assert html.index("Bench b.") < html.index("<table")
     assert html.count('<details class="aside">') == 1
     assert html.index("What the columns say") < html.index('<details class="aside">')  # on paper nothing is between
-    card_page.write(cards, tmp_path / "again.html", ["Bench b."])
+    card_page.write(shown, tmp_path / "again.html", ["Bench b."])
     assert (tmp_path / "again.html").read_bytes() == path.read_bytes()
 
 
@@ -268,24 +288,26 @@ def test_texts_of_strangers_act_nowhere(tmp_path: Path) -> None:
 # the terminal
 
 
-def printed(*cards: Card) -> list[str]:
+def printed(*made: Card) -> list[str]:
     screen = Screen()
     screen.file, screen.width = io.StringIO(), 120
-    for item in card_tables(cards):
+    for item in card_tables(made):
         screen.print(item)
     return [line.rstrip() for line in screen.file.getvalue().splitlines()]
 
 
 def test_the_terminal_has_numbers_and_marks_of_what_was_run() -> None:
-    made = changed(card(SMALL, missing=("backdoor", "membership")), "pgd_at", "inference", value=math.nan, why="not run")
+    made = changed(
+        card(SMALL, missing=("backdoor", "membership")), "pgd_at", "inference", value=math.nan, why="not run"
+    )
     lines = printed(made)
     assert lines[0] == "Defense card: rendered_syn → optdigits, finetune, eps 16/255, in %"
     assert lines[1].split() == [
         "defense", "clean", "white", "black", "shadow", "training", "inference", "refused", "gap", "trust",
     ]  # fmt: skip
-    assert lines[2].split() == ["none", *["30.0"] * 4, "1.0", "×", "1.0", "×", "-", "-", "✔", "green"]
+    assert lines[2].split() == ["none", *["30.0"] * 4, "1.0", "\u00d7", "1.0", "\u00d7", "-", "-", "✔", "green"]
     assert lines[3].split() == [
-        "pgd_at", *["34.3", "✖"] * 4, "1.5", "×", "not", "run", "34.3", "34.3", "▲", "amber",
+        "pgd_at", *["34.3", "✖"] * 4, "1.5", "\u00d7", "not", "run", "34.3", "34.3", "▲", "amber",
     ]  # fmt: skip
     assert lines[5].split()[:3] == ["trades", "42.9", "✔"]
     assert lines[-1] == LEGEND
@@ -298,7 +320,10 @@ def test_the_widest_card_fits_the_terminal() -> None:
     assert max(map(len, lines)) <= 120
     assert [line for line in lines if "…" in line] == []
     assert len(lines[1].split()) == len(COLUMNS) + 2
-    assert re.search(r"94\.5 ✔ +94\.5 ✔ +94\.5 ✔ +94\.5 ✔ +94\.5 ✔ +94\.5 ✔ +8\.1 × +8\.1 × +94\.5 +94\.5", "\n".join(lines))
+    assert re.search(
+        r"94\.5 ✔ +94\.5 ✔ +94\.5 ✔ +94\.5 ✔ +94\.5 ✔ +94\.5 ✔ +8\.1 \u00d7 +8\.1 \u00d7 +94\.5 +94\.5",
+        "\n".join(lines),
+    )
 
 
 def test_many_cards_stay_one_screen() -> None:

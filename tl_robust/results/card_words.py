@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable, Sequence
 
 from tl_robust.claims.comparisons import UNDEFENDED
@@ -11,20 +12,22 @@ from tl_robust.results.columns import Column
 from tl_robust.results.names import EFFECTS, MARKS, K, grouped, number
 from tl_robust.text import effect_text, first_few
 
+TIMES = "\u00d7"  # behind a multiple
 NOTHING = "-"  # where a column has nothing to say of a line
 NOT_RUN = "not run"
+NUMBERS = r"\d+(\.\d+)?"
 CALM = "green"  # the level of trust of which nothing needs to be said
 
 
 def value_text(line: Line, column: Column) -> str:
-    """The number of a line in a column with its unit, or the words in place of one: ``41.0 %``, ``5.7 ×``, ``not run``.
+    """The number of a line in a column with its unit, or the words in place of one: ``41.0 %``, ``not run``.
 
     ``-`` where the column says nothing of undefended models.
     """
     entry = line.entries[column.name]
     if math.isnan(entry.value):
         return NOTHING if column.own and line.defense == UNDEFENDED else entry.why or "n/a"
-    return f"{entry.value:.1f} ×" if column.unit == "ratio" else f"{number(entry.value, column.unit)} %"
+    return f"{entry.value:.1f} {TIMES}" if column.unit == "ratio" else f"{number(entry.value, column.unit)} %"
 
 
 def ends_text(entry: Entry, column: Column) -> str:
@@ -81,7 +84,7 @@ def samples_text(card: Card, column: Column) -> str:
 
 def unit_text(column: Column) -> str:
     """The unit of a column: percent, or multiples of the undefended B."""
-    return "×" if column.unit == "ratio" else "%"
+    return TIMES if column.unit == "ratio" else "%"
 
 
 def known(card: Card) -> list[tuple[str, str]]:
@@ -92,7 +95,10 @@ def known(card: Card) -> list[tuple[str, str]]:
 
 
 def distrusted(card: Card) -> list[tuple[str, str, str]]:
-    """Every reason why a number is trusted less than fully: the level, the reason, and of whom, the worst first."""
+    """Every reason why a number is trusted less than fully: the level, the reason, and of whom, the worst first.
+
+    Reasons that are the same but for their numbers, such as those of several seeds, stand once.
+    """
     found = [
         ((entry.trust.level, reason), line.defense, column.title)
         for line in card.lines
@@ -100,8 +106,15 @@ def distrusted(card: Card) -> list[tuple[str, str, str]]:
         if (entry := line.entries[column.name]).trust.level != CALM
         for reason in entry.trust.reasons
     ]
-    worst_first = sorted(_whose(found).items(), key=lambda item: -list(MARKS).index(item[0][0]))
-    return [(level, reason, whose) for (level, reason), whose in worst_first]
+    alike = grouped(dict.fromkeys(key for key, *_ in found), lambda key: (key[0], re.sub(NUMBERS, "0", key[1])))
+    first = {key: members[0] for members in alike.values() for key in members}
+    whose = _whose([(first[key], defense, title) for key, defense, title in found])
+    told = []
+    for members in alike.values():
+        level, reason = members[0]
+        others = f" (and {len(members) - 1} like it)" * (len(members) > 1)
+        told.append((level, reason + others, whose[members[0]]))
+    return sorted(told, key=lambda item: -list(MARKS).index(item[0]))
 
 
 def untold(card: Card) -> list[tuple[str, str]]:
@@ -119,8 +132,12 @@ def _whose(found: Sequence[tuple[K, str, str]]) -> dict[K, str]:
     """By reason the defenses and columns it is of: ``squeeze, distill (white box, adaptive gap); none (white box)``."""
     texts = {}
     for reason, members in grouped(dict.fromkeys(found), lambda item: item[0]).items():
-        columns = grouped(members, lambda item: item[1])
-        by_titles = grouped(columns, lambda defense: ", ".join(title for _, _, title in columns[defense]))
-        whose = (f"{first_few(names, 4, count=True)} ({titles})" for titles, names in by_titles.items())
-        texts[reason] = "; ".join(whose)
+        titles = {
+            defense: ", ".join(title for _, _, title in own)
+            for defense, own in grouped(members, lambda item: item[1]).items()
+        }
+        by_titles = grouped(titles.items(), lambda item: item[1])
+        texts[reason] = "; ".join(
+            f"{first_few([name for name, _ in own], 4, count=True)} ({title})" for title, own in by_titles.items()
+        )
     return texts

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from tl_robust.results import card_words as words
-from tl_robust.results.card import Card, Line
+from tl_robust.results.card import LEVEL, Card, Line
 from tl_robust.results.columns import Column
 from tl_robust.results.names import MARKS
 from tl_robust.sinks.report.blocks import Block, Fold, Measured, Points, Table, Text
@@ -13,12 +13,14 @@ from tl_robust.text import eps_text
 
 HEADS = ("column", "what a number says", "unit", "better", "n", "here")
 READ = (
-    "Row none is the same B without a defense. A cell has the mean over the seeds with its 95 % interval; below it stands "
-    "what the defense changes beside row none on the same seeds and images, in points with a 95 % interval, and what that "
-    "says: helps, harms, undecided (it may be either), or cannot tell (there is nothing to defend against here). That is "
-    "said at a two-sided level of 0.05 after Holm's correction over the defenses of a column; the intervals are not "
-    "corrected. Amber or red in a cell is its trust, and the last column has the worst of the row. Costs are multiples "
-    "(×) of what the undefended B takes. Of a defense the worst column counts: an attacker chooses."
+    "A cell has the mean over the seeds with its 95 % interval. Row none is the same B without a defense.",
+    "Below it stands what the defense changes beside row none, on the same seeds and images, in points with a 95 % "
+    "interval, and what that says: helps, harms, undecided (it may be either), or cannot tell (there is nothing to "
+    f"defend against here). It is said at a two-sided level of {LEVEL:g} after Holm's correction over the defenses of "
+    "a column; the intervals are not corrected.",
+    "Costs are multiples of what the undefended B takes. Amber or red in a cell is its trust; the last column has the "
+    "worst of the row.",
+    "An attacker chooses: read a row by its worst column.",
 )
 ATTACKERS = "What is tried beside the plain attack; a number in the table is the worst of all, image by image"
 
@@ -47,12 +49,17 @@ def table(card: Card) -> Table:
     """A row for each defense, the undefended B first."""
     size = "" if card.eps != card.eps else f" at eps {eps_text(card.eps)} (pixels in [0, 1])"
     title = f"Defenses{size}: mean over seeds, [95 % interval]; below it the change beside none in points"
-    head = ("defense", *(column.title.replace(" %", "\xa0%") for column in card.columns), "trust")
-    body = [
+    head = ("defense", *(_whole(column.title) for column in card.columns), "trust")
+    body: list[tuple[str | Measured, ...]] = [
         (line.defense, *(_measured(line, column) for column in card.columns), MARKS[line.trust.level])
         for line in card.lines
     ]
     return Table(title, head, body, brief=True, cards=True)
+
+
+def _whole(text: str) -> str:
+    """No percentage is broken over lines."""
+    return text.replace(" %", "\xa0%")
 
 
 def _measured(line: Line, column: Column) -> Measured:
@@ -67,12 +74,12 @@ def explained(card: Card) -> list[Block]:
     """What the columns say, the notes, what attackers do who know each defense, and what is trusted less than fully."""
     body = [
         (
-            column.title, column.means, words.unit_text(column), column.better or words.NOTHING,
+            column.title, _whole(column.means), words.unit_text(column), column.better or words.NOTHING,
             words.samples_text(card, column), card.notes.get(column.name, words.NOTHING),
         )
         for column in card.columns
     ]  # fmt: skip
-    blocks: list[Block] = [Text(READ), Table("What the columns say", HEADS, body, cards=True)]
+    blocks: list[Block] = [Points(READ), Table("What the columns say", HEADS, body, cards=True)]
     if untold := words.untold(card):
         reasons = [f"{whose}: {why}" for why, whose in untold]
         blocks += [Text("", "Where no change is told"), Points(reasons)]
