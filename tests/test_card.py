@@ -68,7 +68,7 @@ def test_numbers_effects_and_decisions_are_those_of_the_records() -> None:
 def test_p_values_are_corrected_over_the_defenses_of_a_column() -> None:
     from tl_robust.metrics import METRICS
 
-    numbers = {"none": seeds(190, 80, 10), "a": seeds(190, 92, 10), "b": seeds(190, 95, 10), "c": seeds(190, 160, 9)}
+    numbers = {"none": seeds(190, 80, 10), "a": seeds(190, 83, 10), "b": seeds(190, 95, 10), "c": seeds(190, 160, 9)}
     found = evasion(numbers, views=["white"])
     card = cards(found, 16 / 255)[0]
     kept = METRICS["robust_accuracy"]
@@ -80,6 +80,8 @@ def test_p_values_are_corrected_over_the_defenses_of_a_column() -> None:
     effects = [entry(card, name, "white").effect for name in "abc"]
     assert [effect.p for effect in effects if effect] == pytest.approx(holm(raw))
     assert holm(raw) != pytest.approx(raw)
+    assert [entry(card, name, "white").decision for name in "abc"] == ["undecided", "helps", "helps"]
+    assert 0.05 < holm(raw)[0] < 0.5
 
 
 def test_each_side_stands_with_the_attack_that_is_worst_for_it() -> None:
@@ -127,7 +129,8 @@ def test_few_seeds_decide_nothing_and_a_red_cell_is_not_judged() -> None:
     assert "three seeds" in lone.why
     found = evasion(PLAIN)
     red = Verdict("red", ("Nobody knows it.",))
-    found = [replace(each, verdict=red) if each.cell.defense == "pgd_at" else each for each in found]
+    found = [replace(each, verdict=red) if (each.cell.defense, each.cell.seed) == ("pgd_at", 1) else each
+             for each in found]  # fmt: skip
     card = cards(found, 16 / 255)[0]
     judged = entry(card, "pgd_at", "white")
     assert judged.value == pytest.approx(160 / 200)
@@ -150,6 +153,13 @@ def test_a_defense_that_lacks_in_one_view_alone_says_so() -> None:
     assert entry(card, "pgd_at", "shadow").why == "not run"
     assert entry(card, "pgd_at", "shadow").decision == ""
     assert entry(card, "origin_at", "shadow").decision == "harms"
+
+
+def test_of_several_numbers_of_labels_the_largest_counts() -> None:
+    few = [replace(each, cell=replace(each.cell, target_images=50)) for each in evasion({"none": seeds(90, 9, 1)})]
+    card = cards([*few, *evasion(PLAIN)], 16 / 255)[0]
+    assert entry(card, "none", "white").value == pytest.approx(80 / 200)
+    assert "100 labeled target images" in card.notes["white"]
 
 
 def test_there_is_a_card_for_each_eps_the_middle_one_first() -> None:

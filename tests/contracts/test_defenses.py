@@ -211,17 +211,24 @@ def test_defenses_compose_in_their_order(monkeypatch: pytest.MonkeyPatch) -> Non
     )
     assert torch.allclose(both.wrap(linear(), fitted)(images), inner(images + 0.1 * mean))
 
-    white = {(attack.through, attack.objective, attack.tricks) for attack in both.against("white")}
+    white = {(attack.through, attack.objective, attack.tricks, attack.attack) for attack in both.against("white")}
+    search = "square(queries=200)"
     assert white == {
+        ("exact", "margin", "", ""),
+        ("straight_through", "", "", ""),
+        ("exact", "", "", search),
+        ("averaged", "", "scale", ""),
+        ("averaged", "margin", "scale", search),
+    }  # 2 ways: no joint, but with the search, which goes any way
+    two = defenses.parse("trains + squeeze").against("white")
+    assert [(attack.through, attack.objective, attack.attack) for attack in two] == [
         ("exact", "margin", ""),
         ("straight_through", "", ""),
-        ("averaged", "", "scale"),
-    }  # 2 ways: no joint
-    two = defenses.parse("trains + squeeze").against("white")
-    assert [(attack.through, attack.objective) for attack in two] == [
-        ("exact", "margin"), ("straight_through", ""), ("straight_through", "margin"),
-    ]  # fmt: skip
-    assert two[-1].why.startswith("A margin does not fade. The identity")
+        ("exact", "", "square(queries=200)"),
+        ("straight_through", "margin", ""),
+        ("exact", "margin", "square(queries=200)"),
+    ]
+    assert two[3].why.startswith("A margin does not fade. The identity")
     assert not any(attack.exists for attack in defenses.parse("squeeze + untried").against("black")[1:])
 
     with pytest.raises(ConfigError, match=r"only one defense can set the loss, got trains and trains\(factor=3\.0\)"):

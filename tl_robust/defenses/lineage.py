@@ -97,6 +97,9 @@ class Repairable(Protocol):
     def upon(self, old: Self, new: Self) -> Self:
         """The same with ``new`` in the place of ``old`` wherever its trainings start from that or ask it."""
 
+    def defended(self, defense: Component) -> Self:
+        """The same training with a further defense in it."""
+
     def asking(self, name: str, model: Self) -> Self:
         """The same training whose defense is given ``model``, too, by that name; it has the same classes."""
 

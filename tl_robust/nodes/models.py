@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -19,6 +19,7 @@ from typing_extensions import override
 
 from tl_robust.data.names import Names
 from tl_robust.data.space import get_space
+from tl_robust.defenses import build as build_defense
 from tl_robust.errors import ConfigError, DataError
 from tl_robust.models import build
 from tl_robust.models.base import classifier_names
@@ -46,8 +47,10 @@ class Model(Keyed):
         title: What it learned, as tables name it.
         labels: Names of its classes, in label order.
         parent: What it started from; None at a root.
+        alone: It answers as its network does, and nothing stands around that.
     """
 
+    alone: ClassVar[bool] = True
     network: Component
     space: Component
     title: str
@@ -149,6 +152,24 @@ class Model(Keyed):
     def upon(self, old: Model, new: Model) -> Model:
         """The same with ``new`` in the place of ``old`` wherever its trainings start from that or ask it."""
         return self.mapped(lambda training, before: new if before == old.key else training)
+
+    def defended(self, defense: Component) -> Model:
+        """The same training with a further defense in it.
+
+        Raises:
+            ConfigError: It was not trained here, or the defense does not go with those that it has.
+        """
+        if not (last := self.trained):
+            raise ConfigError(f"{self} was trained by others, so no defense can join in its training.")
+
+        def change(training: Any, key: str) -> Any:
+            if key != last.key:
+                return training
+            parts = (*training.defense, defense)
+            build_defense(parts)  # refuses two that set the loss
+            return replace(training, defense=parts)
+
+        return self.mapped(change)
 
     def asking(self, name: str, model: Model) -> Model:
         """The same training whose defense is given ``model``, too, by that name.

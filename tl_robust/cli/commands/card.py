@@ -54,8 +54,8 @@ def run(parsed: argparse.Namespace, console: Console) -> int:
 
 def _size(text: str | None, results: Sequence[Result[Any]]) -> float | None:
     """The size of evasion that was asked for, as the results have it."""
-    from tl_robust.errors import UnknownNameError
     from tl_robust.config.entries import parse_number
+    from tl_robust.errors import UnknownNameError
     from tl_robust.results.card import sizes
     from tl_robust.text import eps_text
 
