@@ -129,7 +129,7 @@ def test_a_phone_shows_a_card_for_each_defense(opened: Opened) -> None:
     fields = second.find_elements("xpath", "*")
     tops = [field.rect["y"] for field in fields]
     assert tops == sorted(set(tops))  # each on a line of its own
-    assert fields[1].text .split("\n") == ["34.3 % [31.2, 37.2]", "-24.1 [-26.2, -21.9] ✖ harms"]
+    assert fields[1].text.split("\n") == ["34.3 % [31.2, 37.2]", "-24.1 [-26.2, -21.9] ✖ harms"]
     said = "return getComputedStyle(arguments[0], '::before').content"
     titles = ["defense", *(column.title.replace(" %", "\xa0%") for column in COLUMNS), "trust"]
     assert [field.get_attribute("data-label") for field in fields] == titles
