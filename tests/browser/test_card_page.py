@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -12,29 +13,49 @@ from typing import Any
 import pytest
 
 from tests.browser.test_page import IN_SIGHT, LOOKS, browser, requests
-from tests.sinks.card_made import DEFENSES, card
+from tests.sinks.card_made import DEFENSES, card, changed
+from tl_robust.results.card import Card
 from tl_robust.results.columns import COLUMNS
 from tl_robust.sinks.report import card_page
+from tl_robust.types import Verdict
 
 __all__ = ["browser"]  # a fixture
 pytestmark = pytest.mark.browser
 WHOLE = """
 const lines = (one) => new Set([...one.getClientRects()].map((box) => Math.round(box.top))).size;
-return [...document.querySelectorAll('.measured strong, .measured small, .measured div span')]
+return [...document.querySelectorAll('.measured strong, .measured small, .effect span')]
     .filter((one) => one.checkVisibility() && lines(one) > 1).map((one) => one.textContent);
 """
 HIDDEN = """
 return [...document.querySelector('table.measures').querySelectorAll('tbody th, tbody td')]
     .filter((one) => one.scrollWidth > one.clientWidth + 1).map((one) => one.textContent);
 """
+WHY = (
+    "Nothing stands around the network, so that its own gradient is right.",
+    "A margin does not fade where temperature has made the student of {} sure of all that it says.",
+    "Black box: the attacker makes a B of his own, as the defender did, from A.",
+)
 Opened = Callable[..., Any]
+
+
+def full(made: Card) -> Card:
+    """The card with as much below its table as a real one has."""
+    for place, name in enumerate(DEFENSES[1:7]):
+        found = Verdict(
+            "amber", (f"An attack without a budget leaves {place} of 60 samples right, or so {name} says.",)
+        )
+        made = changed(made, name, "shadow", trust=found)
+        made = changed(made, name, "black", effect=None, decision="undecided", why=f"3 cells of {name} are red.")
+    known = [tuple(why.format(line.defense) for why in WHY) for line in made.lines]
+    lines = zip(made.lines, known, strict=True)
+    return replace(made, lines=tuple(replace(line, known=why) for line, why in lines))
 
 
 @pytest.fixture(scope="session")
 def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """Cards of 15 defenses at two sizes: alone, and of two strategies."""
     folder = tmp_path_factory.mktemp("cards")
-    one = [card(), card(eps=32 / 255)]
+    one = [full(card()), card(eps=32 / 255)]
     for name, shown in {"one": one, "two": [*one, card(strategy="scratch")]}.items():
         card_page.write(shown, folder / f"{name}.html", ["Bench defenses, run of 2026-11-30, 3 seeds (0, 1, 2)."])
     return {name: folder / f"{name}.html" for name in ("one", "two")}
@@ -108,7 +129,7 @@ def test_a_phone_shows_a_card_for_each_defense(opened: Opened) -> None:
     fields = second.find_elements("xpath", "*")
     tops = [field.rect["y"] for field in fields]
     assert tops == sorted(set(tops))  # each on a line of its own
-    assert fields[1].text == "34.3 % [31.2, 37.2] -24.1 [-26.2, -21.9] ✖ harms"
+    assert fields[1].text.split("\n") == ["34.3 % [31.2, 37.2]", "-24.1 [-26.2, -21.9] ✖ harms"]
     said = "return getComputedStyle(arguments[0], '::before').content"
     titles = ["defense", *(column.title.replace(" %", "\xa0%") for column in COLUMNS), "trust"]
     assert [field.get_attribute("data-label") for field in fields] == titles

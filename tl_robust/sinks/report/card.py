@@ -22,7 +22,7 @@ READ = (
     "worst of the row.",
     "An attacker chooses: read a row by its worst column.",
 )
-ATTACKERS = "What is tried beside the plain attack; a number in the table is the worst of all, image by image"
+ATTACKERS = "What is tried beside the plain attack; a number in the table is the worst case over all of them"
 
 
 def defense_cards(cards: Sequence[Card]) -> list[Block]:
