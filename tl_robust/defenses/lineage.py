@@ -5,12 +5,13 @@ Axes: N samples.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Sequence, Set
 from dataclasses import dataclass
 from typing import Any, Generic, Protocol, Self, TypeVar
 
 from torch import Tensor, nn
 
+from tl_robust.errors import ConfigError
 from tl_robust.registry import Component
 from tl_robust.types import Recipe
 
@@ -135,3 +136,13 @@ class Lineage(Generic[M]):
     public: M
     victim: M
     private: tuple[M, ...] = ()
+
+
+def check_trained(defense: object, task: Task, modules: Set[nn.Module]) -> None:
+    """Check that what a defense makes random is trained after that.
+
+    Raises:
+        ConfigError: The strategy trains none of these modules in any epoch.
+    """
+    if all(modules <= set(task.frozen(epoch)) for epoch in range(task.recipe.epochs)):
+        raise ConfigError(f"{defense} makes blocks random that this strategy never trains: leave one of them out.")
