@@ -27,7 +27,9 @@ def test_the_card_is_written_and_printed_from_the_store(
     assert main(["card", str(tiny), *ran]) == 0
     said = capsys.readouterr().out
     written = json.loads((tmp_path / "r" / "tiny" / "card.json").read_text())
-    assert str(tmp_path / "r" / "tiny" / "card.json") in said.replace("\n", "")
+    assert f"Defense card: {tmp_path / 'r' / 'tiny' / 'card.html'}, card.json" in said
+    assert "squeeze(bits=2)" in said
+    assert "squeeze(bits=2)" in (tmp_path / "r" / "tiny" / "card.html").read_text()
     assert main(["card", str(tiny), *ran, "--json"]) == 0
     assert json.loads(capsys.readouterr().out) == written
     lines = written["cards"][0]["lines"]
@@ -54,6 +56,12 @@ def test_another_bench_joins_the_same_table(
     assert entries["shadow"]["value"] is not None
     assert entries["white"]["value"] is not None
     assert "Bench shadowed" in written["cards"][0]["notes"]["shadow"]
+    own = tmp_path / "r" / "tiny" / "card.json"
+    before = own.read_bytes()
+    assert main(["card", str(tiny), str(other), *ran]) == 0
+    assert own.read_bytes() == before
+    assert json.loads((own.parent / "together" / "card.json").read_text()) == written
+    assert "tiny, shadowed" in (own.parent / "together" / "card.html").read_text()
 
 
 def test_what_cannot_be_shown_is_one_sentence(

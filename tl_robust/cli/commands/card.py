@@ -1,5 +1,6 @@
 """Show what each defense of a bench does to all threats at once, beside the same model without it.
 
+More benches may follow the first: what they say of the same pairs stands in the same table.
 example: tl-robust card defenses defenses_backdoor defenses_membership --eps 32/255
 """
 
@@ -23,16 +24,21 @@ if TYPE_CHECKING:
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     bench_arguments(parser)
-    parser.epilog = "More benches may follow the first: what they say of the same pairs stands in the same table."
     parser.add_argument("--eps", help="only this size of evasion, as in the bench (all, the middle one first)")
     parser.add_argument("--json", action="store_true", help="print card.json and write nothing")
-    parser.add_argument("--out", type=Path, metavar="FOLDER", help="where to (results/BENCH)")
+    parser.add_argument(
+        "--out", type=Path, metavar="FOLDER", help="where to (results/BENCH; its together/ for several)"
+    )
 
 
 def run(parsed: argparse.Namespace, console: Console) -> int:
     from tl_robust.cli import session
+    from tl_robust.cli.card_tables import card_tables
     from tl_robust.results import card_file
     from tl_robust.results.card import cards
+    from tl_robust.sinks.base import Views
+    from tl_robust.sinks.report import card_page
+    from tl_robust.sinks.report.sections import facts
 
     names = [parsed.bench, *(item for item in parsed.overrides if "=" not in item)]
     overrides = [item for item in parsed.overrides if "=" in item]
@@ -46,9 +52,14 @@ def run(parsed: argparse.Namespace, console: Console) -> int:
     if parsed.json:
         print(json.dumps(card_file.content(made, results), indent=1, allow_nan=False))  # noqa: T201
         return 0
-    folder = parsed.out or configs[0].results / configs[0].bench.name
+    own = configs[0].results / configs[0].bench.name  # what `run` writes there is of this bench alone
+    folder = parsed.out or (own / "together" if len(configs) > 1 else own)
+    benches = ", ".join(config.bench.name for config in configs)
+    card_page.write(made, folder / "card.html", [facts(Views(folder, benches, results, ()))])
     card_file.write(folder / "card.json", made, results)
-    console.print(f"Card: {folder / 'card.json'}", soft_wrap=True)
+    for item in card_tables(made):
+        console.print(item)
+    console.print(f"Defense card: {folder / 'card.html'}, card.json", soft_wrap=True)
     return 0
 
 
