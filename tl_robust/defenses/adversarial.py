@@ -26,6 +26,11 @@ from tl_robust.text import eps_text
 SLACK = 1e-9  # of the comparison of two eps
 NOISE = 0.001  # deviation of the start beside a clean image
 GRADIENT = Adaptive("Nothing stands around the network, so that its own gradient is right.")
+DEEPER = Adaptive(
+    "A trigger is larger than eps, so that training within eps does not reach it, and twice as much poison sets it "
+    "deeper; robustness to both trades off (Weng, Lee, Wu, NeurIPS 2020).",
+    backdoor="rate=0.2",
+)
 MASKED = Adaptive(
     "Training on few steps may bend the gradient alone: several attacks, one without gradients, look for that "
     "(Croce and Hein, ICML 2020).",
@@ -181,4 +186,4 @@ class Adversarial(Defense):
 
     @override
     def adaptive(self) -> tuple[Adaptive, ...]:
-        return GRADIENT, MASKED
+        return GRADIENT, MASKED, DEEPER
