@@ -230,6 +230,15 @@ def test_the_change_of_clean_accuracy_is_told() -> None:
     assert told.effect.value == pytest.approx(-0.2)
 
 
+def test_a_ratio_to_the_undefended_model_is_1_of_itself() -> None:
+    found = evasion(PLAIN)
+    measured = [replace(one, provenance={"inference_ratio": 1.5}) for one in found if one.cell.defense == "pgd_at"]
+    others = [one for one in found if one.cell.defense != "pgd_at"]
+    values = {line.defense: line.entries["inference"].value for line in cards([*others, *measured])[0].lines}
+    assert values == pytest.approx({"none": 1, "pgd_at": 1.5, "origin_at": math.nan}, nan_ok=True)
+    assert all(math.isnan(line.entries["inference"].value) for line in cards(found)[0].lines)
+
+
 # the page of its own
 
 

@@ -262,6 +262,8 @@ class _Tables:
 
     def _cost(self, column: Column, defense: str) -> Entry:
         """A cost over that of the undefended B: the mean over the seeds that know it."""
+        if not column.divided and defense == UNDEFENDED and any(self._spent(column, name) for name in self._defenses):
+            return Entry(1.0)  # what is stored is divided by it
         spent, base = self._spent(column, defense), self._spent(column, UNDEFENDED) if column.divided else [1.0]
         if not spent or not base or not sum(base):
             return Entry(why="not measured")
