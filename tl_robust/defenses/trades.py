@@ -13,7 +13,7 @@ from typing_extensions import override
 
 from tl_robust.attacks import Ascent, Problem
 from tl_robust.defenses.adaptive import Adaptive
-from tl_robust.defenses.adversarial import GRADIENT, Adversarial, attacked
+from tl_robust.defenses.adversarial import GRADIENT, Adversarial, asked, attacked
 from tl_robust.defenses.base import DEFENSES, Task
 from tl_robust.errors import ConfigError
 
@@ -46,7 +46,7 @@ class Trades(Adversarial):
 
     @override
     def loss(self, task: Task, batch: Sequence[Tensor], others: Mapping[str, nn.Module]) -> Tensor:
-        changed = attacked(_Nearby(objective="divergence"), task.network, batch, self.eps, self.drawn(task))
+        changed = attacked(_Nearby(objective="divergence"), asked(task), batch, self.eps, self.drawn(task))
         said = task(batch[0])
         clean, other = said.log_softmax(1), task(changed).log_softmax(1)
         apart = kl_div(other, clean, reduction="batchmean", log_target=True)
