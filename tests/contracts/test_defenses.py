@@ -136,6 +136,24 @@ def test_where_it_changes_nothing_the_adaptive_attack_reaches_the_optimum(name: 
         assert float((left - optimum).abs().max()) <= 0.02
 
 
+@EVERY
+def test_where_it_changes_nothing_every_outcome_is_that_of_the_network_bit_for_bit(name: str) -> None:
+    if "wrap" not in made(name).acts:
+        pytest.skip("it guards nothing")
+    images, labels = data()
+    network = linear().float()
+    guard = guarded(DEFENSES[name](**DEFENSES[name].NEUTRAL), linear()).float()
+    free, behind = (
+        attacks.evaluate(
+            attacks.get("pgd"), surrogate=model, victims={"b": model}, images=images.float(), labels=labels,
+            eps=[0, 0.02, 0.05],
+        )["b"]
+        for model in (network, guard)
+    )  # fmt: skip
+    for kept, seen in free.tensors().items():
+        assert torch.equal(seen, behind.tensors()[kept]), kept
+
+
 def test_rounding_to_8_bits_is_attacked_as_well_by_going_around_it() -> None:
     """The link itself, which ``bits=8`` leaves out since images have no more."""
     images, labels = data()

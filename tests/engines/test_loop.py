@@ -86,7 +86,7 @@ def test_what_is_stored_says_how_it_was_made(store: Store) -> None:
     manifest = store.manifest(WORDS, A.key)
     facts = manifest["made"]
     assert manifest["spec"] == A.spec
-    assert facts.keys() == {"seconds", "versions", "commit", "device", "letters"}
+    assert facts.keys() == {"seconds", "busy_seconds", "versions", "commit", "device", "letters"}
     assert 0 <= facts["seconds"] < 60
     assert (facts["versions"], facts["commit"], facts["device"]) == (versions(), commit(), "mouth")
 

@@ -9,6 +9,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, ClassVar
 
 import torch
@@ -62,7 +63,7 @@ class Attack(ABC):
         """Its registered name, which is its file's."""
         return type(self).__module__.rpartition(".")[2]
 
-    @property
+    @cached_property
     def goal(self) -> Objective:
         """What is maximized."""
         return OBJECTIVES.parse(self.objective)
@@ -156,6 +157,9 @@ class Attack(ABC):
             if fitted is None and self.needs_pool:
                 fitted = self.fitted(oracle, images, labels, eps, seed=seed, through=through)
             problem = self.problem(oracle, images, labels, sample_id, seed, early, fitted, strict, through)
+            if len(sizes) == 1:
+                ((_, images),) = self.stream(problem, sizes)
+                return Crafted(images[None], problem.notes)
             adversarial = problem.clean.new_empty(len(sizes), *problem.clean.shape)
             for place, of_this_eps in self.stream(problem, sizes):
                 adversarial[place] = of_this_eps

@@ -43,7 +43,8 @@ class Plan:
         unique: dict[str, Node] = {}
         made = [cell.play.models or (cell.scene.surrogate, cell.scene.victim) for cell in self.cells]
         models = [node for several in made for model in several for node in model.nodes]
-        for node in (*models, *(node for cell in self.cells for node in cell.play.nodes)):
+        timings = [cell.timing for cell in self.cells if cell.timing]
+        for node in (*models, *(node for cell in self.cells for node in cell.play.nodes), *timings):
             before = unique.get(node.key)
             unique[node.key] = before.joined(node) if before else node
         kinds = list(dict.fromkeys(node.KIND for node in unique.values()))
@@ -117,7 +118,7 @@ def _cells(pair: _Pair, bench: Bench) -> Iterator[PlannedCell]:
         for (method, view), seed in product(played, axes.seed):
             if view not in THREATS[method.threat].face.views:
                 continue  # the view belongs to another threat of the bench
-            a, b = lineages[seed]
+            a, b, plain = lineages[seed]
             cell = Cell(
                 bench=bench.name,
                 source=source.title if isinstance(source, Public) else source.domain,
@@ -133,7 +134,8 @@ def _cells(pair: _Pair, bench: Bench) -> Iterator[PlannedCell]:
                 target_images=count,
                 threat=method.threat,
             )
-            scene = Scene(a, b, target, seed, view, axes.view, defense, bench.fast, seed == min(axes.seed))
+            first, undefended = seed == min(axes.seed), plain if defense else None
+            scene = Scene(a, b, target, seed, view, axes.view, defense, bench.fast, first, undefended)
             if play := THREATS[method.threat].play(method, scene):
                 yield PlannedCell(cell, method, scene, play)
 
@@ -144,8 +146,8 @@ def _lineage(
     target: DomainInSpace,
     c: DomainInSpace | Public | None,
     defense: Defense | None,
-) -> tuple[Model, Model]:
-    """A and B, with what the defense makes of them.
+) -> tuple[Model, Model, Model]:
+    """A and B, with what the defense makes of them, and B without it.
 
     Raises:
         ConfigError: The defense changes nothing here, or B cannot be judged on the target.
@@ -175,7 +177,7 @@ def _lineage(
             f"strategy {str(forest.own)!r} makes {b} the victim, which knows other classes than {target.domain}: "
             "give the checkpoint the target's classes, or take a strategy that trains on the target."
         )
-    return a, b
+    return a, b, plain[1]
 
 
 def _sizes(bench: Bench) -> list[float]:

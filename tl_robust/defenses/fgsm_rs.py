@@ -10,7 +10,7 @@ from itertools import pairwise
 from torch import Tensor, nn
 from typing_extensions import override
 
-from tl_robust.defenses.adversarial import Adversarial, attacked, pgd, robust_accuracies
+from tl_robust.defenses.adversarial import Adversarial, asked, attacked, pgd, robust_accuracies
 from tl_robust.defenses.base import DEFENSES, Task
 from tl_robust.errors import ConfigError
 
@@ -39,7 +39,7 @@ class FgsmRs(Adversarial):
     @override
     def loss(self, task: Task, batch: Sequence[Tensor], others: Mapping[str, nn.Module]) -> Tensor:
         step = pgd(steps=1, step_size=self.step / 2 ** len(_falls(task)))
-        changed = attacked(step, task.network, batch, self.eps, self.drawn(task))
+        changed = attacked(step, asked(task), batch, self.eps, self.drawn(task))
         return task.cross_entropy(changed, batch[1])
 
     @override

@@ -29,7 +29,7 @@ class Mahalanobis(Detector):
     """
 
     FEATURES: ClassVar[bool] = True
-    POISON: ClassVar = ("latent", "The trigger has the features of class t, which lie near its mean.")
+    POISON: ClassVar = ("blend", "A faint trigger all over the image moves the features little (Chen et al., 2017).")
 
     @override
     def learned(self, network: nn.Module, validation: ImageSet, seed: int) -> tuple[dict[str, Tensor], Tensor]:

@@ -31,7 +31,7 @@ class SqueezingDistance(Detector):
 
     WAY: ClassVar[str] = "straight_through"
     KNOWN: ClassVar[str] = "The identity stands for rounding, the median has a subgradient (He et al., WOOT 2017)."
-    POISON: ClassVar = ("warp", "What is bent is still bent when it is made coarser (Nguyen and Tran, ICLR 2021).")
+    POISON: ClassVar = ("patch", "What is black and white and large stays when it is made coarser (Gu et al., 2017).")
 
     bits: int = 0
 

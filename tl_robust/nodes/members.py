@@ -89,6 +89,7 @@ class Members(Several):
         fuse: What the mean is taken of, ``logits`` or ``probabilities``.
     """
 
+    alone = False
     fuse: str = "logits"
 
     @cached_property

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -47,8 +47,10 @@ class Model(Keyed):
         title: What it learned, as tables name it.
         labels: Names of its classes, in label order.
         parent: What it started from; None at a root.
+        alone: It answers as its network does, and nothing stands around that.
     """
 
+    alone: ClassVar[bool] = True
     network: Component
     space: Component
     title: str

@@ -29,7 +29,7 @@ SCHEMA = 1
 MANIFEST_LIMIT = 10_000_000  # bytes; real ones have a few thousand
 OPTIONAL = {
     "val_accuracy": float, "remark": str, "attack_batch": float, "fast": list, "refused": str, "gate": dict,
-    "privacy": dict,
+    "privacy": dict, "busy_seconds": float,
 }  # fmt: skip
 GATE = ("samples", "accuracy", "predictions", "tolerance")
 
