@@ -64,7 +64,7 @@ def test_a_guard_that_asks_three_times_takes_three_times_as_long(monkeypatch: py
 
 
 def test_the_median_of_rounds_that_take_turns_counts(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A machine that is slow for two whole rounds moves nothing: both networks meet it, and neither does one outlier."""
+    """A machine that is slow for two rounds moves nothing, since both networks meet it; neither does one outlier."""
     scripted = Scripted(monkeypatch)
     model = Slow(scripted, 99, 2, 2, 20, 20, 1024)
     twin = Slow(scripted, 99, 1, 1, 10, 10, 1)
