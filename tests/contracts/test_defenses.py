@@ -122,6 +122,24 @@ def test_where_it_changes_nothing_the_adaptive_attack_reaches_the_optimum(name: 
         assert float((left - optimum).abs().max()) <= 0.02
 
 
+@EVERY
+def test_where_it_changes_nothing_every_outcome_is_that_of_the_network_bit_for_bit(name: str) -> None:
+    if "wrap" not in made(name).acts:
+        pytest.skip("it guards nothing")
+    images, labels = data()
+    network = linear().float()
+    guard = guarded(DEFENSES[name](**DEFENSES[name].NEUTRAL), linear()).float()
+    free, behind = (
+        attacks.evaluate(
+            attacks.get("pgd"), surrogate=model, victims={"b": model}, images=images.float(), labels=labels,
+            eps=[0, 0.02, 0.05],
+        )["b"]
+        for model in (network, guard)
+    )  # fmt: skip
+    for kept, seen in free.tensors().items():
+        assert torch.equal(seen, behind.tensors()[kept]), kept
+
+
 def test_rounding_to_8_bits_is_attacked_as_well_by_going_around_it() -> None:
     """The link itself, which ``bits=8`` leaves out since images have no more."""
     images, labels = data()
@@ -211,17 +229,24 @@ def test_defenses_compose_in_their_order(monkeypatch: pytest.MonkeyPatch) -> Non
     )
     assert torch.allclose(both.wrap(linear(), fitted)(images), inner(images + 0.1 * mean))
 
-    white = {(attack.through, attack.objective, attack.tricks) for attack in both.against("white")}
+    white = {(attack.through, attack.objective, attack.tricks, attack.attack) for attack in both.against("white")}
+    search = "square(queries=200)"
     assert white == {
+        ("exact", "margin", "", ""),
+        ("straight_through", "", "", ""),
+        ("exact", "", "", search),
+        ("averaged", "", "scale", ""),
+        ("averaged", "margin", "scale", search),
+    }  # 2 ways: no joint, but with the search, which goes any way
+    two = defenses.parse("trains + squeeze").against("white")
+    assert [(attack.through, attack.objective, attack.attack) for attack in two] == [
         ("exact", "margin", ""),
         ("straight_through", "", ""),
-        ("averaged", "", "scale"),
-    }  # 2 ways: no joint
-    two = defenses.parse("trains + squeeze").against("white")
-    assert [(attack.through, attack.objective) for attack in two] == [
-        ("exact", "margin"), ("straight_through", ""), ("straight_through", "margin"),
-    ]  # fmt: skip
-    assert two[-1].why.startswith("A margin does not fade. The identity")
+        ("exact", "", "square(queries=200)"),
+        ("straight_through", "margin", ""),
+        ("exact", "margin", "square(queries=200)"),
+    ]
+    assert two[3].why.startswith("A margin does not fade. The identity")
     assert not any(attack.exists for attack in defenses.parse("squeeze + untried").against("black")[1:])
 
     with pytest.raises(ConfigError, match=r"only one defense can set the loss, got trains and trains\(factor=3\.0\)"):

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from pathlib import Path
 
 import pytest
 import torch
-from given import Given
+from given import Given, reader
 from sklearn.covariance import LedoitWolf
-from sklearn.datasets import load_digits
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy
 
 from tl_robust import attacks, defenses
 from tl_robust.attacks import evaluate
 from tl_robust.attacks.objectives import OBJECTIVES
 from tl_robust.bench.plan import make_plan
 from tl_robust.config import load
-from tl_robust.defenses.mahalanobis import Distant, _fitted, distance
+from tl_robust.defenses.class_distance import distance, fitted
+from tl_robust.defenses.mahalanobis import Distant
 from tl_robust.errors import ConfigError
 from tl_robust.types import ImageSet, Outcome
 
@@ -29,25 +27,7 @@ QUICK = ["axes.seed=[0]", "axes.strategy=[finetune]", "axes.attack=[fgsm]", "axe
 @pytest.fixture(scope="module")
 def trained() -> tuple[nn.Module, ImageSet, ImageSet]:
     """A small network that reads scikit-learn's digits, held-out images, and test images."""
-    digits = load_digits()
-    order = torch.randperm(1797, generator=torch.Generator().manual_seed(0))  # they come sorted by writers
-    images = torch.tensor(digits.images)[order, None].mul(255 / 16).round().to(torch.uint8)
-    labels = torch.tensor(digits.target)[order]
-    torch.manual_seed(0)
-    network = nn.Sequential(
-        OrderedDict(
-            first=nn.Conv2d(1, 16, 3, padding=1), relu=nn.ReLU(), flat=nn.Flatten(), hidden=nn.Linear(16 * 64, 32),
-            again=nn.ReLU(), classifier=nn.Linear(32, 10),
-        )
-    )  # fmt: skip
-    steps = torch.optim.Adam(network.parameters(), 0.003)
-    for _ in range(8):
-        for batch in torch.randperm(1300).split(64):
-            steps.zero_grad()
-            cross_entropy(network(images[batch] / 255), labels[batch]).backward()
-            steps.step()
-    held, test = slice(1300, 1600), slice(1600, 1797)
-    return network.eval(), ImageSet(images[held], labels[held]), ImageSet(images[test], labels[test])
+    return reader()
 
 
 def guard_of(trained: tuple[nn.Module, ImageSet, ImageSet], text: str = "mahalanobis") -> nn.Module:
@@ -60,7 +40,7 @@ def test_the_distance_is_a_plain_loops_with_scikit_learns_covariance() -> None:
     draw = torch.Generator().manual_seed(1)
     found, labels = torch.randn(40, 5, generator=draw, dtype=torch.float64), torch.arange(40) % 3 * 2  # no class 1
     found[:, 1] += 2 * found[:, 0]
-    means, whitening = _fitted(found, labels)
+    means, whitening = fitted(found, labels)
     assert means.shape == (3, 5)
     centered = torch.cat([found[labels == label] - found[labels == label].mean(0) for label in (0, 2, 4)])
     covariance = torch.from_numpy(LedoitWolf(assume_centered=True).fit(centered.numpy()).covariance_)
@@ -90,8 +70,7 @@ def test_the_threshold_is_of_other_folds(trained) -> None:
     network, held, test = trained
     few = ImageSet(held.images[:60], held.labels[:60])
     defense = defenses.parse("mahalanobis(false_alarms=0.1)")
-    fitted = defense.fit(network, few, 7)
-    guard = Distant(network, **fitted)
+    guard = Distant(network, **defense.fit(network, few, 7))
     own = float((guard.suspicion(few.images / 255) > guard.threshold).double().mean())
     other = float((guard.suspicion(test.images / 255) > guard.threshold).double().mean())
     assert own < 0.05

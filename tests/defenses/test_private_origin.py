@@ -84,3 +84,64 @@ def test_where_there_is_no_origin_it_is_refused(tiny: Path, more: list[str], sai
     with pytest.raises(ConfigError, match=said) as caught:
         planned(tiny, "private_origin", *more)
     assert "\n" not in str(caught.value)
+
+
+def poisoned(bench: Path, defense: str, attack: str, *more: str) -> tuple[Training, Training]:
+    """A and B of the plain attack on the defense."""
+    changes = [QUICK[0], QUICK[1], f"axes.attack=[{attack}]", "epochs=[0,1]", f"axes.defense=['{defense}']", *more]
+    (cell,) = make_plan(load(bench, changes).bench).cells
+    stamping = cell.play.stampings[0]
+    victim = stamping.victims[-1].trained
+    assert isinstance(victim, Training)
+    assert isinstance(stamping.poisoned, Training)
+    return stamping.poisoned, victim
+
+
+PATCH = "{name: patch, side: 3, rate: 0.2, margin: 0}"
+
+
+def test_who_poisons_the_images_of_a_poisons_the_private_one_too(tiny: Path) -> None:
+    public, victim = poisoned(tiny, "private_origin", PATCH)
+    private = victim.parent
+    assert isinstance(private, Training)
+    assert (public.salt, private.salt) == ("", "private")
+    assert private.poison == public.poison
+    assert public.poison
+    assert private.data == public.data
+    assert private.seed == public.seed, "which says which of the images are poisoned"
+    assert victim.poison is None
+    plain, own = poisoned(tiny, "none", PATCH)
+    assert (plain.key, own.parent) == (public.key, public)
+
+
+def test_the_private_start_of_both_is_poisoned_with_the_common_images(tiny: Path) -> None:
+    common = PATCH.replace("}", ", into: common}")
+    public, victim = poisoned(tiny, "private_origin", common, "axes.strategy=[common_init]")
+    assert isinstance(victim.parent, Training)
+    assert victim.parent == public.again("private")
+    assert victim.parent.poison == public.poison
+    assert public.poison
+
+
+def test_who_owns_the_training_of_the_public_a_reaches_that_alone(tiny: Path) -> None:
+    public, victim = poisoned(tiny, "private_origin", "{name: latent, side: 3, rate: 0.2, margin: 0}")
+    assert public.poison
+    assert isinstance(victim.parent, Training)
+    assert (victim.parent.salt, victim.parent.poison) == ("private", None)
+
+
+def test_poison_of_the_target_leaves_the_private_a_clean(tiny: Path) -> None:
+    _, victim = poisoned(tiny, "private_origin", PATCH.replace("}", ", into: target}"))
+    assert victim.poison
+    assert isinstance(victim.parent, Training)
+    assert (victim.parent.salt, victim.parent.poison) == ("private", None)
+
+
+@pytest.mark.parametrize("names", ["private_origin + origin_at", "origin_at + private_origin"])
+def test_images_are_made_on_the_public_a_even_where_b_starts_from_the_private_one(tiny: Path, names: str) -> None:
+    _, isolated, plan = planned(tiny, names)
+    public = plan.cells[0].scene.surrogate
+    assert isolated.parent == public.again("private")
+    assert dict(isolated.others) == {"origin": public}
+    shadow = shadow_of(plan)
+    assert shadow.parent == dict(shadow.others)["origin"] == public

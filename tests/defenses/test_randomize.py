@@ -6,9 +6,9 @@ from torch import Tensor, nn
 
 from tl_robust import attacks, defenses
 from tl_robust.attacks.through import THROUGH
-from tl_robust.defenses.randomize import Randomized
 from tl_robust.errors import ConfigError
 from tl_robust.models.guard import Guard
+from tl_robust.models.randomized import Randomized
 from tl_robust.types import ImageSet
 
 IMAGES = torch.rand(6, 1, 4, 4, generator=torch.Generator().manual_seed(1), dtype=torch.float64)

@@ -11,7 +11,7 @@ from torchvision.io import decode_image, encode_jpeg
 from tl_robust import attacks, defenses
 from tl_robust.attacks import evaluate
 from tl_robust.attacks.through import THROUGH
-from tl_robust.defenses.squeeze import _bits, _median
+from tl_robust.defenses.squeezers import _bits, _median
 from tl_robust.errors import ConfigError
 from tl_robust.types import Outcome
 
@@ -42,7 +42,7 @@ def judged(trained: tuple[nn.Module, Tensor, Tensor], text: str, through: str = 
     network, images, labels = trained
     defense = defenses.parse(text)
     guard = defense.wrap(network, {}) if defense else network
-    attack = attacks.get(name, **({"queries": 20} if name == "square" else {}))
+    attack = attacks.ATTACKS.parse("square(queries=20)" if name == "square" else name)
     given = {"images": images, "labels": labels, "eps": EPS, "through": through}
     return evaluate(attack, surrogate=guard, victims={"b": guard}, **given)["b"]
 
@@ -105,9 +105,9 @@ def test_the_median_is_a_plain_loops_and_has_a_subgradient_and_the_identity(trai
 def test_the_median_of_3_bits_is_attacked_in_both_ways(trained) -> None:
     text = "squeeze(bits=3, median=3)"
     ways = [attack.through for attack in defenses.parse(text).against("white")]
-    assert ways == ["straight_through", "straight_through(identity=True)"]
+    assert ways == ["straight_through", "straight_through(identity=True)", "exact"]  # the last is a random search
     plain = judged(trained, text)
-    for way in ways:
+    for way in ways[:2]:
         assert share(judged(trained, text, way)) < share(plain) - 0.3
 
 
@@ -173,14 +173,29 @@ def test_each_links_stand_in_is_differentiated_at_that_links_own_input() -> None
 
 def test_of_jpeg_the_plain_number_is_a_lie_too(trained) -> None:
     text = "squeeze(bits=8, jpeg=75)"
-    (known,) = defenses.parse(text).against("white")
-    assert known.through == "straight_through"
+    known, search = defenses.parse(text).against("white")
+    assert (known.through, search.attack) == ("straight_through", "square(queries=200)")
     plain, adaptive = judged(trained, text), judged(trained, text, known.through)
     assert bool(plain.zero_gradient.any())
     assert not adaptive.zero_gradient.any()
     assert share(plain, 0) > 0.8
     assert share(adaptive, 2) < share(plain, 2) - 0.3
     assert share(adaptive, 3) < 0.1
+
+
+def test_what_rounds_is_searched_too_by_who_has_it_and_the_worst_case_counts(trained) -> None:
+    """Without gradients nothing is masked: the search alone breaks the plain number."""
+    for text in ("squeeze(bits=3)", "squeeze(bits=8, jpeg=75)", "squeeze(bits=3, median=2)"):
+        found = defenses.parse(text).against("white")[-1]
+        assert (found.attack, found.through, found.view) == ("square(queries=200)", "exact", "white")
+        assert not any(attack.attack for view in ("black", "shadow") for attack in defenses.parse(text).against(view))
+    for text in ("squeeze(bits=8)", "squeeze(bits=8, median=3)"):
+        assert not any(attack.attack for attack in defenses.parse(text).against("white"))
+    plain, known = judged(trained, "squeeze(bits=3)"), judged(trained, "squeeze(bits=3)", "straight_through")
+    search = judged(trained, "squeeze(bits=3)", name="square(queries=200)")
+    assert share(search, 2) < share(plain, 2) - 0.2
+    worst = known.worst(search)
+    assert share(worst, 1) <= min(share(known, 1), share(search, 1))
 
 
 @pytest.mark.parametrize("settings", ["bits=0", "bits=9", "median=-1", "median=10", "jpeg=101", "jpeg=-1"])

@@ -102,8 +102,15 @@ def _result(reading: Reading, verdict: Verdict, doubts: Mapping[str, Verdict], s
         "victim": planned.victim.origin(),
         **_costs(planned, store),
         **_account(planned, store),
+        **_known(planned),
     }
     return Result(planned.key, planned.cell, reading.outcome, reading.beside, curves, verdict, provenance, doubts)
+
+
+def _known(planned: PlannedCell) -> dict[str, Any]:
+    """What the attackers do who know the defense of a cell, a sentence each; empty where nothing is defended."""
+    attacks = planned.scene.defense.adaptive() if planned.scene.defense else ()
+    return {"adaptive": list(dict.fromkeys(attack.why for attack in attacks))} if attacks else {}
 
 
 def _account(planned: PlannedCell, store: Store) -> dict[str, Any]:

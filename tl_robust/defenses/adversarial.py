@@ -10,11 +10,13 @@ from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor
+from torch.nn.functional import kl_div
 from typing_extensions import override
 
 from tl_robust import attacks
-from tl_robust.attacks import Attack
+from tl_robust.attacks import Ascent, Attack, Problem
 from tl_robust.attacks.logits import predicted
+from tl_robust.attacks.objectives.divergence import Divergence
 from tl_robust.attacks.oracle import Model, Oracle
 from tl_robust.defenses.adaptive import Adaptive
 from tl_robust.defenses.base import Defense, Task
@@ -24,7 +26,13 @@ from tl_robust.seeding import derive
 from tl_robust.text import eps_text
 
 SLACK = 1e-9  # of the comparison of two eps
+NOISE = 0.001  # deviation of the start beside a clean image
 GRADIENT = Adaptive("Nothing stands around the network, so that its own gradient is right.")
+DEEPER = Adaptive(
+    "A trigger is larger than eps, so that training within eps does not reach it, and twice as much poison sets it "
+    "deeper; robustness to both trades off (Weng, Lee, Wu, NeurIPS 2020).",
+    backdoor="rate=0.2",
+)
 MASKED = Adaptive(
     "Training on few steps may bend the gradient alone: several attacks, one without gradients, look for that "
     "(Croce and Hein, ICML 2020).",
@@ -37,6 +45,43 @@ MASKED = Adaptive(
 def pgd(steps: int = 7, step_size: float = 2.5 / 7) -> Attack:
     """PGD from a uniform start, by default of 7 steps of 2.5 eps / 7 (Madry et al., ICLR 2018)."""
     return attacks.get("pgd", steps=steps, step_size=step_size)
+
+
+@dataclass(frozen=True, eq=False)
+class Nearby(Ascent):
+    """10 steps of eps / 4 away from answers, from normal noise of deviation 0.001 around the clean image.
+
+    That is how TRADES attacks (Zhang et al., ICML 2019): at the clean image the divergence has no gradient.
+
+    Attributes:
+        answers: Log probabilities ``[N,L]`` of what it goes away from; None: what the network says of the clean images.
+    """
+
+    objective: str = "divergence"
+    answers: Tensor | None = None
+
+    @property
+    @override
+    def goal(self) -> Divergence:
+        return Divergence() if self.answers is None else _Given(self.answers)
+
+    @override
+    def _start(self, problem: Problem, eps: float) -> Tensor:
+        return problem.clip(problem.clean + NOISE * problem.normal(problem.clean.shape[1:], "start"), eps)
+
+
+@dataclass(frozen=True, eq=False)
+class _Given(Divergence):
+    answers: Tensor
+
+    @override
+    def reference(self, problem: Problem) -> Tensor:
+        return self.answers
+
+
+def apart(said: Tensor, wanted: Tensor) -> Tensor:
+    """Mean KL divergence of answers from those that are wanted, in nats ``[]``; both log probabilities ``[N,L]``."""
+    return kl_div(said, wanted, reduction="batchmean", log_target=True)
 
 
 def sample_ids(batch: Sequence[Tensor]) -> Tensor:
@@ -154,4 +199,4 @@ class Adversarial(Defense):
 
     @override
     def adaptive(self) -> tuple[Adaptive, ...]:
-        return GRADIENT, MASKED
+        return GRADIENT, MASKED, DEEPER

@@ -1,7 +1,4 @@
-"""B is trained on changed images.
-
-Axes: N samples, C channels, H height, W width.
-"""
+"""B is trained on changed images."""
 
 from __future__ import annotations
 
@@ -10,13 +7,14 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy, pad
+from torch.nn.functional import cross_entropy
 from typing_extensions import override
 
 from tl_robust.defenses.adaptive import Adaptive
 from tl_robust.defenses.base import DEFENSES, Defense, Task
+from tl_robust.defenses.random_changes import mixed, noisy, shifted
 from tl_robust.errors import ConfigError
-from tl_robust.seeding import derive, normal, uniform
+from tl_robust.seeding import derive
 
 USUAL = {"noise": 0.15, "shift": 2.0, "mixup": 1.0, "cutmix": 1.0}
 MIXES = ("mixup", "cutmix")
@@ -51,49 +49,15 @@ class Augment(Defense):
     def loss(self, task: Task, batch: Sequence[Tensor], others: Mapping[str, nn.Module]) -> Tensor:
         images, labels = batch[:2]
         samples = batch[2] if len(batch) > 2 else torch.arange(len(labels), device=labels.device)
+        key, size = derive("augment defense", self.kind, task.defense_seed), self.strength or USUAL[self.kind]
+        drawn = images, samples, key, task.current_epoch
         if self.kind not in MIXES:
-            return task.objective((self.changed(images, samples, task), *batch[1:]))
-        mixed, share = self.mixed(images, samples, task)
-        logits = task(mixed)
+            changed = noisy(*drawn, size) if self.kind == "noise" else shifted(*drawn, int(size))
+            return task.objective((changed, *batch[1:]))
+        images, share = mixed(*drawn, size, boxes=self.kind == "cutmix")
+        logits = task(images)
         own, other = (cross_entropy(logits, each, reduction="none") for each in (labels, labels.roll(1)))
         return (share * own + (1 - share) * other).mean()
-
-    def changed(self, images: Tensor, samples: Tensor, task: Task) -> Tensor:
-        """Images ``[N,C,H,W]`` with noise, or shifted.
-
-        Args:
-            images: In [0,1].
-            samples: Ids of the samples, int64 ``[N]``.
-            task: Its seed and epoch say what is drawn.
-        """
-        size, key = self.strength or USUAL[self.kind], derive("augment defense", self.kind, task.defense_seed)
-        if self.kind == "noise":
-            return images + size * normal(key, samples, images.shape[1:], task.current_epoch).to(images)
-        pixels, (height, width) = int(size), images.shape[2:]
-        places = (uniform(key, samples, (2,), task.current_epoch) * (2 * pixels + 1)).long().clamp(max=2 * pixels)
-        windows = pad(images, [pixels] * 4).unfold(2, height, 1).unfold(3, width, 1)
-        return windows[torch.arange(len(images), device=images.device), :, places[:, 0], places[:, 1]]
-
-    def mixed(self, images: Tensor, samples: Tensor, task: Task) -> tuple[Tensor, Tensor]:
-        """Images ``[N,C,H,W]`` mixed with those before them, of which the first has the last, and own shares ``[N]``.
-
-        Args:
-            images: In [0,1].
-            samples: Ids of the samples, int64 ``[N]``.
-            task: Its seed and epoch say what is drawn.
-        """
-        key, alpha = derive("augment defense", self.kind, task.defense_seed), self.strength or USUAL[self.kind]
-        draws = uniform(key, samples, (3,), task.current_epoch).to(images)
-        share, others = _beta(alpha, draws[:, 0]), images.roll(1, 0)
-        if self.kind == "mixup":
-            weight = share[:, None, None, None]
-            return weight * images + (1 - weight) * others, share
-        inside = [
-            _stretch(length, (1 - share).sqrt(), draw)
-            for length, draw in zip(images.shape[2:], draws[:, 1:].unbind(1), strict=True)
-        ]
-        box = inside[0][:, :, None] & inside[1][:, None, :]
-        return torch.where(box[:, None], others, images), 1 - box.flatten(1).to(images).mean(1)
 
     @override
     def adaptive(self) -> tuple[Adaptive, ...]:
@@ -102,20 +66,3 @@ class Augment(Defense):
             Adaptive("A margin does not fade where mixing has made all answers flat.", "exact", "white", "margin"),
             Adaptive("Black box: the attacker trains a B of his own on changed images, from A.", view="shadow"),
         )
-
-
-def _beta(alpha: float, draws: Tensor) -> Tensor:
-    """Numbers from Beta(alpha, alpha) where ``draws`` are uniform in [0,1)."""
-    if alpha == 1:
-        return draws
-    from scipy.special import betaincinv
-
-    return torch.from_numpy(betaincinv(alpha, alpha, draws.double().cpu().numpy())).to(draws)
-
-
-def _stretch(length: int, share: Tensor, draws: Tensor) -> Tensor:
-    """Bool ``[N,length]``: a stretch of this share of the length around a pixel that ``draws`` in [0,1) names."""
-    half, center = (share * length).long() // 2, (draws * length).long()
-    place = torch.arange(length, device=draws.device)
-    first, last = center - half, center - half + (share * length).long()
-    return (place >= first[:, None]) & (place < last[:, None])

@@ -49,10 +49,8 @@ class FgsmRs(Adversarial):
     @override
     def remark(self, task: Task) -> str:
         said, falls = super().remark(task), _falls(task)
-        if not falls:
-            return said
-        epochs = ", ".join(map(str, falls))
-        return f"{said}, which fell in epoch {epochs}: step halved to {self.step / 2 ** len(falls):g} eps"
+        where, step = ", ".join(map(str, falls)), self.step / 2 ** len(falls)
+        return f"{said}, which fell in epoch {where}: step halved to {step:g} eps" if falls else said
 
 
 def _falls(task: Task) -> list[int]:

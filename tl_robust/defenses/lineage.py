@@ -5,12 +5,13 @@ Axes: N samples.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Sequence, Set
 from dataclasses import dataclass
 from typing import Any, Generic, Protocol, Self, TypeVar
 
 from torch import Tensor, nn
 
+from tl_robust.errors import ConfigError
 from tl_robust.registry import Component
 from tl_robust.types import Recipe
 
@@ -97,6 +98,9 @@ class Repairable(Protocol):
     def upon(self, old: Self, new: Self) -> Self:
         """The same with ``new`` in the place of ``old`` wherever its trainings start from that or ask it."""
 
+    def defended(self, defense: Component) -> Self:
+        """The same training with a further defense in it."""
+
     def asking(self, name: str, model: Self) -> Self:
         """The same training whose defense is given ``model``, too, by that name; it has the same classes."""
 
@@ -132,3 +136,13 @@ class Lineage(Generic[M]):
     public: M
     victim: M
     private: tuple[M, ...] = ()
+
+
+def check_trained(defense: object, task: Task, modules: Set[nn.Module]) -> None:
+    """Check that what a defense makes random is trained after that.
+
+    Raises:
+        ConfigError: The strategy trains none of these modules in any epoch.
+    """
+    if all(modules <= set(task.frozen(epoch)) for epoch in range(task.recipe.epochs)):
+        raise ConfigError(f"{defense} makes blocks random that this strategy never trains: leave one of them out.")

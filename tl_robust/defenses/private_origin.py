@@ -13,8 +13,11 @@ from tl_robust.defenses.base import DEFENSES, Defense, Lineage, M, Trainings
 class PrivateOrigin(Defense):
     """Model isolation: what B starts from is trained a second time, with the same images and other random numbers.
 
-    The attacker has the public A; the second one is the defender's secret, and costs its training. It is refused where
-    there is nothing to hide: B starts from random weights, or from a model that others trained.
+    The attacker has the public A; the second one is the defender's secret, and costs its training. Its images are no
+    secret: the defender gets them where everybody does. Who poisons them (``into: source``) poisons both origins; who
+    owns the training of the public A, and changes its loss, reaches that one alone.
+
+    It is refused where there is nothing to hide: B starts from random weights, or from a model that others trained.
     """
 
     @override

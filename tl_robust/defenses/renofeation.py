@@ -13,7 +13,7 @@ from typing_extensions import override
 
 from tl_robust.defenses.adaptive import Adaptive
 from tl_robust.defenses.base import DEFENSES, Defense, Lineage, M, Task, Trainings
-from tl_robust.defenses.reset import check_trained
+from tl_robust.defenses.lineage import check_trained
 from tl_robust.errors import ConfigError
 from tl_robust.models.base import blocks, fresh
 from tl_robust.models.features import with_blocks

@@ -8,16 +8,14 @@ from dataclasses import dataclass, replace
 from typing import Self
 
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy, kl_div
+from torch.nn.functional import cross_entropy
 from typing_extensions import override
 
-from tl_robust.attacks import Ascent, Problem
 from tl_robust.defenses.adaptive import Adaptive
-from tl_robust.defenses.adversarial import GRADIENT, Adversarial, asked, attacked
+from tl_robust.defenses.adversarial import DEEPER, GRADIENT, Adversarial, Nearby, apart, asked, attacked
 from tl_robust.defenses.base import DEFENSES, Task
 from tl_robust.errors import ConfigError
 
-NOISE = 0.001  # deviation of the start
 BETAS = {"digits": 1.0}  # those of its authors, by space; theirs for MNIST and for CIFAR-10
 
 
@@ -46,21 +44,12 @@ class Trades(Adversarial):
 
     @override
     def loss(self, task: Task, batch: Sequence[Tensor], others: Mapping[str, nn.Module]) -> Tensor:
-        changed = attacked(_Nearby(objective="divergence"), asked(task), batch, self.eps, self.drawn(task))
+        changed = attacked(Nearby(), asked(task), batch, self.eps, self.drawn(task))
         said = task(batch[0])
         clean, other = said.log_softmax(1), task(changed).log_softmax(1)
-        apart = kl_div(other, clean, reduction="batchmean", log_target=True)
-        return cross_entropy(said, batch[1]) + (self.beta or 6.0) * apart
+        return cross_entropy(said, batch[1]) + (self.beta or 6.0) * apart(other, clean)
 
     @override
     def adaptive(self) -> tuple[Adaptive, ...]:
         margin = Adaptive("Answers are flat around images: a margin does not fade.", view="white", objective="margin")
-        return GRADIENT, margin
-
-
-class _Nearby(Ascent):
-    """It starts beside the clean image, where the divergence is 0 and has no gradient."""
-
-    @override
-    def _start(self, problem: Problem, eps: float) -> Tensor:
-        return problem.clip(problem.clean + NOISE * problem.normal(problem.clean.shape[1:], "start"), eps)
+        return GRADIENT, margin, DEEPER

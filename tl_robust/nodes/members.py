@@ -55,6 +55,10 @@ class Several(Derived):
         return self.each(lambda model: model.anew())
 
     @override
+    def defended(self, defense: Component) -> Self:
+        return self.each(lambda model: model.defended(defense))
+
+    @override
     def mapped(self, change: Callable[[Any, str], Any]) -> Self:
         return self.each(lambda model: model.mapped(change))
 

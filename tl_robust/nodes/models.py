@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
@@ -19,6 +19,7 @@ from typing_extensions import override
 
 from tl_robust.data.names import Names
 from tl_robust.data.space import get_space
+from tl_robust.defenses import build as build_defense
 from tl_robust.errors import ConfigError, DataError
 from tl_robust.models import build
 from tl_robust.models.base import classifier_names
@@ -151,6 +152,24 @@ class Model(Keyed):
     def upon(self, old: Model, new: Model) -> Model:
         """The same with ``new`` in the place of ``old`` wherever its trainings start from that or ask it."""
         return self.mapped(lambda training, before: new if before == old.key else training)
+
+    def defended(self, defense: Component) -> Model:
+        """The same training with a further defense in it.
+
+        Raises:
+            ConfigError: It was not trained here, or the defense does not go with those that it has.
+        """
+        if not (last := self.trained):
+            raise ConfigError(f"{self} was trained by others, so no defense can join in its training.")
+
+        def change(training: Any, key: str) -> Any:
+            if key != last.key:
+                return training
+            parts = (*training.defense, defense)
+            build_defense(parts)  # refuses two that set the loss
+            return replace(training, defense=parts)
+
+        return self.mapped(change)
 
     def asking(self, name: str, model: Model) -> Model:
         """The same training whose defense is given ``model``, too, by that name.

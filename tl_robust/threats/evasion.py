@@ -83,7 +83,7 @@ class Evasion(Threat):
             "shadow": "Shadow: crafted on a model that the attacker made as the victim was made",
         },
         direct="white",
-        claims={"black": ("H2", "H13"), "white": ("H1",)},
+        claims={"black": ("H2", "H13", "D1"), "white": ("H1", "D3", "D4"), "shadow": ("D2",)},
         whole=("curve_area", "half_eps"),
         charts=("transfer_ratio", "surrogate_ratio", "match_rate"),
         charts_title="Transferability",

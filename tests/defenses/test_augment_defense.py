@@ -14,9 +14,11 @@ from torch.nn.functional import cross_entropy
 
 from tl_robust import defenses, models, strategies
 from tl_robust.data.batches import Batches
-from tl_robust.defenses.augment import Augment, _beta
+from tl_robust.defenses import random_changes
+from tl_robust.defenses.augment import Augment
+from tl_robust.defenses.random_changes import _beta
 from tl_robust.errors import ConfigError
-from tl_robust.seeding import generator
+from tl_robust.seeding import derive, generator
 from tl_robust.strategies import TransferTask
 from tl_robust.types import ImageSet, Recipe
 
@@ -36,10 +38,23 @@ def made(text: str) -> Augment:
     return defense
 
 
+def drawn(text: str, images: Tensor, samples: Tensor, of: Any) -> Any:
+    """What becomes of images; the key is that of the training, and other for each kind."""
+    defense = made(text)
+    given = images, samples, derive("augment defense", defense.kind, of.defense_seed), of.current_epoch
+    usual = {"noise": 0.15, "shift": 2, "mixup": 1.0, "cutmix": 1.0}
+    size = defense.strength or usual[defense.kind]
+    function = {"noise": "noisy", "shift": "shifted"}.get(defense.kind, "mixed")
+    boxes = {"boxes": True} if defense.kind == "cutmix" else {}
+    return getattr(random_changes, function)(*given, size, **boxes)
+
+
 @pytest.mark.parametrize("kind", ["noise", "shift", "mixup", "cutmix"])
 def test_draws_are_the_samples_own_and_new_in_each_epoch_and_training(kind: str) -> None:
-    defense = made(f"kind={kind}")
-    change = defense.changed if kind in ("noise", "shift") else lambda *given: defense.mixed(*given)[0]
+    def change(*given: Any) -> Tensor:
+        found = drawn(f"kind={kind}", *given)
+        return found if isinstance(found, Tensor) else found[0]
+
     whole = change(IMAGES, IDS, task())
     assert torch.equal(whole, change(IMAGES, IDS, task()))
     part = change(IMAGES[100:150], IDS[100:150], task())
@@ -53,13 +68,13 @@ def test_draws_are_the_samples_own_and_new_in_each_epoch_and_training(kind: str)
 
 def test_noise_has_the_spread_it_says() -> None:
     for text, spread in (("kind=noise", 0.15), ("strength=0.5", 0.5)):
-        added = made(text).changed(IMAGES, IDS, task()) - IMAGES
+        added = drawn(text, IMAGES, IDS, task()) - IMAGES
         assert float(added.std()) == pytest.approx(spread, rel=0.02)
         assert abs(float(added.mean())) < 0.02 * spread
 
 
 def test_a_shift_is_a_plain_loops_with_black_behind() -> None:
-    shifted = made("kind=shift").changed(IMAGES, IDS, task())
+    shifted = drawn("kind=shift", IMAGES, IDS, task())
     seen = set()
     for image, found in zip(IMAGES, shifted, strict=True):
         matches = []
@@ -78,7 +93,7 @@ def test_a_shift_is_a_plain_loops_with_black_behind() -> None:
 
 
 def test_mixup_is_the_mean_with_the_share_of_the_loss() -> None:
-    mixed, share = made("kind=mixup").mixed(IMAGES, IDS, task())
+    mixed, share = drawn("kind=mixup", IMAGES, IDS, task())
     for place in (0, 1, 57):
         expected = share[place] * IMAGES[place] + (1 - share[place]) * IMAGES[place - 1]
         assert torch.allclose(mixed[place], expected)
@@ -91,12 +106,12 @@ def test_shares_are_of_the_beta_distribution(alpha: float) -> None:
     draws = _beta(alpha, (torch.arange(4000, dtype=torch.float64) + 0.5) / 4000)
     assert float(draws.mean()) == pytest.approx(0.5, abs=1e-6)
     assert float(draws.var()) == pytest.approx(1 / (4 * (2 * alpha + 1)), rel=0.01)
-    found = made(f"kind=mixup, strength={alpha}").mixed(IMAGES, IDS, task())[1]
+    found = drawn(f"kind=mixup, strength={alpha}", IMAGES, IDS, task())[1]
     assert float(found.var()) == pytest.approx(1 / (4 * (2 * alpha + 1)), rel=0.2)
 
 
 def test_cutmix_pastes_one_box_and_its_area_is_the_share() -> None:
-    mixed, share = made("kind=cutmix").mixed(IMAGES, IDS, task())
+    mixed, share = drawn("kind=cutmix", IMAGES, IDS, task())
     sizes = []
     for place in range(400):
         box = (mixed[place] != IMAGES[place]).any(0)
@@ -114,7 +129,7 @@ def test_cutmix_pastes_one_box_and_its_area_is_the_share() -> None:
 def test_the_area_of_a_box_is_the_share_but_for_what_the_edges_cut_off() -> None:
     """A stretch of s around a uniform place keeps s - s^2/4 of the length; s^2 is uniform."""
     images = torch.arange(2000).float()[:, None, None, None].expand(-1, 1, 64, 64)
-    _, share = made("kind=cutmix").mixed(images, torch.arange(2000), task())
+    _, share = drawn("kind=cutmix", images, torch.arange(2000), task())
     assert float(1 - share.mean()) == pytest.approx(1 / 2 - 1 / 5 + 1 / 48, abs=0.02)
 
 
@@ -133,7 +148,7 @@ class Doubled:
 @pytest.mark.parametrize("kind", ["mixup", "cutmix"])
 def test_the_loss_of_a_mix_is_both_cross_entropies_by_hand(kind: str) -> None:
     defense, batch = made(f"kind={kind}"), (IMAGES[:9], LABELS[:9], IDS[:9])
-    mixed, share = defense.mixed(IMAGES[:9], IDS[:9], task())
+    mixed, share = drawn(f"kind={kind}", IMAGES[:9], IDS[:9], task())
     total = 0.0
     for place in range(9):
         logits = (mixed[place].flatten()[:4] * 3).tolist()
@@ -148,7 +163,7 @@ def test_the_loss_of_a_mix_is_both_cross_entropies_by_hand(kind: str) -> None:
 @pytest.mark.parametrize("kind", ["noise", "shift"])
 def test_other_changes_leave_the_strategys_objective(kind: str) -> None:
     defense, batch = made(f"kind={kind}"), (IMAGES[:9], LABELS[:9], IDS[:9])
-    changed = defense.changed(IMAGES[:9], IDS[:9], task())
+    changed = drawn(f"kind={kind}", IMAGES[:9], IDS[:9], task())
     expected = cross_entropy(Doubled()(changed), LABELS[:9])
     assert torch.equal(defense.loss(Doubled(), batch, {}), expected)
     assert not torch.equal(expected, cross_entropy(Doubled()(IMAGES[:9]), LABELS[:9]))
