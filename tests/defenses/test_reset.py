@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from tl_robust import defenses, models, strategies
 from tl_robust.bench.plan import make_plan
 from tl_robust.config import load
-from tl_robust.defenses.relevance import _ranks, covered
+from tl_robust.defenses.forgetting import _ranks, covered
 from tl_robust.errors import ConfigError
 from tl_robust.models.base import build, fresh
 from tl_robust.registry import Component

@@ -12,7 +12,7 @@ from tl_robust import defenses, strategies
 from tl_robust.bench import runner
 from tl_robust.bench.plan import Plan, make_plan
 from tl_robust.config import load
-from tl_robust.defenses import Composed
+from tl_robust.defenses import Composed, build
 from tl_robust.defenses.distill import Distill
 from tl_robust.errors import ConfigError
 from tl_robust.nodes.models import WEIGHTS
@@ -145,6 +145,8 @@ def test_the_teacher_is_the_strategys_b_trained_adversarially(tiny: Path, more: 
     (part,) = teacher.defense
     assert (part.name, dict(part.settings)) == (more.partition(": ")[2] or "pgd_at", pytest.approx(parts))
     assert dict(student.defense[0].settings)["eps"] == pytest.approx(4 / 255)
+    lineage = build(student.defense).lineage(None, plan.cells[0].scene.surrogate, b)
+    assert (lineage.public, lineage.victim, lineage.private) == (b.parent, student, (teacher,))
     shadow = next(c.play.surrogate for c in plan.cells if c.cell.view == "shadow" and c.cell.defense != "none")
     assert dict(shadow.others)["teacher"].key == teacher.again("shadow").key
     white = next(c.play for c in plan.cells if c.cell.view == "white" and c.cell.defense != "none")

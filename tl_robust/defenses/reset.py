@@ -13,10 +13,10 @@ from typing_extensions import override
 from tl_robust.defenses.adaptive import Adaptive
 from tl_robust.defenses.adversarial import GRADIENT
 from tl_robust.defenses.base import DEFENSES, Defense, Task
+from tl_robust.defenses.forgetting import forget_irrelevant, forget_modules
 from tl_robust.defenses.lineage import check_trained
-from tl_robust.defenses.relevance import forget_irrelevant
 from tl_robust.errors import ConfigError
-from tl_robust.models.base import blocks, classifier_names, fresh
+from tl_robust.models.base import blocks
 from tl_robust.registry import Scalar
 from tl_robust.types import ImageSet
 
@@ -27,7 +27,7 @@ class Reset(Defense):
     """Model isolation: before B is trained, a part of the weights that it has from its parent becomes random.
 
     One of three ways: fresh weights for the last blocks, noise on all weights, or fresh weights where held-out images
-    need those of the parent least (ReMoS, Zhang et al., ICSE 2022; see :mod:`relevance`).
+    need those of the parent least (ReMoS, Zhang et al., ICSE 2022; see :mod:`forgetting`).
 
     Attributes:
         blocks: So many of the last blocks, and the last layer, get fresh weights, BatchNorm statistics included.
@@ -58,7 +58,7 @@ class Reset(Defense):
                 raise ConfigError("reset by relevance needs images: task.start_from(parent, validation=ImageSet(...)).")
             forget_irrelevant(task.network, validation.images, self.relevance)
         else:
-            self._forget_the_last(task)
+            forget_modules(task.network, self._last(task))
 
     @override
     def check(self, task: Task, samples: int, options: Mapping[str, Scalar]) -> None:
@@ -73,15 +73,6 @@ class Reset(Defense):
         last = {module for block in known[-self.blocks :] for module in block.modules()}
         check_trained(self, task, last & set(task.network.modules()))
         return last
-
-    def _forget_the_last(self, task: Task) -> None:
-        network, last = task.network, self._last(task)
-        names = classifier_names(network)
-        for name, module in network.named_modules():
-            if module in last:
-                names |= {f"{name}.{key}" for key in module.state_dict()}
-        state = fresh(network).state_dict()
-        network.load_state_dict({name: state[name] for name in names}, strict=False)
 
     @override
     def adaptive(self) -> tuple[Adaptive, ...]:

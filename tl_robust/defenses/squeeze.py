@@ -61,12 +61,5 @@ class Squeeze(Defense):
 
 
 SMOOTH = Adaptive("The identity stands for the median, too (BPDA).", "straight_through(identity=True)")
-SEARCH = Adaptive(
-    "A random search of 200 queries needs no gradient (Square, Andriushchenko et al., ECCV 2020).",
-    view="white",
-    attack="square(queries=200)",
-)
-STRONG = Adaptive(
-    "A strong pattern all over the image is left of it when it is coarse (Chen et al., 2017).",
-    backdoor="blend(alpha=0.4)",
-)
+SEARCH = Adaptive("A random search needs no gradient (Square, ECCV 2020).", view="white", attack="square(queries=200)")
+STRONG = Adaptive("A strong pattern all over the image stays (Chen et al., 2017).", backdoor="blend(alpha=0.4)")

@@ -1,18 +1,29 @@
-"""Which weights of a parent the target needs least.
+"""What of a parent's weights becomes random: those of some modules, or those that the target needs least.
 
 Axes: N images, O channels or features that a layer gives, I that it is given.
 """
 
 from __future__ import annotations
 
+from collections.abc import Set
 from contextlib import ExitStack
 from functools import partial
 
 import torch
 from torch import Tensor, nn
 
-from tl_robust.models.base import fresh
+from tl_robust.models.base import classifier_names, fresh
 from tl_robust.models.features import logits
+
+
+def forget_modules(network: nn.Module, modules: Set[nn.Module]) -> None:
+    """Give fresh weights to modules of a network and to its last layer, BatchNorm statistics included."""
+    names = classifier_names(network)
+    for name, module in network.named_modules():
+        if module in modules:
+            names |= {f"{name}.{key}" for key in module.state_dict()}
+    state = fresh(network).state_dict()
+    network.load_state_dict({name: state[name] for name in names}, strict=False)
 
 
 def forget_irrelevant(network: nn.Module, images: Tensor, share: float) -> None:
