@@ -73,6 +73,15 @@ def test_the_median_of_rounds_that_take_turns_counts(monkeypatch: pytest.MonkeyP
     assert timed.ratio == 2
 
 
+def test_both_networks_take_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+    scripted, order = Scripted(monkeypatch), list[str]()
+    model, twin = Slow(scripted, 1), Slow(scripted, 1)
+    for name, network in (("defended", model), ("undefended", twin)):
+        network.register_forward_hook(lambda *_, name=name: order.append(name))
+    taken(model, twin, torch.rand(4, 1, 2, 2))
+    assert order == ["defended", "undefended"] * (ROUNDS + 1)
+
+
 def test_a_network_beside_its_like_takes_about_as_long() -> None:
     """With the real clocks; the bounds are wide, since other processes disturb a measurement."""
     network = nn.Sequential(nn.Conv2d(3, 16, 3), nn.ReLU(), nn.Conv2d(16, 16, 3), nn.Flatten(), nn.LazyLinear(10))
