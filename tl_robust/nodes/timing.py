@@ -138,11 +138,10 @@ def taken(model: nn.Module, twin: nn.Module, images: Tensor, rounds: int = ROUND
         network(images)
         return Clock.read().since(before, device)
 
-    networks = (model, twin)
-    for network in networks:  # the first pass also sets the device up
+    for network in (model, twin):  # the first pass also sets the device up
         network(images)
-    defended, undefended = zip(*(map(seconds, networks) for _ in range(rounds)), strict=True)
-    return Timed(defended, undefended)
+    seen = [(seconds(model), seconds(twin)) for _ in range(rounds)]
+    return Timed(tuple(first for first, _ in seen), tuple(second for _, second in seen))
 
 
 def _seconds(value: object) -> bool:
