@@ -169,6 +169,14 @@ def test_a_robust_origin_is_public_and_the_defender_has_paid_for_it(tiny: Path) 
     assert len(paid(plan)["none"]) == 1
 
 
+def test_what_serves_twice_is_paid_once(tiny: Path) -> None:
+    plan = planned(tiny, "axes.view=[white]", defenses="'ensemble(of=kinds)'")
+    (cell,) = plan.cells
+    keys = [node.key for node in cell.victim.nodes]
+    assert len(keys) > len(set(keys)), "the fine-tuned member is the teacher of another one"
+    assert len(paid(plan)["ensemble(of=kinds)"]) == 3
+
+
 def test_a_public_model_that_is_the_victim_costs_nothing(tiny: Path) -> None:
     assert paid(planned(tiny, "axes.strategy=[as_is]")) == {"none": []}
 
