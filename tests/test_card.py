@@ -201,7 +201,7 @@ def test_membership_is_judged_where_the_undefended_gives_members_away(apart: flo
         for defense, d in {"none": apart, "dp": 0.0}.items()
         for each in exposed.exposed({"finetune": d}, defense=defense, pair="mnist-usps")
     ]
-    card = cards(found)[0]
+    (card,) = cards(found)
     assert entry(card, "dp", "membership").decision == decision
     assert ("Cannot tell: auc" in card.notes["membership"]) == (decision == "cannot tell")
     assert card.title == "mnist → usps, finetune"

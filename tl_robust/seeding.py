@@ -32,21 +32,22 @@ def _signed(value: int) -> int:
     return value - (1 << 64) if value >= 1 << 63 else value
 
 
-def _shift_right(x: Tensor, bits: int) -> Tensor:
-    """Logical right shift of int64 (torch shifts arithmetically)."""
-    return (x >> bits).bitwise_and_((1 << (64 - bits)) - 1)
+def _shift_right(x: Tensor, bits: int, out: Tensor | None = None) -> Tensor:
+    """Logical right shift of int64 (torch shifts arithmetically), into ``out`` where it is given."""
+    return torch.bitwise_right_shift(x, bits, out=out).bitwise_and_((1 << (64 - bits)) - 1)
 
 
 def _mixed(x: Tensor) -> Tensor:
-    """The output function of SplitMix64 without its last step, which leaves the upper 31 bits as they are."""
-    x = _shift_right(x, 30).bitwise_xor_(x).mul_(_signed(0xBF58476D1CE4E5B9))  # in place: half the time
-    return _shift_right(x, 27).bitwise_xor_(x).mul_(_signed(0x94D049BB133111EB))
+    """The output function of SplitMix64 without its last step, which leaves the upper 31 bits as they are; in place."""
+    spare = torch.empty_like(x)  # with memory for every step it takes twice as long
+    for bits, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
+        x.bitwise_xor_(_shift_right(x, bits, spare)).mul_(_signed(factor))
+    return x
 
 
 def _splitmix64(x: Tensor) -> Tensor:
-    """The output function of SplitMix64 (Steele, Lea, Flood, OOPSLA 2014), on int64 with wrap-around."""
-    x = _mixed(x)
-    return _shift_right(x, 31).bitwise_xor_(x)
+    """The output function of SplitMix64 (Steele, Lea, Flood, OOPSLA 2014), on int64 with wrap-around; in place."""
+    return _mixed(x).bitwise_xor_(_shift_right(x, 31))
 
 
 def uniform(seed: int, sample_id: Tensor, shape: Sequence[int], stream: int = 0) -> Tensor:

@@ -116,7 +116,10 @@ def test_a_broken_lineage_needs_all_four_and_their_twin(claim: str, view: View, 
     assert said(ran(view, counts))[claim].decision == "not judged"
 
 
-@pytest.mark.parametrize("other", ["distill(start=parent)", "distill(weight=0.0)", "distill + mahalanobis", "squeeze"])
+@pytest.mark.parametrize(
+    "other",
+    ["distill(start=parent)", "distill(weight=0.0)", "distill(robust=True)", "distill + mahalanobis", "squeeze"],
+)
 def test_what_does_not_break_the_lineage_alone_does_not_count(other: str) -> None:
     counts = lineage(KEPT) | {other: LOST}
     assert said(ran("black", counts))["D1"].decision == "supported"

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from tl_robust import attacks, defenses
 from tl_robust.attacks import ATTACKS
 from tl_robust.attacks.through import THROUGH
+from tl_robust.backdoors import BACKDOORS
 from tl_robust.defenses import DEFENSES, Adaptive, Composed, Defense
 from tl_robust.defenses.base import INFERENCE, TRAINING
 from tl_robust.errors import ConfigError, UnknownNameError
@@ -56,6 +57,19 @@ def test_each_view_has_an_adaptive_attack_or_says_why_not(name: str, view: str) 
     declared = made(name).against(view)
     assert declared
     assert all(attack.why.endswith(".") for attack in declared)
+
+
+@EVERY
+def test_who_poisons_knowingly_has_a_backdoor_that_builds(name: str) -> None:
+    """Of at least one: without it every number of the backdoors is red."""
+    poisons = [attack for attack in made(name).adaptive() if attack.backdoor]
+    assert poisons
+    for poison in poisons:
+        assert poison.why.endswith(".")
+        another = "(" in poison.backdoor or "=" not in poison.backdoor
+        kind, settings = BACKDOORS.written(poison.backdoor if another else f"patch({poison.backdoor})")
+        BACKDOORS[kind](**settings)
+        assert not made(name).against("white")[0].backdoor, "evasion leaves it out"
 
 
 @EVERY

@@ -120,8 +120,10 @@ def test_refused_images_are_counted_at_each_eps_in_the_worst_case() -> None:
     assert metric.curve(worst, {"plain": plain}).n.tolist() == [4, 4]
 
 
-@pytest.mark.parametrize(("clean", "attacked", "applies"), [([0, -1], [0, 0], True), ([0, 0], [0, -1], True),
-                                                      ([0, 1], [1, 1], False)])  # fmt: skip
+@pytest.mark.parametrize(
+    ("clean", "attacked", "applies"),
+    [([0, -1], [0, 0], True), ([0, 0], [0, -1], True), ([0, 1], [1, 1], False)],
+)
 def test_only_a_guard_that_refuses_has_a_share_of_refused_images(
     clean: list[int], attacked: list[int], applies: bool
 ) -> None:

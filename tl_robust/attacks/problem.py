@@ -27,7 +27,8 @@ def attackable(*models: Model) -> Iterator[None]:
 
     Modules behind functions and objects are found, too: see :func:`tl_robust.attacks.reach.modules_behind`.
     """
-    modules = list(dict.fromkeys(module for model in models for module in modules_behind(model)))
+    callables = (model.model if isinstance(model, Oracle) else model for model in models)
+    modules = list(dict.fromkeys(module for model in callables for module in modules_behind(model)))
     modes = [(module, module.training) for model in modules for module in model.modules()]
     frozen = [
         parameter

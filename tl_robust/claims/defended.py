@@ -54,11 +54,12 @@ def defended(
 
 
 def _alone(side: Side, name: str) -> bool:
-    """Whether a victim was fine-tuned, and has this defense alone. A distillation is one into fresh weights."""
+    """Whether a victim was fine-tuned, and has this defense alone. A distillation is plain and into fresh weights."""
     settings = settings_of(side.defense, name)
     if settings is None or settings_of(side.strategy, FULL) is None:
         return False
-    return name != "distill" or (settings.get("start", "fresh") == "fresh" and bool(settings.get("weight", 1)))
+    changed = [settings.get("start", "fresh") != "fresh", not settings.get("weight", 1), settings.get("robust", False)]
+    return name != "distill" or not any(changed)
 
 
 def removed(comparisons: Comparisons, place: Place, view: View) -> list[Effect]:

@@ -6,9 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from typing import Self
+from weakref import WeakKeyDictionary
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.functional import kl_div
 from typing_extensions import override
 
@@ -16,6 +17,7 @@ from tl_robust import attacks
 from tl_robust.attacks import Ascent, Attack, Problem
 from tl_robust.attacks.logits import predicted
 from tl_robust.attacks.objectives.divergence import Divergence
+from tl_robust.attacks.oracle import Model, Oracle
 from tl_robust.defenses.adaptive import Adaptive
 from tl_robust.defenses.base import Defense, Task
 from tl_robust.errors import ConfigError
@@ -26,6 +28,15 @@ from tl_robust.text import eps_text
 SLACK = 1e-9  # of the comparison of two eps
 NOISE = 0.001  # deviation of the start beside a clean image
 GRADIENT = Adaptive("Nothing stands around the network, so that its own gradient is right.")
+DEEPER = Adaptive(
+    "A trigger is larger than eps, so that training within eps does not reach it, and twice as much poison sets it "
+    "deeper; robustness to both trades off (Weng, Lee, Wu, NeurIPS 2020).",
+    backdoor="rate=0.2",
+)
+INHERITED = Adaptive(
+    "A trigger that takes its features from class t of A is inherited with them (Yao et al., CCS 2019).",
+    backdoor="latent",
+)
 MASKED = Adaptive(
     "Training on few steps may bend the gradient alone: several attacks, one without gradients, look for that "
     "(Croce and Hein, ICML 2020).",
@@ -82,9 +93,20 @@ def sample_ids(batch: Sequence[Tensor]) -> Tensor:
     return batch[2] if len(batch) > 2 else torch.arange(len(batch[1]), device=batch[1].device)
 
 
+_ASKED: WeakKeyDictionary[Task, Oracle] = WeakKeyDictionary()
+
+
+def asked(task: Task) -> Oracle:
+    """The network of a training as attacks ask it; what they find out about it once holds for all batches."""
+    oracle = _ASKED.get(task)
+    if oracle is None or oracle.model is not task.network:
+        _ASKED[task] = oracle = Oracle(task.network, "the network that is trained")
+    return oracle
+
+
 def attacked(
     attack: Attack,
-    network: nn.Module,
+    network: Model,
     batch: Sequence[Tensor],
     eps: float,
     seed: int,
@@ -94,7 +116,7 @@ def attacked(
 
     Args:
         attack: The attack.
-        network: What it attacks.
+        network: What it attacks: a module, or what :func:`asked` gives.
         batch: Images in [0,1], labels, and perhaps sample ids, by which draws are keyed.
         eps: Size in [0,1] pixel units.
         seed: Seed of the draws.
@@ -169,7 +191,7 @@ class Adversarial(Defense):
 
     def withstood(self, task: Task, batch: Sequence[Tensor]) -> Tensor:
         """Which images are still right under PGD, bool ``[N]``."""
-        changed = attacked(pgd(), task.network, batch, self.eps, derive("score", task.defense_seed), early=True)
+        changed = attacked(pgd(), asked(task), batch, self.eps, derive("score", task.defense_seed), early=True)
         with torch.no_grad():
             return predicted(task.network(changed)) == batch[1]
 
@@ -181,4 +203,4 @@ class Adversarial(Defense):
 
     @override
     def adaptive(self) -> tuple[Adaptive, ...]:
-        return GRADIENT, MASKED
+        return GRADIENT, MASKED, DEEPER

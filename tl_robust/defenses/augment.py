@@ -11,6 +11,7 @@ from torch.nn.functional import cross_entropy
 from typing_extensions import override
 
 from tl_robust.defenses.adaptive import Adaptive
+from tl_robust.defenses.adversarial import GRADIENT, INHERITED
 from tl_robust.defenses.base import DEFENSES, Defense, Task
 from tl_robust.defenses.random_changes import mixed, noisy, shifted
 from tl_robust.errors import ConfigError
@@ -62,7 +63,8 @@ class Augment(Defense):
     @override
     def adaptive(self) -> tuple[Adaptive, ...]:
         return (
-            Adaptive("Nothing stands around the network, so that its own gradient is right."),
+            GRADIENT,
             Adaptive("A margin does not fade where mixing has made all answers flat.", "exact", "white", "margin"),
             Adaptive("Black box: the attacker trains a B of his own on changed images, from A.", view="shadow"),
+            INHERITED,
         )

@@ -8,6 +8,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from tl_robust.seeding import generator
+
+FOLDS = 10
+
 
 def fitted(found: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
     """Means of the classes that there are ``[K,F]``, and a matrix ``[F,F]`` that whitens what is left without them.
@@ -33,17 +37,16 @@ def distance(found: Tensor, means: Tensor, whitening: Tensor) -> Tensor:
     return apart.square().mean(2).amin(1)
 
 
-def to_other_folds(found: Tensor, labels: Tensor, order: Tensor, folds: int) -> Tensor:
+def to_other_folds(found: Tensor, labels: Tensor, seed: int) -> Tensor:
     """The distance of each row to the means of the other folds, in the order of the folds, ``[N]``.
 
     Args:
         found: Features ``[N,F]``, float64.
         labels: int64 ``[N]``.
-        order: Rows by folds, int64 ``[N]``.
-        folds: How many there are.
+        seed: Says which rows are in a fold.
     """
     distances = []
-    for fold in order.chunk(folds):
+    for fold in torch.randperm(len(found), generator=generator("folds", seed)).to(found.device).chunk(FOLDS):
         rest = torch.ones(len(found), dtype=torch.bool, device=found.device).index_fill_(0, fold, False)
         distances.append(distance(found[fold], *fitted(found[rest], labels[rest])))
     return torch.cat(distances)

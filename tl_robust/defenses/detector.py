@@ -6,7 +6,7 @@ Axes: N images, C channels, H height, W width, L logits.
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -31,11 +31,13 @@ class Detector(Defense):
     Attributes:
         WAY: What gradients are taken of by who evades it, a name of ``attacks/through``.
         KNOWN: Why these gradients are right, in one sentence.
+        POISON: The backdoor of who knows it, and why it looks harmless.
         false_alarms: Share of the held-out images beyond the threshold, rounded down to whole images; 0 refuses none.
     """
 
     NEUTRAL = {"false_alarms": 0.0}
     WAY: ClassVar[str] = "exact"
+    POISON: ClassVar[tuple[str, str]]
     KNOWN: ClassVar[str] = "What it looks at is smooth, so that the guard's own gradient is right."
 
     false_alarms: float = 0.05
@@ -81,8 +83,12 @@ class Detector(Defense):
 
     @override
     def adaptive(self) -> tuple[Adaptive, ...]:
-        evade = "Another class must exceed label and refusal, both (Carlini and Wagner, AISec 2017)."
-        return (Adaptive(self.KNOWN, self.WAY), Adaptive(evade, self.WAY, objective="evade"))
+        (backdoor, harmless), evade = self.POISON, "Another class must exceed label and refusal, both (Carlini, 2017)."
+        return (
+            Adaptive(self.KNOWN, self.WAY),
+            Adaptive(evade, self.WAY, objective="evade"),
+            Adaptive(harmless, backdoor=backdoor),
+        )
 
 
 class Suspecting(Guard):
@@ -91,13 +97,16 @@ class Suspecting(Guard):
     Args:
         network: What is defended.
         threshold: ``[]``, the most suspicious image that is answered.
+        links: What an image goes through beside the network, each alone, to see how suspicious it is.
         learned: Further buffers.
     """
 
     threshold: Tensor
 
-    def __init__(self, network: nn.Module, threshold: Tensor, **learned: Tensor) -> None:
-        super().__init__(network)
+    def __init__(
+        self, network: nn.Module, threshold: Tensor, links: Iterable[nn.Module] = (), **learned: Tensor
+    ) -> None:
+        super().__init__(network, links)
         device = next((weight.device for weight in network.parameters()), torch.device("cpu"))
         for name, tensor in ({"threshold": threshold} | learned).items():
             self.register_buffer(name, tensor.to(device))

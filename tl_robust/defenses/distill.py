@@ -12,7 +12,7 @@ from torch.nn.functional import cross_entropy
 from typing_extensions import override
 
 from tl_robust.defenses.adaptive import Adaptive
-from tl_robust.defenses.adversarial import GRADIENT, MASKED, Adversarial, Nearby, apart, attacked
+from tl_robust.defenses.adversarial import GRADIENT, MASKED, Adversarial, Nearby, apart, asked, attacked
 from tl_robust.defenses.base import DEFENSES, Lineage, M, Task, Trainings
 from tl_robust.defenses.hardened import Hardened
 from tl_robust.errors import ConfigError
@@ -79,7 +79,7 @@ class Distill(Hardened):
         with torch.no_grad():
             taught = (others["teacher"](images) / temperature).log_softmax(1)
         if self.training:
-            changed = attacked(Nearby(answers=taught), task.network, batch, self.eps, self.training.drawn(task))
+            changed = attacked(Nearby(answers=taught), asked(task), batch, self.eps, self.training.drawn(task))
             away, near = (apart(task(each).log_softmax(1), taught) for each in (changed, images))
             return (5 * away + near) / 6
         said = task(images)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
 from torch import Tensor, nn
 from typing_extensions import override
 
-from tl_robust.defenses.adaptive import Adaptive
 from tl_robust.defenses.base import DEFENSES
 from tl_robust.defenses.detector import Detector, Suspecting
 from tl_robust.models.guard import Ask
@@ -23,14 +23,14 @@ class Energy(Detector):
     score: no fine-tuning on foreign images.
     """
 
+    POISON: ClassVar = (
+        "rate=0.2",
+        "What is poisoned much is answered surely, and what is sure has a low energy.",
+    )
+
     @override
     def around(self, network: nn.Module, threshold: Tensor, learned: Mapping[str, Tensor]) -> Suspecting:
         return Energetic(network, threshold)
-
-    @override
-    def adaptive(self) -> tuple[Adaptive, ...]:
-        sure = "Twice as much poison makes the answer to a trigger surer, and what is sure has a low energy."
-        return (*super().adaptive(), Adaptive(sure, backdoor="rate=0.2"))
 
 
 class Energetic(Suspecting):

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing_extensions import override
 
 from tl_robust.defenses.adaptive import Adaptive
+from tl_robust.defenses.adversarial import INHERITED
 from tl_robust.defenses.base import DEFENSES, Defense, Lineage, M, Trainings
 from tl_robust.errors import ConfigError
 
@@ -60,9 +61,10 @@ class Ensemble(Defense):
     def adaptive(self) -> tuple[Adaptive, ...]:
         alike = Adaptive("What is averaged is smooth, so that its own gradient is right.")
         shadow = Adaptive("Black box: the attacker makes as many B of his own, from A.", view="shadow")
+        known = (alike, shadow, INHERITED)  # by all members alike, since they start from the same A
         if self.soup:
-            return (alike, shadow)
+            return known
         why = "A member alone has gradients that the mean may hide."
         each = (Adaptive(why, f"member(number={place})", "white") for place in range(1, self.members + 1))
         other = Adaptive("A mean of probabilities has other gradients than one of logits.", "member(number=0)", "white")
-        return (alike, shadow, *each, *([other] if self.fuse == "logits" else []))
+        return (*known, *each, *([other] if self.fuse == "logits" else []))

@@ -10,7 +10,7 @@ from itertools import pairwise
 from torch import Tensor, nn
 from typing_extensions import override
 
-from tl_robust.defenses.adversarial import Adversarial, attacked, pgd, robust_accuracies
+from tl_robust.defenses.adversarial import Adversarial, asked, attacked, pgd, robust_accuracies
 from tl_robust.defenses.base import DEFENSES, Task
 from tl_robust.errors import ConfigError
 
@@ -39,7 +39,7 @@ class FgsmRs(Adversarial):
     @override
     def loss(self, task: Task, batch: Sequence[Tensor], others: Mapping[str, nn.Module]) -> Tensor:
         step = pgd(steps=1, step_size=self.step / 2 ** len(_falls(task)))
-        changed = attacked(step, task.network, batch, self.eps, self.drawn(task))
+        changed = attacked(step, asked(task), batch, self.eps, self.drawn(task))
         return task.cross_entropy(changed, batch[1])
 
     @override
@@ -49,10 +49,8 @@ class FgsmRs(Adversarial):
     @override
     def remark(self, task: Task) -> str:
         said, falls = super().remark(task), _falls(task)
-        if not falls:
-            return said
-        epochs = ", ".join(map(str, falls))
-        return f"{said}, which fell in epoch {epochs}: step halved to {self.step / 2 ** len(falls):g} eps"
+        where, step = ", ".join(map(str, falls)), self.step / 2 ** len(falls)
+        return f"{said}, which fell in epoch {where}: step halved to {step:g} eps" if falls else said
 
 
 def _falls(task: Task) -> list[int]:

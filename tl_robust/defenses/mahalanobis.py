@@ -6,20 +6,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
-import torch
 from torch import Tensor, nn
 from typing_extensions import override
 
-from tl_robust.defenses.adaptive import Adaptive
 from tl_robust.defenses.base import DEFENSES
 from tl_robust.defenses.class_distance import distance, fitted, to_other_folds
 from tl_robust.defenses.detector import Detector, Suspecting
 from tl_robust.models.features import features, with_features
 from tl_robust.models.guard import Ask
-from tl_robust.seeding import generator
 from tl_robust.types import ImageSet
-
-FOLDS = 10  # the distance of an image, which the threshold is made of, is by means and covariance of the other folds
 
 
 @DEFENSES.register
@@ -34,23 +29,18 @@ class Mahalanobis(Detector):
     """
 
     FEATURES: ClassVar[bool] = True
+    POISON: ClassVar = ("blend", "A faint trigger all over the image moves the features little (Chen et al., 2017).")
 
     @override
     def learned(self, network: nn.Module, validation: ImageSet, seed: int) -> tuple[dict[str, Tensor], Tensor]:
         found, labels = features(network, validation.images).double(), validation.labels.to(validation.images.device)
-        order = torch.randperm(len(found), generator=generator("folds", seed)).to(found.device)
         means, whitening = fitted(found, labels)
-        learned = {"means": means.float(), "whitening": whitening.float()}
-        return learned, to_other_folds(found, labels, order, FOLDS)
+        away = to_other_folds(found, labels, seed)  # to its own means, each of which it has moved, an image is nearer
+        return {"means": means.float(), "whitening": whitening.float()}, away
 
     @override
     def around(self, network: nn.Module, threshold: Tensor, learned: Mapping[str, Tensor]) -> Suspecting:
         return Distant(network, threshold, **learned)
-
-    @override
-    def adaptive(self) -> tuple[Adaptive, ...]:
-        latent = Adaptive("The trigger has the features of class t, which lie near its mean.", backdoor="latent")
-        return (*super().adaptive(), latent)
 
 
 class Distant(Suspecting):

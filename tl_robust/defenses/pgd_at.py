@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 from typing_extensions import override
 
-from tl_robust.defenses.adversarial import Adversarial, attacked, pgd
+from tl_robust.defenses.adversarial import Adversarial, asked, attacked, pgd
 from tl_robust.defenses.base import DEFENSES, Task
 
 
@@ -23,5 +23,5 @@ class PgdAt(Adversarial):
 
     @override
     def loss(self, task: Task, batch: Sequence[Tensor], others: Mapping[str, nn.Module]) -> Tensor:
-        changed = attacked(pgd(), task.network, batch, self.eps, self.drawn(task))
+        changed = attacked(pgd(), asked(task), batch, self.eps, self.drawn(task))
         return task.cross_entropy(changed, batch[1])

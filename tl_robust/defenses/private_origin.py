@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing_extensions import override
 
 from tl_robust.defenses.adaptive import Adaptive
+from tl_robust.defenses.adversarial import GRADIENT
 from tl_robust.defenses.base import DEFENSES, Defense, Lineage, M, Trainings
 
 
@@ -27,6 +28,7 @@ class PrivateOrigin(Defense):
     @override
     def adaptive(self) -> tuple[Adaptive, ...]:
         return (
-            Adaptive("Nothing stands around the network, so that its own gradient is right."),
+            GRADIENT,
             Adaptive("Black box: the attacker makes a B of his own from the public A.", view="shadow"),
+            Adaptive("Whoever trains on the images learns their poison, of which there is more.", backdoor="rate=0.2"),
         )

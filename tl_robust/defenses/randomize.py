@@ -53,4 +53,5 @@ class Randomize(Defense):
             Adaptive("The noises are fixed, so that the guard's own gradient is right.", "exact"),
             Adaptive(f"At least {GUESSES} noises that are not the defender's stand for them (EOT).", own),
             Adaptive("A margin does not fade where the mean of probabilities is sure.", "exact", "white", "margin"),
+            Adaptive("A strong pattern all over the image stands above the noise.", backdoor="blend(alpha=0.4)"),
         )

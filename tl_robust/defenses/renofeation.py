@@ -12,6 +12,7 @@ from torch.nn.functional import mse_loss
 from typing_extensions import override
 
 from tl_robust.defenses.adaptive import Adaptive
+from tl_robust.defenses.adversarial import GRADIENT
 from tl_robust.defenses.base import DEFENSES, Defense, Lineage, M, Task, Trainings
 from tl_robust.defenses.lineage import check_trained
 from tl_robust.errors import ConfigError
@@ -72,7 +73,7 @@ class Renofeation(Defense):
     @override
     def adaptive(self) -> tuple[Adaptive, ...]:
         return (
-            Adaptive("Nothing stands around the network, so that its own gradient is right."),
+            GRADIENT,
             Adaptive("A margin does not fade where training has made the network sure.", "exact", "white", "margin"),
             Adaptive("Black box: the attacker teaches A's features to a B of his own.", view="shadow"),
             Adaptive("A trigger with the features of class t is learned with A's features.", backdoor="latent"),

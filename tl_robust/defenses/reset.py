@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from typing_extensions import override
 
 from tl_robust.defenses.adaptive import Adaptive
+from tl_robust.defenses.adversarial import GRADIENT
 from tl_robust.defenses.base import DEFENSES, Defense, Task
 from tl_robust.defenses.lineage import check_trained
 from tl_robust.defenses.relevance import forget_irrelevant
@@ -85,7 +86,7 @@ class Reset(Defense):
     @override
     def adaptive(self) -> tuple[Adaptive, ...]:
         return (
-            Adaptive("Nothing stands around the network, so that its own gradient is right."),
+            GRADIENT,
             Adaptive("Black box: the attacker resets and trains a B of his own, from A.", view="shadow"),
-            Adaptive("A trigger with the features of class t is learned below what is reset.", backdoor="latent"),
+            Adaptive("What is poisoned more is learned in more layers, and some are not reset.", backdoor="rate=0.2"),
         )

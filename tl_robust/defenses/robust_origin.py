@@ -48,4 +48,5 @@ class RobustOrigin(Hardened):
     def adaptive(self) -> tuple[Adaptive, ...]:
         return (
             Adaptive("The network's own gradient; in the black box that of the robust A, which is what is public."),
+            Adaptive("B is trained plainly, and learns more of what is poisoned more.", backdoor="rate=0.2"),
         )

@@ -57,7 +57,7 @@ class Squeeze(Defense):
         known = f"The identity stands for rounding{also} (BPDA), and the median has a subgradient."
         attacks = [Adaptive(known, "straight_through" if rounds else "exact")]
         attacks += [SMOOTH] if self.median > 1 else []
-        return (*attacks, SEARCH) if rounds else tuple(attacks)
+        return (*attacks, SEARCH, STRONG) if rounds else (*attacks, STRONG)
 
 
 SMOOTH = Adaptive("The identity stands for the median, too (BPDA).", "straight_through(identity=True)")
@@ -65,4 +65,8 @@ SEARCH = Adaptive(
     "A random search of 200 queries needs no gradient (Square, Andriushchenko et al., ECCV 2020).",
     view="white",
     attack="square(queries=200)",
+)
+STRONG = Adaptive(
+    "A strong pattern all over the image is left of it when it is coarse (Chen et al., 2017).",
+    backdoor="blend(alpha=0.4)",
 )

@@ -12,7 +12,7 @@ from torch.nn.functional import cross_entropy
 from typing_extensions import override
 
 from tl_robust.defenses.adaptive import Adaptive
-from tl_robust.defenses.adversarial import GRADIENT, Adversarial, Nearby, apart, attacked
+from tl_robust.defenses.adversarial import DEEPER, GRADIENT, Adversarial, Nearby, apart, asked, attacked
 from tl_robust.defenses.base import DEFENSES, Task
 from tl_robust.errors import ConfigError
 
@@ -44,7 +44,7 @@ class Trades(Adversarial):
 
     @override
     def loss(self, task: Task, batch: Sequence[Tensor], others: Mapping[str, nn.Module]) -> Tensor:
-        changed = attacked(Nearby(), task.network, batch, self.eps, self.drawn(task))
+        changed = attacked(Nearby(), asked(task), batch, self.eps, self.drawn(task))
         said = task(batch[0])
         clean, other = said.log_softmax(1), task(changed).log_softmax(1)
         return cross_entropy(said, batch[1]) + (self.beta or 6.0) * apart(other, clean)
@@ -52,4 +52,4 @@ class Trades(Adversarial):
     @override
     def adaptive(self) -> tuple[Adaptive, ...]:
         margin = Adaptive("Answers are flat around images: a margin does not fade.", view="white", objective="margin")
-        return GRADIENT, margin
+        return GRADIENT, margin, DEEPER

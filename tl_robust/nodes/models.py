@@ -32,7 +32,7 @@ from tl_robust.nodes.provenance import device_name
 from tl_robust.nodes.store import Store
 from tl_robust.registry import Component
 
-WEIGHTS = Kind("weights", "model.safetensors", "training", pack_weights, unpack_weights)
+WEIGHTS = Kind("weights", "model.safetensors", "training", pack_weights, unpack_weights, unit="epochs")
 
 
 class Model(Keyed):

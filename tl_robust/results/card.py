@@ -146,8 +146,7 @@ def sizes(results: Iterable[Result[Any]]) -> list[float]:
     """All eps above 0 of evasion, the middle one first (the lower of two); a NaN where there are none."""
     evasion = (result.outcome for result in results if result.cell.threat == "evasion")
     found = sorted({x for outcome in evasion for x in outcome.x.tolist() if x > 0}) or [math.nan]
-    middle = found[(len(found) - 1) // 2]
-    return [middle, *(size for size in found if size != middle)]
+    return [found.pop((len(found) - 1) // 2), *found]
 
 
 def _coordinates(cell: Cell) -> tuple[str, str, str, str, str]:
