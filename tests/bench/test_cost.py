@@ -27,6 +27,21 @@ PATCH = "axes.attack=[{name: patch, side: 3, rate: 0.2, margin: 0, into: target}
 LATENT = "axes.attack=[{name: latent, side: 3, rate: 0.2, into: source}]"
 MEMBERS = ["axes.attack=[{name: loss, pairs: 2}]", "axes.view=[target]"]
 VIEWS = "axes.view=[white,black,shadow]"
+LEARNED = """
+from dataclasses import dataclass
+from tl_robust.backdoors import BACKDOORS, Backdoor
+
+@BACKDOORS.register
+@dataclass(frozen=True)
+class Learned(Backdoor):
+    def fit(self, network, images, target, seed):
+        return {"pixel": images.images[0, :, 0, 0]}
+
+    def stamp(self, images, sample_id, fitted):
+        stamped = images.clone()
+        stamped[:, :, 0, 0] = 255
+        return stamped
+"""
 
 
 def planned(bench: Path, *more: str, defenses: str = "none") -> Plan:
@@ -154,6 +169,14 @@ def test_a_robust_origin_is_public_and_the_defender_has_paid_for_it(tiny: Path) 
     assert len(paid(plan)["none"]) == 1
 
 
+def test_what_serves_twice_is_paid_once(tiny: Path) -> None:
+    plan = planned(tiny, "axes.view=[white]", defenses="'ensemble(of=kinds)'")
+    (cell,) = plan.cells
+    keys = [node.key for node in cell.victim.nodes]
+    assert len(keys) > len(set(keys)), "the fine-tuned member is the teacher of another one"
+    assert len(paid(plan)["ensemble(of=kinds)"]) == 3
+
+
 def test_a_public_model_that_is_the_victim_costs_nothing(tiny: Path) -> None:
     assert paid(planned(tiny, "axes.strategy=[as_is]")) == {"none": []}
 
@@ -165,6 +188,14 @@ def test_what_an_attacker_learns_or_poisons_is_not_the_defenders(tiny: Path) -> 
         assert cell.victim.key in {node.key for node in nodes}
         assert all(isinstance(node, Training) and node.data.domain == "made_b" for node in nodes), cell.cell.defense
     assert any(node.KIND.folder == "triggers" for node in plan.nodes), "there is something that the attacker learns"
+
+
+def test_nor_is_what_an_attacker_learns_for_poison_in_the_target_set(tiny: Path) -> None:
+    (tiny.parent / "plugins" / "learned.py").write_text(LEARNED)
+    plan = planned(tiny, "axes.attack=[{name: learned, into: target}]", "axes.view=[target]", "epochs=[1]")
+    (cell,) = plan.cells
+    assert "triggers" in {node.KIND.folder for node in cell.victim.nodes}
+    assert [node.key for node in runner._paid(cell)] == [cell.victim.key]
 
 
 def test_of_a_cohort_one_model_counts(tiny: Path) -> None:

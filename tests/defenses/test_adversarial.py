@@ -276,6 +276,16 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(threads)
 
 
+def test_a_network_that_takes_the_place_of_another_is_attacked() -> None:
+    """What was found out about the first must not stand for the second."""
+    task = task_of(PgdAt(EPS))
+    before = loss_of(task).detach()
+    task.network = Small(5).train()
+    found = loss_of(task).detach()
+    assert torch.allclose(found, plain_pgd(Small(5)), rtol=0, atol=1e-6)
+    assert (found - before).abs() > 1e-3
+
+
 @pytest.mark.parametrize(
     ("defense", "asked", "learned"),
     [(PgdAt(EPS), 7, 1), (FgsmRs(EPS), 1, 1), (Trades(EPS), 10, 2), (OriginAt(EPS), 1, 2)],

@@ -22,7 +22,7 @@ from tl_robust.results import card_words, table
 from tl_robust.results.card import Card, Entry, cards
 from tl_robust.results.columns import COLUMNS
 from tl_robust.results.faces import FACES
-from tl_robust.sinks.base import SINKS, Views, files, in_order
+from tl_robust.sinks.base import SINKS, Views, files
 from tl_robust.sinks.report import card as section
 from tl_robust.sinks.report import card_page, page
 from tl_robust.sinks.report.blocks import Fold, Points, Table, Text
@@ -266,7 +266,7 @@ def test_the_sink_writes_both_files_and_removes_those_of_an_earlier_bench(tmp_pa
     assert list(SINKS["card"].write(views(tmp_path, defended=False))) == []
     assert [path.name for path in tmp_path.iterdir()] == []
     assert {"card.html", "card.json"} <= set(files())
-    assert in_order().index("card") < in_order().index("wandb")
+    assert "card" in SINKS["wandb"].after
 
 
 EVIL = '\x1b"><script>alert(1)</script>{{ 7 * 7 }}[b](javascript:x)'
