@@ -23,7 +23,8 @@ class FgsmRs(Adversarial):
     """Wong, Rice, Kolter, "Fast is better than free", ICLR 2020: a uniform start, one step of ``step`` x eps, clip.
 
     Such training may learn to answer one step alone. Where accuracy under PGD on held-out training images falls by more
-    than 20 points from one epoch to the next, the step is halved from there on, and the training says so.
+    than 20 points from one epoch to the next, the step is halved from there on, and the training says so. What has
+    collapsed stays so, for all we saw: an epoch before it is kept, but with ``select: last`` not.
 
     Attributes:
         step: Size of the step as a share of eps, above 0.
