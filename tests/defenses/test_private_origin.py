@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from tl_robust.backdoors.named.patch import Patch
 from tl_robust.bench.plan import Plan, make_plan
 from tl_robust.config import load
 from tl_robust.errors import ConfigError
+from tl_robust.nodes.isolation import isolated as isolated_model
 from tl_robust.nodes.training import Training
+from tl_robust.threats.backdoor import _trainings
 
 QUICK = ["axes.seed=[0]", "axes.strategy=[finetune]", "axes.attack=[fgsm]", "axes.view=[white,black,shadow]"]
 
@@ -121,6 +125,23 @@ def test_the_private_start_of_both_is_poisoned_with_the_common_images(tiny: Path
     assert victim.parent == public.again("private")
     assert victim.parent.poison == public.poison
     assert public.poison
+
+
+def test_of_what_is_private_that_alone_is_poisoned_which_learns_from_these_images(tiny: Path) -> None:
+    """B from a private A from a private C: poison of C's images is not put into A's."""
+    changes = [QUICK[0], "axes.strategy=[common_init]", f"axes.attack=[{PATCH}]", "epochs=[0]", "axes.defense=[none]"]
+    (cell,) = make_plan(load(tiny, changes).bench).cells
+    a, b = cell.scene.surrogate, cell.scene.victim
+    assert isinstance(a, Training)
+    assert isinstance(b, Training)
+    assert a.parent == b.parent
+    victim = isolated_model(replace(b, parent=a))
+    scene = replace(cell.scene, victim=victim)
+    for into, public in (("common", a.parent), ("source", a)):
+        private, known = _trainings(Patch(into=into), scene)
+        assert known == public
+        assert (private.salt, private.data) == ("private", known.data)
+        assert private in victim.nodes
 
 
 def test_who_owns_the_training_of_the_public_a_reaches_that_alone(tiny: Path) -> None:

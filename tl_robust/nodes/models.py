@@ -19,7 +19,6 @@ from typing_extensions import override
 
 from tl_robust.data.names import Names
 from tl_robust.data.space import get_space
-from tl_robust.defenses import build as build_defense
 from tl_robust.errors import ConfigError, DataError
 from tl_robust.models import build
 from tl_robust.models.base import classifier_names
@@ -157,17 +156,13 @@ class Model(Keyed):
         """The same training with a further defense in it.
 
         Raises:
-            ConfigError: It was not trained here, or the defense does not go with those that it has.
+            ConfigError: It was not trained here.
         """
         if not (last := self.trained):
             raise ConfigError(f"{self} was trained by others, so no defense can join in its training.")
 
         def change(training: Any, key: str) -> Any:
-            if key != last.key:
-                return training
-            parts = (*training.defense, defense)
-            build_defense(parts)  # refuses two that set the loss
-            return replace(training, defense=parts)
+            return replace(training, defense=(*training.defense, defense)) if key == last.key else training
 
         return self.mapped(change)
 
