@@ -93,6 +93,8 @@ def test_another_network_answers_otherwise(tiny: Path) -> None:
     for victim, otherwise in ((network, False), (wider, True), (replace(network, seed=7), False)):
         scene = replace(squeezed.scene, victim=victim)
         assert (replace(squeezed, scene=scene).timing is not None) == otherwise
+    guarded = replace(squeezed.scene, undefended=squeezed.scene.victim)
+    assert replace(squeezed, scene=guarded).timing, "a strategy whose B is more than a network already"
 
 
 @pytest.mark.parametrize("more", [(), (PATCH, "axes.view=[white]", "epochs=[1]"), MEMBERS], ids=["e", "b", "m"])
