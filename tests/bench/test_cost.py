@@ -93,13 +93,17 @@ def test_another_network_answers_otherwise(tiny: Path) -> None:
     for victim, otherwise in ((network, False), (wider, True), (replace(network, seed=7), False)):
         scene = replace(squeezed.scene, victim=victim)
         assert (replace(squeezed, scene=scene).timing is not None) == otherwise
+    guarded = replace(squeezed.scene, undefended=squeezed.scene.victim)
+    assert replace(squeezed, scene=guarded).timing, "a strategy whose B is more than a network already"
 
 
 @pytest.mark.parametrize("more", [(), (PATCH, "axes.view=[white]", "epochs=[1]"), MEMBERS], ids=["e", "b", "m"])
 def test_nothing_else_is_computed_for_a_timing(tiny: Path, monkeypatch: pytest.MonkeyPatch, more: list[str]) -> None:
     """Nor is a key another one, of a bench that has no undefended cell."""
     with_it = planned(tiny, *more, defenses="'reset + squeeze'")
-    assert [node.KIND.leaf for node in timings(with_it)] == [True]
+    (timing,) = timings(with_it)
+    assert timing.KIND.leaf, "nothing waits for it"
+    assert {need.key for need in timing.needs} <= {key for node in with_it.nodes for key in node.entries}
     monkeypatch.setattr("tl_robust.threats.base.PlannedCell.timing", None)
     without = planned(tiny, *more, defenses="'reset + squeeze'")
     assert [node.key for node in with_it.nodes if not isinstance(node, Timing)] == [node.key for node in without.nodes]
