@@ -28,13 +28,9 @@ from tl_robust.text import eps_text
 SLACK = 1e-9  # of the comparison of two eps
 NOISE = 0.001  # deviation of the start beside a clean image
 GRADIENT = Adaptive("Nothing stands around the network, so that its own gradient is right.")
-DEEPER = Adaptive(
-    "A trigger is larger than eps, so that training within eps does not reach it, and twice as much poison sets it "
-    "deeper; robustness to both trades off (Weng, Lee, Wu, NeurIPS 2020).",
-    backdoor="rate=0.2",
-)
-INHERITED = Adaptive(
-    "A trigger that takes its features from class t of A is inherited with them (Yao et al., CCS 2019).",
+POISONED = Adaptive(
+    "A trigger with the features of class t stays one for a network that is steady within eps; robustness to both "
+    "trades off (Weng, Lee, Wu, NeurIPS 2020).",
     backdoor="latent",
 )
 MASKED = Adaptive(
@@ -203,4 +199,4 @@ class Adversarial(Defense):
 
     @override
     def adaptive(self) -> tuple[Adaptive, ...]:
-        return GRADIENT, MASKED, DEEPER
+        return GRADIENT, MASKED, POISONED
