@@ -28,9 +28,8 @@ from tl_robust.text import eps_text
 SLACK = 1e-9  # of the comparison of two eps
 NOISE = 0.001  # deviation of the start beside a clean image
 GRADIENT = Adaptive("Nothing stands around the network, so that its own gradient is right.")
-POISONED = Adaptive(
-    "A trigger with the features of class t stays one for a network that is steady within eps; robustness to both "
-    "trades off (Weng, Lee, Wu, NeurIPS 2020).",
+INHERITED = Adaptive(
+    "A trigger that takes its features from class t of A is inherited with them (Yao et al., CCS 2019).",
     backdoor="latent",
 )
 MASKED = Adaptive(
@@ -199,4 +198,4 @@ class Adversarial(Defense):
 
     @override
     def adaptive(self) -> tuple[Adaptive, ...]:
-        return GRADIENT, MASKED, POISONED
+        return GRADIENT, MASKED, INHERITED

@@ -10,7 +10,7 @@ from typing_extensions import override
 
 from tl_robust import attacks
 from tl_robust.defenses.adaptive import Adaptive
-from tl_robust.defenses.adversarial import GRADIENT, POISONED, Adversarial, attacked, sample_ids
+from tl_robust.defenses.adversarial import GRADIENT, INHERITED, Adversarial, attacked, sample_ids
 from tl_robust.defenses.base import DEFENSES, Lineage, M, Task, Trainings
 from tl_robust.errors import ConfigError
 from tl_robust.seeding import derive, uniform
@@ -55,4 +55,4 @@ class OriginAt(Adversarial):
     @override
     def adaptive(self) -> tuple[Adaptive, ...]:
         shadow = Adaptive("Only A is known to the defense: the attacker trains a B of his own, from A.", view="shadow")
-        return GRADIENT, shadow, POISONED
+        return GRADIENT, shadow, INHERITED

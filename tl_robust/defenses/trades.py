@@ -12,7 +12,7 @@ from torch.nn.functional import cross_entropy
 from typing_extensions import override
 
 from tl_robust.defenses.adaptive import Adaptive
-from tl_robust.defenses.adversarial import GRADIENT, POISONED, Adversarial, Nearby, apart, asked, attacked
+from tl_robust.defenses.adversarial import GRADIENT, INHERITED, Adversarial, Nearby, apart, asked, attacked
 from tl_robust.defenses.base import DEFENSES, Task
 from tl_robust.errors import ConfigError
 
@@ -52,4 +52,4 @@ class Trades(Adversarial):
     @override
     def adaptive(self) -> tuple[Adaptive, ...]:
         margin = Adaptive("Answers are flat around images: a margin does not fade.", view="white", objective="margin")
-        return GRADIENT, margin, POISONED
+        return GRADIENT, margin, INHERITED
