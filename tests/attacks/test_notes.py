@@ -13,7 +13,8 @@ def test_a_first_gradient_is_zero_where_every_pixel_is_and_later_ones_do_not_cou
     assert notes.zero.tolist() == [True, False, False, False]
     assert notes.first_loss[[0, 1, 3]].tolist() == [1, 2, 3]
     assert notes.first_loss[2].isnan()
-    notes.write(torch.tensor([2, 0, 1]), torch.tensor([7.0, 8.0, 9.0]), gradient.nan_to_num())
+    later = torch.stack([gradient[1], gradient[0], gradient[0]])
+    notes.write(torch.tensor([0, 2, 1]), torch.tensor([8.0, 7.0, 9.0]), later)
     assert notes.zero.tolist() == [True, False, True, False]
     assert notes.first_loss.tolist() == [1, 2, 7, 3]
     assert notes.last_loss.tolist() == [8, 9, 7, 3]
