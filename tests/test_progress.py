@@ -58,6 +58,7 @@ def test_work_without_a_unit_is_not_counted_twice(screen: tuple[Bars, list[float
     timings, attacks = shown(bars)
     assert timings.split()[0] == "timings"
     assert timings.split()[-2:] == ["1/3", "--:--"]
+    assert timings.count("1/3") == 1
     assert attacks.split()[-4:] == ["0/1", "0/600", "images", "--:--"]
 
 
