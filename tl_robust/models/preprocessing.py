@@ -68,6 +68,7 @@ class Preprocessing:
         resize: ``(H, W)``; one number is the shorter side, whose ratio to the longer one stays; none: as they are.
         crop: ``(H, W)`` around the center; none: not at all. Images that are smaller get black edges.
         interpolation: A name of :data:`KERNELS`.
+        low: Where an odd number of pixels is cropped off, the middle is rounded down, else to the even place.
 
     Raises:
         ConfigError: A value is outside its range.
@@ -78,6 +79,7 @@ class Preprocessing:
     resize: tuple[int, ...] = ()
     crop: tuple[int, ...] = ()
     interpolation: str = "bilinear"
+    low: bool = False
 
     def __post_init__(self) -> None:
         if self.interpolation not in KERNELS:
@@ -133,7 +135,7 @@ class Preprocess(nn.Module):
         if self.steps.resize:
             images = resized(images, _size(self.steps.resize, images.shape[-2:]), self.steps.interpolation)
         if self.steps.crop:
-            images = center_crop(images, self.steps.crop)
+            images = center_crop(images, self.steps.crop, self.steps.low)
         normalized: Tensor = self.normalize(images)
         return normalized
 
@@ -177,13 +179,14 @@ def _matrix(before: int, after: int, interpolation: str) -> Tensor:
         return weights / weights.sum(1, keepdim=True)
 
 
-def center_crop(images: Tensor, size: tuple[int, ...]) -> Tensor:
-    """The middle ``size`` of images ``[N,C,H,W]``; smaller ones get black edges, and half pixels go to the even place."""
+def center_crop(images: Tensor, size: tuple[int, ...], low: bool = False) -> Tensor:
+    """The middle ``size`` of images ``[N,C,H,W]``, see :class:`Preprocessing`; smaller ones get black edges."""
     height, width = images.shape[-2:]
     more = [max(wanted - own, 0) for wanted, own in zip(size, (height, width), strict=True)]
     if any(more):
         top, left = more[0] // 2, more[1] // 2
         images = functional.pad(images, (left, more[1] - left, top, more[0] - top))
         height, width = images.shape[-2:]
-    top, left = round((height - size[0]) / 2), round((width - size[1]) / 2)
+    middle = math.floor if low else round
+    top, left = middle((height - size[0]) / 2), middle((width - size[1]) / 2)
     return images[..., top : top + size[0], left : left + size[1]]
