@@ -106,8 +106,9 @@ class Preprocessing:
             ConfigError: It describes none.
         """
         try:
-            values: dict[str, Any] = json.loads(text)
-            return cls(**{key: tuple(value) if isinstance(value, list) else value for key, value in values.items()})
+            said: dict[str, Any] = json.loads(text)
+            values: dict[str, Any] = {key: tuple(one) if isinstance(one, list) else one for key, one in said.items()}
+            return cls(**values)
         except (ValueError, TypeError, AttributeError) as error:
             raise ConfigError(f"preprocessing must be JSON with mean and std, got {text[:80]!r}.") from error
 

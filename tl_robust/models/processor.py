@@ -74,7 +74,10 @@ def steps_of(said: Mapping[str, Any]) -> Preprocessing:
     factor = 255 * _number(said, "rescale_factor", 1 / 255) if said.get("do_rescale", True) else 255.0
     factor = 1.0 if abs(factor - 1) < 1e-6 else factor
     normal = said.get("do_normalize", True)
-    mean, std = (_channels(said, key) if normal else usual for key, usual in (("image_mean", (0.0,) * 3), ("image_std", (1.0,) * 3)))
+    mean, std = (
+        _channels(said, key) if normal else usual
+        for key, usual in (("image_mean", (0.0,) * 3), ("image_std", (1.0,) * 3))
+    )
     interpolation = INTERPOLATIONS.get(said.get("resample", 2 if short == "ViT" else None))
     if interpolation is None and resize:
         raise ConfigError(

@@ -1,4 +1,4 @@
-"""What networks that others wrote have in common, whatever they call their parts: last layer, blocks, images they take."""
+"""What is asked of networks that others wrote, whatever they call their parts: last layer, blocks, images they take."""
 
 from __future__ import annotations
 

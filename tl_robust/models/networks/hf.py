@@ -29,8 +29,9 @@ REFUSED = {
 
 @NETWORKS.register
 class HF(nn.Module):
-    """A class ``...ForImageClassification`` of transformers with fresh weights; nothing is fetched, no foreign code runs.
+    """A class ``...ForImageClassification`` of transformers with fresh weights.
 
+    Nothing is fetched, and no code that a configuration names is run.
     The first layers prepare the images as ``preprocessing`` says; of what the library answers, the logits are taken.
     Weights have the library's names after ``model.``.
 
@@ -103,7 +104,11 @@ def check_config(config: Mapping[str, Any]) -> None:
 
 def _everywhere(value: Any) -> Iterator[tuple[str, Any]]:
     """Every key of nested mappings and lists, with its value."""
-    inside = value.items() if isinstance(value, Mapping) else ((("", item) for item in value) if isinstance(value, list) else ())
+    inside = (
+        value.items()
+        if isinstance(value, Mapping)
+        else ((("", item) for item in value) if isinstance(value, list) else ())
+    )
     for key, item in inside:
         yield str(key), item
         yield from _everywhere(item)
@@ -111,7 +116,7 @@ def _everywhere(value: Any) -> Iterator[tuple[str, Any]]:
 
 def _made(transformers: Any, said: Mapping[str, Any], classes: int) -> nn.Module:
     name = said["architectures"][0]
-    found = getattr(transformers, name, None)
+    found: Any = getattr(transformers, name, None)
     if not isinstance(found, type) or not issubclass(found, transformers.PreTrainedModel):
         raise ConfigError(
             f"transformers {transformers.__version__} has no class {name!r}: use a version that has, or another model."
@@ -145,5 +150,3 @@ def _renaming(model: nn.Module) -> Any:
         return name if name in own else str(rename_source_key(name, steps, [], prefix, own)[0])
 
     return rename
-
-

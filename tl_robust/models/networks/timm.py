@@ -39,7 +39,12 @@ class Timm(nn.Module):
     VERSION = 1
 
     def __init__(
-        self, image_shape: tuple[int, int, int], classes: int, arch: str = "resnet18", config: str = "", resize: int = -1
+        self,
+        image_shape: tuple[int, int, int],
+        classes: int,
+        arch: str = "resnet18",
+        config: str = "",
+        resize: int = -1,
     ) -> None:
         timm = library("timm", "timm")
         super().__init__()
@@ -93,7 +98,9 @@ def _parts(config: str) -> dict[str, dict[str, Any]]:
         said = None
     parts = {name: said.get(name) or {} for name in TEXTS} if isinstance(said, dict) else {}
     if not parts or not all(isinstance(part, dict) for part in parts.values()) or set(said) - set(TEXTS):
-        raise ConfigError(f"setting 'config' of network 'timm' must be JSON with {' and '.join(TEXTS)}, got {config[:80]!r}.")
+        raise ConfigError(
+            f"setting 'config' of network 'timm' must be JSON with {' and '.join(TEXTS)}, got {config[:80]!r}."
+        )
     return parts
 
 
@@ -103,7 +110,7 @@ def _steps(cfg: Mapping[str, Any], arguments: Mapping[str, Any], resize: int) ->
     Raises:
         ConfigError: Another kind of preprocessing.
     """
-    normal = {name: tuple(cfg.get(name) or usual) for name, usual in IMAGENET.items()}
+    normal: dict[str, Any] = {name: tuple(cfg.get(name) or usual) for name, usual in IMAGENET.items()}
     interpolation = cfg.get("interpolation") or "bicubic"
     if resize >= 0:
         square = (resize, resize) if resize else ()
