@@ -164,9 +164,9 @@ def _published(origin: str, more: dict[str, Any], data: DataSettings, where: str
     if given := {"network", "rename"} & more.keys():
         raise ConfigError(f"{where} has {min(given)}: beside a folder, whose config.json says that: remove it.")
     folder = read_folder(data.folder / origin)
-    listed = folder.classes or folder.number
-    if isinstance(listed, tuple):  # ImageNet's names have two cranes
-        cleaned = [clean_name(name) for name in listed]
+    listed: list[str] | int = folder.number
+    if folder.classes:  # of which ImageNet's have two cranes
+        cleaned = [clean_name(name) for name in folder.classes]
         listed = [f"{name} ({place})" if cleaned.count(name) > 1 else name for place, name in enumerate(cleaned)]
     filled_in = {"network": {"name": folder.network, **folder.settings}, "classes": listed}
     return f"{origin.rstrip('/')}/{folder.weights}", filled_in | more

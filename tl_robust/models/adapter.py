@@ -1,7 +1,8 @@
 """PEFT's LoRA adapters, merged into the tensors of their base by the formula; peft itself is not needed.
 
-``W + s B A`` with ``s = alpha / r`` (Hu et al., "LoRA: Low-rank adaptation of large language models", ICLR 2022, section
-4.1), or ``s = alpha / sqrt(r)`` (Kalajdzievski, "A rank stabilization scaling factor for fine-tuning with LoRA", 2023).
+``W + s B A`` with ``s = alpha / r`` (Hu et al., "LoRA: Low-rank adaptation of large language models", ICLR 2022,
+section 4.1), or ``s = alpha / sqrt(r)`` (Kalajdzievski, "A rank stabilization scaling factor for fine-tuning with LoRA",
+2023).
 
 Axes: R rank, O outputs, I inputs, h and w the kernel of a convolution.
 """
@@ -128,7 +129,7 @@ class Adapter:
         result = {
             name: entry
             for name, entry in base.items()
-            if not any(name.startswith(f"{head}.") or f".{head}." in name for head in {h for h in heads.values()})
+            if not any(name.startswith(f"{head}.") or f".{head}." in name for head in set(heads.values()))
         }
         result |= {renamed(name): parts[name] for name in heads}
         for module in sorted({name.rpartition(".lora_")[0] for name in lows}):

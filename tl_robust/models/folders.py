@@ -65,8 +65,8 @@ def read_folder(folder: Path) -> Folder:
     except ConfigError as error:
         raise DataError(f"folder {folder} cannot be used: {error}") from error
     raise DataError(
-        f"{folder / 'config.json'} is of no known layout: expected 'architectures' (transformers), or 'architecture' and "
-        "'pretrained_cfg' (timm)."
+        f"{folder / 'config.json'} is of no known layout: expected 'architectures' (transformers), or 'architecture' "
+        "and 'pretrained_cfg' (timm)."
     )
 
 

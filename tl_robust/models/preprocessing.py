@@ -3,14 +3,15 @@
 Images are resized as Pillow does it, which official configurations mean: every pixel of the output is a weighted mean
 of the input's, the weights come from a kernel whose support grows with the factor by which the image shrinks
 (antialiasing), and edges are renormalized. Both axes are multiplications by a matrix, so that the gradient is exact and
-deterministic on every device. Pillow rounds to 8 bits after each axis and so differs by up to 1/255 a pixel; values
-that a cubic kernel throws out of [0,1] are clipped there as here.
+deterministic on every device. What a cubic kernel throws out of [0,1] is clipped after each axis, as there. Pillow also
+rounds to 8 bits there, and so differs by up to 1.5/255.
 
 Axes: N images, C channels, H height, W width.
 """
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 from collections.abc import Callable, Mapping
@@ -49,12 +50,12 @@ def _box(x: Tensor) -> Tensor:
     return ((x > -0.5) & (x <= 0.5)).to(x.dtype)
 
 
-KERNELS: Mapping[str, tuple[Callable[[Tensor], Tensor], float]] = {  # with the half of their support
-    "bilinear": (_triangle, 1.0),
-    "bicubic": (_cubic, 2.0),
-    "lanczos": (_lanczos, 3.0),
-    "box": (_box, 0.5),
-    "nearest": (_box, 0.0),
+KERNELS: Mapping[str, Callable[[Tensor], Tensor] | None] = {  # of the distance in pixels; None: the nearest pixel alone
+    "bilinear": _triangle,
+    "bicubic": _cubic,
+    "lanczos": _lanczos,
+    "box": _box,
+    "nearest": None,
 }
 
 
@@ -157,23 +158,25 @@ def resized(images: Tensor, size: tuple[int, int], interpolation: str) -> Tensor
         size: ``(H, W)`` of the result.
         interpolation: A name of :data:`KERNELS`.
     """
-    for axis, (before, after) in enumerate(zip(images.shape[-2:], size, strict=True)):
-        if before == after:
-            continue
-        matrix = _matrix(before, after, interpolation).to(images)
-        images = matrix @ images if axis == 0 else images @ matrix.T
-    return images.clamp(0, 1) if interpolation in ("bicubic", "lanczos") else images
+    for axis in (-1, -2):  # Pillow's order, which matters where it clips
+        before, after = images.shape[axis], size[axis]
+        if before != after:
+            matrix = _matrix(before, after, interpolation).to(images)
+            images = images @ matrix.T if axis == -1 else matrix @ images
+            images = images.clamp(0, 1) if interpolation in ("bicubic", "lanczos") else images
+    return images
 
 
 @lru_cache(maxsize=64)
 def _matrix(before: int, after: int, interpolation: str) -> Tensor:
     """The weights ``[after,before]`` of the input's pixels in each of the output's, float64 on the CPU."""
-    kernel, _ = KERNELS[interpolation]
+    kernel = KERNELS[interpolation]
     with torch.device("cpu"):  # a network may be built where there are no numbers, and this is kept
         scale = before / after
+        if kernel is None:
+            steps = itertools.accumulate([scale] * (after - 1), initial=scale / 2)  # whose rounding is Pillow's, too
+            return functional.one_hot(torch.tensor([int(place) for place in steps]), before).double()
         centers = (torch.arange(after, dtype=torch.float64) + 0.5) * scale
-        if interpolation == "nearest":
-            return functional.one_hot(centers.floor().long(), before).double()
         wide = max(scale, 1.0)
         places = torch.arange(before, dtype=torch.float64) + 0.5
         weights = kernel((places - centers[:, None]) / wide)
