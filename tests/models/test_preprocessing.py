@@ -115,6 +115,7 @@ VIT: dict[str, object] = {
     "image_mean": [0.4, 0.5, 0.6],
     "image_std": [0.2, 0.3, 0.25],
 }
+CLIP, CONVNEXT = ({"image_processor_type": f"{kind}ImageProcessor"} for kind in ("CLIP", "ConvNext"))
 
 
 @pytest.mark.parametrize(
@@ -126,14 +127,11 @@ VIT: dict[str, object] = {
         ({"do_resize": False}, {}),
         ({"do_center_crop": True, "crop_size": 20}, {"resize": (30, 32), "crop": (20, 20)}),
         (
-            {"image_processor_type": "CLIPImageProcessor", "size": 40, "crop_size": {"height": 3, "width": 4}, "resample": 3},
+            CLIP | {"size": 40, "crop_size": {"height": 3, "width": 4}, "resample": 3},
             {"resize": (40,), "crop": (3, 4), "interpolation": "bicubic"},
         ),
-        (
-            {"image_processor_type": "ConvNextImageProcessor", "size": {"shortest_edge": 224}},
-            {"resize": (256,), "crop": (224, 224)},
-        ),
-        ({"image_processor_type": "ConvNextImageProcessor", "size": {"shortest_edge": 384}}, {"resize": (384, 384), "crop": (384, 384)}),
+        (CONVNEXT | {"size": {"shortest_edge": 224}}, {"resize": (256,), "crop": (224, 224)}),
+        (CONVNEXT | {"size": {"shortest_edge": 384}}, {"resize": (384, 384), "crop": (384, 384)}),
     ],
 )  # fmt: skip
 def test_steps_of_a_processor(entries: dict[str, object], steps: dict[str, object]) -> None:

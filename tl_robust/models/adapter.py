@@ -1,8 +1,8 @@
 """PEFT's LoRA adapters, merged into the tensors of their base by the formula; peft itself is not needed.
 
 ``W + s B A`` with ``s = alpha / r`` (Hu et al., "LoRA: Low-rank adaptation of large language models", ICLR 2022,
-section 4.1), or ``s = alpha / sqrt(r)`` (Kalajdzievski, "A rank stabilization scaling factor for fine-tuning with LoRA",
-2023).
+section 4.1), or ``s = alpha / sqrt(r)`` (Kalajdzievski, "A rank stabilization scaling factor for fine-tuning with
+LoRA", 2023).
 
 Axes: R rank, O outputs, I inputs, h and w the kernel of a convolution.
 """

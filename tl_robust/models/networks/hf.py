@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import json
 import re
 from collections.abc import Iterator, Mapping
@@ -118,15 +117,14 @@ def _everywhere(value: Any) -> Iterator[tuple[str, Any]]:
 def _made(transformers: Any, said: Mapping[str, Any], classes: int) -> nn.Module:
     name = said["architectures"][0]
     found: Any = getattr(transformers, name, None)
-    if not (inspect.isclass(found) and issubclass(found, transformers.PreTrainedModel)):
+    if transformers.PreTrainedModel not in getattr(found, "__mro__", ()):
         raise ConfigError(
             f"transformers {transformers.__version__} has no class {name!r}: use a version that has, or another model."
         )
-    kind: Any = found.config_class
-    if kind.model_type == "timm_wrapper":
+    if found.config_class.model_type == "timm_wrapper":
         raise ConfigError("config.json wraps a network of timm: use timm's own layout of that model.")
     try:
-        config = kind.from_dict({**said, "num_labels": classes})
+        config = found.config_class.from_dict({**said, "num_labels": classes})
         try:
             model: nn.Module = found(config)
         except (NotImplementedError, RuntimeError):  # some read sizes from tensors, which hold no numbers on meta
