@@ -105,6 +105,7 @@ def _hf(folder: Path, said: dict[str, Any]) -> Folder:
 def _timm(folder: Path, said: dict[str, Any]) -> Folder:
     kept = {name: dict(said.get(name) or {}) for name in TEXTS}
     cfg = kept["pretrained_cfg"]
+    kept["model_args"].pop("num_classes", None)  # stands beside it, too
     kept["pretrained_cfg"] = {
         key: value
         for key, value in cfg.items()
