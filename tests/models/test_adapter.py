@@ -36,7 +36,7 @@ def trained(model: nn.Module, folder: Path, **settings: Any) -> nn.Module:
     wrapped = quiet(theirs.get_peft_model, model, theirs.LoraConfig(**settings))
     given = torch.Generator().manual_seed(4)
     with torch.no_grad():
-        for name, value in wrapped.named_parameters():
+        for value in wrapped.parameters():
             if value.requires_grad:
                 value.copy_(0.5 * torch.randn(value.shape, generator=given))
     quiet(wrapped.save_pretrained, str(folder))

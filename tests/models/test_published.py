@@ -350,7 +350,7 @@ TIMM_BAD: list[tuple[Callable[[Path], Any], str]] = [
     (timm_entry(label_names=None, num_classes=7), "other shapes"),
     (timm_entry(pretrained_cfg={"input_size": [3, 40, 48]}), "cannot prepare images with a center crop to 40x48"),
     (timm_entry(pretrained_cfg={"input_size": [3, 40, 40], "crop_mode": "border"}), "crop_mode 'border': set resize"),
-    (timm_entry(pretrained_cfg={"input_size": "x"}), "input_size of network 'timm' must be three whole numbers"),
+    (timm_entry(pretrained_cfg={"input_size": "x"}), "timm cannot build 'resnet10t' with this configuration"),
     (timm_entry(pretrained_cfg={"input_size": [3, 40, 40], "interpolation": "random"}), "interpolation must be one of"),
     (shorter("model.safetensors"), "cannot be read"),
     (shorter(CONFIG), "config.json cannot be read"),
