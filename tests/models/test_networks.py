@@ -15,10 +15,8 @@ from tl_robust.registry import Scalar
 from tl_robust.seeding import generator
 
 SHAPE = (3, 32, 32)
-SMALL: dict[str, dict[str, Scalar]] = PUBLISHED | {"dtn": {"width": 0.1}, "wrn": {"depth": 10, "width": 1}}  # or defaults
-    "dtn": {"width": 0.1},
-    "wrn": {"depth": 10, "width": 1},
-} | PUBLISHED  # others: defaults
+SMALL: dict[str, dict[str, Scalar]] = {"dtn": {"width": 0.1}, "wrn": {"depth": 10, "width": 1}}  # others: defaults
+SMALL |= PUBLISHED
 
 
 def made(name: str, classes: int = 10, shape: tuple[int, int, int] = SHAPE, **settings: Scalar) -> nn.Module:
