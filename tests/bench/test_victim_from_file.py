@@ -64,7 +64,7 @@ def test_black_box_examples_of_the_parent_are_judged_by_the_childs_file(bench: P
     finished = runner.run(plan, config.bench, Store(bench.parent / "r"), Observer())
     assert not finished.failures
     (cell,), (result,) = plan.cells, finished.results
-    images = cell.scene.target.images("test")
+    images = cell.scene.test.images("test")
     expected = attacks.evaluate(
         attacks.get("fgsm"), surrogate=network(0.05), victims={"b": network(0.1, seed=1)},
         images=images.images, labels=images.labels, eps=[0, 16 / 255],
