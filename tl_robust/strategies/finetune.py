@@ -51,8 +51,9 @@ class FineTune(TransferTask):
     ============== ====================================================================================================
 
     Frozen blocks are as the parent's in every mode: weights and statistics fixed, dropout off. At a root nothing is
-    frozen. ``lora`` is of :mod:`tl_robust.strategies.low_rank`, ``bitfit`` of Ben Zaken et al., "BitFit", ACL 2022; weights
-    have their usual names in both, and what ``lora`` changed is merged. ``recipe.select`` chooses among all epochs, those of the probe included.
+    frozen. ``lora`` is :class:`tl_robust.strategies.low_rank.LowRank`, ``bitfit`` is of Ben Zaken et al., "BitFit", ACL
+    2022; weights have their usual names in both, and what ``lora`` changed is merged. ``recipe.select`` chooses among
+    all epochs, those of the probe included.
 
     Args:
         network: See :class:`TransferTask`.
@@ -136,7 +137,7 @@ class FineTune(TransferTask):
     @override
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         self.has_parent = checkpoint.get(OWN, {}).get("has_parent", self.has_parent)
-        self._low_state = checkpoint.get(OWN, {}).get("low_rank")
+        self._low_state = checkpoint.get(OWN, {}).get("low_rank") if self._stage == "fit" else None
         super().on_load_checkpoint(checkpoint)
 
     @override
@@ -145,7 +146,8 @@ class FineTune(TransferTask):
             return super().configure_optimizers()
         self._low, self._low_state = LowRank(self.network, self.rank, self.alpha, self._low_state), None
         optimizer, schedule = optimizer_of(self.recipe, [*self.network.parameters(), *self._low.parameters()])
-        optimizer.register_step_post_hook(lambda *_: self._low and self._low.merge())
+        low = self._low
+        optimizer.register_step_post_hook(lambda *_: low.merge())
         return [optimizer], [schedule]
 
     @override
@@ -154,7 +156,7 @@ class FineTune(TransferTask):
             self._low.take_gradients()
 
     @override
-    def defend(self, defense: Defense | None, others: Mapping[str, nn.Module] | None = None) -> Self:
+    def defend(self, defense: Defense, others: Mapping[str, nn.Module] | None = None) -> Self:
         if self.mode == "lora" and defense is not None and "optimizer" in defense.acts:
             raise ConfigError(
                 "mode 'lora' of fine-tuning cannot be trained by a defense that takes the steps: use another."

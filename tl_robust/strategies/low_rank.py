@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from tl_robust.errors import ConfigError
 from tl_robust.models.base import network_name
 
-State = dict[str, dict[str, Tensor]]
+State = Mapping[str, Mapping[str, Tensor]]
 
 
 def attention_weights(network: nn.Module) -> dict[str, nn.Parameter]:
@@ -65,19 +65,20 @@ class LowRank:
     def __init__(self, network: nn.Module, rank: int, alpha: float, start: State | None = None) -> None:
         self.weights = attention_weights(network)
         self.scale = alpha / rank
-        self.state: State = {}
+        self.state: dict[str, dict[str, nn.Parameter]] = {}
         for name, weight in self.weights.items():
             kept = (start or {}).get(name) or self._drawn(weight, rank)
-            self.state[name] = {key: value.detach().to(weight, copy=True) for key, value in kept.items()}
-            for key in "AB":
-                self.state[name][key].requires_grad_(True)
+            self.state[name] = {
+                key: nn.Parameter(value.detach().to(weight, copy=True), requires_grad=key != "W0")
+                for key, value in kept.items()
+            }
 
     @staticmethod
     def _drawn(weight: Tensor, rank: int) -> dict[str, Tensor]:
         a_RI = nn.init.kaiming_uniform_(torch.empty(rank, weight.shape[1]), a=math.sqrt(5))
         return {"A": a_RI, "B": torch.zeros(weight.shape[0], rank), "W0": weight}
 
-    def parameters(self) -> list[Tensor]:
+    def parameters(self) -> list[nn.Parameter]:
         """All A and B, for an optimizer."""
         return [parts[key] for parts in self.state.values() for key in "AB"]
 
@@ -94,7 +95,7 @@ class LowRank:
     def merge(self) -> None:
         """Set every weight to what its parts say."""
         for name, weight in self.weights.items():
-            parts: Mapping[str, Tensor] = self.state[name]
+            parts = self.state[name]
             weight.copy_(parts["W0"] + self.scale * parts["B"] @ parts["A"])
 
     def kept(self) -> State:
