@@ -138,7 +138,7 @@ def test_lora_trains_as_layers_of_their_own_do(rank: int, alpha: float) -> None:
         torch.testing.assert_close(value, expected[name], rtol=1e-4, atol=1e-6)
     assert moved(task, before) == LOW | {"classifier.weight", "classifier.bias"}
     change = task.network.attend.in_proj_weight - before["attend.in_proj_weight"]
-    assert torch.linalg.matrix_rank(change, atol=1e-5) == rank
+    assert torch.linalg.matrix_rank(change, atol=1e-5) <= rank
     assert change.abs().max() > 1e-3
 
 
@@ -186,7 +186,7 @@ def test_at_a_root_everything_is_trained(mode: str) -> None:
 
 @pytest.mark.parametrize("mode", ["lora", "bitfit"])
 def test_a_fit_that_is_resumed_ends_as_one_that_was_not(mode: str, tmp_path: Path) -> None:
-    recipe = Recipe(epochs=4, batch_size=16, lr=0.05, momentum=0.9, select="val")
+    recipe = Recipe(epochs=4, batch_size=16, lr=0.05, momentum=0.9, select="best")
     torch.manual_seed(5)
     straight = child(mode, recipe)
     torch.manual_seed(11)
@@ -223,7 +223,7 @@ def test_gradients_are_accumulated_and_clipped_as_those_of_layers() -> None:
         ({"mode": "lora", "alpha": 0.0}, "rank of fine-tuning must be at least 1 and alpha above 0"),
         (
             {"mode": "bitfit", "rank": 3},
-            "settings 'rank' and 'alpha' of fine-tuning are for mode 'lora', got mode 'bitfit'",
+            "'rank' and 'alpha' of fine-tuning are for mode 'lora', got mode 'bitfit'",
         ),
         ({"mode": "lora", "blocks": 1}, "setting 'blocks' of fine-tuning must be 0 with mode 'lora'"),
     ],
