@@ -53,6 +53,14 @@ def test_without_antialiasing_a_shrunk_image_is_another() -> None:
     assert (resized(x, (16, 16), "bilinear") - plain).abs().max() > 0.02
 
 
+def test_a_size_that_was_first_asked_without_gradients_has_them_later() -> None:
+    x = torch.rand(1, 3, 19, 23, dtype=torch.float64)
+    with torch.inference_mode():
+        resized(x, (13, 11), "bilinear")
+    resized(x.requires_grad_(), (13, 11), "bilinear").sum().backward()
+    assert x.grad is not None
+
+
 def test_the_gradient_is_exact() -> None:
     steps = Preprocessing((0.4, 0.5, 0.6), (0.2, 0.3, 0.25), (9,), (6, 7), "bilinear")
     x = torch.rand(1, 3, 12, 15, dtype=torch.float64, requires_grad=True)

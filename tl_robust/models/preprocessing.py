@@ -171,7 +171,8 @@ def resized(images: Tensor, size: tuple[int, int], interpolation: str) -> Tensor
 def _matrix(before: int, after: int, interpolation: str) -> Tensor:
     """The weights ``[after,before]`` of the input's pixels in each of the output's, float64 on the CPU."""
     kernel = KERNELS[interpolation]
-    with torch.device("cpu"):  # a network may be built where there are no numbers, and this is kept
+    # it is kept, whether a network is built where there are no numbers, or asked first where there are no gradients
+    with torch.device("cpu"), torch.inference_mode(False):
         scale = before / after
         if kernel is None:
             steps = itertools.accumulate([scale] * (after - 1), initial=scale / 2)  # whose rounding is Pillow's, too
