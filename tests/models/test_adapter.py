@@ -87,8 +87,8 @@ def test_a_head_of_other_classes_takes_the_place_of_the_bases(tmp_path: Path) ->
         torch.testing.assert_close(network(x), expected, rtol=0, atol=1e-5)
 
 
-def test_grouped_convolutions_and_older_names_are_merged_or_refused(tmp_path: Path) -> None:
-    """A plain network of our own, wrapped by peft."""
+def test_an_adapter_of_a_network_of_this_package_is_merged(tmp_path: Path) -> None:
+    """A convolution and the classifier of DTN, wrapped by peft."""
     torch.manual_seed(0)
     network = build(NETWORKS.component("dtn", {"width": 0.1}), (3, 32, 32), 10).eval()
     save_file(network.state_dict(), tmp_path / "net.safetensors")
