@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from scipy.special import ndtr, ndtri
+from scipy.special import bdtrc, ndtr, ndtri
 
 from tl_robust.audit.record import Audit, Finding
 from tl_robust.metrics.estimate import TAIL, Draws, estimate, holm, square_and_add
@@ -89,10 +89,18 @@ def _change(now: Finding, then: Finding, margin: float, same_data: bool, same_mo
 
 
 def _paired(now: Sequence[bool], then: Sequence[bool], sign: float, margin: float) -> tuple[float, float, float]:
-    """Ends of the interval of the gain, and the p-value, on the same samples."""
+    """Ends of the interval of the gain, and the p-value, on the same samples.
+
+    The p-value is at least that of the exact sign test over the samples that count in one audit alone (McNemar,
+    Psychometrika 1947), since few of these are no sum that Student's t knows.
+    """
     columns = torch.tensor([[now, then]], dtype=torch.float64)
     extremes = torch.eye(2, dtype=torch.float64)  # a sample that counts in one audit alone
     told = estimate(Draws.of(columns, lambda means: sign * (means[..., :1] - means[..., 1:]), extremes))
     low, high = told.interval()
     beyond = type(told)(-(told.value + margin), told.error, told.freedom, told.seeds, told.samples)
-    return float(low), float(high), float(beyond.above())
+    before, after = (then, now) if sign > 0 else (now, then)
+    lost = sum(was and not is_now for was, is_now in zip(before, after, strict=True))
+    differ = sum(was != is_now for was, is_now in zip(before, after, strict=True))
+    sign_test = float(bdtrc(lost - 1, differ, 0.5)) if lost else 1.0
+    return float(low), float(high), max(float(beyond.above()), sign_test)
