@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from tl_robust.audit.record import Audit, Finding
+from tl_robust.audit.record import Audit, Finding, Origin, Price
 from tl_robust.results.faces import FACES
 from tl_robust.results.names import grouped, measured, number
 from tl_robust.text import eps_text
@@ -71,3 +71,30 @@ def in_force(audit: Audit) -> list[Finding]:
 def short(digest: str) -> str:
     """The first digits of a digest."""
     return digest[:SHORT]
+
+
+def origin_text(origin: Origin) -> str:
+    """Which parent, and how surely, in one or two sentences."""
+    if not origin.claimed:
+        return f"None of {len(origin.candidates)} candidates is claimed as its parent. {origin.reason}"
+    first = origin.candidates[0]
+    sure = "" if math.isnan(first.certainty) else f", certainty {measured(first.certainty, 'share')}"
+    which = (
+        f"the closest of {len(origin.candidates)} candidates" if len(origin.candidates) > 1 else "the only candidate"
+    )
+    return f"It comes from {origin.claimed}, {which} by {first.evidence}{sure}. {origin.reason}"
+
+
+def price_text(price: Price) -> str:
+    """What the public parent costs, in one sentence without its end."""
+    models = f"{price.models} unrelated models" if price.models > 1 else "an unrelated model"
+    return (
+        f"The public parent costs {interval_text(price.price).replace(' %', ' points')}: what is crafted on it turns "
+        f"{value_text(price.parent)} of the images, and what is crafted on {models} {value_text(price.unrelated)}"
+    )
+
+
+def version_of(audit: Audit) -> dict[str, str]:
+    """The version that made the audit, by the name that SARIF and CycloneDX have for it; nothing where it is not known."""
+    version = audit.made.get("versions.tl_robust")
+    return {"version": version} if version else {}
