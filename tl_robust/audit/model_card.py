@@ -18,8 +18,8 @@ from tl_robust.audit.words import (
     DECIDED,
     attack_text,
     ends_text,
-    interval_text,
     origin_text,
+    price_text,
     short,
     value_text,
 )
@@ -62,10 +62,11 @@ def _section(audit: Audit, decisions: Sequence[Decision]) -> Iterator[str]:
     yield "## Security audit"
     yield ""
     parent = f" against its public parent {audit.parent.name}" if audit.parent else ""
+    model = f"{audit.model.name} ({audit.model.network}, SHA-256 {short(audit.model.files[0].sha256)})"
     yield _line(
-        f"{audit.model.name} ({audit.model.network}, SHA-256 {short(audit.model.files[0].sha256)}) was audited{parent} "
-        f"on {audit.data.images} images of {audit.data.name}, {audit.date[:10]}, seed {audit.seed}. Evasion is an attack "
-        "with images that were changed a little; eps is how far a pixel may move, of a range from 0 to 1."
+        f"{model} was audited{parent} on {audit.data.images} images of {audit.data.name}, {audit.date[:10]}, seed "
+        f"{audit.seed}. Evasion is an attack with images that were changed a little; eps is how far a pixel may move, "
+        "of a range from 0 to 1."
     )
     yield ""
     for lock in audit.failed_locks:
@@ -73,11 +74,7 @@ def _section(audit: Audit, decisions: Sequence[Decision]) -> Iterator[str]:
     for decision in decisions:
         yield f"- {_line(f'{DECIDED[decision.kind]}: {decision.rule.text}. {decision.reason}')}"
     if audit.price:
-        price = audit.price.price
-        text = (
-            f"The public parent costs {interval_text(price)}: so much more of what is crafted on it succeeds than of "
-        )
-        yield f"- {_line(f'{text}what is crafted on {audit.price.models} unrelated models ({attack_text(price)}).')}"
+        yield f"- {_line(f'{price_text(audit.price)} ({attack_text(audit.price.price)}).')}"
     if audit.origin:
         yield f"- {_line(origin_text(audit.origin))}"
     yield ""

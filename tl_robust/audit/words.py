@@ -16,6 +16,16 @@ DECIDED = {
     "review": "▲ review",
     "": "○ no rule",
 }
+LOCKED = {True: "✔ passed", False: "✖ failed", None: "○ not asked"}
+NOT_RUN = "○ not run"
+CLASSES = {
+    **{mark: name or "quiet" for name, mark in DECIDED.items()},
+    LOCKED[True]: "pass",
+    LOCKED[False]: "fail",
+    LOCKED[None]: "quiet",
+    NOT_RUN: "quiet",
+}
+"""How each mark is drawn, by the name of its class in style sheets."""
 SHORT = 12  # digits of a digest that tell files apart for a reader
 
 
@@ -95,6 +105,6 @@ def price_text(price: Price) -> str:
 
 
 def version_of(audit: Audit) -> dict[str, str]:
-    """The version that made the audit, by the name that SARIF and CycloneDX have for it; nothing where it is not known."""
+    """The version that made the audit, as a field of SARIF and CycloneDX; nothing where it is not known."""
     version = audit.made.get("versions.tl_robust")
     return {"version": version} if version else {}
