@@ -89,7 +89,7 @@ def audit(**changes: Any) -> Audit:
         model=model("flowers"),
         parent=model("imagenet", classes=tuple(f"class {place}" for place in range(10))),
         others=(model("places"), model("textures")),
-        data=AuditedData("test images of flowers", 200, sha256(b"data").hexdigest()),
+        data=AuditedData("flowers, test split", 200, sha256(b"data").hexdigest()),
         eps=EPS,
         locks=(
             Lock("every_tensor_filled", True, "All 122 tensors of resnet18 stand in the file."),

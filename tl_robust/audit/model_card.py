@@ -74,7 +74,9 @@ def _section(audit: Audit, decisions: Sequence[Decision]) -> Iterator[str]:
     for decision in decisions:
         yield f"- {_line(f'{DECIDED[decision.kind]}: {decision.rule.text}. {decision.reason}')}"
     if audit.price:
-        yield f"- {_line(f'{price_text(audit.price)} ({attack_text(audit.price.price)}).')}"
+        told = audit.price.price
+        trust = f" {MARKS[told.trust.level]}: {' '.join(told.trust.reasons)}" if told.trust.reasons else ""
+        yield f"- {_line(f'{price_text(audit.price)} ({attack_text(told)}).{trust}')}"
     if audit.origin:
         yield f"- {_line(origin_text(audit.origin))}"
     yield ""

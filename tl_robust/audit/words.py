@@ -47,10 +47,10 @@ def ends_text(finding: Finding) -> str:
 
 
 def attack_text(finding: Finding) -> str:
-    """What the attacker does and has: ``strong linf, white box, eps 8/255``."""
+    """What the attacker does and has: ``strong linf, white box, eps 8/255``; empty where there is none."""
     face = FACES.get(finding.threat)
     view = face.side(finding.view) if face else finding.view
-    size = "" if math.isnan(finding.eps) else f"eps {eps_text(finding.eps)}"
+    size = "" if math.isnan(finding.eps) or finding.eps == 0 else f"eps {eps_text(finding.eps)}"
     return ", ".join(filter(None, (f"{finding.attack} {finding.norm}".strip() if finding.attack else "", view, size)))
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from tl_robust.audit import words
-from tl_robust.audit.decisions import Decision, worst
+from tl_robust.audit.decisions import KINDS, Decision, worst
 from tl_robust.audit.record import PRICE, Audit, Finding, Price
 from tl_robust.files import write_atomically
 from tl_robust.results.names import MARKS
@@ -51,16 +51,14 @@ def context(audit: Audit, decisions: Sequence[Decision] = (), policy: str = "") 
         "origin": cut(words.origin_text(audit.origin), 2 * LONG) if audit.origin else "",
         "lists": [item for item in _lists(audit, decisions, policy) if item[1]],
         "files": _files(audit),
-        "made": cut(
-            "; ".join(f"{name.removeprefix('versions.')} {text}" for name, text in audit.made.items()), 3 * LONG
-        ),
+        "made": cut("; ".join(" ".join((name.removeprefix("versions."), text)) for name, text in made), 3 * LONG),
         "seed": audit.seed,
     }
 
 
 def cut(text: str, most: int) -> str:
     """A text with at most so many letters."""
-    text = " ".join(plain(text).split())
+    text = " ".join(plain(text).split()).replace(" %", "\xa0%")
     return text if len(text) <= most else f"{text[: most - 1].rstrip()}…"
 
 
@@ -89,9 +87,13 @@ def _table(audit: Audit, decisions: Sequence[Decision]) -> Table | None:
     shown = words.in_force(audit)
     if not shown:
         return None
+    rows = [
+        (finding, worst([item for item in decisions if any(_alike(finding, other) for other in item.findings)]))
+        for finding in shown
+    ]
+    kept = sorted(range(len(rows)), key=lambda place: -_severity(rows[place][1]))[:ROWS]  # what fails is never left out
     body: list[tuple[str | Measured, ...]] = []
-    for finding in shown[:ROWS]:
-        found = worst([item for item in decisions if any(_alike(finding, other) for other in item.findings)])
+    for finding, found in (rows[place] for place in sorted(kept)):
         body.append(
             (
                 words.threat_text(finding.threat),
@@ -106,6 +108,10 @@ def _table(audit: Audit, decisions: Sequence[Decision]) -> Table | None:
     more = f"; {len(shown) - ROWS} more rows stand in audit.json" * (len(shown) > ROWS)
     title = f"The worst number of each kind and attacker at the eps in force{more}"
     return Table(title, HEADS, body, cards=True)
+
+
+def _severity(decision: Decision | None) -> int:
+    return KINDS.index(decision.kind) if decision else -1
 
 
 def _alike(finding: Finding, other: Finding) -> bool:
@@ -128,7 +134,8 @@ def _price(price: Price, decisions: Sequence[Decision]) -> dict[str, str]:
 
 def _lists(audit: Audit, decisions: Sequence[Decision], policy: str) -> list[tuple[str, list[tuple[str, str]]]]:
     """Title, then marks and sentences, of each list below the table."""
-    rules = [(words.DECIDED[item.kind], f"{item.rule.text}: {item.reason}") for item in decisions]
+    ordered = sorted(decisions, key=_severity, reverse=True)
+    rules = [(words.DECIDED[item.kind], f"{item.rule.text}: {item.reason}") for item in ordered]
     locks = [(words.LOCKED[lock.passed], f"{lock.name.replace('_', ' ')}: {lock.reason}") for lock in audit.locks]
     verdicts = [(finding.title, finding.trust) for finding in audit.measured]
     if audit.origin:
