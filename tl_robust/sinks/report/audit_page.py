@@ -19,8 +19,8 @@ from tl_robust.sinks.report import rendering
 from tl_robust.sinks.report.blocks import Measured, Table
 from tl_robust.text import eps_text, plain
 
-ROWS, LINES = 9, 6  # of the table of threats, and of each list below it
-LONG, NAME = 170, 48  # letters of a sentence, and of a name
+ROWS, LINES = 10, 7  # of the table of threats, and of each list below it
+LONG, NAME = 230, 48  # letters of a sentence, and of a name
 HEADS = ("threat", "number", "attacker", "value [95 % interval]", "n", "trust", "policy")
 
 
