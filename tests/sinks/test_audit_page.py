@@ -119,14 +119,15 @@ def test_what_fails_is_never_left_out_and_what_is_left_out_is_counted() -> None:
     found = audit_page.context(full(), full_decisions(), POLICY)
     lists = dict(found["lists"])
     assert {mark for mark, _ in lists[f"Policy {POLICY}"][:-1]} == {"▲ review"}
-    assert lists[f"Policy {POLICY}"][-1] == ("", "and 10 more in audit.json")
+    assert lists[f"Policy {POLICY}"][-1] == ("", "and 12 more in audit.json")
     kept = [f"- robust_accuracy[black]@8/255 >= 0.0{place}" for place in range(1, 9)]
     broken = decisions(audit(), "\n".join(["rules:", *kept, "- robust_accuracy[white]@8/255 >= 0.4"]))
     assert dict(audit_page.context(audit(), broken, POLICY)["lists"])[f"Policy {POLICY}"][0][0] == "✖ fail"
-    assert lists["Locks"][0] == ("✖ failed", audit_page.cut(f"lock 19: 19 {LONG}", audit_page.LONG))
-    assert lists["Locks"][-1] == ("", "and 13 more in audit.json")
-    assert lists["What was not run"][-1] == ("", "and 13 more in audit.json")
+    assert lists["Locks"][0] == ("✖ failed", audit_page.cut(f"lock 19: 19 {LONG}", 105))
+    assert lists["Locks"][-1] == ("", "and 15 more in audit.json")
+    assert lists["What was not run"][-1] == ("", "and 15 more in audit.json")
     assert "2 more rows stand in audit.json" in found["table"].title
+    assert found["table"].body[1][2] == "a rather long attac… linf, black box, eps 8/255"
     lowest = replace(share(1, attack="the last"), name="plain_accuracy", view="white", title="Fails")
     several = audit(findings=(*full().findings, lowest))
     said = decisions(several, "rules: [plain_accuracy@8/255 >= 0.4]")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +20,9 @@ from tl_robust.sinks.report import rendering
 from tl_robust.sinks.report.blocks import Measured, Table
 from tl_robust.text import eps_text, plain
 
-ROWS, LINES = 10, 7  # of the table of threats, and of each list below it
-LONG, NAME = 230, 48  # letters of a sentence, and of a name
+ROWS, LINES = 10, 5  # of the table of threats, and of each list below it
+LETTERS, ROW = 4100, 200  # of all lists together, and what a row of the table takes of it
+LEAST, LONG, NAME = 90, 260, 40  # letters of a sentence in a full and in a short list, and of a name
 HEADS = ("threat", "number", "attacker", "value [95 % interval]", "n", "trust", "policy")
 
 
@@ -48,10 +50,10 @@ def context(audit: Audit, decisions: Sequence[Decision] = (), policy: str = "") 
         "threats": _threats(audit, decisions),
         "table": _table(audit, decisions),
         "price": audit.price and _price(audit.price, decisions),
-        "origin": cut(words.origin_text(audit.origin), 2 * LONG) if audit.origin else "",
+        "origin": cut(words.origin_text(audit.origin), LONG) if audit.origin else "",
         "lists": [item for item in _lists(audit, decisions, policy) if item[1]],
         "files": _files(audit),
-        "made": cut("; ".join(" ".join((name.removeprefix("versions."), text)) for name, text in made), 3 * LONG),
+        "made": cut("; ".join(" ".join((name.removeprefix("versions."), text)) for name, text in made), LONG),
         "seed": audit.seed,
     }
 
@@ -80,7 +82,7 @@ def _threats(audit: Audit, decisions: Sequence[Decision]) -> list[tuple[str, str
         found = worst(of_it)
         mark = words.DECIDED[found.kind if found else ""] if threat in measured else words.NOT_RUN
         told.append((cut(words.threat_text(threat), NAME), mark))
-    return told[:LINES]
+    return told[: LINES + 1]
 
 
 def _table(audit: Audit, decisions: Sequence[Decision]) -> Table | None:
@@ -98,7 +100,7 @@ def _table(audit: Audit, decisions: Sequence[Decision]) -> Table | None:
             (
                 words.threat_text(finding.threat),
                 cut(finding.title, NAME),
-                cut(words.attack_text(finding) or "none", NAME),
+                _attacker(finding),
                 Measured(words.value_text(finding), words.ends_text(finding)),
                 str(finding.n),
                 MARKS[finding.trust.level],
@@ -108,6 +110,11 @@ def _table(audit: Audit, decisions: Sequence[Decision]) -> Table | None:
     more = f"; {len(shown) - ROWS} more rows stand in audit.json" * (len(shown) > ROWS)
     title = f"The worst number of each kind and attacker at the eps in force{more}"
     return Table(title, HEADS, body, cards=True)
+
+
+def _attacker(finding: Finding) -> str:
+    """What the attacker does and has; settings of an attack are cut before its view and eps are."""
+    return words.attack_text(replace(finding, attack=cut(finding.attack, NAME // 2), hits=())) or "none"
 
 
 def _severity(decision: Decision | None) -> int:
@@ -147,13 +154,17 @@ def _lists(audit: Audit, decisions: Sequence[Decision], policy: str) -> list[tup
     ]
     terms = {who: text for finding in audit.measured for who, text in finding.terms.items()}
     named = {who: _union(audit, who) for who in terms}
-    return [
-        (f"Policy {cut(policy, NAME)}".strip(), _few(rules)),
-        ("Locks", _few(sorted(locks, key=lambda lock: lock[0] != words.LOCKED[False]))),
-        ("Why trust is not green", _few([(MARKS[level], text) for level, text in dict.fromkeys(doubts)])),
-        ("What was not run", _few(missing)),
-        ("What others call this", [("", cut(f"{who}: {text}", LONG)) for who, text in named.items()]),
+    lists = [
+        (f"Policy {cut(policy, NAME)}".strip(), rules),
+        ("Locks", sorted(locks, key=lambda lock: lock[0] != words.LOCKED[False])),
+        ("Why trust is not green", [(MARKS[level], text) for level, text in dict.fromkeys(doubts)]),
+        ("What was not run", missing),
     ]
+    count = sum(min(len(items), LINES) for _, items in lists)
+    letters = LETTERS - ROW * min(len(words.in_force(audit)), ROWS)
+    most = max(LEAST, min(LONG, letters // max(count, 1)))  # so that all of it is one page
+    others = [("", f"{who}: {text}") for who, text in named.items()]
+    return [*((title, _few(items, most)) for title, items in lists), ("What others call this", _few(others, LONG))]
 
 
 def _union(audit: Audit, who: str) -> str:
@@ -161,8 +172,8 @@ def _union(audit: Audit, who: str) -> str:
     return ", ".join(filter(None, dict.fromkeys(texts)))
 
 
-def _few(items: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
-    shown = [(mark, cut(text, LONG)) for mark, text in items[:LINES]]
+def _few(items: Sequence[tuple[str, str]], most: int) -> list[tuple[str, str]]:
+    shown = [(mark, cut(text, most)) for mark, text in items[:LINES]]
     return [*shown, ("", f"and {len(items) - LINES} more in audit.json")] if len(items) > LINES else shown
 
 
