@@ -123,7 +123,7 @@ def test_what_fails_is_never_left_out_and_what_is_left_out_is_counted() -> None:
     kept = [f"- robust_accuracy[black]@8/255 >= 0.0{place}" for place in range(1, 9)]
     broken = decisions(audit(), "\n".join(["rules:", *kept, "- robust_accuracy[white]@8/255 >= 0.4"]))
     assert dict(audit_page.context(audit(), broken, POLICY)["lists"])[f"Policy {POLICY}"][0][0] == "✖ fail"
-    assert lists["Locks"][0] == ("✖ failed", audit_page.cut(f"lock 19: 19 {LONG}", 105))
+    assert lists["Locks"][0] == ("✖ failed", audit_page.cut(f"lock 19: 19 {LONG}", 95))
     assert lists["Locks"][-1] == ("", "and 15 more in audit.json")
     assert lists["What was not run"][-1] == ("", "and 15 more in audit.json")
     assert "2 more rows stand in audit.json" in found["table"].title

@@ -21,7 +21,7 @@ from tl_robust.sinks.report.blocks import Measured, Table
 from tl_robust.text import eps_text, plain
 
 ROWS, LINES = 10, 5  # of the table of threats, and of each list below it
-LETTERS, ROW = 4100, 200  # of all lists together, and what a row of the table takes of it
+LETTERS, ROW = 3800, 190  # of all lists together, and what a row of the table takes of it
 LEAST, LONG, NAME = 90, 260, 40  # letters of a sentence in a full and in a short list, and of a name
 HEADS = ("threat", "number", "attacker", "value [95 % interval]", "n", "trust", "policy")
 
@@ -135,7 +135,7 @@ def _price(price: Price, decisions: Sequence[Decision]) -> dict[str, str]:
         "ends": words.ends_text(told),
         "decision": words.DECIDED[found.kind if found else ""],
         "trust": "" if told.trust.level == "green" else MARKS[told.trust.level],
-        "text": f"{words.price_text(price)} ({cut(words.attack_text(told), NAME)}).",
+        "text": cut(f"{words.price_text(price)} ({_attacker(told)}).", LONG),
     }
 
 
