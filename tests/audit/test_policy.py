@@ -265,6 +265,7 @@ def test_the_same_model_is_not_worse_than_itself_and_a_margin_lets_others_pass()
     assert same[0].kind == "undecided"  # the price keeps no samples, so nothing tells that it is the same
     alike = audit(price=None)
     assert decided(alike, "not_worse_than: last.json", earlier=alike)[0].kind == "pass"
+    assert against(share(150), share(150)).kind == "undecided"  # another model that is right on the same images
     then, now = of_hits(random_hits(150, 1)), of_hits(random_hits(150, 2))
     assert against(now, then).kind == "undecided"
     assert against(now, then, margin=", margin: 0.2").kind == "pass"
