@@ -146,6 +146,8 @@ def test_records_refuse_what_cannot_be() -> None:
         Origin((Candidate("a", 1.0, 0.9, "weights"), Candidate("b", 0.5, 0.1, "weights")), "b", "")
     with pytest.raises(ValueError, match="finite number from 0"):
         replace(share(3), eps=-0.1)
+    with pytest.raises(ValueError, match="must be the mean of its 200 hits"):
+        replace(share(3), hits=share(4).hits)
     with pytest.raises(ValueError, match="is named parent_price"):
         replace(price(), price=price().parent)
     assert Finding("a", "b", "c", math.nan, math.nan, math.nan, 0, "share").badness == -math.inf
