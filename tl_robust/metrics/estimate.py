@@ -9,9 +9,11 @@ Axes: K values (eps), N samples, M columns, S seeds, R bootstrap replicates, P k
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -308,3 +310,37 @@ def holm(p: list[float]) -> list[float]:
         least = max(least, min(1.0, p[index] * (len(p) - rank)))
         corrected[index] = least
     return corrected
+
+
+class Ends(Protocol):
+    """A number with the ends of its interval."""
+
+    @property
+    def value(self) -> float:
+        """The number."""
+
+    @property
+    def low(self) -> float:
+        """Lower end."""
+
+    @property
+    def high(self) -> float:
+        """Upper end."""
+
+
+def square_and_add(first: Ends, second: Ends) -> tuple[float, float, float]:
+    """Second minus first with its interval, from the intervals of two independent numbers alone.
+
+    The square-and-add rule (Newcombe, Statistics in Medicine 1998, method 10; Zou and Donner 2008), which is the normal
+    approximation where intervals are symmetric. An interval of no width is none: nothing can be told from it.
+
+    Returns:
+        Change, lower and upper end; the ends are NaN where nothing can be told.
+    """
+    same = math.isclose(first.value, second.value, rel_tol=1e-5)  # tables round to six digits
+    change = 0.0 if same else second.value - first.value
+    if math.isnan(change) or first.low == first.high or second.low == second.high:
+        return change, math.nan, math.nan
+    low = change - math.hypot(second.value - second.low, first.high - first.value)
+    high = change + math.hypot(second.high - second.value, first.value - first.low)
+    return change, low, high
