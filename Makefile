@@ -2,10 +2,11 @@
 PYTHON ?= python3
 BENCH ?= auto
 ARGS ?=
+CARD ?= defenses defenses_backdoor defenses_membership
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup bench plan report claims profiles gpu perf perf-attacks perf-memory statistics \
+.PHONY: help setup bench card plan report claims profiles gpu perf perf-attacks perf-memory statistics \
 	test test-slow test-gpu test-parity test-browser test-ray check format
 
 help: ## this list
@@ -15,6 +16,10 @@ setup: .venv/.run ## make .venv with what a bench needs (every target below does
 
 bench: .venv/.run ## run a bench: BENCH=name (by itself: digits on a CUDA device, else embedded), ARGS="key=value ..."
 	@$(BIN)/tl-robust run $(BENCH) $(ARGS)
+
+card: .venv/.run ## what every defense does to all three threats: runs the benches of CARD, then makes their card; ARGS
+	@for bench in $(CARD); do $(BIN)/tl-robust run $$bench $(ARGS) || exit $$?; done
+	@$(BIN)/tl-robust card $(CARD) $(ARGS)
 
 plan: .venv/.run ## show what would run and what is done: BENCH, ARGS as above
 	@$(BIN)/tl-robust plan $(BENCH) $(ARGS)

@@ -151,6 +151,17 @@ def test_a_component_carries_version_and_sorted_settings() -> None:
 # plugins
 
 
+@pytest.mark.parametrize(
+    ("eps", "text"),
+    [(8 / 255, "8/255"), (0.1, "0.1"), (1.0, "1.0"), (8 / 255 + 1e-9, repr(8 / 255 + 1e-9)), (0.2, "51/255")],
+)
+def test_an_eps_is_written_as_a_fraction_where_it_is_one_exactly_and_read_back(eps: float, text: str) -> None:
+    component = registry.Component("one", 1, (("eps", eps), ("share", 0.2)))
+    assert str(component) == f"one(eps={text}, share=0.2)"
+    assert registry.described("thing", str(component)) == ("one", {"eps": eps, "share": 0.2})
+    assert registry.described("thing", "one(share=1/10, folder=a/b)") == ("one", {"share": 0.1, "folder": "a/b"})
+
+
 def test_a_plugin_file_is_one_more_name(plugins: Path) -> None:
     assert "still" not in ATTACKS
     load_plugins(plugins)

@@ -46,8 +46,8 @@ class Component:
     settings: tuple[tuple[str, Scalar], ...] = ()
 
     def __str__(self) -> str:
-        """Name with settings, as tables show it: ``pgd(steps=20)``."""
-        inside = ", ".join(f"{key}={value}" for key, value in self.settings)
+        """Name with settings, as tables show it: ``pgd(steps=20)``, ``pgd_at(eps=8/255)``."""
+        inside = ", ".join(f"{key}={_shown(key, value)}" for key, value in self.settings)
         return f"{self.name}({inside})" if inside else self.name
 
 
@@ -232,7 +232,14 @@ def described(kind: str, text: str) -> tuple[str, dict[str, Scalar]]:
     return form.group(1), settings
 
 
+def _shown(key: str, value: Scalar) -> Scalar:
+    steps = round(255 * value) if key == "eps" and isinstance(value, float) and 0 < value < 1 else 0
+    return f"{steps}/255" if steps and steps / 255 == value else value
+
+
 def _plain(text: str) -> Scalar:
+    if fraction := re.fullmatch(r"(\d+)/([1-9]\d*)", text):
+        return int(fraction[1]) / int(fraction[2])
     try:
         value = ast.literal_eval(text)
     except (ValueError, SyntaxError):
@@ -255,6 +262,8 @@ def check_settings(what: str, build: Callable[..., Any], settings: Mapping[str, 
         UnknownNameError: A setting that ``build`` does not have.
         ConfigError: A value of the wrong type.
     """
+    if not settings:
+        return {}
     parameters = {
         name: parameter
         for name, parameter in inspect.signature(build).parameters.items()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections import OrderedDict
 from collections.abc import Mapping
 
 import pytest
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 from tl_robust import attacks, defenses
 from tl_robust.attacks import ATTACKS
 from tl_robust.attacks.through import THROUGH
+from tl_robust.backdoors import BACKDOORS
 from tl_robust.defenses import DEFENSES, Adaptive, Composed, Defense
 from tl_robust.defenses.base import INFERENCE, TRAINING
 from tl_robust.errors import ConfigError, UnknownNameError
@@ -28,7 +30,7 @@ def made(name: str) -> Defense:
 
 def linear() -> nn.Module:
     torch.manual_seed(3)
-    network = nn.Sequential(nn.Flatten(), nn.Linear(48, 2)).double().eval()
+    network = nn.Sequential(OrderedDict(flat=nn.Flatten(), classifier=nn.Linear(48, 2))).double().eval()
     with torch.no_grad():
         network[1].bias.copy_(-network[1].weight.sum(1) / 2)
     return network
@@ -58,12 +60,28 @@ def test_each_view_has_an_adaptive_attack_or_says_why_not(name: str, view: str) 
 
 
 @EVERY
+def test_who_poisons_knowingly_has_a_backdoor_that_builds(name: str) -> None:
+    """Of at least one: without it every number of the backdoors is red."""
+    poisons = [attack for attack in made(name).adaptive() if attack.backdoor]
+    assert poisons
+    for poison in poisons:
+        assert poison.why.endswith(".")
+        another = "(" in poison.backdoor or "=" not in poison.backdoor
+        kind, settings = BACKDOORS.written(poison.backdoor if another else f"patch({poison.backdoor})")
+        BACKDOORS[kind](**settings)
+        assert not made(name).against("white")[0].backdoor, "evasion leaves it out"
+
+
+@EVERY
 @pytest.mark.parametrize("attack", ["pgd", "fgsm", "ti", "square", "strong"])
 def test_each_adaptive_attack_builds_from_any_attack(name: str, attack: str) -> None:
     plain = ATTACKS.component(attack, {})
     for adaptive in made(name).adaptive():
         component = adaptive.made_of(plain)
         attacks.get(component.name, **dict(component.settings))
+        if adaptive.attack:
+            assert component == ATTACKS.component(*ATTACKS.written(adaptive.attack))
+            continue
         assert component.name == attack
         assert component == plain or adaptive.objective or adaptive.tricks
         if attack == "pgd":  # it has both settings
@@ -116,6 +134,24 @@ def test_where_it_changes_nothing_the_adaptive_attack_reaches_the_optimum(name: 
         )
         left = torch.stack([(guard(batch).argmax(1) == labels).double().mean() for batch in adversarial])
         assert float((left - optimum).abs().max()) <= 0.02
+
+
+@EVERY
+def test_where_it_changes_nothing_every_outcome_is_that_of_the_network_bit_for_bit(name: str) -> None:
+    if "wrap" not in made(name).acts:
+        pytest.skip("it guards nothing")
+    images, labels = data()
+    network = linear().float()
+    guard = guarded(DEFENSES[name](**DEFENSES[name].NEUTRAL), linear()).float()
+    free, behind = (
+        attacks.evaluate(
+            attacks.get("pgd"), surrogate=model, victims={"b": model}, images=images.float(), labels=labels,
+            eps=[0, 0.02, 0.05],
+        )["b"]
+        for model in (network, guard)
+    )  # fmt: skip
+    for kept, seen in free.tensors().items():
+        assert torch.equal(seen, behind.tensors()[kept]), kept
 
 
 def test_rounding_to_8_bits_is_attacked_as_well_by_going_around_it() -> None:
@@ -207,17 +243,24 @@ def test_defenses_compose_in_their_order(monkeypatch: pytest.MonkeyPatch) -> Non
     )
     assert torch.allclose(both.wrap(linear(), fitted)(images), inner(images + 0.1 * mean))
 
-    white = {(attack.through, attack.objective, attack.tricks) for attack in both.against("white")}
+    white = {(attack.through, attack.objective, attack.tricks, attack.attack) for attack in both.against("white")}
+    search = "square(queries=200)"
     assert white == {
+        ("exact", "margin", "", ""),
+        ("straight_through", "", "", ""),
+        ("exact", "", "", search),
+        ("averaged", "", "scale", ""),
+        ("averaged", "margin", "scale", search),
+    }  # 2 ways: no joint, but with the search, which goes any way
+    two = defenses.parse("trains + squeeze").against("white")
+    assert [(attack.through, attack.objective, attack.attack) for attack in two] == [
         ("exact", "margin", ""),
         ("straight_through", "", ""),
-        ("averaged", "", "scale"),
-    }  # 2 ways: no joint
-    two = defenses.parse("trains + squeeze").against("white")
-    assert [(attack.through, attack.objective) for attack in two] == [
-        ("exact", "margin"), ("straight_through", ""), ("straight_through", "margin"),
-    ]  # fmt: skip
-    assert two[-1].why.startswith("A margin does not fade. The identity")
+        ("exact", "", "square(queries=200)"),
+        ("straight_through", "margin", ""),
+        ("exact", "margin", "square(queries=200)"),
+    ]
+    assert two[3].why.startswith("A margin does not fade. The identity")
     assert not any(attack.exists for attack in defenses.parse("squeeze + untried").against("black")[1:])
 
     with pytest.raises(ConfigError, match=r"only one defense can set the loss, got trains and trains\(factor=3\.0\)"):
@@ -243,6 +286,14 @@ def test_an_adaptive_attack_changes_what_the_attack_has() -> None:
     assert adaptive.made_of(ATTACKS.component("square", {})) == ATTACKS.component("square", {})
     feature = Adaptive("It is known.", objective="feature")
     assert feature.made_of(ATTACKS.component("strong", {})) == ATTACKS.component("strong", {})
-    for wrong in ({"why": " "}, {"view": "gray"}, {"through": "under"}, {"objective": "x"}, {"tricks": "x"}):
+    strong = Adaptive("Several look for masking.", attack="strong(steps=20)")
+    for norm in ("linf", "l2"):
+        instead = strong.made_of(ATTACKS.component("ti", {"steps": 3, "norm": norm}))
+        assert instead == ATTACKS.component("strong", {"steps": 20, "norm": norm})
+    l1 = ATTACKS.component("pgd", {"norm": "l1"})
+    assert strong.made_of(l1) == l1  # it has no such norm
+    for wrong in (
+        {"why": " "}, {"view": "gray"}, {"through": "under"}, {"objective": "x"}, {"tricks": "x"}, {"attack": "x"},
+    ):  # fmt: skip
         with pytest.raises(ConfigError):
             Adaptive(**({"why": "It is known."} | wrong))

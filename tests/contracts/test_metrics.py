@@ -42,7 +42,18 @@ def outcome(samples: int = 60, strength: float = 1.0, seed: int = 0) -> tuple[Ou
 def outcome_of(name: str, *args: int, **settings: float) -> tuple[Outcome, Outcome]:
     """The record that a metric reads, and the one that it needs beside: a plain outcome and never a worse one."""
     black, white = outcome(*args, **settings)
-    return (white.worst(black), black) if "plain" in metrics.get(name).beside else (black, white)
+    record, other = (white.worst(black), black) if "plain" in metrics.get(name).beside else (black, white)
+    return (record if metrics.get(name).when is None else refusing(record)), other
+
+
+def refusing(record: Outcome) -> Outcome:
+    """The same of a B that refuses every second image which it would get wrong."""
+    second = record.sample_id % 2 == 0
+    refused = {
+        name: classes.masked_fill((classes != record.label) & second, -1)
+        for name, classes in (("clean_b", record.clean_b), ("adv_b", record.adv_b))
+    }
+    return Outcome(**record.tensors() | refused)
 
 
 def same(left: Tensor, right: Tensor) -> bool:

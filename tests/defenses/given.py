@@ -1,11 +1,19 @@
-"""Made problems for filters: a network whose features before the last layer are the pixels themselves."""
+"""Made problems for filters: a network whose features before the last layer are the pixels themselves.
+
+And one for detectors: a small network that reads digits.
+"""
 
 from __future__ import annotations
+
+from collections import OrderedDict
+from functools import cache
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from sklearn.datasets import load_digits
 from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
 
 from tl_robust.types import ImageSet
 
@@ -26,6 +34,30 @@ class Given(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         logits: Tensor = self.classifier(self.flat(images))
         return logits
+
+
+@cache
+def reader() -> tuple[nn.Module, ImageSet, ImageSet]:
+    """A small network that reads scikit-learn's digits, held-out images, and test images."""
+    digits = load_digits()
+    order = torch.randperm(1797, generator=torch.Generator().manual_seed(0))  # they come sorted by writers
+    images = torch.tensor(digits.images)[order, None].mul(255 / 16).round().to(torch.uint8)
+    labels = torch.tensor(digits.target)[order]
+    torch.manual_seed(0)
+    network = nn.Sequential(
+        OrderedDict(
+            first=nn.Conv2d(1, 16, 3, padding=1), relu=nn.ReLU(), flat=nn.Flatten(), hidden=nn.Linear(16 * 64, 32),
+            again=nn.ReLU(), classifier=nn.Linear(32, 10),
+        )
+    )  # fmt: skip
+    steps = torch.optim.Adam(network.parameters(), 0.003)
+    for _ in range(8):
+        for batch in torch.randperm(1300).split(64):
+            steps.zero_grad()
+            cross_entropy(network(images[batch] / 255), labels[batch]).backward()
+            steps.step()
+    held, test = slice(1300, 1600), slice(1600, 1797)
+    return network.eval(), ImageSet(images[held], labels[held]), ImageSet(images[test], labels[test])
 
 
 def set_of(features: Numbers, labels: list[int]) -> ImageSet:

@@ -109,6 +109,30 @@ def test_the_gap_is_plain_minus_worst_accuracy_with_an_interval() -> None:
     assert metric.applies(worst, "white", {"plain": plain})
 
 
+def test_refused_images_are_counted_at_each_eps_in_the_worst_case() -> None:
+    """A clean image is refused; of the attacked ones one that no attack brings past B, and not one that one does."""
+    label, clean = [0] * 4, [0, 0, 0, -1]
+    plain = outcome(label, clean, [clean, [-1, -1, 0, -1]])
+    worst = plain.worst(outcome(label, clean, [clean, [1, -1, 0, -1]], 1))
+    metric = metrics.get("refused")
+    assert metric(worst, {"plain": plain}).tolist() == [1 / 4, 2 / 4]
+    assert metric(plain, {"plain": plain}).tolist() == [1 / 4, 3 / 4]
+    assert metric.curve(worst, {"plain": plain}).n.tolist() == [4, 4]
+
+
+@pytest.mark.parametrize(
+    ("clean", "attacked", "applies"),
+    [([0, -1], [0, 0], True), ([0, 0], [0, -1], True), ([0, 1], [1, 1], False)],
+)
+def test_only_a_guard_that_refuses_has_a_share_of_refused_images(
+    clean: list[int], attacked: list[int], applies: bool
+) -> None:
+    record = outcome([0, 0], clean, [[0, 0], attacked])
+    found = metrics.curves(record, "white", {"plain": record})
+    assert ("refused" in found) == applies
+    assert "refused" not in metrics.curves(record, "white", {"white": record}), "nothing is defended"
+
+
 def adapted(hidden: int, **change: object) -> Verdict:
     worst, plain = masked(hidden)
     return CHECKS["adapted"].verdict(Evidence(plain, beside={"worst": worst}, **change))

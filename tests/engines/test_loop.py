@@ -7,6 +7,7 @@ import threading
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 from words import PRINTS, SONGS, TRACE, WORDS, Print, Song, Word
@@ -86,9 +87,32 @@ def test_what_is_stored_says_how_it_was_made(store: Store) -> None:
     manifest = store.manifest(WORDS, A.key)
     facts = manifest["made"]
     assert manifest["spec"] == A.spec
-    assert facts.keys() == {"seconds", "versions", "commit", "device", "letters"}
+    assert facts.keys() == {"seconds", "busy_seconds", "versions", "commit", "device", "letters"}
     assert 0 <= facts["seconds"] < 60
     assert (facts["versions"], facts["commit"], facts["device"]) == (versions(), commit(), "mouth")
+
+
+@pytest.mark.parametrize(("device", "busy"), [("cpu (x86_64)", 2), ("a GPU", 8)])
+def test_seconds_are_those_of_the_wall_and_busy_ones_those_of_the_device(
+    store: Store, monkeypatch: pytest.MonkeyPatch, device: str, busy: int
+) -> None:
+    """A scripted node that works for 2 of the 8 seconds that pass, after others of this process."""
+    now = {"wall": 100.0, "cpu": 50.0, "children": 7.0}
+    monkeypatch.setattr("tl_robust.nodes.clock.time.perf_counter", lambda: now["wall"])
+    monkeypatch.setattr("tl_robust.nodes.clock.time.process_time", lambda: now["cpu"])
+    monkeypatch.setattr("tl_robust.nodes.clock._children", lambda: now["children"])
+    make = Word.make
+
+    def working(*arguments: Any) -> Any:
+        now["wall"], now["cpu"], now["children"] = now["wall"] + 8, now["cpu"] + 0.5, now["children"] + 1.5
+        records, facts = make(*arguments)
+        return records, facts | {"device": device}
+
+    monkeypatch.setattr(Word, "make", working)
+    assert ran(store, A, B)[0] == {}
+    for word in (A, B):
+        facts = store.manifest(WORDS, word.key)["made"]
+        assert (facts["seconds"], facts["busy_seconds"]) == (8, busy)
 
 
 def test_the_observer_hears_of_all_work(store: Store) -> None:

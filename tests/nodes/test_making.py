@@ -7,6 +7,7 @@ import random
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -22,6 +23,7 @@ from tl_robust.data.domain import DataSettings
 from tl_robust.data.mapped import DomainInSpace
 from tl_robust.data.space import SPACES
 from tl_robust.errors import ConfigError, StoreError
+from tl_robust.nodes.clock import Clock
 from tl_robust.nodes.crafting import CraftGroup
 from tl_robust.nodes.training import Training
 from tl_robust.registry import Component
@@ -199,9 +201,12 @@ def test_two_processes_train_one_network(strategy: str, weights: State) -> None:
 
 
 @pytest.mark.slow
-def test_two_processes_report_the_validation_accuracy() -> None:
+def test_two_processes_report_the_validation_accuracy_and_their_work_counts() -> None:
+    before, own = Clock.read(), time.process_time()
     _, made = trained(ROOT, devices=2, strategy="ddp_spawn")
     assert 0 <= made["val_accuracy"] <= 1
+    own = time.process_time() - own
+    assert Clock.read().since(before, made["device"]) > own + 1, "two processes have read torch and have trained"
 
 
 @pytest.mark.slow

@@ -30,6 +30,7 @@ from tl_robust.nodes.payload import pack_examination, pack_outcome, pack_picture
 from tl_robust.nodes.pictures import PICTURES
 from tl_robust.nodes.poisoning import TRIGGERS
 from tl_robust.nodes.store import MANIFEST_LIMIT, Store
+from tl_robust.nodes.timing import TIMINGS, Timed, pack_timed
 from tl_robust.seeding import digest
 from tl_robust.threats.base import THREATS
 from tl_robust.types import Examination, Outcome, Pictures
@@ -59,6 +60,7 @@ def contents() -> dict[Kind, bytes]:
         OUTCOMES: pack_outcome(outcome()),
         EXAMINATIONS: pack_examination(Examination(torch.arange(3), eps, {"loss": torch.ones(3)})),
         PICTURES: pack_pictures(pictures),
+        TIMINGS: pack_timed(Timed((3.0,), (1.0,))),
     } | {kind: kind.pack(record_of(kind.unpack.args[0])) for kind in OURS if isinstance(kind.unpack, partial)}
 
 
@@ -128,6 +130,8 @@ MANIFESTS: list[Callable[[dict[str, Any]], object]] = [
     made(seconds=-1),
     made(seconds=1e999),
     made(seconds=float("nan")),
+    made(busy_seconds="1.5"),
+    made(busy_seconds=-1),
     made(device=1),
     made(versions=["2.9"]),
     made(versions={"torch": 2.9}),

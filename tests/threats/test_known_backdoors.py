@@ -9,6 +9,9 @@ import pytest
 import torch
 
 from tests.threats.backdoor_cells import cell_of, play_of
+from tl_robust.defenses import DEFENSES
+from tl_robust.defenses.adversarial import Adversarial
+from tl_robust.defenses.robust_origin import RobustOrigin
 from tl_robust.nodes.store import Store
 from tl_robust.threats.base import THREATS, Reading
 from tl_robust.types import Stamped
@@ -136,3 +139,18 @@ RECORD = Stamped(
     origin_stamped=torch.zeros(0, dtype=torch.int64),
     poison=torch.zeros(4, dtype=torch.int64),
 )
+
+
+@pytest.mark.parametrize("name", DEFENSES.names())
+def test_every_defense_is_poisoned_by_who_knows_it(tiny: Path, name: str) -> None:
+    """So that no number of the backdoors is red since nobody tried; where A must be clean, B's images are poisoned."""
+    into = "target" if DEFENSES[name].ON == "origin" else "source"
+    eps = ", eps: 8/255" if issubclass(DEFENSES[name], Adversarial | RobustOrigin) else ""
+    patch = f"{{name: patch, side: 2, rate: 0.1, into: {into}}}"
+    strategy = "{name: finetune, mode: frozen_bn}" if name == "dp" else "finetune"
+    changes = ["recipe.select=last", f"axes.defense=[{{name: {name}{eps}}}]"]
+    play = play_of(cell_of(tiny, *changes, attack=patch, strategy=strategy))
+    assert play.untried == ""
+    poisons = {str(stamping.poisoned.poison.backdoor) for stamping in play.stampings if stamping.poisoned}
+    plain = name in ("squeezing_distance", "activation_clusters", "random_removal", "spectral")
+    assert len(poisons) > (0 if plain else 1), "of these the plain attack is that of who knows it"

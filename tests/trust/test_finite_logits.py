@@ -105,3 +105,23 @@ def test_a_bench_of_a_training_that_diverged_is_red_and_does_not_fail(tiny: Path
         assert float(result.curves["robust_accuracy"].value.max()) == 0
     assert len(finished.pictures) > 0
     assert {finding.decision for finding in decide(finished.results)} == {"not judged"}
+
+
+def test_a_refusal_is_a_prediction_where_a_model_may_refuse() -> None:
+    """A refused image is class -1, too; of such a model only what the examination saw is told."""
+    refused = replace(made(LABEL, GOOD), clean_b=torch.where(torch.arange(100) < 9, -1, GOOD))
+    flags = {"finite_logits/clean": torch.zeros(5, dtype=torch.bool), "finite_logits/noise": torch.zeros(5).bool()}
+    places = torch.arange(5)
+
+    def examined(**more: Tensor) -> Examination:
+        seen = flags | {f"finite_logits/{name}": value for name, value in more.items()}
+        return Examination(places, torch.tensor([0.1], dtype=torch.float64), seen)
+
+    rejects = torch.tensor([True])
+    assert verdict(refused, victim=examined()).level == "red"
+    assert verdict(refused, victim=examined(rejects=rejects)) == Verdict()
+    assert verdict(refused, surrogate=examined(), victim=examined(rejects=rejects)) == Verdict()
+    broken = examined(rejects=rejects, noise=places == 2)
+    assert verdict(refused, victim=broken).reasons == (
+        "The victim gives logits that are not finite for 1 of 5 examined noise images: no prediction.",
+    )

@@ -65,3 +65,23 @@ def test_a_model_that_refuses_is_not_fooled() -> None:
         assert not refusing.seen[name].any()
     assert not refusing.seen["beats_noise/noise"].any()
     assert bool(refusing.seen["unbounded/right"].all())
+
+
+class Wary(Guard):
+    """Refuses where the first pixel is not gray, to which every attack is drawn that takes a refusal for a class."""
+
+    rejects = True
+
+    def __init__(self) -> None:
+        super().__init__(nn.Identity())
+
+    def forward(self, images: Tensor) -> Tensor:
+        first, second = images.flatten(1).unbind(1)
+        return torch.stack([0 * second, 10 * (second - 0.6), 30 * (first - 0.5).abs() - 1], 1)
+
+
+def test_a_model_that_refuses_is_examined_by_attacks_that_pass_the_refusal_too() -> None:
+    images, labels = torch.full((20, 1, 1, 2), 0.5), torch.zeros(20, dtype=torch.int64)
+    seen = trust.examine(Wary(), images, labels, [0.3], "linf").seen
+    for name in ("beats_noise/pgd", "unbounded/fooled", "enough_steps/longer"):
+        assert bool(seen[name].all()), name

@@ -9,6 +9,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, ClassVar
 
 import torch
@@ -65,6 +66,10 @@ class Attack(ABC):
     @property
     def goal(self) -> Objective:
         """What is maximized."""
+        return self._goal
+
+    @cached_property
+    def _goal(self) -> Objective:
         return OBJECTIVES.parse(self.objective)
 
     @property
@@ -156,6 +161,9 @@ class Attack(ABC):
             if fitted is None and self.needs_pool:
                 fitted = self.fitted(oracle, images, labels, eps, seed=seed, through=through)
             problem = self.problem(oracle, images, labels, sample_id, seed, early, fitted, strict, through)
+            if len(sizes) == 1:
+                ((_, images),) = self.stream(problem, sizes)
+                return Crafted(images[None], problem.notes)
             adversarial = problem.clean.new_empty(len(sizes), *problem.clean.shape)
             for place, of_this_eps in self.stream(problem, sizes):
                 adversarial[place] = of_this_eps

@@ -24,13 +24,20 @@ def finite_rows(logits: Tensor) -> Tensor:
     return logits.isfinite().all(1)
 
 
-def fooled(logits: Tensor, label: Tensor, rejects: bool = False) -> Tensor:
-    """Bool ``[N]``: another class than ``label`` has the largest logit, or a logit is not finite."""
+def fooled(logits: Tensor, label: Tensor, rejects: bool = False, finite: Tensor | None = None) -> Tensor:
+    """Bool ``[N]``: another class than ``label`` has the largest logit, or a logit is not finite.
+
+    Args:
+        logits: ``[N,L]``.
+        label: int64 ``[N]``.
+        rejects: The last logit is a refusal, which fools nobody.
+        finite: What :func:`finite_rows` says of the logits, where that is known.
+    """
     classes = logits.argmax(1)
     wrong = classes != label
     if rejects:
         wrong &= classes != logits.shape[1] - 1
-    return wrong | ~finite_rows(logits)
+    return wrong | ~(finite_rows(logits) if finite is None else finite)
 
 
 def margin(logits: Tensor, label: Tensor, rejects: bool = False) -> Tensor:

@@ -63,7 +63,7 @@ class Linf(Norm):
 
     @override
     def random(self, seed: int, sample_id: Tensor, like: Tensor) -> Tensor:
-        return (2 * uniform(seed, sample_id, like.shape[1:]) - 1).to(like)
+        return uniform(seed, sample_id, like.shape[1:]).mul_(2).sub_(1).to(like)
 
 
 class L2(Norm):
@@ -133,7 +133,7 @@ class L1(Norm):
 
 
 def _times(size: float | Tensor, direction: Tensor) -> Tensor:
-    return (per_sample(size, direction) if isinstance(size, Tensor) else size) * direction
+    return per_sample(size, direction) * direction if isinstance(size, Tensor) else direction.mul_(size)
 
 
 NORMS: dict[str, Norm] = {"linf": Linf(), "l2": L2(), "l1": L1()}

@@ -27,7 +27,8 @@ def attackable(*models: Model) -> Iterator[None]:
 
     Modules behind functions and objects are found, too: see :func:`tl_robust.attacks.reach.modules_behind`.
     """
-    modules = list(dict.fromkeys(module for model in models for module in modules_behind(model)))
+    callables = (model.model if isinstance(model, Oracle) else model for model in models)
+    modules = list(dict.fromkeys(module for model in callables for module in modules_behind(model)))
     modes = [(module, module.training) for model in modules for module in model.modules()]
     frozen = [
         parameter
@@ -90,11 +91,14 @@ class Notes:
 
     def write(self, place: Tensor, loss: Tensor, gradient: Tensor) -> None:
         """Take down one evaluation of the samples at ``place``."""
-        fresh = self.first_loss[place].isnan()
-        if bool(fresh.any()):
-            self.zero[place[fresh]] = ~gradient[fresh].flatten(1).any(dim=1)
-            self.first_loss[place[fresh]] = loss[fresh].float()
-        self.last_loss[place] = loss.float()
+        fresh, loss = self.first_loss[place].isnan(), loss.float()
+        if count := int(fresh.sum()):
+            first, new, of_new = (gradient, place, loss)
+            if count < len(fresh):
+                first, new, of_new = gradient[fresh], place[fresh], loss[fresh]
+            self.zero[new] = first.flatten(1).abs().amax(1) == 0  # a third of the time of any()
+            self.first_loss[new] = of_new
+        self.last_loss[place] = loss
 
 
 class Goal(Protocol):
@@ -190,20 +194,19 @@ class Problem:
             gradient = torch.autograd.grad(loss.sum(), images, allow_unused=True)[0] if loss.requires_grad else None
         if gradient is None:
             raise no_gradient(self.model.name)
-        finite = self._finite(logits.detach())
+        logits = logits.detach()
+        finite = self._finite(logits)
         if not bool(finite.all()):
             # A gradient of NaN would make the next images NaN, too.
             gradient = torch.where(per_sample(finite, gradient), gradient, 0.0)
-        return Seen(loss.detach(), gradient, self._fooled(images, logits.detach()))
+        return Seen(loss.detach(), gradient, self._fooled(images, logits, finite))
 
     @torch.no_grad()
-    def _fooled(self, images: Tensor, logits: Tensor) -> Tensor | None:
+    def _fooled(self, images: Tensor, logits: Tensor, finite: Tensor) -> Tensor | None:
         """Whether the guard is fooled; it is asked again where ``logits`` are those of another function."""
-        if self.guard is not self.model:
-            if not self.early:
-                return None
-            logits = self.guard(images.detach())
-        return fooled(logits, self.label, self.guard.rejects)
+        if self.guard is self.model:
+            return fooled(logits, self.label, self.guard.rejects, finite)
+        return fooled(self.guard(images.detach()), self.label, self.guard.rejects) if self.early else None
 
     def note(self, seen: Seen) -> None:
         """Take down what an evaluation showed: where tricks average over several, the mean."""

@@ -43,7 +43,8 @@ class Plan:
         unique: dict[str, Node] = {}
         made = [cell.play.models or (cell.scene.surrogate, cell.scene.victim) for cell in self.cells]
         models = [node for several in made for model in several for node in model.nodes]
-        for node in (*models, *(node for cell in self.cells for node in cell.play.nodes)):
+        timings = [cell.timing for cell in self.cells if cell.timing]
+        for node in (*models, *(node for cell in self.cells for node in cell.play.nodes), *timings):
             before = unique.get(node.key)
             unique[node.key] = before.joined(node) if before else node
         kinds = list(dict.fromkeys(node.KIND for node in unique.values()))
@@ -106,8 +107,9 @@ def _cells(pair: _Pair, bench: Bench) -> Iterator[PlannedCell]:
     axes, source = bench.axes, pair.source
     shares = [replace(pair.target, share=share) for share in axes.target_images]
     targets = {len(target.images("train")): target for target in shares}  # 0.5 and 100 may be the same images
-    for network, (strategy, common), (count, target), defense in product(
-        pair.networks(bench), _starts(bench, pair), targets.items(), axes.defense
+    suited = [(str(each or "none"), each and each.suited(_sizes(bench), pair.space)) for each in axes.defense]
+    for network, (strategy, common), (count, target), (written, defense) in product(
+        pair.networks(bench), _starts(bench, pair), targets.items(), suited
     ):
         c = pair.root(common, bench, network) if common else None
         forest = Forest(network, bench.recipe_of, 0, strategy, bench.weight_options)
@@ -116,7 +118,7 @@ def _cells(pair: _Pair, bench: Bench) -> Iterator[PlannedCell]:
         for (method, view), seed in product(played, axes.seed):
             if view not in THREATS[method.threat].face.views:
                 continue  # the view belongs to another threat of the bench
-            a, b = lineages[seed]
+            a, b, plain = lineages[seed]
             cell = Cell(
                 bench=bench.name,
                 source=source.title if isinstance(source, Public) else source.domain,
@@ -124,7 +126,7 @@ def _cells(pair: _Pair, bench: Bench) -> Iterator[PlannedCell]:
                 network=str(network),
                 strategy=str(strategy),
                 common=common,
-                defense=str(defense or "none"),
+                defense=written,
                 attack=method.label,
                 norm=method.norm,
                 view=view,
@@ -132,7 +134,8 @@ def _cells(pair: _Pair, bench: Bench) -> Iterator[PlannedCell]:
                 target_images=count,
                 threat=method.threat,
             )
-            scene = Scene(a, b, target, seed, view, axes.view, defense, bench.fast, seed == min(axes.seed))
+            first, undefended = seed == min(axes.seed), plain if defense else None
+            scene = Scene(a, b, target, seed, view, axes.view, defense, bench.fast, first, undefended)
             if play := THREATS[method.threat].play(method, scene):
                 yield PlannedCell(cell, method, scene, play)
 
@@ -143,8 +146,8 @@ def _lineage(
     target: DomainInSpace,
     c: DomainInSpace | Public | None,
     defense: Defense | None,
-) -> tuple[Model, Model]:
-    """A and B, with what the defense makes of them.
+) -> tuple[Model, Model, Model]:
+    """A and B, with what the defense makes of them, and B without it.
 
     Raises:
         ConfigError: The defense changes nothing here, or B cannot be judged on the target.
@@ -161,6 +164,8 @@ def _lineage(
         forest = replace(forest, defenses=defenses)
         lineage = defense.lineage(forest, *strategy.lineage(forest, source, target, c))
         a, b = lineage.public, lineage.victim
+        if any(part.FEATURES for part in defense.parts):
+            b.check_features()
         if guards := tuple(part.component for part in defense.parts if part.acts & set(INFERENCE)):
             b = Guarded(b, guards, target, forest.recipe(target.domain).val_share)
         if (a.key, b.key) == tuple(model.key for model in plain):
@@ -172,12 +177,18 @@ def _lineage(
             f"strategy {str(forest.own)!r} makes {b} the victim, which knows other classes than {target.domain}: "
             "give the checkpoint the target's classes, or take a strategy that trains on the target."
         )
-    return a, b
+    return a, b, plain[1]
+
+
+def _sizes(bench: Bench) -> list[float]:
+    """All eps above 0 of attacks in the norm ``linf``, ascending."""
+    methods = [each for each in bench.axes.attack if each.norm == "linf" and THREATS[each.threat].face.axis == "eps"]
+    return sorted({eps for each in methods for eps in each.x if eps > 0})
 
 
 def _joins(defense: Defense) -> bool:
     """Whether a defense joins in the trainings of a strategy."""
-    return bool(defense.acts & set(TRAINING)) and not defense.REPAIRS
+    return bool(defense.acts & (set(TRAINING) - {"lineage"})) and not defense.REPAIRS
 
 
 def _unique(cells: list[PlannedCell]) -> tuple[PlannedCell, ...]:
@@ -217,6 +228,11 @@ class _Pair:
             return DomainInSpace(domain, space, bench.data, classes)
 
         return cls(name, Public(checkpoint, space), in_space(target), in_space)
+
+    @property
+    def space(self) -> str:
+        """Name of the space of its images."""
+        return self.target.space.name
 
     def networks(self, bench: Bench) -> tuple[Component, ...]:
         """The bench's networks; a checkpoint brings its own."""

@@ -14,8 +14,11 @@ from tl_robust.engines.base import Engine, Failure, Job
 from tl_robust.engines.local import Local
 from tl_robust.engines.observer import Observer
 from tl_robust.errors import StoreError
+from tl_robust.nodes.node import Node
 from tl_robust.nodes.pictures import Pictured
 from tl_robust.nodes.store import Store
+from tl_robust.nodes.timing import Timed
+from tl_robust.nodes.training import Training
 from tl_robust.threats.base import THREATS, PlannedCell, Reading
 from tl_robust.types import Pictures, Record, Result, Verdict
 
@@ -97,39 +100,79 @@ def _result(reading: Reading, verdict: Verdict, doubts: Mapping[str, Verdict], s
         "outcome": planned.play.key,
         "surrogate": planned.play.surrogate.origin(),
         "victim": planned.victim.origin(),
-        "victim_seconds": _private_seconds(planned, store),
+        **_costs(planned, store),
         **_account(planned, store),
+        **_known(planned),
     }
     return Result(planned.key, planned.cell, reading.outcome, reading.beside, curves, verdict, provenance, doubts)
+
+
+def _known(planned: PlannedCell) -> dict[str, Any]:
+    """What the attackers do who know the defense of a cell, a sentence each; empty where nothing is defended."""
+    attacks = planned.scene.defense.adaptive() if planned.scene.defense else ()
+    return {"adaptive": list(dict.fromkeys(attack.why for attack in attacks))} if attacks else {}
 
 
 def _account(planned: PlannedCell, store: Store) -> dict[str, Any]:
     """What the last training under B with an account of privacy says of it; empty where none has one."""
     kept: dict[str, Any] = {}
     for node in planned.victim.nodes:
-        with suppress(StoreError):
-            made = store.manifest(node.KIND, next(iter(node.entries)))["made"]
-            kept |= {"privacy": made["privacy"]} if "privacy" in made else {}
+        if (made := _made(node, store)) and "privacy" in made:
+            kept |= {"privacy": made["privacy"]}
     return kept
 
 
-def _private_seconds(planned: PlannedCell, store: Store) -> float:
-    """Seconds that making B took, with all that was made for it alone: what is under A is public."""
-    public = {node.key for node in planned.play.surrogate.nodes} - {planned.victim.key}
-    spent = 0.0
-    for node in {node.key: node for node in planned.victim.nodes if node.key not in public}.values():
-        with suppress(StoreError):  # a node that is absent took no time that is known
-            spent += store.manifest(node.KIND, next(iter(node.entries)))["made"]["seconds"]
-    return spent
+def _costs(planned: PlannedCell, store: Store) -> dict[str, Any]:
+    """What B cost: its training, and for a defended B how much longer it takes to answer."""
+    made = [_made(node, store) for node in _paid(planned)]
+    busy = [facts.get("busy_seconds") if facts else None for facts in made]
+    known = [seconds for seconds in busy if seconds is not None]
+    costs = {
+        "victim_seconds": sum(facts["seconds"] for facts in made if facts),
+        "victim_busy_seconds": sum(known) if len(known) == len(busy) else None,
+    }
+    return costs | ({"inference_ratio": _ratio(planned, store)} if planned.scene.defense else {})
+
+
+def _paid(planned: PlannedCell) -> list[Node]:
+    """All that was trained and fitted for B, each once.
+
+    What is under A is public and free, and what an attacker has learned is his. But a part of A that a defense has
+    changed counts, such as a robust origin: it is public afterwards, and the defender has paid for it. A training that
+    serves several victims counts for each of them. Where only an early epoch of a training is asked, all of it counts.
+    """
+    victim, attacked = planned.victim, planned.play.surrogate
+    public = [planned.scene.surrogate, *([attacked] if attacked.key != victim.key else [])]  # both: it may be poisoned
+    poisons = [node.poison for node in victim.nodes if isinstance(node, Training) and node.poison]
+    others = (*(model.nodes for model in public), *(poison.nodes for poison in poisons))
+    free = {node.key for nodes in others for node in nodes if not (isinstance(node, Training) and node.defense)}
+    return list({node.key: node for node in victim.nodes if node.key not in free}.values())
+
+
+def _ratio(planned: PlannedCell, store: Store) -> float | None:
+    """How many times as long a defended B takes to answer; None where that was not measured."""
+    if not (timing := planned.timing):
+        return 1.0
+    with suppress(StoreError):
+        timed: Timed = store.load(timing.KIND, timing.key)
+        return timed.ratio
+    return None
+
+
+def _made(node: Node, store: Store) -> Mapping[str, Any] | None:
+    """How a node was made; one pass made all its entries. None where it is absent or damaged."""
+    with suppress(StoreError):
+        made: Mapping[str, Any] = store.manifest(node.KIND, next(iter(node.entries)))["made"]
+        return made
+    return None
 
 
 def _seconds(plan: Plan, store: Store) -> dict[str, float]:
-    """The seconds of every node in the store, by the folder of its kind; one pass made all entries of a node."""
+    """The seconds of every node in the store, by the folder of its kind."""
     spent: dict[str, float] = {}
     for node in plan.nodes:
-        spent.setdefault(node.KIND.folder, 0.0)
-        with suppress(StoreError):  # a node that is absent or damaged took no time that is known
-            spent[node.KIND.folder] += store.manifest(node.KIND, next(iter(node.entries)))["made"]["seconds"]
+        made = _made(node, store)
+        spent[node.KIND.folder] = spent.get(node.KIND.folder, 0.0) + (made["seconds"] if made else 0.0)
     return spent
 
 

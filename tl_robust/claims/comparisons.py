@@ -220,7 +220,7 @@ class Comparisons:
         if at is not None and not METRICS[metric].summary:
             if at not in x:
                 raise MissingError(f"it needs {metric} at {self.axis} {at:g} ({self.axis}=[0,{at:g}]).")
-            counts &= places == at
+            counts = places == at  # 0, too, where it is asked for
         for side in sides:
             counts &= ~side.value.isnan().any(0) & ~side.again.isnan().any(1).any(0)
             if METRICS[metric].unit == "ratio":

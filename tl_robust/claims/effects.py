@@ -22,8 +22,8 @@ class Finding:
     """What the numbers say about one claim, at one place of the grid or over all of them.
 
     Attributes:
-        claim: ``H1`` to ``H13`` (evasion), ``B1`` to ``B7`` (backdoor), ``M1`` to ``M4`` and ``D5`` (membership), or
-            the name of a plugin's file in capitals.
+        claim: ``H1`` to ``H13`` and ``D1`` to ``D4`` (evasion), ``B1`` to ``B7`` (backdoor), ``M1`` to ``M4`` and
+            ``D5`` (membership), or the name of a plugin's file in capitals.
         says: The claim in one sentence.
         source: Where it was made.
         pair: Source, target and what else tells places apart (``mnist → usps``); empty for the finding over all pairs.

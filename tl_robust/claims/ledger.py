@@ -301,10 +301,10 @@ def _agreed(finding: Finding, parts: Sequence[Finding]) -> Finding:
     return replace(finding, decision="undecided", reason=reason)
 
 
-def _order(name: str) -> tuple[str, int]:
-    """H2 before H10."""
+def _order(name: str) -> tuple[bool, str, int]:
+    """H2 before H10, and those about defenses (D) behind what the threat itself is about."""
     letters, digits = re.fullmatch(r"(.*?)(\d*)", name).groups()  # type: ignore[union-attr]
-    return letters, int(digits or 0)
+    return letters == "D", letters, int(digits or 0)
 
 
 def _listed(axis: str, x: Sequence[float]) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Self, get_args
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, ProgressColumn, Task, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
 from typing_extensions import override
@@ -14,6 +14,7 @@ from typing_extensions import override
 from tl_robust.claims import Decision, Finding
 from tl_robust.engines.observer import Observer
 from tl_robust.metrics import METRICS
+from tl_robust.nodes.kind import KINDS
 from tl_robust.results.answer import Numbers, beside, headline_rows
 from tl_robust.results.faces import FACES, by_threat, face_of
 from tl_robust.results.names import Names, grouped, method, number
@@ -23,6 +24,7 @@ from tl_robust.text import effect_text, p_text, plain
 from tl_robust.types import Cell, Face
 
 ROWS = 40
+SLOWEST = 1800.0  # seconds of an epoch up to which time left is known: adversarial training may take minutes for one
 JUDGED = [kind for kind in get_args(Decision) if kind != "not judged"]
 
 
@@ -63,8 +65,17 @@ class Lines(Observer):
         self.console.print(f"warning: {message}", style="yellow", soft_wrap=True)
 
 
+class _Work(ProgressColumn):
+    """How much of a stage's work is done, where it has a unit."""
+
+    @override
+    def render(self, task: Task) -> Text:
+        unit = task.fields["unit"]
+        return Text(f"{task.completed:.0f}/{task.total or 0:.0f} {unit}" if unit else "", "dim")
+
+
 class Bars(Lines):
-    """Progress bars with time left, one a stage."""
+    """Progress bars with the work done and time left, one a stage."""
 
     def __init__(self, console: Console) -> None:
         super().__init__(console)
@@ -72,10 +83,12 @@ class Bars(Lines):
             TextColumn("{task.fields[stage]:12}"),
             BarColumn(bar_width=24),
             TextColumn("{task.fields[done]}"),
+            _Work(),
             TimeRemainingColumn(compact=True),
             TextColumn("{task.description}", markup=False),
             console=console,
             transient=True,
+            speed_estimate_period=SLOWEST,
         )
         self._tasks: dict[str, TaskID] = {}
 
@@ -91,7 +104,7 @@ class Bars(Lines):
         super().expect(stage, items, work)
         if items:
             self._tasks[stage] = self._progress.add_task(
-                "", total=work, stage=f"{stage}s", done=f"0/{items}", start=False
+                "", total=work, stage=f"{stage}s", done=f"0/{items}", unit=_unit(stage), start=False
             )
 
     @override
@@ -119,6 +132,11 @@ class Bars(Lines):
     def _show(self, stage: str) -> None:
         done = f"{self._done[stage]}/{self._expected[stage]}"
         self._progress.update(self._tasks[stage], done=done, description="")
+
+
+def _unit(stage: str) -> str:
+    """What the work of a stage is counted in."""
+    return next((kind.unit for kind in KINDS.values() if kind.title == stage), "")
 
 
 def observer(console: Console, plain: bool) -> Lines:

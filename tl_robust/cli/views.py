@@ -10,6 +10,7 @@ from rich.console import Console
 
 from tl_robust import claims
 from tl_robust.bench.runner import Finished
+from tl_robust.cli.card_tables import card_tables
 from tl_robust.cli.terminal import accuracy_tables, claim_line
 from tl_robust.config import Config
 from tl_robust.config.schema import BenchFile
@@ -48,7 +49,7 @@ def write(config: Config, finished: Finished, console: Console, publish: bool) -
     if total := sum(finished.seconds.values()):
         checks = finished.seconds.get(EXAMINATIONS.folder, 0.0)
         console.print(f"Trust checks: {checks:.0f} s, {checks / total:.1%} of all computing.", soft_wrap=True)
-    for item in accuracy_tables(views.summary, views.faces):
+    for item in (*accuracy_tables(views.summary, views.faces), *card_tables(views.cards)):
         console.print(item)
     console.print(claim_line(views.findings), soft_wrap=True)
     for line in answer.lines(views.summary, views.findings, len(config.bench.axes.seed), views.faces):

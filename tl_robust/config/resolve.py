@@ -94,7 +94,7 @@ def resolve(file: BenchFile, problems: Problems) -> Bench | None:
         strategy=full("strategy", strategies),
         common=full("common", common) if axes.common else (),
         defense=full(
-            "defense", _each(problems, "defense", axes.defense, _defense), lambda defense: str(defense or "none")
+            "defense", _each(problems, "defense", axes.defense, _defense, scale), lambda defense: str(defense or "none")
         ),
         attack=full("attack", attacks, lambda spec: str(spec.component)),
         view=full("view", view),
@@ -155,9 +155,11 @@ def _sizes(values: Any, where: str, scale: str) -> tuple[float, ...]:
     return tuple(sorted(pixel_eps(parse_number(value, where), *EPS_SCALES[scale]) for value in values))
 
 
-def _defense(entry: Any) -> Defense | None:
+def _defense(entry: Any, scale: str) -> Defense | None:
     if isinstance(entry, dict):
         name, settings = name_and_settings(entry, "axes.defense")
+        if "eps" in settings:
+            (settings["eps"],) = _sizes([settings["eps"]], "eps in axes.defense", scale)
         return DEFENSES[name](**dict(DEFENSES.component(name, settings).settings))
     return parse_defense(str(_plain(entry, "defense")))
 

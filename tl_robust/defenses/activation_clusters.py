@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 from typing_extensions import override
 
-from tl_robust.defenses.base import DEFENSES, Adaptive
+from tl_robust.defenses.adaptive import Adaptive
+from tl_robust.defenses.base import DEFENSES
 from tl_robust.defenses.sifting import AT_TEST, Filter
 from tl_robust.errors import ConfigError
 from tl_robust.types import ImageSet

@@ -6,159 +6,24 @@ Axes: N samples.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
-from typing import Any, ClassVar, Generic, Literal, Protocol, Self, TypeVar
+from typing import Any, ClassVar, Literal
 
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from tl_robust.attacks import ATTACKS
-from tl_robust.attacks.objectives import OBJECTIVES
-from tl_robust.attacks.through import THROUGH
-from tl_robust.attacks.tricks import parse_tricks
-from tl_robust.errors import ConfigError
+from tl_robust.defenses.adaptive import Adaptive
+from tl_robust.defenses.lineage import Lineage as Lineage
+from tl_robust.defenses.lineage import Loader as Loader
+from tl_robust.defenses.lineage import M as M
+from tl_robust.defenses.lineage import Task as Task
+from tl_robust.defenses.lineage import Trainings as Trainings
 from tl_robust.registry import Component, Registry, Scalar
-from tl_robust.types import ImageSet, Recipe
+from tl_robust.types import ImageSet
 
 TRAINING = ("lineage", "initialize", "loss", "score", "images", "optimizer", "sampling")
 INFERENCE = ("fit", "wrap")
-VIEWS = ("white", "black", "shadow")
-
-
-class Task(Protocol):
-    """A training as a defense sees it; every strategy is one.
-
-    Attributes:
-        network: What is trained.
-        recipe: Its recipe.
-        current_epoch: From 0.
-        global_step: Steps that are taken.
-        steady: The same modules are frozen in every epoch.
-    """
-
-    network: nn.Module
-    recipe: Recipe
-
-    @property
-    def current_epoch(self) -> int: ...  # noqa: D102
-
-    def __call__(self, images: Tensor) -> Tensor: ...  # noqa: D102
-    @property
-    def global_step(self) -> int: ...  # noqa: D102
-    @property
-    def steady(self) -> bool: ...  # noqa: D102
-
-    def objective(self, batch: Sequence[Tensor]) -> Tensor: ...  # noqa: D102
-
-
-class Loader(Protocol):
-    """Training batches as a defense sees them.
-
-    Attributes:
-        sampling: With what chance each sample is in a batch, independently of all others; 0: batches of one size.
-        samples: How many samples there are.
-    """
-
-    @property
-    def sampling(self) -> float: ...  # noqa: D102
-    @property
-    def samples(self) -> int: ...  # noqa: D102
-    def __len__(self) -> int: ...
-
-
-class Repairable(Protocol):
-    """A model of the forest as a defense sees it, which can be trained again in two ways."""
-
-    def at(self, epoch: int) -> Self:
-        """What it was after an epoch of its last training; 0: what that training starts from."""
-
-    def further(self, epochs: int, defense: Component | None = None) -> Self:
-        """What it becomes when its last training goes on for so many epochs, with a defense."""
-
-    def taught(self, defense: Component, epochs: int = 0, fresh: bool = True) -> Self:
-        """A model that learns from it, its ``teacher``, what it has learned last, with a defense.
-
-        Args:
-            defense: Joins in that training.
-            epochs: Epochs of that training; 0: as many as the teacher's.
-            fresh: It starts from random weights, else from what the teacher started from.
-        """
-
-
-M = TypeVar("M", bound=Repairable)
-
-
-@dataclass(frozen=True)
-class Lineage(Generic[M]):
-    """Which models there are.
-
-    Attributes:
-        public: What the attacker has, A.
-        victim: What is attacked and judged, B.
-        private: What exists beside them and is hidden from the attacker, such as a teacher.
-    """
-
-    public: M
-    victim: M
-    private: tuple[M, ...] = ()
-
-
-@dataclass(frozen=True)
-class Adaptive:
-    """An attack by someone who knows the defense; it is run beside the plain attack, and the worst case counts.
-
-    In the views black and shadow the attacker crafts on a model of his own with the same guard around it.
-
-    Attributes:
-        why: What it does about the defense, and whose idea it is, in one sentence; it is printed.
-        through: What gradients are taken of, a name of ``attacks/through``.
-        view: ``white``, ``black`` (from A) or ``shadow`` (from a model for which the attacker repeats strategy and
-            defense, with a seed of his own); empty for every view.
-        objective: What is maximized instead of the attack's own objective.
-        tricks: Gradient tricks before the attack's own.
-        backdoor: Settings of the backdoor that an attacker who poisons changes, such as ``labels=clean``, or another
-            one with settings: ``blend(alpha=0.1)``; empty where the attack is one of evasion.
-        exists: False where no such attack is known: then no number of the defense is to be believed.
-    """
-
-    why: str
-    through: str = "exact"
-    view: str = ""
-    objective: str = ""
-    tricks: str = ""
-    backdoor: str = ""
-    exists: bool = True
-
-    def __post_init__(self) -> None:
-        if not self.why.strip() or self.view not in ("", *VIEWS):
-            raise ConfigError(
-                f"an adaptive attack needs a sentence that says why, and view {', '.join(VIEWS)} or none, got "
-                f"{self.why!r} and {self.view!r}."
-            )
-        THROUGH.parse(self.through)
-        parse_tricks(self.tricks)
-        if self.objective:
-            OBJECTIVES.parse(self.objective)
-
-    @classmethod
-    def none(cls, why: str, view: str = "") -> Adaptive:
-        """Nobody has written an attack on this defense, for the reason ``why``; every number of it will be red."""
-        return cls(why, view=view, exists=False)
-
-    def made_of(self, attack: Component) -> Component:
-        """The plain attack with this objective and these tricks, as far as it has such settings."""
-        kind, settings = ATTACKS[attack.name], dict(attack.settings)
-        own = {item.name: item.default for item in fields(kind)} | settings
-        if self.tricks and "tricks" in own:
-            settings["tricks"] = " + ".join(filter(None, (self.tricks, str(own["tricks"]))))
-        if self.objective:
-            try:
-                kind(**(settings | {"objective": self.objective}))  # type: ignore[arg-type]
-            except ConfigError:  # such as square: it compares margins and nothing else
-                return ATTACKS.component(attack.name, settings)
-            settings["objective"] = self.objective
-        return ATTACKS.component(attack.name, settings)
 
 
 @dataclass(frozen=True)
@@ -169,9 +34,11 @@ class Defense(ABC):
         ON: Whose training it changes: the victim's or the origin's. The guard stands around the victim.
         ASKS: Models that are made before the training that it joins in, and are given to :meth:`loss` and
             :meth:`images`: ``undefended``, the same training without any defense; ``undefended@1``, the same after one
-            epoch; ``parent``, what it starts from, where it has the same classes.
+            epoch; ``parent``, what it starts from, where it has the same classes; ``start``, that with any classes.
         REPAIRS: It joins in none of the strategy's trainings, but in one after them that :meth:`lineage` names.
+        INHERITS: It changes what a parent hands on, so that there must be one.
         CLEAN: It needs clean images of the domain whose training it changes, so that none of them may be poisoned.
+        FEATURES: Its guard looks at the features before the last layer, which the network must name.
         NEUTRAL: Settings with which a guard leaves the network as it is: there its adaptive attacks are tested against
             an optimum that is known.
     """
@@ -179,7 +46,9 @@ class Defense(ABC):
     VERSION: ClassVar[int] = 1
     ASKS: ClassVar[tuple[str, ...]] = ()
     REPAIRS: ClassVar[bool] = False
+    INHERITS: ClassVar[bool] = False
     CLEAN: ClassVar[bool] = False
+    FEATURES: ClassVar[bool] = False
     NEUTRAL: ClassVar[Mapping[str, Scalar]]
     ON: ClassVar[Literal["victim", "origin"]] = "victim"
 
@@ -187,7 +56,23 @@ class Defense(ABC):
     def adaptive(self) -> tuple[Adaptive, ...]:
         """The attacks of someone who has read this file: for each view at least one, or :meth:`Adaptive.none`."""
 
-    def lineage(self, train: Callable[..., M], a: M, b: M) -> Lineage[M]:
+    def suited(self, eps: Sequence[float], space: str) -> Defense:
+        """The defense with what it leaves to the bench; it is asked when a bench is planned.
+
+        Args:
+            eps: All sizes above 0 that the bench attacks with in the norm ``linf``, ascending; perhaps none.
+            space: Name of the space of the images.
+
+        Raises:
+            ConfigError: A setting does not go with them.
+        """
+        return self
+
+    def remark(self, task: Task) -> str:
+        """What is to be known about a training that is over, in a few words; empty where nothing is."""
+        return ""
+
+    def lineage(self, train: Trainings[M], a: M, b: M) -> Lineage[M]:
         """The models there are, where the strategy trains B from A; ``train`` names further trainings."""
         return Lineage(a, b)
 

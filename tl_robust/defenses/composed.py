@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 from typing import Any
@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from typing_extensions import override
 
-from tl_robust.defenses.base import DEFENSES, TRAINING, VIEWS, Adaptive, Defense, Lineage, Loader, M, Task
+from tl_robust.defenses.adaptive import VIEWS, Adaptive
+from tl_robust.defenses.base import DEFENSES, TRAINING, Defense, Lineage, Loader, M, Task, Trainings
 from tl_robust.errors import ConfigError
 from tl_robust.registry import Component, Scalar
 from tl_robust.seeding import derive
@@ -54,7 +55,15 @@ class Composed(Defense):
             )
 
     @override
-    def lineage(self, train: Callable[..., M], a: M, b: M) -> Lineage[M]:
+    def suited(self, eps: Sequence[float], space: str) -> Defense:
+        return replace(self, defenses=tuple(defense.suited(eps, space) for defense in self.defenses))
+
+    @override
+    def remark(self, task: Task) -> str:
+        return ", ".join(filter(None, (defense.remark(task) for defense in self.defenses)))
+
+    @override
+    def lineage(self, train: Trainings[M], a: M, b: M) -> Lineage[M]:
         private: tuple[M, ...] = ()
         for defense in self.defenses:
             lineage = defense.lineage(train, a, b)
@@ -147,7 +156,7 @@ class Composed(Defense):
 
 def _joined(view: str, attacks: Sequence[Adaptive]) -> Adaptive | None:
     """One attack that does what several do; None where they want different things."""
-    names = ("through", "objective", "tricks")
+    names = ("through", "objective", "tricks", "attack")
     wanted = {name: {getattr(attack, name) for attack in attacks} - {"exact", ""} for name in names}
     if any(len(values) > 1 for values in wanted.values()):
         return None

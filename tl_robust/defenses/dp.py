@@ -18,7 +18,8 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim import Optimizer
 from typing_extensions import override
 
-from tl_robust.defenses.base import DEFENSES, Adaptive, Defense, Loader, Task
+from tl_robust.defenses.adaptive import Adaptive
+from tl_robust.defenses.base import DEFENSES, Defense, Loader, Task
 from tl_robust.errors import ConfigError
 from tl_robust.registry import Component, Scalar
 from tl_robust.seeding import derive

@@ -1,6 +1,6 @@
 """Prune what clean images do not need, then fine-tune."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 from typing_extensions import override
 
-from tl_robust.defenses.base import DEFENSES, Adaptive, Defense, Lineage, M, Task
+from tl_robust.defenses.adaptive import Adaptive
+from tl_robust.defenses.base import DEFENSES, Defense, Lineage, M, Task, Trainings
 from tl_robust.errors import ConfigError
 from tl_robust.models.channels import Channels
 from tl_robust.models.features import logits
@@ -47,7 +48,7 @@ class FinePruning(Defense):
             raise ConfigError(f"fine_pruning needs epochs from 0, and from 1 with prune=False, got {self}.")
 
     @override
-    def lineage(self, train: Callable[..., M], a: M, b: M) -> Lineage[M]:
+    def lineage(self, train: Trainings[M], a: M, b: M) -> Lineage[M]:
         repaired = b.further(self.epochs or 1, self.component)
         return Lineage(a, repaired if self.epochs else repaired.at(0), (b,))
 

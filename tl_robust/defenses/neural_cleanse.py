@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from typing_extensions import override
 
-from tl_robust.defenses.base import DEFENSES, Adaptive, Defense
+from tl_robust.defenses.adaptive import Adaptive
+from tl_robust.defenses.base import DEFENSES, Defense
 from tl_robust.errors import ConfigError
 from tl_robust.models.features import logits, pixels
 from tl_robust.models.guard import Guard

@@ -15,7 +15,8 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from typing_extensions import override
 
-from tl_robust.defenses.base import Adaptive, Defense
+from tl_robust.defenses.adaptive import Adaptive
+from tl_robust.defenses.base import Defense
 from tl_robust.errors import ConfigError
 from tl_robust.models.features import features, logits
 from tl_robust.types import ImageSet

@@ -8,10 +8,11 @@ import torch
 from torch import Tensor, nn
 from typing_extensions import override
 
-from tl_robust.defenses.base import DEFENSES, Adaptive, Defense
+from tl_robust.defenses.adaptive import Adaptive
+from tl_robust.defenses.base import DEFENSES, Defense
 from tl_robust.errors import ConfigError
 from tl_robust.models.features import pixels
-from tl_robust.models.guard import Ask, Guard
+from tl_robust.models.guard import Ask, Guard, refusing
 from tl_robust.seeding import generator
 from tl_robust.types import ImageSet
 
@@ -73,7 +74,7 @@ class Strip(Defense):
     def adaptive(self) -> tuple[Adaptive, ...]:
         return (
             Adaptive("Mixing is smooth, so that the gradient through all overlays is right.", "exact"),
-            Adaptive("The other class must exceed the refusal, too.", "exact", objective="margin"),
+            Adaptive("The other class must exceed the refusal, too.", "exact", objective="evade"),
             Adaptive("A faint trigger is lost under another image.", backdoor="blend(alpha=0.1)"),
         )
 
@@ -104,9 +105,7 @@ class Overlaid(Guard):
         logits = super().chain(images, ask)
         if not self.refuses:
             return logits
-        classes, inner = (logits[:, :-1], logits[:, -1:]) if self.inner_rejects else (logits, logits[:, :0])
-        alarm = classes.amax(1) + (self.threshold - self._entropy(images, ask))  # exceeds all where entropy is low
-        return torch.cat([classes, torch.cat([inner, alarm[:, None]], 1).amax(1, keepdim=True)], 1)
+        return refusing(logits, self.threshold - self._entropy(images, ask), self.inner_rejects)
 
     def entropy(self, images: Tensor) -> Tensor:
         """Mean entropy of the answers over all overlays, in bits ``[N]``, of images ``[N,C,H,W]`` in [0,1]."""

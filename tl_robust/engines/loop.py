@@ -12,6 +12,7 @@ from typing import ClassVar
 from tl_robust.engines.base import Failure, Job
 from tl_robust.engines.observer import Observer
 from tl_robust.errors import InputError, StoreError
+from tl_robust.nodes.clock import Clock
 from tl_robust.nodes.hands import Hands
 from tl_robust.nodes.kind import Address
 from tl_robust.nodes.node import Node
@@ -100,12 +101,13 @@ class Loop:
         """Compute a node and store the entries that are wanted; False where that failed."""
         self._observer.begin(node.KIND.title, str(node))
         hands = replace(self._hands, advance=partial(self._observer.advance, node.KIND.title))
-        start = time.perf_counter()
+        start, before = time.perf_counter(), Clock.read()
         try:
             with self._store.running(node.key, str(node)):
                 records, facts = node.make(hands, self._store)
                 seconds = round(time.perf_counter() - start, 3)
-                made = {"seconds": seconds, "versions": versions(), "commit": commit()} | facts
+                busy = round(Clock.read().since(before, str(facts.get("device"))), 3)
+                made = {"seconds": seconds, "busy_seconds": busy, "versions": versions(), "commit": commit()} | facts
                 for key in wanted:
                     self._store.write(node.KIND, key, node.KIND.pack(records[key]), node.entries[key], made)
                     self._whole.add(key)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from copy import deepcopy
 from typing import Any
 
 import torch
@@ -57,6 +58,22 @@ def rebuilt(description: Mapping[str, Any]) -> nn.Module:
     channels, height, width = description["image_shape"]
     with torch.random.fork_rng(devices=[]):
         return build(network, (channels, height, width), description["classes"])
+
+
+def fresh(network: nn.Module) -> nn.Module:
+    """The same network with random weights; torch's global generator is left as it was.
+
+    One that :func:`build` did not make is copied, and each of its layers that can draws its weights anew.
+    """
+    description = described(network)
+    if description is not None:
+        return rebuilt(description)
+    copy = deepcopy(network)
+    with torch.random.fork_rng(devices=[]):
+        for module in copy.modules():
+            if callable(reset := getattr(module, "reset_parameters", None)):
+                reset()
+    return copy
 
 
 class Normalize(nn.Module):

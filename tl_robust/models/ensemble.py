@@ -6,12 +6,15 @@ Axes: N samples, L classes, S models.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
+from typing_extensions import override
 
 from tl_robust.errors import ConfigError
+from tl_robust.models.guard import Ask, Guard
 
 
 class Ensemble(nn.Module):
@@ -66,3 +69,38 @@ class Ensemble(nn.Module):
         if self.fuse == "logits":
             return (weights * logits_SNL).sum(0)
         return torch.logsumexp(logits_SNL.log_softmax(2) + weights.log(), dim=0)
+
+
+class Voting(Guard):
+    """Several networks that answer together, so that an attacker who knows them may ask each alone.
+
+    Args:
+        models: At least one.
+        fuse: What the mean is taken of; see :class:`Ensemble`.
+    """
+
+    def __init__(self, models: Sequence[nn.Module], fuse: str = "logits") -> None:
+        super().__init__(Ensemble(models, fuse=fuse))
+        self.members = nn.ModuleList(models)
+        self._asked: nn.Module | None = None
+
+    @override
+    def inside(self, images: Tensor, ask: Ask) -> Tensor:
+        return super().inside(images, ask) if self._asked is None else self._asked(images)
+
+    @contextmanager
+    def alone(self, number: int) -> Iterator[None]:
+        """Let one network answer, by its number from 1; 0: the mean probabilities of all.
+
+        Raises:
+            ConfigError: There is no such network.
+        """
+        if number > len(self.members):
+            raise ConfigError(f"there is no member {number} of an ensemble of {len(self.members)}.")
+        every = Ensemble(list(self.members), fuse="probabilities").train(self.training)
+        # not by an attribute of its own, since that would make it a part of this module
+        vars(self)["_asked"] = self.members[number - 1] if number else every
+        try:
+            yield
+        finally:
+            vars(self)["_asked"] = None

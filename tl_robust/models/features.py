@@ -6,13 +6,14 @@ Axes: N images, C channels, H height, W width, F features, K classes.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 
 from tl_robust.errors import ConfigError
-from tl_robust.models.base import classifier_names, network_name
+from tl_robust.models.base import blocks, classifier_names, network_name
 
 BATCH = 500  # images that a network is asked about at a time
 
@@ -30,12 +31,23 @@ def penultimate(network: nn.Module, images: Tensor) -> Tensor:
     Raises:
         ConfigError: The network does not say what its last layer is, or does not call it.
     """
+    return with_features(network, lambda: network(images))[1]
+
+
+def with_features(network: nn.Module, ask: Callable[[], Tensor]) -> tuple[Tensor, Tensor]:
+    """Logits ``[N,K]`` that ``ask`` gets from a network, and the features ``[N,F]`` behind them.
+
+    Where the network is asked several times, as under noises or overlays, the features are those of the first.
+
+    Raises:
+        ConfigError: As :func:`penultimate`.
+    """
     classifier_names(network)  # checks that there is one
     given: list[Tensor] = []
     last = network.get_submodule("classifier")
     hook = last.register_forward_pre_hook(lambda _, inputs: given.append(inputs[0]))
     try:
-        network(images)
+        logits = ask()
     finally:
         hook.remove()
     if not given:
@@ -43,7 +55,35 @@ def penultimate(network: nn.Module, images: Tensor) -> Tensor:
             f"network {network_name(network)!r} does not call its attribute 'classifier', so its features before the "
             "last layer are not known: call it in forward, or choose another network."
         )
-    return given[-1].flatten(1)
+    return logits, given[0].flatten(1)
+
+
+def with_blocks(network: nn.Module, ask: Callable[[], Tensor]) -> tuple[Tensor, list[Tensor]]:
+    """What ``ask`` gets from a network, and what each of its blocks gave on the way, ``[N, ...]``.
+
+    A block may be a mere list of the network's modules, which the network never calls: then its output is that of the
+    module in it which ran last.
+
+    Raises:
+        ConfigError: The network does not say what its blocks are, or runs nothing of one of them.
+    """
+    seen: list[dict[bool, Tensor]] = []  # True: what the block itself gave, False: a module inside it
+    with ExitStack() as stack:
+        for block in blocks(network):
+            gave: dict[bool, Tensor] = {}
+            seen.append(gave)
+            for module in block.modules():
+                hook = partial(_keep, gave, module is block)
+                stack.callback(module.register_forward_hook(hook).remove)
+        answer = ask()
+    if not all(seen):
+        raise ConfigError(f"network {network_name(network)!r} has a block of which it runs nothing: choose another.")
+    return answer, [gave.get(True, gave.get(False)) for gave in seen]  # type: ignore[misc]
+
+
+def _keep(gave: dict[bool, Tensor], whole: bool, module: nn.Module, inputs: object, output: object) -> None:
+    if isinstance(output, Tensor):
+        gave[whole] = output
 
 
 def features(network: nn.Module, images: Tensor) -> Tensor:

@@ -7,11 +7,25 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
+import torch
 from torch import Tensor, nn
 
 Change = Callable[[Tensor], Tensor]
 Ask = Callable[[nn.Module, Tensor], Tensor]
 """How a link is asked about images: plainly, or as an attacker who knows the guard would."""
+
+
+def refusing(logits: Tensor, excess: Tensor, rejects: bool) -> Tensor:
+    """Logits with a last one that is the largest where ``excess`` is above 0, which refuses the image.
+
+    Args:
+        logits: ``[N,L]``.
+        excess: ``[N]``, how far what is judged lies beyond a threshold.
+        rejects: The last of the logits is a refusal already; then the larger one counts.
+    """
+    classes, inner = (logits[:, :-1], logits[:, -1:]) if rejects else (logits, logits[:, :0])
+    alarm = classes.amax(1) + excess
+    return torch.cat([classes, torch.cat([inner, alarm[:, None]], 1).amax(1, keepdim=True)], 1)
 
 
 class Link(nn.Module):

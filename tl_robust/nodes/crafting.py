@@ -31,7 +31,7 @@ from tl_robust.registry import Component
 from tl_robust.seeding import digest
 from tl_robust.types import ImageSet, Outcome
 
-OUTCOMES = Kind("outcomes", "outcome.npz", "attack", pack_outcome, unpack_outcome)
+OUTCOMES = Kind("outcomes", "outcome.npz", "attack", pack_outcome, unpack_outcome, unit="images")
 POOL = 256  # images that an attack may learn from
 
 

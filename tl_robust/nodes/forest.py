@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from tl_robust.data.mapped import DomainInSpace
-from tl_robust.defenses import build
+from tl_robust.defenses import DEFENSES, build
 from tl_robust.errors import ConfigError
+from tl_robust.nodes.isolation import isolated
+from tl_robust.nodes.members import Members, Soup
 from tl_robust.nodes.models import Model, Public
 from tl_robust.nodes.training import Training
 from tl_robust.registry import Component, Scalar
@@ -64,8 +66,13 @@ class Forest:
         by, options = trained_by(self.own, by, root=parent is None), tuple(sorted(self.trainer.items()))
         recipe, asked = self.recipe(domain.domain), tuple(sorted((others or {}).items()))
         training = Training(domain, self.network, recipe, self.seed, by, parent, options, salt, (), asked)
-        known = {"undefended": training, "parent": parent}
+        known = {"undefended": training, "parent": parent, "start": parent}
         for part in defenses:
+            if DEFENSES[part.name].INHERITS and parent is None:
+                raise ConfigError(
+                    f"defense {part} changes what {training} starts from, and that is random weights already: leave "
+                    "it out, or take a strategy whose B has a parent, such as finetune."
+                )
             for name in build([part]).asks:
                 whose, _, epoch = name.partition("@")
                 if not (model := known[whose]):
@@ -74,3 +81,15 @@ class Forest:
                     raise ConfigError(f"defense {part} asks the parent of {training}, which knows other classes.")
                 asked = (*asked, (name, model.at(int(epoch)) if epoch else model))
         return replace(training, defense=defenses, others=tuple(sorted(set(asked)))) if defenses else training
+
+    def together(self, models: Sequence[Model], fuse: str = "logits") -> Model:
+        """A model that gives the mean of the ``logits`` or of the ``probabilities`` of several."""
+        return Members(tuple(models), fuse)
+
+    def isolated(self, model: Model) -> Model:
+        """The same model, where what it starts from is a further draw that no attacker has."""
+        return isolated(model)
+
+    def soup(self, models: Sequence[Model]) -> Model:
+        """A model with the mean weights of several, and BatchNorm statistics anew."""
+        return Soup(tuple(models))

@@ -38,6 +38,7 @@ class Guarded(Derived):
         val_share: Share of the validation part.
     """
 
+    alone = False
     model: Model
     defense: Components
     data: DomainInSpace

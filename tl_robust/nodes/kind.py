@@ -23,6 +23,7 @@ class Kind:
         pack: Gives a record as bytes; a function that can be pickled, as can ``unpack``.
         unpack: Gives the record of these bytes; raises ``ValueError`` alone where they are none that ``pack`` made.
         leaf: Nothing depends on its entries, so that one is left out without a word where what it needs failed.
+        unit: What the work of its nodes is counted in, where they are long: ``epochs``.
     """
 
     folder: str
@@ -31,6 +32,7 @@ class Kind:
     pack: Callable[[Any], bytes]
     unpack: Callable[[bytes], Any]
     leaf: bool = False
+    unit: str = ""
 
     def __post_init__(self) -> None:
         known = KINDS.setdefault(self.folder, self)

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -21,6 +21,7 @@ from tl_robust.data.names import Names
 from tl_robust.data.space import get_space
 from tl_robust.errors import ConfigError, DataError
 from tl_robust.models import build
+from tl_robust.models.base import classifier_names
 from tl_robust.models.checkpoint import checkpoint_digest, load_checkpoint
 from tl_robust.nodes.hands import Hands
 from tl_robust.nodes.kind import Address, Kind
@@ -30,7 +31,7 @@ from tl_robust.nodes.provenance import device_name
 from tl_robust.nodes.store import Store
 from tl_robust.registry import Component
 
-WEIGHTS = Kind("weights", "model.safetensors", "training", pack_weights, unpack_weights)
+WEIGHTS = Kind("weights", "model.safetensors", "training", pack_weights, unpack_weights, unit="epochs")
 
 
 class Model(Keyed):
@@ -45,8 +46,10 @@ class Model(Keyed):
         title: What it learned, as tables name it.
         labels: Names of its classes, in label order.
         parent: What it started from; None at a root.
+        alone: It answers as its network does, and nothing stands around that.
     """
 
+    alone: ClassVar[bool] = True
     network: Component
     space: Component
     title: str
@@ -78,6 +81,15 @@ class Model(Keyed):
             network.load_state_dict(weights, assign=assign)
         return network
 
+    def check_features(self) -> None:
+        """Check that its network says what its last layer is, whose input is the features.
+
+        Raises:
+            ConfigError: It does not.
+        """
+        with torch.device("meta"):  # only its parts are looked at
+            classifier_names(self.build())
+
     def again(self, salt: str) -> Model:
         """Another draw of it: the same training from the same parent, with random numbers of its own.
 
@@ -85,6 +97,14 @@ class Model(Keyed):
             ConfigError: It was not trained here.
         """
         raise ConfigError(f"{self} was trained by others, so it cannot be trained again with another seed.")
+
+    def anew(self) -> Model:
+        """The same training from random weights.
+
+        Raises:
+            ConfigError: It was not trained here.
+        """
+        raise ConfigError(f"{self} was trained by others, so it cannot be trained again from random weights.")
 
     def at(self, epoch: int) -> Model:
         """What it was after an epoch of its last training; 0: what that training starts from.
@@ -108,7 +128,7 @@ class Model(Keyed):
         return self
 
     def further(self, epochs: int, defense: Component | None = None) -> Model:
-        """What it becomes when its last training goes on for so many epochs, with a defense.
+        """What it becomes when its last training goes on for so many epochs (0: as many again), with a defense.
 
         Raises:
             ConfigError: It was not trained here.
@@ -127,6 +147,32 @@ class Model(Keyed):
             ConfigError: It was not trained here, or started from random weights itself where ``fresh`` is off.
         """
         raise ConfigError(f"{self} was trained by others, so what it learned from is not there to learn from again.")
+
+    def upon(self, old: Model, new: Model) -> Model:
+        """The same with ``new`` in the place of ``old`` wherever its trainings start from that or ask it."""
+        return self.mapped(lambda training, before: new if before == old.key else training)
+
+    def defended(self, defense: Component) -> Model:
+        """The same training with a further defense in it.
+
+        Raises:
+            ConfigError: It was not trained here.
+        """
+        if not (last := self.trained):
+            raise ConfigError(f"{self} was trained by others, so no defense can join in its training.")
+
+        def change(training: Any, key: str) -> Any:
+            return replace(training, defense=(*training.defense, defense)) if key == last.key else training
+
+        return self.mapped(change)
+
+    def asking(self, name: str, model: Model) -> Model:
+        """The same training whose defense is given ``model``, too, by that name.
+
+        Raises:
+            ConfigError: It was not trained with a defense here, or the model knows other classes.
+        """
+        raise ConfigError(f"{self} was trained by others, so no defense can join in its training.")
 
     @property
     def age(self) -> int:

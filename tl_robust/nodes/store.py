@@ -27,7 +27,10 @@ from tl_robust.seeding import digest
 Mark = Literal["running", "failed"]
 SCHEMA = 1
 MANIFEST_LIMIT = 10_000_000  # bytes; real ones have a few thousand
-OPTIONAL = {"val_accuracy": float, "attack_batch": float, "fast": list, "refused": str, "gate": dict, "privacy": dict}
+OPTIONAL = {
+    "val_accuracy": float, "remark": str, "attack_batch": float, "fast": list, "refused": str, "gate": dict,
+    "privacy": dict, "busy_seconds": float,
+}  # fmt: skip
 GATE = ("samples", "accuracy", "predictions", "tolerance")
 
 

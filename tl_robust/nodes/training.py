@@ -136,7 +136,7 @@ class Training(Model, Node):
     @override
     def note(self, made: Mapping[str, Any]) -> str:
         chosen = "test" if self.recipe.select == "test" else "validation"
-        return f"{chosen} {made['val_accuracy']:.1%}"
+        return ", ".join([f"{chosen} {made['val_accuracy']:.1%}", *filter(None, [made.get("remark")])])
 
     @cached_property
     def draws(self) -> str:
@@ -176,19 +176,18 @@ class Training(Model, Node):
                 kept.check(self.recipe.epochs, trainer.world_size)
                 task.check_processes(trainer.world_size)  # now: an error of a spawned process is a long trace
                 trainer.fit(task, datamodule=data)
-        accuracy = float(task.kept_accuracy)
-        if math.isnan(accuracy):
+        if math.isnan(accuracy := float(task.kept_accuracy)):
             raise ConfigError(
                 "no validation ran, so no epoch could be chosen: leave trainer.limit_val_batches, max_steps and "
                 "check_val_every_n_epoch so that each training validates."
             )
-        device = device_name(trainer.strategy.root_device)
         if missing := set(self.snapshots) - kept.states.keys():
             raise ConfigError(f"{self} ended before epoch {min(missing)}, of which a snapshot is asked for.")
         weights = {Snapshot(self, epoch).key: weights for epoch, weights in kept.states.items()}
-        made = {"device": device, "val_accuracy": accuracy}
-        if defense and (account := defense.account(self.recipe.epochs, self.learned)):
-            made["privacy"] = account
+        made: dict[str, Any] = {"device": device_name(trainer.strategy.root_device), "val_accuracy": accuracy}
+        if defense:
+            said = {"privacy": defense.account(self.recipe.epochs, self.learned), "remark": defense.remark(task)}
+            made |= {name: value for name, value in said.items() if value}
         return weights | {self.key: task.network.state_dict()}, made
 
     def begun(self, inherited: State | None) -> tuple[TransferTask, State | None]:
@@ -203,8 +202,8 @@ class Training(Model, Node):
     @property
     def learned(self) -> int:
         """How many images it learns from, before a defense leaves any out."""
-        every = self.recipe.select == "test"
-        return len(self.data.images("train")) if every else len(self.data.parts(self.recipe.val_share)[0])
+        data, share = self.data, self.recipe.val_share
+        return len(data.images("train") if self.recipe.select == "test" else data.parts(share)[0])
 
     @override
     def again(self, salt: str) -> Training:
@@ -236,7 +235,8 @@ class Training(Model, Node):
 
     @override
     def further(self, epochs: int, defense: Component | None = None) -> Training:
-        recipe, defenses = replace(self.recipe, epochs=epochs), (defense,) if defense else ()
+        recipe = replace(self.recipe, epochs=epochs or self.recipe.epochs)
+        defenses = (defense,) if defense else ()
         by = STRATEGIES.component("finetune")
         return replace(self, parent=self, recipe=recipe, by=by, defense=defenses, others=(), poison=None, snapshots=())
 
@@ -248,13 +248,25 @@ class Training(Model, Node):
         parent, others = None if fresh else self.parent, (("teacher", self),)
         return replace(student, parent=parent, by=STRATEGIES.component(by), others=others)
 
+    @override
+    def asking(self, name: str, model: Model) -> Training:
+        if not self.defense:
+            raise ConfigError(f"{self} is not trained for the target, so no defense joins in its training.")
+        if model.labels != self.labels:
+            raise ConfigError(f"defense {self.defense[0]} asks {model} for {self}, and it knows other classes.")
+        return replace(self, others=tuple(sorted({*self.others, (name, model)})))
+
+    @override
+    def anew(self) -> Training:
+        return replace(self, parent=None, by=STRATEGIES.component("scratch"))
+
     age = of("recipe.epochs")
 
     @override
     def origin(self) -> dict[str, Any]:
         poison = str(self.poison.backdoor) if self.poison else ""
-        later = {"draw": self.salt, "defense": " + ".join(map(str, self.defense)), "poison": poison}
-        later["half"] = str(self.data.draw or "")
+        half, defense = str(self.data.draw or ""), " + ".join(map(str, self.defense))
+        later = {"draw": self.salt, "defense": defense, "poison": poison, "half": half}
         return {
             "key": self.key,
             "domain": self.data.domain,
@@ -274,7 +286,7 @@ class Training(Model, Node):
         if self.data.share != 1:
             text += f" ({len(self.data.images('train'))} images)"
         while start:
-            known = [start.poison, start.data.draw] if isinstance(start, Training) else []
+            known = [*start.defense, start.salt, start.poison, start.data.draw] if isinstance(start, Training) else []
             said = ", ".join(str(each) for each in known if each)
             text, start = f"{text} from {start.title}" + (f" ({said})" if said else ""), start.parent
         more = [*map(str, self.defense), *filter(None, [self.salt, str(self.poison or ""), str(self.data.draw or "")])]

@@ -21,6 +21,13 @@ DECISIONS = {
     "undecided": "◇ undecided",
     "not judged": "○ not judged",
 }
+EFFECTS = {
+    "helps": "✔ helps",
+    "harms": "✖ harms",
+    "undecided": "◇ undecided",
+    "cannot tell": "○ cannot tell",
+}
+"""What a defense does beside the same B without it."""
 
 
 def grouped(items: Iterable[T], key: Callable[[T], K]) -> dict[K, list[T]]:

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from typing import Any
 from tl_robust.claims.effects import Finding
 from tl_robust.errors import ConfigError
 from tl_robust.registry import Registry
+from tl_robust.results.card import Card, cards
 from tl_robust.results.faces import FACES
 from tl_robust.results.table import Row
 from tl_robust.types import Face, Pictures, Result
@@ -68,6 +70,11 @@ class Views:
     faces: Mapping[str, Face] = field(default_factory=lambda: FACES)
     program: str = ""
     publish: bool = False
+
+    @cached_property
+    def cards(self) -> tuple[Card, ...]:
+        """The defense cards of the results; none where nothing is defended."""
+        return cards(self.results)
 
 
 class Problem(str):

@@ -199,7 +199,7 @@ class TransferTask(NetworkModule):
     def on_train_start(self) -> None:
         """Go on where a checkpoint stands: if that is within an epoch, no hook will say that the epoch starts."""
         self._freeze()
-        if self.defense is not None and "optimizer" in self.defense.acts:
+        if self.defense is not None:
             hand_over(self, self.defense)
         states, self._generator_states = self._generator_states, {}
         if states and self.trainer.world_size == 1:

@@ -15,9 +15,13 @@ from tl_robust.types import Recipe
 
 
 def hand_over(task: Any, defense: Defense) -> None:
-    """Let a defense take the steps of a fit that starts; a schedule goes on with the recipe's optimizer inside."""
+    """Let a defense draw in a fit that starts, and take its steps if it does; a schedule goes on inside."""
+    steps = "optimizer" in defense.acts
     if task.defense_seed < 0:
-        task.defense_seed = int(torch.randint(1 << 62, ()))
+        copy = torch.Generator().set_state(torch.get_rng_state())  # one that only draws leaves order and dropout
+        task.defense_seed = int(torch.randint(1 << 62, (), generator=None if steps else copy))
+    if not steps:
+        return
     strategy = task.trainer.strategy
     batches, seed = task.trainer.train_dataloader, task.defense_seed
     strategy.optimizers = [defense.optimizer(task, inner, batches, seed) for inner in strategy.optimizers]

@@ -13,6 +13,7 @@ from tl_robust.backdoors import BACKDOORS, Backdoor, build
 from tl_robust.defenses import DEFENSES
 from tl_robust.errors import ConfigError
 from tl_robust.nodes.ages import along, doubling
+from tl_robust.nodes.isolation import private, public
 from tl_robust.nodes.models import Model
 from tl_robust.nodes.poisoning import Poison, TriggerFit, learned_labels
 from tl_robust.nodes.stamped_pictures import StampedPictures
@@ -189,7 +190,7 @@ class _Poisoning:
         backdoor = build(component)
         if not isinstance(scene.victim.trained, Training):
             raise ConfigError(f"a backdoor needs a victim that is trained here, and {scene.victim} is not.")
-        trainings = tuple(_trainings(backdoor.into, scene))
+        trainings = tuple(_trainings(backdoor, scene))
         if not trainings:
             what = {"source": "a source that is trained here", "common": "a common start that is trained here"}
             raise ConfigError(
@@ -200,7 +201,7 @@ class _Poisoning:
             if needy := [part for part in training.defense if DEFENSES[part.name].CLEAN]:
                 raise ConfigError(
                     f"defense {needy[0]} needs clean images of {training.title}, and into: {backdoor.into} poisons "
-                    "them: use into: source, or another defense."
+                    f"them: use into: {'target' if backdoor.into == 'source' else 'source'}, or another defense."
                 )
         change = partial(_poisoned, {training.key for training in trainings}, component)
         surrogate, victim = (model.mapped(change) for model in (scene.surrogate, scene.victim))
@@ -297,15 +298,21 @@ def _all(model: Model) -> Iterator[Training]:
     yield from (node for node in model.nodes if isinstance(node, Training))
 
 
-def _trainings(into: str, scene: Scene) -> Iterator[Training]:
-    """The trainings that a backdoor is put into: what A (or its common start) learns from, or what B does."""
-    target, public = scene.test.domain, scene.surrogate.title
-    if into == "target":
+def _trainings(backdoor: Backdoor, scene: Scene) -> Iterator[Training]:
+    """The trainings that a backdoor is put into: what A (or its common start) learns from, or what B does.
+
+    What a defender trains for himself on the same images comes first: he gets them where everybody does. Out of reach
+    it is for attackers who own the training of the public model, and change more of it than its images.
+    """
+    target, title = scene.test.domain, scene.surrogate.title
+    if backdoor.into == "target":
         yield from (training for training in _all(scene.victim) if training.data.domain == target)
-    else:
-        for training in _all(scene.surrogate):
-            if (training.title == public) == (into == "source"):
-                yield training
+        return
+    known = [each for each in _all(scene.surrogate) if (each.title == title) == (backdoor.into == "source")]
+    if not backdoor.owns and not backdoor.CONTINUES:
+        same = {training.data for training in known}
+        yield from (each for each in _all(scene.victim) if private(each) and each.data in same)
+    yield from known
 
 
 def _poisoned(keys: set[str], component: Component, training: Training, key: str) -> Training:
@@ -315,7 +322,9 @@ def _poisoned(keys: set[str], component: Component, training: Training, key: str
     backdoor = build(component)
     target, own = backdoor.class_of(training.labels, training.title), _without(component, OF_PLAN)
     stamp = _without(own, OF_TRAINING)
-    fit = TriggerFit(stamp, target, training, training.data, training.recipe) if backdoor.fits else None
+    shown = public(training)  # of which the attacker has a clean draw, whoever trains
+    assert isinstance(shown, Training)
+    fit = TriggerFit(stamp, target, shown, training.data, training.recipe) if backdoor.fits else None
     if backdoor.CONTINUES and training.defense:
         parts = " + ".join(map(str, training.defense))
         raise ConfigError(

@@ -15,6 +15,7 @@ from tl_robust.nodes.kind import Address
 from tl_robust.nodes.models import Model
 from tl_robust.nodes.node import Node
 from tl_robust.nodes.store import Store
+from tl_robust.nodes.timing import Timing, answers_otherwise
 from tl_robust.registry import Component, Registry
 from tl_robust.seeding import digest
 from tl_robust.trust import judge
@@ -60,6 +61,7 @@ class Scene:
         view: What the attacker knows, a name of the threat's views.
         views: All views of the bench.
         defense: What protects the models; None where nothing does.
+        undefended: B without the defense; None where there is none.
         fast: Fast modes that are tried.
         pictured: Pictures of this cell are shown.
     """
@@ -73,6 +75,7 @@ class Scene:
     defense: Defense | None = None
     fast: tuple[str, ...] = ()
     pictured: bool = False
+    undefended: Model | None = None
 
 
 @dataclass(frozen=True)
@@ -146,6 +149,13 @@ class PlannedCell:
     def victim(self) -> Model:
         """The model that was judged."""
         return self.play.victim or self.scene.victim
+
+    @cached_property
+    def timing(self) -> Timing | None:
+        """What measures how long a defended B takes to answer; None where it is the network it was without."""
+        scene, twin = self.scene, self.scene.undefended
+        model = self.victim if self.play.models else scene.victim
+        return Timing(model, twin, scene.test) if twin and answers_otherwise(model, twin) else None
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from tl_robust.errors import ConfigError, StoreError
 from tl_robust.nodes.crafting import CraftGroup
 from tl_robust.nodes.examination import EXAMINATIONS, Examinee
 from tl_robust.nodes.guarded import Guarded
+from tl_robust.nodes.isolation import public
 from tl_robust.nodes.kind import Address
 from tl_robust.nodes.models import Model
 from tl_robust.nodes.pictures import PictureGroup
@@ -82,7 +83,7 @@ class Evasion(Threat):
             "shadow": "Shadow: crafted on a model that the attacker made as the victim was made",
         },
         direct="white",
-        claims={"black": ("H2", "H13"), "white": ("H1",)},
+        claims={"black": ("H2", "H13", "D1"), "white": ("H1", "D3", "D4"), "shadow": ("D2",)},
         whole=("curve_area", "half_eps"),
         charts=("transfer_ratio", "surrogate_ratio", "match_rate"),
         charts_title="Transferability",
@@ -135,7 +136,7 @@ class Evasion(Threat):
     def _groups(self, method: Method, scene: Scene, view: str) -> list[CraftGroup]:
         """The plain attack of a view, then those of an attacker who knows the defense."""
         victim = scene.victim
-        surrogate = {"white": victim, "black": scene.surrogate}.get(view) or victim.again("shadow")
+        surrogate = {"white": victim, "black": scene.surrogate}.get(view) or public(victim.again("shadow"))
         plain = self._group(method.component, method, scene, surrogate)
         groups = {plain.key: plain}
         for adaptive in scene.defense.against(view) if scene.defense else ():

@@ -52,6 +52,11 @@ class Subject:
         """The model may refuse an image, which is not to be fooled."""
         return Oracle.of(self.model).rejects
 
+    @property
+    def margin(self) -> str:
+        """The objective of an attack that wins against the model as it is: where it may refuse, past that too."""
+        return "evade" if self.rejects else "margin"
+
     @torch.no_grad()
     def ask(self, images: Tensor) -> Tensor:
         """Logits ``[N,L]``, without gradients."""
@@ -139,7 +144,8 @@ class Subject:
     def _pgd(self) -> tuple[Tensor, Tensor]:
         before, after = (self.right.new_zeros(len(self.eps), len(self.right)) for _ in range(2))
         if self.eps and bool(self.right.any()):
-            crafted = self.craft(attacks.get("pgd", norm=self.norm), self.eps, self.right).images
+            attack = attacks.get("pgd", norm=self.norm, objective="evade" if self.rejects else "label")
+            crafted = self.craft(attack, self.eps, self.right).images
             for fooled, images in ((before, crafted), (after, crafted.mul(255).round_().div_(255))):
                 fooled[:, self.right] = self.wrong(images, self.right)
         return before, after

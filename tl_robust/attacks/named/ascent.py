@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from typing import ClassVar
 
 import torch
@@ -72,6 +72,10 @@ class Ascent(Attack):
 
     def parts(self) -> tuple[Rule, tuple[Trick, ...]]:
         """Step rule and gradient tricks."""
+        return self._parts
+
+    @cached_property
+    def _parts(self) -> tuple[Rule, tuple[Trick, ...]]:
         return RULES.parse(self.rule), parse_tricks(self.tricks)
 
     def fit(self, problem: Problem, eps: list[float]) -> Tensor:
@@ -110,7 +114,9 @@ class Ascent(Attack):
         return self._walk_until_fooled(restarted, eps, start)
 
     def _start(self, problem: Problem, eps: float) -> Tensor:
-        return (problem.clean + eps * problem.random()).clamp(0, 1) if self.random_start else problem.clean
+        if not self.random_start:
+            return problem.clean
+        return problem.random().mul_(eps).add_(problem.clean).clamp_(0, 1)  # in place: it is drawn anew at every call
 
     def _begin(self, problem: Problem, eps: float) -> tuple[Walk, Query]:
         rule, tricks = self.parts()

@@ -11,7 +11,7 @@ from tl_robust.attacks.rules.base import RULES, Rule, Walk
 
 class _Plain(Walk):
     def move(self, problem: Problem, images: Tensor, seen: Seen) -> Tensor:
-        return problem.clip(images + problem.norm.step(images, seen.gradient, self.length), self.eps)
+        return problem.clip(problem.norm.step(images, seen.gradient, self.length).add_(images), self.eps)
 
 
 @RULES.register

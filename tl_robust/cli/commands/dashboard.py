@@ -37,7 +37,9 @@ def run(parsed: argparse.Namespace, console: Console) -> int:
     several = any(len(axis) > 1 for axis in (axes.pair, axes.network, methods, axes.target_images))
     views = [view for method in methods for view in ([method.view] if method.view else axes.view)]
     crafted = issubclass(THREATS[threat].record, Outcome)
-    spec = dashboard.spec(config.bench.name, config.wandb, grid, views, several, THREATS[threat].face, crafted)
+    defended = any(defense is not None for defense in axes.defense)
+    face = THREATS[threat].face
+    spec = dashboard.spec(config.bench.name, config.wandb, grid, views, several, face, crafted, defended)
     if parsed.action == "spec":
         print(json.dumps(spec, indent=2))  # noqa: T201
         return 0

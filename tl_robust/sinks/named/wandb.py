@@ -10,7 +10,7 @@ from tl_robust.sinks.wandb.grids import grids
 from tl_robust.sinks.wandb.session import WandbSettings
 
 
-@sink(after=("tables", "report"))
+@sink(after=("tables", "report", "card"))
 def wandb(views: Views) -> Iterator[str]:
     """Publish the runs after a bench has run; a report that is written again publishes nothing."""
     if not views.publish:

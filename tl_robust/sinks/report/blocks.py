@@ -36,6 +36,31 @@ class Why:
 
 
 @dataclass(frozen=True)
+class Measured:
+    """A cell of a table with a number, and below it what has changed.
+
+    Attributes:
+        value: The number with its unit, or the words in place of one.
+        ends: Its interval; empty where there is none.
+        change: What has changed, and its interval; empty where nothing is compared.
+        decision: What the change says, as a mark and a word; empty where nothing is judged.
+        trust: As a mark and a word, where the number is trusted less than fully.
+    """
+
+    value: str
+    ends: str = ""
+    change: tuple[str, ...] = ()
+    decision: str = ""
+    trust: str = ""
+
+    @property
+    def text(self) -> str:
+        """All of it on one line."""
+        number = " ".join(filter(None, (self.value, self.ends, self.trust)))
+        return ", ".join(filter(None, (number, " ".join((*self.change, self.decision)).strip())))
+
+
+@dataclass(frozen=True)
 class Table:
     """A table; the first ``names`` columns are headings of their row.
 
@@ -51,10 +76,15 @@ class Table:
     kind: ClassVar = "table"
     title: str
     head: Sequence[str]
-    body: Sequence[Sequence[str | Why]]
+    body: Sequence[Sequence[str | Why | Measured]]
     names: int = 1
     brief: bool = False
     cards: bool = False
+
+    @property
+    def measures(self) -> bool:
+        """Whether some cells have more than one line."""
+        return any(isinstance(item, Measured) for row in self.body for item in row)
 
 
 @dataclass(frozen=True)
@@ -192,11 +222,18 @@ class Gallery:
 
 @dataclass(frozen=True)
 class Fold:
-    """Blocks that the page folds away under a title."""
+    """Blocks that the page folds away under a title.
+
+    Attributes:
+        title: What is seen of it.
+        blocks: What is folded.
+        aside: A page made for print leaves it out while it is folded.
+    """
 
     kind: ClassVar = "fold"
     title: str
     blocks: Sequence[Text | Points | Table | Code | Gallery]
+    aside: bool = False
 
 
 Block = Text | Points | Table | Panels | Drawings | Code | Matrix | Gallery | Fold

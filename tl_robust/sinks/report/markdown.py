@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from tl_robust.sinks.report.blocks import Block, Drawings, Fold, Panels, Points, Table, Text
+from tl_robust.sinks.report.blocks import Block, Drawings, Fold, Measured, Panels, Points, Table, Text, Why
 from tl_robust.text import plain
 
 
@@ -40,9 +40,14 @@ def _block(block: Block) -> list[str]:
         return [text for inside in block.blocks for text in _block(inside)]
     if not isinstance(block, Table) or not block.brief:
         return []
-    texts = ([item if isinstance(item, str) else f"{item.text} {item.more}" for item in row] for row in block.body)
-    lines = [block.head, ["---"] * len(block.head), *texts]
+    lines = [block.head, ["---"] * len(block.head), *([_words(item) for item in row] for row in block.body)]
     return [escaped(block.title), "\n".join(f"| {' | '.join(map(escaped, line))} |" for line in lines)]
+
+
+def _words(item: str | Why | Measured) -> str:
+    if isinstance(item, Why):
+        return f"{item.text} {item.more}"
+    return item if isinstance(item, str) else item.text
 
 
 def escaped(text: str) -> str:

@@ -25,6 +25,7 @@ from tl_robust.results.table import Row
 from tl_robust.sinks.base import Views
 from tl_robust.sinks.report import markdown, origins, rendering, sections
 from tl_robust.sinks.report.blocks import Block, Drawing, Drawings, Panel, Panels
+from tl_robust.sinks.report.card import defense_cards
 from tl_robust.sinks.report.charts import COLORS, DASHES, SHAPES, leading, limits, lines, packed, strips
 from tl_robust.sinks.report.decisions import decisions
 from tl_robust.sinks.report.exposure import audit, exposed, parents
@@ -103,6 +104,7 @@ def sections_of(
         of_threats: The sections of each threat.
     """
     yield "The answer", answers
+    yield "Defense card", defense_cards(views.cards)
     yield "Failures", origins.failed(views.failures)
     for of_threat in of_threats:
         yield from of_threat.curves(charted)

@@ -11,7 +11,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from tl_robust.results.names import DECISIONS, MARKS
+from tl_robust.results.names import DECISIONS, EFFECTS, MARKS
 from tl_robust.sinks.report.blocks import Block
 from tl_robust.text import plain
 
@@ -29,17 +29,18 @@ def _environment() -> Environment:
     )
     environment.filters["numbers"] = _numbers
     environment.filters["tojson"] = _json
-    environment.globals["marks"] = {mark: level for level, mark in (MARKS | DECISIONS).items()}
+    environment.globals["marks"] = {mark: level for level, mark in (MARKS | DECISIONS | EFFECTS).items()}
     return environment
 
 
-def page(context: Mapping[str, Any]) -> str:
-    """The whole page.
+def page(context: Mapping[str, Any], template: str = "page.html.j2") -> str:
+    """A whole page.
 
     Args:
-        context: Title, facts, sections, strategies, charts and bundle, as ``page.html.j2`` names them.
+        context: What the template names; of the report title, facts, sections, strategies, charts and bundle.
+        template: Its name.
     """
-    return _environment().get_template("page.html.j2").render(context)
+    return _environment().get_template(template).render(context)
 
 
 def fragment(block: Block) -> str:

@@ -16,6 +16,7 @@ COLUMNS = 4  # of the run table: values of the headline metric, spread over the 
 CLEAN = "clean_accuracy"  # of the victim, which every run has
 CLAIMS, REPORT, CURVES = "overview/claims", "overview/report", "overview/curves"
 LINEAGE = ("overview/lineage_matrix", "overview/lineage")  # picture and table
+CARD = ("overview/card", "overview/defenses")  # page and table
 
 
 def spec(
@@ -26,6 +27,7 @@ def spec(
     several: bool,
     face: Face,
     crafted: bool = True,
+    defended: bool = False,
 ) -> dict[str, Any]:
     """The dashboard of a bench.
 
@@ -38,6 +40,7 @@ def spec(
             a strategy, else a strategy. A line is always the mean over seeds and nothing else.
         face: How its threat reads.
         crafted: Its examples are crafted on one model and judged on another, so that there is a matrix of models.
+        defended: It has defenses, so that there is a defense card.
 
     Returns:
         JSON-able: ``name``, ``entity``, ``project``, ``axis``, ``runs`` (filter, group_by, columns) and ``sections`` of
@@ -86,7 +89,12 @@ def spec(
         ),
         *({"kind": "table", "title": key.partition("/")[2], "key": key} for key in (CLAIMS, *LINEAGE[1:] * crafted)),
     ]
-    sections = {face.title: headline, "Overview": overview, "Whole curves": whole}
+    card: list[dict[str, Any]] = [
+        {"kind": "media", "title": "defense card", "keys": [CARD[0]]},
+        {"kind": "table", "title": "defense card as a table", "key": CARD[1]},
+    ]
+    first = {"Defense card": card} if defended else {}
+    sections = {**first, face.title: headline, "Overview": overview, "Whole curves": whole}
     if any(view != face.direct for view in views):
         sections[face.charts_title] = more
     return {

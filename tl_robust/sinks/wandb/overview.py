@@ -20,6 +20,7 @@ from typing import Any
 from tl_robust.errors import ResultsError
 from tl_robust.files import scratch_folder
 from tl_robust.results.answer import headline_rows
+from tl_robust.results.card import Card
 from tl_robust.results.faces import by_threat, face_of
 from tl_robust.results.names import MARKS, Names, grouped, telling_x
 from tl_robust.results.table import SUMMARY_COLUMNS, Row
@@ -35,7 +36,11 @@ from tl_robust.types import Face, Outcome
 LIMIT = 200_000_000  # bytes of weights: a view should not fill a disk or a quota
 UNFIT = r"[^\w .,()=-]+"  # for the name of a file
 UNSAFE = r"[^a-zA-Z0-9_.-]+"  # for the name of an artifact
-FILES = ("report.html", "report.md", "curves.svg", "table.csv", "summary.csv", "config.yaml")
+FILES = (
+    "report.html", "report.md", "curves.svg", "card.html", "card.json", "table.csv", "summary.csv", "config.yaml",
+)  # fmt: skip
+PAGES = {"report.html": "overview/report", "card.html": "overview/card"}  # shown as panels
+OF_CARD = ("value", "low", "high", "n", "change", "change_low", "change_high", "p", "decision", "trust", "why")
 
 
 def publish_overview(views: Views, settings: WandbSettings, pictures: Mapping[str, bytes]) -> Published:
@@ -141,6 +146,7 @@ class _Overview:
             "overview/summary": _summary(self.views.summary),
             **({"overview/lineage": _lineage(self.judged, self.views)} if self.judged else {}),
             **({"overview/claims": claims} if findings else {}),
+            **({"overview/defenses": _card(self.views.cards)} if self.views.cards else {}),
         }
 
     def images(self, tables: Mapping[str, _Table]) -> dict[str, bytes]:
@@ -172,6 +178,23 @@ def _value(value: Any) -> Any:
 def _summary(rows: Iterable[Row]) -> _Table:
     values = [vars(row.cell) | vars(row) for row in rows]
     return _Table(SUMMARY_COLUMNS, [[_value(row[name]) for name in SUMMARY_COLUMNS] for row in values])
+
+
+def _card(cards: Iterable[Card]) -> _Table:
+    """A row for each defense and column of each card."""
+    own = ("source", "target", "network", "strategy", "common", "eps")
+    body = []
+    for card in cards:
+        for line in card.lines:
+            for column in card.columns:
+                entry = line.entries[column.name]
+                told = entry.effect
+                effect = [told.value, told.low, told.high, told.p] if told else [None] * 4
+                number = [entry.value, entry.low, entry.high, entry.n]
+                words = [entry.decision, entry.trust.level, entry.why]
+                row = [*(getattr(card, name) for name in own), line.defense, column.name, *number, *effect, *words]
+                body.append([_value(item) for item in row])
+    return _Table((*own, "defense", "column", *OF_CARD), body)
 
 
 def _lineage(judged: Sequence[Row], views: Views) -> _Table:
@@ -269,6 +292,6 @@ def _media(
             key = f"{safe}_{digest(key)[:8]}" if safe in logged else safe
             logged[key] = wandb.Image(str(path), caption=caption)
             logged[key].bind_to_run(run, key, 0)  # copies it into the run's folder before it goes
-    for page in (name for name in texts if name.endswith(".html")):
-        logged["overview/report"] = wandb.Html(texts[page].decode(), inject=False)
+    for page in (name for name in PAGES if name in texts):
+        logged[PAGES[page]] = wandb.Html(texts[page].decode(), inject=False)
     return logged

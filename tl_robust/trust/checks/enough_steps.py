@@ -20,7 +20,7 @@ def measure(subject: Subject) -> dict[str, Tensor]:
         return {}
     left = subject.pgd.sum(1) - subject.right.sum() / 2
     index = len(left) - 1 - int(left.abs().flip(0).argmin())  # of equals the largest eps
-    longer = attacks.get("pgd", norm=subject.norm, objective="margin", steps=40, restarts=2)
+    longer = attacks.get("pgd", norm=subject.norm, objective=subject.margin, steps=40, restarts=2)
     return {
         "right": subject.right, "pgd": subject.pgd[index, None], "place": torch.tensor([index]),
         "longer": subject.fooled(longer, [subject.eps[index]]),

@@ -16,7 +16,7 @@ def measure(subject: Subject) -> dict[str, Tensor]:
     ``classes [1]``, int64: how many classes the model gives to the clean images and to noise images. All images lie
     within eps 1 in Linf, whatever the norm of the examination.
     """
-    attack = attacks.get("pgd", objective="margin", steps=20, restarts=2)
+    attack = attacks.get("pgd", objective=subject.margin, steps=20, restarts=2)
     fooled = subject.fooled(attack, [1.0])[0]
     answers = torch.cat([predicted(subject.logits, subject.rejects), subject.classes(subject.noise("linf", 1.0, 0))])
     classes = answers[answers >= 0].unique()  # an image without a prediction has no class
