@@ -269,7 +269,7 @@ def test_logits_that_are_not_finite_are_a_success_as_before() -> None:
 
 
 PLACES = {
-    "the gradient's look": ("tl_robust.attacks.problem.fooled", lambda rows, label, rejects: rows.argmax(1) != label),
+    "the gradient's look": ("tl_robust.attacks.problem.fooled", lambda rows, label, *_: rows.argmax(1) != label),
     "the margin": ("tl_robust.attacks.problem.margin", lambda rows, label, rejects: logits.margin(rows, label)),
     "the judge's classes": ("tl_robust.attacks.oracle.predicted", lambda rows, rejects=False: rows.argmax(1)),
     "all of them": ("tl_robust.attacks.oracle.guard_in", lambda model: None),

@@ -63,9 +63,13 @@ class Attack(ABC):
         """Its registered name, which is its file's."""
         return type(self).__module__.rpartition(".")[2]
 
-    @cached_property
+    @property
     def goal(self) -> Objective:
         """What is maximized."""
+        return self._goal
+
+    @cached_property
+    def _goal(self) -> Objective:
         return OBJECTIVES.parse(self.objective)
 
     @property
