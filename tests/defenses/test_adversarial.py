@@ -329,8 +329,8 @@ def test_a_step_takes_hardly_longer_than_its_passes(
         return time.process_time() - start
 
     with one_thread():
-        ratios = (median([seconds(whole) / seconds(bare) for _ in range(10)]) for _ in range(6))
-        assert any(ratio < most for ratio in ratios)  # one of six, since other processes disturb a measurement
+        ratios = (median([seconds(whole) / seconds(bare) for _ in range(10)]) for _ in range(20))
+        assert any(ratio < most for ratio in ratios)  # one of twenty, since other processes disturb a measurement
 
 
 # the choice of the epoch
