@@ -30,9 +30,10 @@ MAY_IMPORT = {  # a layer may import itself, and of tl_robust only this
     "claims": VOCABULARY | {"metrics"},
     "results": VOCABULARY | {"metrics", "trust", "claims", "threats"},
     "audit": VOCABULARY | {"metrics", "trust", "results"},
+    "auditor": VOCABULARY | BENCH | {"results", "audit"},
     "sinks": VOCABULARY | {"metrics", "trust", "claims", "results", "audit", "nodes"},
     "config": VOCABULARY | BENCH | {"sinks.wandb.session"},
-    "cli": VOCABULARY | BENCH | {"results", "audit", "sinks", "config", "claims", "__doc__", "__version__"},
+    "cli": VOCABULARY | BENCH | {"results", "audit", "auditor", "sinks", "config", "claims", "__doc__", "__version__"},
     "": WORK | {"types"},  # tl_robust/__init__.py, which names them for readers and imports them when asked
 }
 ONLY_IN = {  # of all modules, only these may import the library
