@@ -70,7 +70,7 @@ class Subject:
         return (*([self.parent] if self.parent else []), *self.decoys)
 
     def logits(self, model: ReadModel, images: ImageSet | None = None) -> Tensor:
-        """What a model says of the test images or of others, float32 ``[N,L]`` on the CPU; kept after the first call."""
+        """What a model says of the test images or of others, float32 ``[N,L]`` on the CPU; asked once."""
         images = self.images if images is None else images
         key = id(model), id(images)
         if key not in self._said:
