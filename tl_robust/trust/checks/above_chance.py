@@ -46,7 +46,7 @@ def _verdict(who: str, predicted: Tensor, label: Tensor) -> Verdict:
             f"{says} always naming the most frequent of {int((classes > 0).sum())} classes is on {chance:.1%}: no "
             "better than chance, so its robustness says nothing.",
         ))  # fmt: skip
-    if (p := _exchanged(predicted, label)) > LEVEL:
+    if (p := exchanged(predicted, label)) > LEVEL:
         return Verdict("red", (
             f"{says} with the names of its classes exchanged at random it is as often in {p:.1%} of cases: no better "
             "than chance, so its robustness says nothing.",
@@ -54,7 +54,7 @@ def _verdict(who: str, predicted: Tensor, label: Tensor) -> Verdict:
     return Verdict()
 
 
-def _exchanged(predicted: Tensor, label: Tensor) -> float:
+def exchanged(predicted: Tensor, label: Tensor) -> float:
     """How probable as many hits are when the names of the classes are exchanged; 0 where there are too few classes."""
     named = predicted >= 0  # no prediction is no hit under any name
     names, codes = torch.cat([label, predicted[named]]).unique(return_inverse=True)
