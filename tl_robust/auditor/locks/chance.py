@@ -20,8 +20,10 @@ class Chance:
         right: Images that the model classifies rightly.
         count: Images.
         share: Share of the most frequent class, which always naming it reaches.
-        p: How probable as many right answers are without knowledge: by the exact binomial test against ``share``, or
-            with the names of classes exchanged at random, whichever is larger; see the trust check ``above_chance``.
+        p: How probable as many right answers are by always naming one class: the one-sided exact binomial test.
+        exchanged: How probable they are when the names of the classes are exchanged at random; 0 where there are fewer
+            than five. A random last layer on good features gives like images like names, and so may hit by luck; see
+            the trust check ``above_chance``.
         least: The same of a model without mistakes: where it is not small, nothing can be told.
         top: The class that is named most often.
         named: Share of the images that it is given to.
@@ -31,6 +33,7 @@ class Chance:
     count: int
     share: float
     p: float
+    exchanged: float
     least: float
     top: int
     named: float
@@ -42,9 +45,9 @@ class Chance:
         count, right = len(labels), int(subject.right.sum())
         share = int(labels.bincount().max()) / count
         predicted = torch.where(subject.right | (said != labels), said, -1)  # of no finite logits none is right
-        p = max(at_least(right, count, share) if share < 1 else 1.0, exchanged(predicted, labels))
+        p = at_least(right, count, share) if share < 1 else 1.0
         often = said.bincount()
-        return cls(right, count, share, p, share**count, int(often.argmax()), int(often.max()) / count)
+        return cls(right, count, share, p, exchanged(predicted, labels), share**count, int(often.argmax()), int(often.max()) / count)
 
     @property
     def text(self) -> str:

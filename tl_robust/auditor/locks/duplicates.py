@@ -17,8 +17,8 @@ from torch.nn.functional import adaptive_avg_pool2d
 
 GRID = 16  # means of so many places an axis describe an image, at most
 NEIGHBORS = 10
-CLEAR = 0.4  # a copy is closer than this share of the distance of the tenth closest image
-QUALITY, SLACK = 60, 1.25  # and than JPEG of this quality changes the original, by this factor
+CLEAR = 0.3  # a copy is closer than this share of the distance of the tenth closest image
+QUALITY, SLACK = 75, 1.25  # and than JPEG of this quality changes the original, by this factor
 LEAST = 1.0  # gray levels that a copy may differ by in any case: rounding and clipping
 FLAT = 1.0  # gray levels of contrast, below which an image has nothing that tells it from others
 CHUNK = 256  # images that are compared at a time
@@ -45,9 +45,9 @@ class Copies:
 def copies(images: Tensor, others: Tensor) -> Copies:
     """Find images that are copies of others.
 
-    A copy is much closer to its original than the original's like are: its distance is at most two fifths of that of
+    A copy is much closer to its original than the original's like are: its distance is at most 0.3 of that of
     the tenth closest image (the ratio test of Lowe, "Distinctive image features from scale-invariant keypoints", IJCV
-    2004, section 7.1), and at most five quarters of what JPEG of quality 60 changes either by. Distances are
+    2004, section 7.1), and 1.25 times what JPEG of quality 75 changes either by. Distances are
     those of means over a grid of places, without the brightness of the whole.
 
     Args:

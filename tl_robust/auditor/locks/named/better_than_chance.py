@@ -14,9 +14,8 @@ CONSTANT = 0.95  # share of the images that are given one class, from which on t
 def better_than_chance(subject: Subject) -> Answer:
     """Fails where some logits are not finite, and where accuracy is not above that of the best constant answer.
 
-    The one-sided exact binomial test against the share of the most frequent class (Kuhn and Johnson, "Applied
-    Predictive Modeling", 2013, section 11.2) and, from five classes on, against exchanged names of classes, at 1 %; see
-    the trust check ``above_chance``.
+    The one-sided exact binomial test against the share of the most frequent class at 1 % (Kuhn and Johnson, "Applied
+    Predictive Modeling", 2013, section 11.2).
     """
     said = subject.logits(subject.model)
     if not finite(said):

@@ -43,7 +43,7 @@ def head_is_trained(subject: Subject) -> Answer:
         return Answer(False, f"{bad} of {count} values of its last layer are not finite: {REPAIR}.")
     weight = weights[-1]
     chance = Chance.of(subject)
-    if chance.p <= LEVEL and finite(subject.logits(subject.model)):
+    if max(chance.p, chance.exchanged) <= LEVEL and finite(subject.logits(subject.model)):
         return Answer(True, f"It {chance.text}: no random last layer does that.")
     if not weight.any():
         return Answer(False, f"All {weight.numel()} weights of its last layer are 0, as before any training: {REPAIR}.")
