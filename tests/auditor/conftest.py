@@ -39,7 +39,7 @@ class Family:
             "network": NETWORK,
             "data": "npz:patterns",
             "root": self.folder,
-            "eps": (8 / 255, 16 / 255),
+            "eps": (16 / 255, 32 / 255),
             "transfer": ("fgsm", {"name": "mi", "steps": 3}),
             "strong": {"name": "pgd", "steps": 3},
             "results": self.folder / "results",
@@ -54,7 +54,7 @@ def patterns(task: str, split: str, count: int) -> ImageSet:
     pattern = torch.rand(5, 3, 32, 32, generator=generator("family", task))
     noise = torch.rand(count, 3, 32, 32, generator=generator("family", task, split))
     labels = torch.arange(count) % 5
-    return ImageSet(((0.4 * pattern[labels] + 0.6 * noise) * 255).to(torch.uint8), labels)
+    return ImageSet(((0.25 * pattern[labels] + 0.75 * noise) * 255).to(torch.uint8), labels)
 
 
 def trained(images: ImageSet, seed: int, start: dict[str, Tensor] | None = None, steps: int = 120) -> nn.Module:

@@ -26,6 +26,7 @@ from tl_robust.metrics.estimate import Draws, clopper_pearson, estimate
 from tl_robust.nodes.examination import Examinee
 from tl_robust.nodes.models import Public
 from tl_robust.threats.base import THREATS, Method, PlannedCell, Scene
+from tl_robust.threats.evasion import UNSEEN
 from tl_robust.trust import worst
 from tl_robust.types import Cell, Outcome, Result, Verdict, View
 
@@ -115,7 +116,12 @@ class Evasion:
         if not bool(asked.any()):
             return None
         own, *others = (hits[asked].double() for hits in turned)
-        red = [result.verdict for results in theirs for result in results if result.verdict.level == "red"]
+        red = [
+            _without(result.verdict, UNSEEN)
+            for results in theirs
+            for result in results
+            if result.verdict.level == "red"
+        ]
         verdict = worst([*(result.verdict for result in self._from_parent(finished)), *red])
         return priced(own, torch.stack(others), self._attack(parent), self.methods[0].norm, self.eps, verdict)
 
@@ -193,6 +199,10 @@ def _method(entry: Entry, norm: str, eps: tuple[float, ...], where: str) -> Meth
     component = component_of(ATTACKS, entry_of(entry), where)
     settings = {**dict(component.settings), "norm": norm}
     return THREATS[EVASION].method(ATTACKS.component(component.name, settings), eps)
+
+
+def _without(verdict: Verdict, other: Verdict) -> Verdict:
+    return replace(verdict, reasons=tuple(reason for reason in verdict.reasons if reason not in other.reasons))
 
 
 def _at(outcome: Outcome, eps: float) -> Outcome:
