@@ -74,7 +74,7 @@ def inputs(request: Request) -> Inputs:
     names = request.classes or model.classes
     images = images.named(names, written[0].name) if names else images
     train = _train(request)
-    classes = names or images.classes
+    classes = names or tuple(filter(None, images.classes))
     if model.number not in (0, len(classes)):
         whose = "you give" if names else f"{images.name} has"
         raise ConfigError(
@@ -159,8 +159,8 @@ def _space(request: Request, images: Images) -> Component:
 def _train(request: Request) -> Images | None:
     if request.train:
         return Images.of(request.train, request, "train")
-    folder = Path(request.data).expanduser()
-    return Images.of(request.data, request, "train") if (folder / "train").is_dir() else None
+    own = isinstance(request.data, str) and (Path(request.data).expanduser() / "train").is_dir()
+    return Images.of(request.data, request, "train") if own else None
 
 
 def _reference(request: Request) -> Tensor | None:
