@@ -13,7 +13,6 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, nn
 
-from tl_robust.errors import ConfigError
 from tl_robust.models.base import Normalize
 from tl_robust.models.features import logits
 from tl_robust.models.preprocessing import Preprocess, Preprocessing, center_crop, resized

@@ -47,7 +47,16 @@ class Chance:
         predicted = torch.where(subject.right | (said != labels), said, -1)  # of no finite logits none is right
         p = at_least(right, count, share) if share < 1 else 1.0
         often = said.bincount()
-        return cls(right, count, share, p, exchanged(predicted, labels), share**count, int(often.argmax()), int(often.max()) / count)
+        return cls(
+            right,
+            count,
+            share,
+            p,
+            exchanged(predicted, labels),
+            share**count,
+            int(often.argmax()),
+            int(often.max()) / count,
+        )
 
     @property
     def text(self) -> str:

@@ -112,7 +112,8 @@ def _parity(subject: Subject, reference: Tensor, tried: list[Alternative]) -> An
     gap = _gap(said, reference)
     if gap <= PARITY:
         return Answer(
-            True, f"Its logits for {count} images differ from the reference output by {gap:.2g} of their spread at most."
+            True,
+            f"Its logits for {count} images differ from the reference output by {gap:.2g} of their spread at most.",
         )
     some = subject.images.images[:count]
     gaps = [_gap(asked(subject.model.network, alternative, some), reference) for alternative in tried]
