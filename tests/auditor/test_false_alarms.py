@@ -1,4 +1,4 @@
-"""Good models pass all locks: trained networks of ten kinds, and two hundred small ones whose true accuracy is known."""
+"""Good models pass all locks: networks of ten kinds, and two hundred small ones whose true accuracy is known."""
 
 from __future__ import annotations
 

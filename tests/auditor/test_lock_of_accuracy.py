@@ -101,7 +101,7 @@ def test_nothing_stated_is_not_asked() -> None:
 
 @pytest.mark.parametrize("truth", [0.6, 0.9, 0.97])
 def test_a_true_statement_is_refused_as_rarely_as_the_interval_says(truth: float) -> None:
-    """The exact rate over all outcomes of 200 images: below 5 %, since the interval is exact and rounding is allowed."""
+    """The exact rate over all outcomes of 200 images: below 5 %, since the interval is exact."""
     refused = [
         hits
         for hits in range(201)

@@ -28,7 +28,8 @@ def head_is_trained(subject: Subject) -> Answer:
     Weights are compared by the test of Kolmogorov and Smirnov with what libraries draw, and with the same network drawn
     anew: uniform up to one over the root of the inputs (torch), uniform or normal of Glorot and of He, and normal of
     standard deviation 0.01 or 0.02. One step of training takes some weights over the bound of a uniform draw, and
-    changes a bias of 0, with which all but the first start. A last layer of zeros, which some libraries start with, or with values that are not finite fails, too.
+    changes a bias of 0, with which all but the first start. A last layer of zeros, which some libraries start with, or
+    with values that are not finite fails, too.
     """
     network = subject.model.network
     try:
@@ -77,7 +78,7 @@ def _drawn(network: nn.Module, weight: Tensor, bias: Tensor | None) -> Iterator[
             yield f"normal with standard deviation {spread:.4f}"
     try:
         anew = fresh(network)
-    except Exception:  # whatever a network of others raises where it cannot be made again
+    except Exception:  # noqa: BLE001, a network of others that cannot be made again may raise anything
         return
     state = anew.state_dict()
     again = [state[name] for name in sorted(classifier_names(anew)) if state[name].shape == weight.shape]
