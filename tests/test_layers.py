@@ -30,7 +30,7 @@ MAY_IMPORT = {  # a layer may import itself, and of tl_robust only this
     "claims": VOCABULARY | {"metrics"},
     "results": VOCABULARY | {"metrics", "trust", "claims", "threats"},
     "audit": VOCABULARY | {"metrics", "trust", "results"},
-    "auditor": VOCABULARY | BENCH | {"results", "audit"},
+    "auditor": VOCABULARY | BENCH | {"results", "audit", "config"},
     "sinks": VOCABULARY | {"metrics", "trust", "claims", "results", "audit", "nodes"},
     "config": VOCABULARY | BENCH | {"sinks.wandb.session"},
     "cli": VOCABULARY | BENCH | {"results", "audit", "auditor", "sinks", "config", "claims", "__doc__", "__version__"},

@@ -1,0 +1,143 @@
+"""Audit a fine-tuned model: what can an attacker do who knows its public parent, and what does that parent cost?
+
+MODEL, PARENT and DECOY are files (.safetensors, .npz, .pt, .ckpt; then --network says what they hold), folders of
+Hugging Face or timm, a folder with a LoRA adapter, or mappings as below checkpoints: of a bench file. Nothing is
+trained or fetched. Exit code: 0 passed; 1 a rule of the policy is broken; 2 a lock failed, or an input cannot be used;
+3 with --strict, something is undecided.
+example: tl-robust audit mine.safetensors --parent public.safetensors --network resnet18 --data images/
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+
+if TYPE_CHECKING:
+    from tl_robust.audit.decisions import Decision
+    from tl_robust.audit.record import Audit
+    from tl_robust.auditor.request import Request
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("model", help="the model that is audited")
+    add("--parent", default="", help="the public model that it was made of")
+    add(
+        "--data", required=True, help="folder of test images (CLASS/IMAGE or test/CLASS/IMAGE), or a domain: npz:photos"
+    )
+    add("--decoy", action="append", default=[], help="a model of the same kind that it was not made of; several times")
+    add("--network", default="", help="of files of weights alone: resnet18, '{name: torchvision_backbone, arch: ...}'")
+    add("--classes", default="", help="names in the order of the model's logits, with commas, or a file, one a line")
+    add("--train", default="", help="images that the model was trained on (DATA/train where there is one)")
+    add("--stated", type=float, default=float("nan"), help="accuracy that its owner states, such as 0.93")
+    add(
+        "--reference", default="", help="a file .npz with logits [R,L] that its own pipeline gives for the first images"
+    )
+    add("--images", type=int, default=500, help="at most so many test images; 0: all (%(default)s)")
+    add("--eps", nargs="+", default=[], help="sizes of evasion in [0,1] pixel units (4/255 8/255)")
+    add("--norm", default="linf", help="linf or l2")
+    add("--transfer", nargs="+", default=[], help="attacks from the parent, of which the worst counts (fgsm mi di)")
+    add("--strong", default="", help="attack on the model itself (strong, with fewer steps)")
+    add("--space", default="", help="what images are made to be, such as digits (squares as large as they are)")
+    add("--root", type=Path, default=Path("data"), help="folder of domains (%(default)s)")
+    add("--policy", type=Path, metavar="FILE", help="rules that the model must keep to")
+    add("--strict", action="store_true", help="exit code 3 where a rule is undecided")
+    add("--seed", type=int, default=0, help="of all draws")
+    add("--out", type=Path, metavar="FOLDER", help="where to (RESULTS/audits/MODEL)")
+    add("--results", type=Path, default=Path("results"), help="folder whose store keeps what is computed (%(default)s)")
+    add("--workers", type=int, default=0, help="processes; 0: one a CPU core, at most 4")
+    add("--accelerator", default="auto", help="cpu, gpu or auto")
+    add("--json", action="store_true", help="print audit.json, too")
+    add("--plain", action="store_true", help="lines instead of progress bars")
+
+
+def run(parsed: argparse.Namespace, console: Console) -> int:
+    """Run the command; returns the exit code of the policy."""
+    from tl_robust.audit import policy as policies
+    from tl_robust.audit.decisions import decide, earlier_of, exit_code
+    from tl_robust.auditor.conduct import conduct
+    from tl_robust.cli.terminal import observer
+    from tl_robust.engines.processes import Processes
+
+    request = _request(parsed)
+    policy = policies.load(parsed.policy) if parsed.policy else None  # a mistake in it is told before anything runs
+    earlier = earlier_of(policy) if policy else {}
+    with observer(console, parsed.plain) as watch:
+        audit = conduct(request, watch, Processes())
+    decisions = decide(audit, policy, earlier) if policy else []
+    folder = parsed.out or request.results / "audits" / audit.model.name
+    write(audit, decisions, str(parsed.policy or ""), folder, parsed.strict)
+    for line in lines(audit, decisions):
+        console.print(line, soft_wrap=True, markup=False)
+    console.print(
+        f"Risk sheet: {folder / 'risk.html'}, audit.json, audit.sarif, bom.cdx.json, model_card.md", soft_wrap=True
+    )
+    if parsed.json:
+        print((folder / "audit.json").read_text())  # noqa: T201
+    return exit_code(audit, decisions, parsed.strict)
+
+
+def write(audit: Audit, decisions: Sequence[Decision], policy: str, folder: Path, strict: bool) -> None:
+    """Write all that a user takes away.
+
+    Raises:
+        ResultsError: A file cannot be written.
+    """
+    from tl_robust.audit import audit_file
+    from tl_robust.audit.bom import bom
+    from tl_robust.audit.model_card import model_card
+    from tl_robust.audit.sarif import sarif
+    from tl_robust.files import write_atomically
+    from tl_robust.sinks.report import audit_page
+
+    audit_file.write(folder / "audit.json", audit)
+    audit_page.write(audit, folder / "risk.html", decisions, policy)
+    for name, made in (("audit.sarif", sarif(audit, decisions, policy, strict)), ("bom.cdx.json", bom(audit))):
+        write_atomically(folder / name, f"{json.dumps(made, indent=1, allow_nan=False)}\n".encode())
+    write_atomically(folder / "model_card.md", model_card(audit, decisions).encode())
+
+
+def lines(audit: Audit, decisions: Sequence[Decision]) -> list[str]:
+    """What stands in the terminal: locks, the numbers in force, what was not run, and what a policy says."""
+    from tl_robust.audit import words
+
+    said = [f"{words.LOCKED[lock.passed]}  {lock.name}: {lock.reason}" for lock in audit.locks]
+    for finding in words.in_force(audit):
+        trust = (
+            "" if finding.trust.level == "green" else f"  [{finding.trust.level}: {' '.join(finding.trust.reasons)}]"
+        )
+        said.append(f"{finding.title}: {words.interval_text(finding)}{words.place_text(finding)}{trust}")
+    if audit.price:
+        said.append(f"{words.price_text(audit.price)}.")
+    if audit.origin:
+        said.append(words.origin_text(audit.origin))
+    said += [f"{words.NOT_RUN}  {item.name}: {item.reason}" for item in audit.not_run]
+    return said + [f"{words.DECIDED[decision.kind]}  {decision.rule.text}: {decision.reason}" for decision in decisions]
+
+
+def _request(parsed: argparse.Namespace) -> Request:
+    from tl_robust.auditor.request import Request
+    from tl_robust.config.entries import parse_number
+    from tl_robust.data.names import class_file
+
+    given = {
+        "eps": tuple(parse_number(text, "--eps") for text in parsed.eps),
+        "transfer": tuple(parsed.transfer),
+        "strong": parsed.strong,
+    }
+    listed = Path(parsed.classes)
+    names = (
+        class_file(listed) if parsed.classes and listed.is_file() else tuple(filter(None, parsed.classes.split(",")))
+    )
+    return Request(
+        model=parsed.model, data=parsed.data, parent=parsed.parent, decoys=tuple(parsed.decoy), network=parsed.network,
+        classes=names, train=parsed.train, space=parsed.space, root=parsed.root.expanduser(), images=parsed.images,
+        norm=parsed.norm, stated=parsed.stated, reference=parsed.reference, seed=parsed.seed, results=parsed.results,
+        workers=parsed.workers, accelerator=parsed.accelerator,
+        **{name: value for name, value in given.items() if value},
+    )  # fmt: skip
