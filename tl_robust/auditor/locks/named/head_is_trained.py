@@ -45,7 +45,8 @@ def head_is_trained(subject: Subject) -> Answer:
         return Answer(False, f"{bad} of {count} values of its last layer are not finite: {REPAIR}.")
     weight = weights[-1]
     chance = Chance.of(subject)
-    if max(chance.p, chance.exchanged) <= LEVEL and finite(subject.logits(subject.model)):
+    knows = chance.p <= LEVEL and chance.exchanged <= max(LEVEL, chance.luck)
+    if knows and finite(subject.logits(subject.model)):
         return Answer(True, f"It {chance.text}: no random last layer does that.")
     if not weight.any():
         return Answer(False, f"All {weight.numel()} weights of its last layer are 0, as before any training: {REPAIR}.")
@@ -78,7 +79,7 @@ def _drawn(network: nn.Module, weight: Tensor, bias: Tensor | None) -> Iterator[
             yield f"normal with standard deviation {spread:.4f}"
     try:
         anew = fresh(network)
-    except Exception:  # noqa: BLE001, a network of others that cannot be made again may raise anything
+    except Exception:  # noqa: BLE001 - a network of others that cannot be made again may raise anything
         return
     state = anew.state_dict()
     again = [state[name] for name in sorted(classifier_names(anew)) if state[name].shape == weight.shape]
