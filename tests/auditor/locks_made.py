@@ -17,7 +17,6 @@ from tl_robust.audit.record import Lock
 from tl_robust.auditor.locks import LOCKS, Answer
 from tl_robust.auditor.subject import ReadModel, Subject
 from tl_robust.data.domains.optdigits import Optdigits
-from tl_robust.models.base import Normalize
 from tl_robust.models.preprocessing import Preprocess, Preprocessing
 from tl_robust.types import ImageSet
 
@@ -33,7 +32,8 @@ def digits(side: int = 16) -> tuple[ImageSet, ImageSet]:
         given = Optdigits().read(split, Path(), False)  # type: ignore[arg-type]
         gray = interpolate(given.images.float(), size=(side, side), mode="bilinear")
         colored = torch.cat([gray, 0.5 * gray + 40, 255 - 0.8 * gray], 1).round().clamp(0, 255).byte()
-        parts.append(ImageSet(colored, given.labels))
+        mixed = torch.randperm(len(given), generator=torch.Generator().manual_seed(0))  # writers come in turn
+        parts.append(ImageSet(colored, given.labels).take(mixed))
     return parts[0], parts[1]
 
 

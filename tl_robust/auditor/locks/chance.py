@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -24,7 +25,8 @@ class Chance:
         exchanged: How probable they are when the names of the classes are exchanged at random; 0 where there are fewer
             than five. A random last layer on good features gives like images like names, and so may hit by luck; see
             the trust check ``above_chance``.
-        least: The same of a model without mistakes: where it is not small, nothing can be told.
+        luck: The least that ``exchanged`` can be: one over the orders of the classes.
+        least: What ``p`` is of a model without mistakes: where it is not small, nothing can be told.
         top: The class that is named most often.
         named: Share of the images that it is given to.
     """
@@ -34,6 +36,7 @@ class Chance:
     share: float
     p: float
     exchanged: float
+    luck: float
     least: float
     top: int
     named: float
@@ -53,6 +56,7 @@ class Chance:
             share,
             p,
             exchanged(predicted, labels),
+            1 / math.factorial(min(len(torch.cat([labels, said]).unique()), 20)),
             share**count,
             int(often.argmax()),
             int(often.max()) / count,

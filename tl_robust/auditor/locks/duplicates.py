@@ -13,13 +13,14 @@ import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
-from torch.nn.functional import adaptive_avg_pool2d
+from torch.nn.functional import interpolate
 
 GRID = 16  # means of so many places an axis describe an image, at most
 NEIGHBORS = 10
-CLEAR = 0.3  # a copy is closer than this share of the distance of the tenth closest image
+CLEAR = 0.25  # a copy is closer than this share of the distance of the tenth closest image
 QUALITY, SLACK = 75, 1.25  # and than JPEG of this quality changes the original, by this factor
 LEAST = 1.0  # gray levels that a copy may differ by in any case: rounding and clipping
+CLOSE = 0.2  # and than this share of its own contrast
 FLAT = 1.0  # gray levels of contrast, below which an image has nothing that tells it from others
 CHUNK = 256  # images that are compared at a time
 
@@ -45,7 +46,7 @@ class Copies:
 def copies(images: Tensor, others: Tensor) -> Copies:
     """Find images that are copies of others.
 
-    A copy is much closer to its original than the original's like are: its distance is at most 0.3 of that of
+    A copy is much closer to its original than the original's like are: its distance is at most a quarter of that of
     the tenth closest image (the ratio test of Lowe, "Distinctive image features from scale-invariant keypoints", IJCV
     2004, section 7.1), and 1.25 times what JPEG of quality 75 changes either by. Distances are
     those of means over a grid of places, without the brightness of the whole.
@@ -78,8 +79,12 @@ def _near(images: Tensor, others: Tensor) -> Tensor:
         distance = (part.square().sum(1, keepdim=True) - 2 * part @ second_MD.T + square).clamp(min=0).sqrt()
         closest = distance.topk(min(NEIGHBORS, len(others)), largest=False)
         least, like = closest.values[:, 0], closest.values[:, -1]
-        contrast = part.square().mean(1).sqrt()
-        for row in ((least <= CLEAR * like) & (contrast > FLAT)).nonzero()[:, 0].tolist():
+        length = part.norm(dim=1)
+        for row in (
+            ((least <= CLEAR * like) & (least <= CLOSE * length) & (length > FLAT * part.shape[1] ** 0.5))
+            .nonzero()[:, 0]
+            .tolist()
+        ):
             original = int(closest.indices[row, 0])
             pair = images[place + row], others[original]
             allowed = max(*(SLACK * _change(image, sides, gray) for image in pair), LEAST * part.shape[1] ** 0.5)
@@ -110,6 +115,6 @@ def _described(images: Tensor, sides: int, gray: bool) -> Tensor:
     parts = []
     for part in images.cpu().split(CHUNK):
         pixels = part.float().mean(1, keepdim=True) if gray else part.float()
-        means = adaptive_avg_pool2d(pixels, sides).flatten(1)
+        means = interpolate(pixels, size=(sides, sides), mode="bilinear", antialias=True).flatten(1)
         parts.append(means - means.mean(1, keepdim=True))
     return torch.cat(parts)

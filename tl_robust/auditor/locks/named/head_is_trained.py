@@ -15,7 +15,8 @@ from tl_robust.auditor.subject import Subject
 from tl_robust.errors import ConfigError
 from tl_robust.models.base import classifier_names, fresh
 
-LEVEL = 0.001  # a fresh layer looks trained as often at most, and is above chance by luck as often
+LEVEL = 0.001  # a fresh layer is above chance by luck as often at most
+LIKE = 1e-5  # and looks trained as often
 SPREADS = (0.01, 0.02)  # standard deviations that torchvision, timm and transformers draw last layers with
 REPAIR = "load the file that has its trained last layer"
 
@@ -26,8 +27,9 @@ def head_is_trained(subject: Subject) -> Answer:
 
     Weights are compared by the test of Kolmogorov and Smirnov with what libraries draw, and with the same network drawn
     anew: uniform up to one over the root of the inputs (torch), uniform or normal of Glorot and of He, and normal of
-    standard deviation 0.01 or 0.02. All but the first start with a bias of 0, which one step of training changes. A
-    last layer of zeros, which some libraries start with, or with values that are not finite fails, too.
+    standard deviation 0.01 or 0.02. One step of training takes some weights over the bound of a uniform draw, and
+    changes a bias of 0, with which all but the first start. A last layer of zeros, which some libraries start with, or
+    with values that are not finite fails, too.
     """
     network = subject.model.network
     try:
@@ -43,7 +45,8 @@ def head_is_trained(subject: Subject) -> Answer:
         return Answer(False, f"{bad} of {count} values of its last layer are not finite: {REPAIR}.")
     weight = weights[-1]
     chance = Chance.of(subject)
-    if max(chance.p, chance.exchanged) <= LEVEL and finite(subject.logits(subject.model)):
+    knows = chance.p <= LEVEL and chance.exchanged <= max(LEVEL, chance.luck)
+    if knows and finite(subject.logits(subject.model)):
         return Answer(True, f"It {chance.text}: no random last layer does that.")
     if not weight.any():
         return Answer(False, f"All {weight.numel()} weights of its last layer are 0, as before any training: {REPAIR}.")
@@ -72,18 +75,18 @@ def _drawn(network: nn.Module, weight: Tensor, bias: Tensor | None) -> Iterator[
         if _is_uniform(values, other):
             yield f"uniform up to {other:.4f}"
     for spread in (*SPREADS, math.sqrt(2 / (inputs + outputs)), math.sqrt(2 / inputs), bound):
-        if ks_1samp(values, norm(scale=spread).cdf).pvalue > LEVEL:
+        if ks_1samp(values, norm(scale=spread).cdf).pvalue > LIKE:
             yield f"normal with standard deviation {spread:.4f}"
     try:
         anew = fresh(network)
-    except Exception:  # whatever a network of others raises where it cannot be made again
+    except Exception:  # noqa: BLE001 - a network of others that cannot be made again may raise anything
         return
     state = anew.state_dict()
     again = [state[name] for name in sorted(classifier_names(anew)) if state[name].shape == weight.shape]
-    if again and again[-1].any() and ks_2samp(values, again[-1].flatten().double().cpu().numpy()).pvalue > LEVEL:
+    if again and again[-1].any() and ks_2samp(values, again[-1].flatten().double().cpu().numpy()).pvalue > LIKE:
         yield "as its own network draws it"
 
 
 def _is_uniform(values: np.ndarray, bound: float) -> bool:
     inside = bool(np.abs(values).max() <= bound * 1.001)
-    return inside and bool(ks_1samp(values, uniform(-bound, 2 * bound).cdf).pvalue > LEVEL)
+    return inside and bool(ks_1samp(values, uniform(-bound, 2 * bound).cdf).pvalue > LIKE)

@@ -37,8 +37,9 @@ def preprocessing(subject: Subject) -> Answer:
     """Fails where logits differ from the owner's by over a tenth of their spread, or another preparation is better.
 
     Without the owner's logits, other means and spreads, ranges, orders of channels, sizes and crops are tried on the
-    same images, one change at a time. One is better where it is right on at least five points more of them, net of
-    what it loses, and that on a third of those that the model gets wrong, and surely so: the exact McNemar test (Psychometrika 1947), one-sided, at 1 % after Holm's correction over all alternatives.
+    same images, one change at a time. One is better where it is right on at least five points more of them, net of what
+    it loses, and that on a third of those that the model gets wrong, and surely so: the exact McNemar test
+    (Psychometrika 1947), one-sided, at 1 % after Holm's correction over all alternatives.
     """
     others = [(other.name, other.network) for other in subject.candidates]
     tried = alternatives(subject.model.network, subject.images.images, others)
