@@ -1,0 +1,25 @@
+"""How a model and a candidate are related, by one kind of evidence.
+
+Axes: U units (filters of a layer, or features).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Relation:
+    """What a model has in common with a candidate.
+
+    Attributes:
+        score: How close it is; larger is closer, 0 is what chance gives, 1 the same.
+        z: Standard normal where the two were trained apart.
+        alike: Cosine of each unit with that at its place, ``[U]``.
+    """
+
+    score: float
+    z: float
+    alike: Tensor
