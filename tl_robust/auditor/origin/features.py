@@ -1,7 +1,7 @@
 """What the features of two networks say of the same images, beyond the labels.
 
-Features have no order that data could give, as the filters of :mod:`tl_robust.auditor.origin.weights` have none: those of
-two networks that were trained apart stand beside each other in random order. The similarity is the correlation over
+Features have no order that data could give, as the filters of :mod:`tl_robust.auditor.origin.weights` have none: those
+of two networks that were trained apart stand beside each other in random order. The similarity is the correlation over
 images, within each class, so that what the labels explain is no evidence.
 
 Axes: N images, C channels, P positions, U units.
@@ -31,7 +31,7 @@ def units(network: nn.Module, images: ImageSet) -> Tensor | None:
     try:
         last = classifier_names(network)
         found_NF = features(network, images.images).double().cpu()
-    except (ConfigError, RuntimeError):
+    except ConfigError:
         return None
     before = [value for name, value in network.state_dict().items() if name not in last and value.ndim]
     count = len(before[-1]) if before else 0

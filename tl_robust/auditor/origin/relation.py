@@ -1,6 +1,6 @@
 """How a model and a candidate are related, by one kind of evidence.
 
-Axes: U units (filters of a layer, or features).
+Axes: U units (filters of all layers, or features).
 """
 
 from __future__ import annotations
@@ -23,3 +23,18 @@ class Relation:
     score: float
     z: float
     alike: Tensor
+
+
+@dataclass(frozen=True)
+class Found:
+    """A candidate as a sentence names it.
+
+    Attributes:
+        name: Of the model.
+        score: As of a relation.
+        p: p-value, corrected for all candidates.
+    """
+
+    name: str
+    score: float
+    p: float

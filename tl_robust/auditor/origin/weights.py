@@ -2,8 +2,8 @@
 
 The hidden units of a network have no order: where training starts from draws that are alike for all units, every order
 of the units is as likely as any other (Hecht-Nielsen, "On the algebraic structure of feedforward network weight
-spaces", 1990). So of two networks that were trained apart, whatever their data, the filters of one stand in random order
-beside those of the other, and what both have because of their data they have in every order: see
+spaces", 1990). So of two networks that were trained apart, whatever their data, the filters of one stand in random
+order beside those of the other, and what both have because of their data they have in every order: see
 :func:`tl_robust.auditor.origin.chance.trace_z`.
 
 Fine-tuning, pruning, noise and changes of low rank leave the order of the units as it is. A network of the same initial
