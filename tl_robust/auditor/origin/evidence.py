@@ -1,8 +1,9 @@
 """Candidates by one kind of evidence, which is the same for all of them, and the rule by which one is claimed.
 
 Weights and features have a null distribution in closed form, so that each candidate has a p-value, corrected for their
-number. The closest is claimed where that is at most 0.01, it is surely closer than the next that is related, too, and,
-of weights, what it has learned is in the model. Its certainty is the posterior of :func:`chance.certainty`, times the
+number. The closest is claimed where that is at most 0.01 and it is surely closer than the next that is related, too; of
+weights, what it has learned must be in the model; of features, which go farther from a parent than from other children
+that learned the same, no other may be related. Its certainty is the posterior of :func:`chance.certainty`, times the
 chance that it is closer than the next. Decisions have their own rule, see :mod:`tl_robust.auditor.origin.decisions`.
 """
 
@@ -99,7 +100,7 @@ def _absolute(subject: Subject, found: Sequence[Relation | None], kind: str, kep
     order = _order(found)
     related = [place for place in order if p[place] <= LEVEL and _score(found[place]) > 0]
     related = related if related[:1] == order[:1] else []  # the closest itself must be beyond chance
-    lead = _lead(found, related)
+    lead = _lead(found, related, kind)
     sure = [certainty(one) if relation else 0.0 for one, relation in zip(p, found, strict=True)]
     if related:
         sure = [chance * (1 - lead) if place in related else chance for place, chance in enumerate(sure)]
@@ -115,11 +116,11 @@ def _absolute(subject: Subject, found: Sequence[Relation | None], kind: str, kep
     )
 
 
-def _lead(found: Sequence[Relation | None], related: Sequence[int]) -> float:
+def _lead(found: Sequence[Relation | None], related: Sequence[int], kind: str) -> float:
     """How likely the first of the related is closer than the next."""
     if len(related) < 2:
         return 1.0
     one, other = found[related[0]], found[related[1]]
     assert one
     assert other
-    return closer(one.alike, other.alike) if one.alike.shape == other.alike.shape else 0.5
+    return closer(one.alike, other.alike) if kind == "weights" and one.alike.shape == other.alike.shape else 0.5

@@ -38,8 +38,8 @@ def found_text(kind: str, found: Sequence[Found], related: int, claimed: bool, k
         next_one = f"; {found[1].name} is related, too: {found[1].score:.3f}" if related > 1 else ""
         return f"The model's {units} stand in the order of those of {first.name} ({figures}{next_one})."
     return (
-        f"{first.name} and {found[1].name} are about equally close to the model ({figures}, and "
-        f"{found[1].score:.3f}): one of them comes from the other, or all from a third."
+        f"{first.name} and {found[1].name} are both related to the model ({figures}, and {found[1].score:.3f}), and it "
+        "cannot be told which is closer: one of them comes from the other, or all from a third."
     )
 
 
