@@ -16,7 +16,7 @@ from scipy.stats import t as student
 
 from tests.audit.made_audit import AMBER, NOTHING, audit, model, price, share
 from tl_robust.audit import parent_words as words
-from tl_robust.audit.by_parent import Line, digest_of, lead, lines, mean, refused
+from tl_robust.audit.by_parent import digest_of, lead, lines, mean, refused
 from tl_robust.audit.record import Audit, AuditedData, Candidate, File, Lock, NotRun, Origin
 from tl_robust.cli.parent_tables import parent_tables
 from tl_robust.metrics.estimate import clopper_pearson

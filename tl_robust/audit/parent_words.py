@@ -66,8 +66,8 @@ def _answer(members: Sequence[Line]) -> str:
     if not compared:
         return "No parent stands before another: nothing was crafted on one."
     first, *others = compared
-    kept = f"keep {measured(first.transfer.value, 'share')} under what is crafted on it"
-    whose = f"its {first.transfer.n} models" if first.transfer.n > 1 else "its one model"
+    kept = f"{measured(first.transfer.value, 'share')} under what is crafted on it"
+    whose = f"its {first.transfer.n} models keep" if first.transfer.n > 1 else "its one model keeps"
     if not others:
         return f"Only models of {first.name} were attacked from their parent, so nothing is compared: {whose} {kept}."
     second = others[0]

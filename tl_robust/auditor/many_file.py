@@ -89,8 +89,10 @@ def _asked(plain: Any) -> tuple[Asked, ...]:
     for name, entry in parents.items():
         _known(entry, OF_A_MODEL, f"key of parents.{name}")
     shared = {key: value for key, value in plain.items() if key in SHARED}
-    if isinstance(shared.get("decoys"), list):
+    if shared.get("decoys") is not None:
         _decoys(shared["decoys"], parents, "")
+    told = {key: value for key, value in shared.items() if key != "decoys"}
+    request_of({"data": "of each model", **told, "model": "each"})  # so that what is wrong for all is told as such
     return tuple(_one(name, entry, parents, shared) for name, entry in models.items())
 
 
