@@ -11,6 +11,7 @@ from tl_robust.files import write_atomically
 from tl_robust.results.names import MARKS
 from tl_robust.sinks.report import rendering
 from tl_robust.sinks.report.blocks import Block, Measured, Points, Table, Text, Why
+from tl_robust.text import first_few
 
 MEANT = (
     "Accuracies and the price are means over the models of a parent, with 95 % intervals for other models and other "
@@ -59,7 +60,7 @@ def _row(line: Line) -> tuple[str | Measured | Why, ...]:
     trust = MARKS[line.trust.level]
     return (
         words.name(line),
-        Why(str(count), ", ".join(line.models)),
+        f"{count} ({first_few(line.models, 3)})",
         cell("clean"),
         cell("transfer"),
         words.least_text(line),
