@@ -9,7 +9,10 @@ from pathlib import Path
 from typing import Any
 
 Entry = str | Mapping[str, Any]
-"""A file, a folder, torchvision's name of weights; or a mapping as below ``checkpoints:`` of a bench file."""
+"""A file, a folder, torchvision's name of weights; or a mapping as below ``checkpoints:`` of a bench file.
+
+In an audit a mapping may have ``name``, what readers call the model: else it is called as its file or folder is.
+"""
 
 TRANSFER: tuple[Entry, ...] = ("fgsm", "mi", "di")
 STRONG: Entry = {"name": "strong", "steps": 50, "targets": 3, "queries": 500}
