@@ -112,9 +112,9 @@ def _several(value: Any) -> Sequence[Any]:
 
 
 KINDS: Mapping[str, Callable[[Any, str], Any]] = {
-    **dict.fromkeys(("model", "parent", "network", "space", "strong"), _entry),
+    **dict.fromkeys(("model", "parent", "data", "train", "network", "space", "strong"), _entry),
     **dict.fromkeys(("decoys", "transfer"), _entries),
-    **dict.fromkeys(("data", "train", "norm", "reference", "accelerator"), _text),
+    **dict.fromkeys(("norm", "reference", "accelerator"), _text),
     **dict.fromkeys(("root", "results"), _path),
     **dict.fromkeys(("images", "seed", "workers"), _whole),
     "classes": _names,
