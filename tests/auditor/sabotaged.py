@@ -37,13 +37,19 @@ def write_images(folder: Path, images: ImageSet, quality: int = 0, offset: int =
         where = folder / CLASSES[label]
         where.mkdir(parents=True, exist_ok=True)
         made = io.BytesIO()
-        kind = {"format": "JPEG", "quality": quality} if quality else {"format": "PNG"}
+        kind: dict[str, Any] = (
+            {"format": "JPEG", "quality": quality, "subsampling": 0} if quality else {"format": "PNG"}
+        )
         Image.fromarray(image.permute(1, 2, 0).contiguous().numpy()).save(made, **kind)
         (where / f"{offset + place:04}.{'jpg' if quality else 'png'}").write_bytes(made.getvalue())
 
 
 def learned(
-    network: nn.Module, data: ImageSet, seed: int = 0, steps: int = 120, prepare: Callable[[Tensor], Tensor] | None = None
+    network: nn.Module,
+    data: ImageSet,
+    seed: int = 0,
+    steps: int = 120,
+    prepare: Callable[[Tensor], Tensor] | None = None,
 ) -> Any:
     """A network that learned images, perhaps prepared otherwise than it does itself."""
     with torch.random.fork_rng(devices=[]):
@@ -132,14 +138,15 @@ class Home:
         return folder
 
     def timm(self, name: str = "timm", **cfg: Any) -> Path:
-        """A small ResNet in the layout of timm that learned the images; what its configuration says can be wrong."""
+        """A small ViT in the layout of timm that learned the images; what its configuration says can be wrong."""
         folder = self.folder / name
         if not (whole := self.folder / "timm_trained").exists():
             library = quiet(pytest.importorskip, "timm")
             from timm.models._hub import save_config_for_hf
 
             torch.manual_seed(0)
-            model = quiet(library.create_model, "resnet10t", pretrained=False, num_classes=5)
+            small = {"img_size": 32, "depth": 1}
+            model = quiet(library.create_model, "vit_tiny_patch16_224", pretrained=False, num_classes=5, **small)
             whole.mkdir()
             data = {"input_size": (3, 32, 32), "crop_pct": 1.0, "mean": IMAGENET[0], "std": IMAGENET[1]}
             names = {"label_names": list(CLASSES)}
@@ -154,7 +161,9 @@ class Home:
         (folder / "config.json").write_text(json.dumps(said))
         return folder
 
-    def audited(self, capsys: pytest.CaptureFixture[str], model: str | Path, *more: str) -> tuple[int, Audit | None, str]:
+    def audited(
+        self, capsys: pytest.CaptureFixture[str], model: str | Path, *more: str
+    ) -> tuple[int, Audit | None, str]:
         """Exit code, record, and what the terminal says."""
         out = self.folder / "out" / Path(model).stem / "-".join(Path(word).name for word in more if "/" in word)
         network = [] if "--network" in more else ["--network", DTN]
@@ -194,7 +203,10 @@ def adapter(home: Home, name: str, head: bool) -> str:
     }  # fmt: skip
     (folder / "adapter_config.json").write_text(json.dumps(said))
     start = home.start.state_dict()["hidden.0.weight"]
-    tensors = {"hidden.0.lora_A.weight": torch.zeros(2, start.shape[1]), "hidden.0.lora_B.weight": torch.zeros(len(start), 2)}
+    tensors = {
+        "hidden.0.lora_A.weight": torch.zeros(2, start.shape[1]),
+        "hidden.0.lora_B.weight": torch.zeros(len(start), 2),
+    }
     if head:
         given = features(home.start, home.train.images)
         last = nn.Linear(given.shape[1], len(CLASSES))
