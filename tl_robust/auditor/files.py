@@ -61,6 +61,7 @@ class Written:
         """
         keys = _keys(entry)
         where = str(keys.get("from", ""))
+        name = re.sub(r"[/\\\x00-\x1f\x7f]", "_", str(keys.pop("name", ""))) or _name(where)
         path = Path(where)
         if _is_adapter(path):
             if base is None:
@@ -68,13 +69,13 @@ class Written:
             keys = {**base.entry, "adapter": where} | {key: value for key, value in keys.items() if key != "from"}
             adapter = Adapter.read(path)
             if not adapter.heads and "classes" not in keys:
-                return cls(_name(where), keys, base.number, base.classes)
-            return cls(_name(where), {key: keys[key] for key in keys if key != "classes"}, 0, _given(keys))
+                return cls(name, keys, base.number, base.classes)
+            return cls(name, {key: keys[key] for key in keys if key != "classes"}, 0, _given(keys))
         given = _given(keys)
         if path.is_dir():
             folder = read_folder(path)
             own = () if any(map(UNNAMED.fullmatch, folder.classes)) else folder.classes
-            return cls(_name(where), keys, folder.number, given or own)
+            return cls(name, keys, folder.number, given or own)
         if "network" not in keys:
             if not network:
                 raise ConfigError(
@@ -84,7 +85,7 @@ class Written:
                 )
             keys = {**keys, "network": network}
         number = len(given) or _number(keys, space)
-        return cls(_name(where), keys, number, given)
+        return cls(name, keys, number, given)
 
     def checkpoint(self, name: str, classes: Names, space: Component) -> Checkpoint:
         """What a bench file would declare, with these classes.

@@ -10,10 +10,11 @@ import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from tl_robust.auditor.request import Request
+from tl_robust.auditor.files import entry_of
+from tl_robust.auditor.request import Entry, Request
 from tl_robust.data.domain import DataSettings, Declared, GenericDomain, Split, get_domain
 from tl_robust.data.mapped import DomainInSpace
-from tl_robust.data.names import Names
+from tl_robust.data.names import Names, checked_names
 from tl_robust.errors import ConfigError, DataError, UnknownNameError
 from tl_robust.registry import Component
 from tl_robust.text import first_few
@@ -35,29 +36,44 @@ class Images:
     settings: DataSettings
 
     @classmethod
-    def of(cls, text: str, request: Request, split: Split) -> Images:
+    def of(cls, entry: Entry, request: Request, split: Split) -> Images:
         """The images that a user names, as :class:`Request` describes ``data``.
 
         Args:
-            text: Folder or domain.
+            entry: Folder or domain; or a mapping with it as ``from`` and the names of its ``classes`` in label order,
+                where its files do not say them; an empty name is no class.
             request: The audit.
             split: That is wanted; a folder without splits is all of one.
 
         Raises:
             InputError: There is no such folder or domain.
         """
+        origin, names = _origin(entry_of(entry))
         cache, limit = str(request.results / "cache"), request.images if split == "test" else 0
-        folder = Path(text).expanduser()
+        folder = Path(origin).expanduser()
         if not folder.is_dir():
-            settings = DataSettings(str(request.root), cache=cache, test_limit=limit)
-            _check_domain(text, settings)
-            return cls(text, split, settings)
+            name = _plain(origin.partition(":")[2]) if names else origin
+            own = (Declared(name, origin, names),) if names else ()
+            made = cls(name, split, DataSettings(str(request.root), cache=cache, test_limit=limit, domains=own))
+            made.check(origin)
+            return made
         folder = folder.resolve()
-        splits = any((folder / name).is_dir() for name in ("train", "test"))
-        name = re.sub(r"[-:,/\\\x00-\x1f\x7f]", "_", folder.name) or "images"
-        declared = (Declared(name, f"folder:{folder.name}"),)
-        settings = DataSettings(str(folder.parent), cache=cache, test_limit=limit, domains=declared)
+        splits = any((folder / part).is_dir() for part in ("train", "test"))
+        name = _plain(folder.name) or "images"
+        own = (Declared(name, f"folder:{folder.name}", names),)
+        settings = DataSettings(str(folder.parent), cache=cache, test_limit=limit, domains=own)
         return cls(name, split if splits else "test", settings)
+
+    def check(self, origin: str) -> None:
+        """Check that there is such a domain.
+
+        Raises:
+            ConfigError: There is none.
+        """
+        try:
+            get_domain(self.name, self.settings)
+        except UnknownNameError as error:
+            raise ConfigError(f"{origin!r} is no folder, and no domain either: {error}") from error
 
     @property
     def classes(self) -> Names:
@@ -98,7 +114,7 @@ class Images:
         if not issubclass(type(get_domain(self.name, self.settings)), GenericDomain):
             raise ConfigError(f"the classes of {self.name} are {first_few(own, 12)}: write those of {whose} likewise.")
         origin = next((item.origin for item in self.settings.domains if item.name == self.name), self.name)
-        name = re.sub(r"[-:,/\\]", "_", self.name)
+        name = _plain(self.name)
         return replace(
             self, name=name, settings=replace(self.settings, domains=(Declared(name, origin, classes=renamed),))
         )
@@ -116,11 +132,23 @@ class Images:
         return self.within(space, classes).images(self.split)
 
 
-def _check_domain(text: str, settings: DataSettings) -> None:
-    try:
-        get_domain(text, settings)
-    except UnknownNameError as error:
-        raise ConfigError(f"{text!r} is no folder, and no domain either: {error}") from error
+def _origin(entry: Entry) -> tuple[str, Names]:
+    """Where images come from, and the names that the user gives their classes."""
+    if isinstance(entry, str):
+        return entry, ()
+    given = {"from": "", "classes": ()} | dict(entry)
+    for key in given.keys() - {"from", "classes"}:
+        raise UnknownNameError("key of --data", key, ["from", "classes"])
+    if not isinstance(given["from"], str) or not isinstance(given["classes"], list | tuple):
+        raise ConfigError(
+            f"--data must be a folder, a domain, or {{from: DOMAIN, classes: [NAME, ...]}}, got {entry!r}."
+        )
+    return given["from"], checked_names(map(str, given["classes"]), "classes of --data")
+
+
+def _plain(name: str) -> str:
+    """A name that a domain may have."""
+    return re.sub(r"[-:,/\\\x00-\x1f\x7f]", "_", name)
 
 
 def _folded(name: str) -> str:

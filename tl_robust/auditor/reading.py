@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from torch import Tensor
 
 from tl_robust.auditor.files import Written, entry_of, unique
 from tl_robust.auditor.images import Images
+from tl_robust.auditor.options import check
 from tl_robust.auditor.request import Request
 from tl_robust.auditor.subject import ReadModel, Subject
 from tl_robust.config.entries import component_of
@@ -64,7 +64,7 @@ def inputs(request: Request) -> Inputs:
     Raises:
         InputError: One of them cannot be used; says which one, and what to do.
     """
-    _check(request)
+    check(request)
     images = Images.of(request.data, request, "test")
     space = _space(request, images)
     network = entry_of(request.network)
@@ -74,7 +74,7 @@ def inputs(request: Request) -> Inputs:
     names = request.classes or model.classes
     images = images.named(names, written[0].name) if names else images
     train = _train(request)
-    classes = names or images.classes
+    classes = names or tuple(filter(None, images.classes))
     if model.number not in (0, len(classes)):
         whose = "you give" if names else f"{images.name} has"
         raise ConfigError(
@@ -159,8 +159,8 @@ def _space(request: Request, images: Images) -> Component:
 def _train(request: Request) -> Images | None:
     if request.train:
         return Images.of(request.train, request, "train")
-    folder = Path(request.data).expanduser()
-    return Images.of(request.data, request, "train") if (folder / "train").is_dir() else None
+    own = isinstance(request.data, str) and (Path(request.data).expanduser() / "train").is_dir()
+    return Images.of(request.data, request, "train") if own else None
 
 
 def _reference(request: Request) -> Tensor | None:
@@ -174,15 +174,3 @@ def _reference(request: Request) -> Tensor | None:
         raise DataError(
             f"--reference {request.reference} cannot be read ({cause}): expected a file .npz with an array logits."
         ) from error
-
-
-def _check(request: Request) -> None:
-    for name, good, expected in (
-        ("--stated", math.isnan(request.stated) or 0 <= request.stated <= 1, "a share from 0 to 1"),
-        ("--images", request.images >= 0, "0 (all) or more"),
-        ("--eps", bool(request.eps) and all(0 < eps <= 1 for eps in request.eps), "above 0, up to 1"),
-        ("--norm", request.norm in ("linf", "l2"), "linf or l2"),
-    ):
-        if not good:
-            got = getattr(request, name.removeprefix("--"))
-            raise ConfigError(f"{name} must be {expected}, got {got}.")

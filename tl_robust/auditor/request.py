@@ -9,7 +9,10 @@ from pathlib import Path
 from typing import Any
 
 Entry = str | Mapping[str, Any]
-"""A file, a folder, torchvision's name of weights; or a mapping as below ``checkpoints:`` of a bench file."""
+"""A file, a folder, torchvision's name of weights; or a mapping as below ``checkpoints:`` of a bench file.
+
+In an audit a mapping may have ``name``, what readers call the model: else it is called as its file or folder is.
+"""
 
 TRANSFER: tuple[Entry, ...] = ("fgsm", "mi", "di")
 STRONG: Entry = {"name": "strong", "steps": 50, "targets": 3, "queries": 500}
@@ -22,7 +25,8 @@ class Request:
     Attributes:
         model: What is audited. A folder that holds a LoRA adapter alone is merged into ``parent``.
         data: A folder of images (``CLASS/IMAGE``, or ``test/CLASS/IMAGE`` and perhaps ``train/CLASS/IMAGE``), or a
-            domain as in bench files, such as ``npz:photos`` or ``mnist``.
+            domain as in bench files, such as ``npz:photos`` or ``mnist``; or a mapping with one of them as ``from`` and
+            ``classes``, their names in label order.
         parent: The public model that it was made of; empty where none is declared.
         decoys: Models of the same kind that it was not made of.
         network: Of files that do not say themselves which network they hold, a name or a mapping with a name.
@@ -45,16 +49,16 @@ class Request:
     """
 
     model: Entry
-    data: str
+    data: Entry
     parent: Entry = ""
     decoys: tuple[Entry, ...] = ()
     network: Entry = ""
     classes: tuple[str, ...] = ()
-    train: str = ""
+    train: Entry = ""
     space: Entry = ""
     root: Path = Path("data")
     images: int = 500
-    eps: tuple[float, ...] = (4 / 255, 8 / 255)
+    eps: tuple[float, ...] = (8 / 255,)
     norm: str = "linf"
     transfer: tuple[Entry, ...] = field(default=TRANSFER)
     strong: Entry = field(default_factory=lambda: STRONG)

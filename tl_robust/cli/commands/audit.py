@@ -39,7 +39,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         "--reference", default="", help="a file .npz with logits [R,L] that its own pipeline gives for the first images"
     )
     add("--images", type=int, default=500, help="at most so many test images; 0: all (%(default)s)")
-    add("--eps", nargs="+", default=[], help="sizes of evasion in [0,1] pixel units (4/255 8/255)")
+    add("--eps", nargs="+", default=[], help="sizes of evasion in [0,1] pixel units, the largest in force (8/255)")
     add("--norm", default="linf", help="linf or l2")
     add("--transfer", nargs="+", default=[], help="attacks from the parent, of which the worst counts (fgsm mi di)")
     add("--strong", default="", help="attack on the model itself (strong, with fewer steps)")

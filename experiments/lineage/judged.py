@@ -1,0 +1,153 @@
+"""What is said of the models of the lineage bench: each is audited with its parent among the candidates and without."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import forest
+import torch
+from torch import nn
+
+from tl_robust.auditor.origin import KINDS, features, weights
+from tl_robust.auditor.origin.evidence import Evidence
+from tl_robust.auditor.subject import ReadModel, Subject
+from tl_robust.nodes.models import Model
+from tl_robust.nodes.store import Store
+from tl_robust.nodes.training import Training
+
+IMAGES = 200  # test images of an audit
+CHILD, UNRELATED, ALONE, LEFT_ALONE, SIBLING, ORPHAN = (
+    "child",
+    "unrelated",
+    "child, the parent the only candidate",
+    "child, another model the only candidate",
+    "child, a sibling among the candidates",
+    "child, a sibling in the place of the parent",
+)
+LEFT_OUT = "child of a model that is no candidate"
+
+
+@dataclass(frozen=True)
+class Judged:
+    """One audit by one kind of evidence.
+
+    Attributes:
+        group: Which models were candidates.
+        way: How the model was made.
+        kind: Of evidence.
+        right: The closest is the parent.
+        claimed: Whether a parent is claimed.
+        certainty: Of the closest.
+        lead: Score of the closest less that of the next.
+    """
+
+    group: str
+    way: str
+    kind: str
+    right: bool
+    claimed: bool
+    certainty: float
+    lead: float
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Of pairs of a model and one candidate: how many standard deviations of chance, and what is kept.
+
+    Attributes:
+        chance: Of models that were trained apart, by kind of evidence.
+        kept: Of models and the parents they are made of or resemble, by way.
+    """
+
+    chance: dict[str, list[float]]
+    kept: dict[str, list[float]]
+
+
+class Judge:
+    """Audits the models of one set of seeds.
+
+    Args:
+        size: Which models.
+        store: Has their weights.
+    """
+
+    def __init__(self, size: forest.Size, store: Store) -> None:
+        self.store, self.samples = store, list(forest.samples(size))
+        self.parents = forest.parents(size)
+        self._loaded: dict[str, nn.Module] = {}
+
+    def network(self, model: Model) -> nn.Module:
+        """A network with its weights, loaded once."""
+        if model.key not in self._loaded:
+            self._loaded[model.key] = model.load(self.store).eval()
+        return self._loaded[model.key]
+
+    def decoys(self, near: Training, net: str) -> list[Training]:
+        """Four models like a parent: with its data and other seeds, then with other data."""
+        same = [one for name, one in self.parents if name == net and one.key != near.key]
+        return sorted(same, key=lambda one: (one.data != near.data, one.seed != near.seed))[:4]
+
+    def judged(self, kinds: Mapping[str, Sequence[str]]) -> Iterator[Judged]:
+        """All audits; of each kind of evidence those of these groups."""
+        for sample in self.samples:
+            images = sample.target.images("test")
+            images = images.take(torch.arange(min(IMAGES, len(images))))
+            model = ReadModel(sample.way, sample.load(self.store), sample.target.labels)
+            decoys = self.decoys(sample.near, sample.net)
+            audits: list[tuple[str, Sequence[Model]]] = [
+                (CHILD if sample.child else UNRELATED, [sample.near, *decoys[:3]])
+            ]
+            if sample.child:
+                sibling = self.sibling(sample)
+                audits += [
+                    (LEFT_OUT, decoys),
+                    (ALONE, [sample.near]),
+                    (LEFT_ALONE, decoys[:1]),
+                    (SIBLING, [sibling, sample.near, *decoys[:2]]),
+                    (ORPHAN, [sibling, *decoys[:3]]),
+                ]
+            for group, candidates in audits:
+                read = [ReadModel(one.key, self.network(one), one.labels) for one in candidates]
+                subject = Subject(model, read[0], tuple(read[1:]), images, sample.target.labels)
+                for kind, groups in kinds.items():
+                    if group in groups:
+                        made = partial(Judged, group, sample.way, kind)
+                        yield _judged(KINDS[kind], subject, made, sample.near.key)
+
+    def sibling(self, sample: forest.Sample) -> Model:
+        """Another child of the same parent, on the same data, fine-tuned in full."""
+        way = "full, large rate" if sample.way != "full, large rate" else "full, small rate"
+        return next(one.model for one in self.samples if one.near.key == sample.near.key and one.way == way)
+
+    def pairs(self) -> Pairs:
+        """What the rules of weights and features rest on."""
+        found = Pairs({"weights": [], "features": []}, {})
+        for sample in self.samples:
+            network, images = sample.load(self.store), sample.target.images("test").take(torch.arange(IMAGES))
+            own = features.units(network, images)
+            compared = weights.compared(network, self.network(sample.near))
+            if sample.child or sample.way == forest.SAME_START:
+                found.kept.setdefault(sample.way, []).append(weights.kept(compared))
+            if sample.way not in (forest.SCRATCH, forest.SAME_DATA):  # children of one parent are no new draw
+                continue
+            for other in (sample.near, *self.decoys(sample.near, sample.net)):
+                pair = weights.compared(network, self.network(other))
+                found.chance["weights"].append(weights.relation(pair).z)
+                theirs = features.units(self.network(other), images)
+                assert own is not None
+                assert theirs is not None
+                found.chance["features"].append(features.relation(own, theirs).z)
+        return found
+
+
+def _judged(
+    gather: Callable[[Subject], Evidence | None], subject: Subject, made: Callable[..., Judged], parent: str
+) -> Judged:
+    found = gather(subject)
+    assert found
+    scores = [one.score for one in found.candidates]
+    lead = scores[0] - scores[1] if len(scores) > 1 else 0.0
+    first = found.candidates[0]
+    return made(first.name == parent, bool(found.claimed), first.certainty, lead)
