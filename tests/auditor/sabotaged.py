@@ -111,6 +111,17 @@ class Home:
             network.normalize = first  # no weights of it are saved
         return self.save(name, learned(network, self.train, 1, prepare=prepare).state_dict())
 
+    def stranger(self, place: int) -> str:
+        """A model of the same kind that the child was not made of."""
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(100 + place)
+            network: Any = self.network()
+            for module in network.modules():
+                if callable(reset := getattr(module, "reset_parameters", None)):
+                    reset()
+        learned(network, patterns(f"other {place}", "train", 300), place + 5)
+        return self.save(f"stranger{place}", network.state_dict())
+
     def seen(self, name: str, leaked: ImageSet, quality: int = 0) -> str:
         """Training images with some test images among them."""
         write_images(self.folder / name, self.train)

@@ -98,6 +98,17 @@ SABOTAGED: dict[str, tuple[Made, str, str]] = {  # model and options, the lock, 
         lambda home: (home.changed("constant", constant), []),
         "better_than_chance", "It gives 100.0 % of the 100 images the class 'crab', so it is nearly constant",
     ),
+    "wrong parent": (
+        lambda home: (home.folder / "child.safetensors", ["--parent", home.stranger(0), "--decoy", home.stranger(1)]),
+        "parent_plausible", "Declare the model that it was made of.",
+    ),
+    "wrong parent, the right one among decoys": (
+        lambda home: (
+            home.folder / "child.safetensors",
+            ["--parent", home.stranger(0), "--decoy", str(home.folder / "parent.safetensors")],
+        ),
+        "parent_plausible", "declare parent.",
+    ),
     "test images in training": (
         lambda home: (
             home.folder / "child.safetensors",
