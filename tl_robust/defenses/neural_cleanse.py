@@ -3,7 +3,8 @@
 Axes: L classes, N images, C channels, H height, W width.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -61,22 +62,19 @@ class NeuralCleanse(Defense):
     @override
     def fit(self, network: nn.Module, validation: ImageSet, seed: int) -> dict[str, Tensor]:
         count = logits(network, validation.images[:1]).shape[1] - (getattr(network, "rejects", False) is True)
-        weights = [weight for weight in network.parameters() if weight.requires_grad]
-        for weight in weights:
-            weight.requires_grad_(False)
-        try:
-            groups = torch.arange(count).split(max(1, TOGETHER // self.batch))
-            found = [self._sought(network, validation, classes, seed) for classes in groups]
-        finally:
-            for weight in weights:
-                weight.requires_grad_(True)
+        groups = torch.arange(count).split(max(1, TOGETHER // self.batch))
+        found = [self.sought(network, validation, classes, seed) for classes in groups]
         masks, patterns = (torch.cat(parts) for parts in zip(*found, strict=True))
         norms = masks.double().sum((1, 2)).cpu()
         index = anomaly(norms)
         return {"masks": masks, "patterns": patterns, "norms": norms, "index": index, "flagged": flagged(norms, index)}
 
+    def sought(self, network: nn.Module, images: ImageSet, classes: Tensor, seed: int) -> tuple[Tensor, Tensor]:
+        """Masks ``[L,H,W]`` and patterns ``[L,C,H,W]`` that send images to these classes, int64 ``[L]``."""
+        with _fixed(network):
+            return self._sought(network, images, classes, seed)
+
     def _sought(self, network: nn.Module, images: ImageSet, classes: Tensor, seed: int) -> tuple[Tensor, Tensor]:
-        """Masks ``[L,H,W]`` and patterns ``[L,C,H,W]`` that send images to these classes."""
         clean = pixels(network, images.images)
         draws, count = generator("cleanse", seed, int(classes[0])), len(classes)
         shapes = (count, 1, *clean.shape[2:]), (count, *clean.shape[1:])
@@ -123,6 +121,19 @@ class NeuralCleanse(Defense):
             Adaptive("It changes no answer, so that the network's own gradient is right."),
             Adaptive("A trigger all over the image takes a larger mask.", backdoor="blend"),
         )
+
+
+@contextmanager
+def _fixed(network: nn.Module) -> Iterator[None]:
+    """No gradients of weights meanwhile."""
+    weights = [weight for weight in network.parameters() if weight.requires_grad]
+    for weight in weights:
+        weight.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for weight in weights:
+            weight.requires_grad_(True)
 
 
 class Watched(Guard):
