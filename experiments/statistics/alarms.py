@@ -1,7 +1,7 @@
 """How often alarms of a backdoor go off at clean models, and how well they tell poisoned ones from clean ones.
 
-For each seed a parent learns the source, a clean child and a poisoned one are fine-tuned from it on the target, and both
-are audited: with their parent, three parents of other seeds as decoys, 200 test images and what they learned from.
+For each seed a parent learns the source, a clean child and a poisoned one are fine-tuned from it on the target, and
+both are audited: with their parent, three parents of other seeds as decoys, 200 test images and what they learned from.
 
     python experiments/statistics/alarms.py --seeds 20 [--pair rendered_syn-optdigits] [--rate 0.1]
 """
@@ -13,7 +13,7 @@ from collections import defaultdict
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.nn.functional import cross_entropy
 
 import tl_robust
@@ -129,7 +129,9 @@ def main() -> None:
         else:
             print(f"; AUROC {auroc(poisoned, clean):.2f}", end="")
             threshold = {INDEX: 2.0, RATIO: 2.0, STAMPED: 0.03, "activation_clusters": 0.5}[name]
-            print(f"; above {threshold:g}: clean {share(sum(value > threshold for value in clean), len(clean))}", end="")
+            print(
+                f"; above {threshold:g}: clean {share(sum(value > threshold for value in clean), len(clean))}", end=""
+            )
             print(f", poisoned {share(sum(value > threshold for value in poisoned), len(poisoned))}")
 
 
@@ -137,7 +139,7 @@ def _at(values: list[float], least: float) -> int:
     return sum(value < least + 1e-9 for value in values)
 
 
-def _span(values: list[float]) -> Tensor | str:
+def _span(values: list[float]) -> str:
     return f"{min(values):.2f} to {max(values):.2f}"
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from dataclasses import replace
 
 import torch
 
@@ -12,6 +13,7 @@ from tl_robust.audit.record import Finding, NotRun
 from tl_robust.audit.terms import terms_of
 from tl_robust.auditor import looks_stamped, smallest_mask
 from tl_robust.auditor.clean_models import WORK, Asked, ask
+from tl_robust.auditor.looks_stamped import STRIP
 from tl_robust.auditor.smallest_mask import SEARCH, Masks
 from tl_robust.auditor.subject import ReadModel, Subject
 from tl_robust.metrics.estimate import clopper_pearson
@@ -19,119 +21,113 @@ from tl_robust.types import Verdict
 
 THREAT = "backdoor"
 Found = tuple[tuple[Finding, ...], tuple[NotRun, ...]]
-BENCH = "experiments/statistics/alarms.py"
+BENCH = "experiments/statistics/alarms.py"  # what the next two numbers are measured by
 INDEX_ALARMS = (0, 20)  # clean models whose index is above 2, of so many
 CLUSTER_ALARMS = (20, 20)  # clean models with a label that activation clustering suspects
 NO_CLEAN = "No clean model was given, so that its false-alarm rate is not known: give the parent, and decoys."
+DEAR = "it would take too long on a CPU: audit on a GPU"
 
 
 def alarms(subject: Subject, work: float = WORK) -> Found:
     """All alarms that the files allow.
 
-    The masks of Neural Cleanse are searched for on the test images in the model, in the parent and in the decoys. Where
-    training images are given, STRIP looks at some of them, with test images as overlays.
+    Neural Cleanse searches for a mask of each class on the test images. Where training images are given, STRIP looks at
+    some of them, with test images laid over. Both are asked of the parent and the decoys, too.
 
     Args:
         subject: What is audited; parent and decoys are taken to be clean.
         work: Additions and multiplications that one alarm may cost on a CPU; clean models that would cost more are not
-            asked. 50 steps on 4 images a class and model are a ResNet-18 with a stem for small images 30 s on one core.
+            asked.
     """
-    parts = [_masks(subject, work), _stamped(subject, work), _without()]
+    parts = [_masks(subject, work), _stamped(subject, work)]
+    why = "No trigger is known, so that nobody can tell how often it works: alarms look for signs of one."
+    parts.append(_left_out(["attack_success"], why))
     return tuple(item for found, _ in parts for item in found), tuple(item for _, left in parts for item in left)
 
 
 def _masks(subject: Subject, work: float) -> Found:
-    name = str(SEARCH)
-    count = smallest_mask.count_of(subject.model.network, subject.images)
+    numbers, found = (INDEX, RATIO, ALARM), dict[int, Masks]()
+    counts = {
+        id(each): smallest_mask.count_of(each.network, subject.images) for each in (subject.model, *subject.candidates)
+    }
+    count = counts[id(subject.model)]
     if count < smallest_mask.LEAST:
-        why = f"Neural Cleanse compares the masks of at least {smallest_mask.LEAST} classes, and the model has {count}."
-        return (), tuple(_not_run(number, why) for number in (INDEX, RATIO, ALARM))
-    found: dict[int, Masks] = {}
+        least = smallest_mask.LEAST
+        return _left_out(numbers, f"Neural Cleanse compares the masks of {least} classes or more, got {count}.")
 
     def score(model: ReadModel) -> float:
         found[id(model)] = smallest_mask.masks(model.network, subject.images, count, subject.seed)
         return found[id(model)].ratio
 
-    many = {id(each): smallest_mask.count_of(each.network, subject.images) for each in subject.candidates}
-    clean = [each for each in subject.candidates if many[id(each)] >= count]
+    fewer = [each for each in subject.candidates if counts[id(each)] < count]
+    clean = [each for each in subject.candidates if each not in fewer]
     asked = ask(subject, score, clean, smallest_mask.passes(count), work)
     if asked is None:
-        why = (
-            f"the search for the masks of {count} classes in images of "
-            f"{'x'.join(map(str, subject.images.images.shape[1:]))} would take too long on a CPU: audit on a GPU."
-        )
-        return (), tuple(_not_run(number, f"Neural Cleanse was left out, since {why}") for number in (INDEX, RATIO, ALARM))
-    own = found[id(subject.model)]
-    if math.isnan(own.ratio):
-        why = "Neural Cleanse found no mask of finite size, as in a model that says what is not finite."
-        return (), tuple(_not_run(number, why) for number in (INDEX, RATIO, ALARM))
-    few = [(each.name, f"it has {many[id(each)]} classes, and the model {count}") for each in subject.candidates
-           if many[id(each)] < count]  # fmt: skip
-    asked = Asked(asked.own, asked.clean, asked.parent, (*few, *asked.left_out))
-    wrong, of = INDEX_ALARMS
-    low, high = (f"{100 * end:.0f}" for end in _ends(wrong, of))
-    known_rate = (
-        f"Its authors suspect a model above 2, and this one is {'above' if own.flagged else 'not above'} it; of {of} "
-        f"clean models of ours {wrong} were above it ([{low}, {high} %] of such models, by {BENCH}), which says little "
-        "of other networks and images."
-    )
+        return _left_out(numbers, f"Neural Cleanse would search for the masks of {count} classes, and {DEAR}.")
+    if math.isnan(asked.own):
+        return _left_out(numbers, "Neural Cleanse found masks that are not finite, as in a model that has diverged.")
+    few = [(each.name, f"it has {counts[id(each)]} classes, and the model {count}") for each in fewer]
+    asked, own = replace(asked, left_out=(*few, *asked.left_out)), found[id(subject.model)]
     unknown = () if asked.clean else (NO_CLEAN,)
-    amber = Verdict("amber", (known_rate, *unknown))
-    findings = [
-        _finding(INDEX, own.index, own.index, own.index, count, name, amber),
-        _finding(RATIO, own.ratio, own.ratio, own.ratio, count, name,
-                 Verdict("amber", unknown or asked.reasons(_times)[:1])),
-    ]  # fmt: skip
-    more, left = _calibrated(asked, f"{name[:-1]}, measure=size)", _times)
+    told = unknown or asked.reasons(_times)[:1]
+    findings = (
+        _finding(INDEX, own.index, (own.index, own.index), count, str(SEARCH), (_of_authors(own), *unknown)),
+        _finding(RATIO, own.ratio, (own.ratio, own.ratio), count, str(SEARCH), told),
+    )
+    more, left = _calibrated(asked, str(replace(SEARCH, measure="size")), _times)
     return (*findings, *more), left
 
 
 def _stamped(subject: Subject, work: float) -> Found:
-    if subject.train is None:
-        why = "No training images were given, in which STRIP would look for stamped ones: give --train FOLDER."
-        return (), (_not_run(STAMPED, why),)
-    if len(subject.images) < looks_stamped.LEAST:
-        why = f"STRIP needs {looks_stamped.LEAST} test images for its threshold, got {len(subject.images)}: give more."
-        return (), (_not_run(STAMPED, why),)
-    if subject.train.images.shape[1:] != subject.images.images.shape[1:]:
-        shapes = ["x".join(map(str, each.images.shape[1:])) for each in (subject.train, subject.images)]
-        why = f"STRIP lays test images over training images, and they differ in shape: {shapes[0]} and {shapes[1]}."
-        return (), (_not_run(STAMPED, why),)
-    train, hits = looks_stamped.sampled(subject.train, subject.seed), dict[int, tuple[bool, ...]]()
+    train, images = subject.train, subject.images
+    if train is None:
+        return _left_out([STAMPED], "STRIP would look for stamped training images: give them with --train FOLDER.")
+    if len(images) < looks_stamped.LEAST:
+        return _left_out([STAMPED], f"STRIP needs {looks_stamped.LEAST} test images, got {len(images)}: give more.")
+    if train.images.shape[1:] != images.images.shape[1:]:
+        under, over = ("x".join(map(str, each.images.shape[1:])) for each in (train, images))
+        return _left_out([STAMPED], f"STRIP lays test images ({over}) over training images ({under}): give one shape.")
+    chosen, hits = looks_stamped.sampled(train, subject.seed), dict[int, tuple[bool, ...]]()
 
     def score(model: ReadModel) -> float:
-        found = looks_stamped.looking_stamped(model.network, subject.images, train, subject.seed)
-        hits[id(model)] = tuple(found.tolist())
-        return float(found.double().mean())
+        found = looks_stamped.looking_stamped(model.network, images, chosen, subject.seed)
+        hits[id(model)] = () if found is None else tuple(found.tolist())
+        return math.nan if found is None else float(found.double().mean())
 
-    asked = ask(subject, score, subject.candidates, looks_stamped.passes(subject.images, subject.train), work)
+    asked = ask(subject, score, subject.candidates, looks_stamped.passes(images, train), work)
     if asked is None:
-        return (), (_not_run(STAMPED, "STRIP was left out, since it would take too long on a CPU: audit on a GPU."),)
-    wrong, of = CLUSTER_ALARMS
-    clusters = _not_run(
-        "filter_kept",
-        f"Activation clustering suspects a label of the training images in {wrong} of {of} clean models of ours (by "
-        f"{BENCH}), so that it tells nothing; STRIP looks at these images instead.",
-    )
-    count = sum(hits[id(subject.model)])
-    low, high = _ends(count, len(train))
+        return _left_out([STAMPED], f"STRIP would look at {len(chosen)} training images, and {DEAR}.")
+    if math.isnan(asked.own):
+        return _left_out([STAMPED], "STRIP saw answers that are not finite, as of a model that has diverged.")
+    own = hits[id(subject.model)]
     reason = (
-        f"{count} of {len(train)} training images keep their class under other images more "
-        f"surely than all but {looks_stamped.SHARE:.0%} of the test images do, where about as many are expected of clean "
-        "images."
+        f"{sum(own)} of {len(own)} training images keep their class under others more surely than "
+        f"{1 - looks_stamped.SHARE:.0%} of the test images do; of clean ones as few as of test images are expected to."
     )
-    verdict = Verdict("amber", (reason, *([] if asked.clean else [NO_CLEAN])))
-    number = _finding(STAMPED, asked.own, low, high, len(train), looks_stamped.NAME, verdict, hits[id(subject.model)])
-    more, left = _calibrated(asked, looks_stamped.NAME, "{:.1%}".format)
-    return (number, *more), (*left, clusters)
+    reasons = (reason,) if asked.clean else (reason, NO_CLEAN)
+    number = _finding(STAMPED, asked.own, _ends(sum(own), len(own)), len(own), STRIP, reasons, own)
+    more, left = _calibrated(asked, STRIP, "{:.1%}".format)
+    wrong, of = CLUSTER_ALARMS
+    why = f"Activation clustering suspects {wrong} of {of} clean models of ours ({BENCH}), so that it tells nothing."
+    return (number, *more), (*left, *_left_out(["filter_kept"], why)[1])
 
 
 def _calibrated(asked: Asked, attack: str, shown: Callable[[float], str]) -> Found:
+    """What clean models say of the alarm."""
     if not asked.clean:
-        return (), (_not_run(ALARM, f"{attack}: {NO_CLEAN}"),)
-    value, low, high = asked.false_alarms
-    reasons = asked.reasons(shown)
-    return (_finding(ALARM, value, low, high, len(asked.clean), attack, Verdict("amber", reasons)),), ()
+        return _left_out([ALARM], f"{attack}: {NO_CLEAN}")
+    value, *ends = asked.false_alarms
+    return (_finding(ALARM, value, ends, len(asked.clean), attack, asked.reasons(shown)),), ()
+
+
+def _of_authors(masks: Masks) -> str:
+    """How often the alarm of the literature is false."""
+    wrong, of = INDEX_ALARMS
+    low, high = (f"{100 * end:.0f}" for end in _ends(wrong, of))
+    return (
+        f"Its authors suspect a model above 2, and this one is {'above' if masks.flagged else 'not above'} it; so were "
+        f"{wrong} of {of} small clean models of ours ([{low}, {high} %], {BENCH}), and others may differ."
+    )
 
 
 def _ends(hits: int, n: int) -> tuple[float, float]:
@@ -140,24 +136,25 @@ def _ends(hits: int, n: int) -> tuple[float, float]:
     return low, high
 
 
-def _without() -> Found:
-    why = "No trigger is known, so that nobody can tell how often it works: alarms look for signs of one."
-    return (), (_not_run("attack_success", why),)
-
-
 def _times(ratio: float) -> str:
     return f"a smallest mask {ratio:.2f} times below the median"
 
 
 def _finding(
-    name: str, value: float, low: float, high: float, n: int, attack: str, trust: Verdict, hits: tuple[bool, ...] = ()
+    name: str,
+    value: float,
+    ends: Iterable[float],
+    n: int,
+    attack: str,
+    reasons: tuple[str, ...],
+    hits: tuple[bool, ...] = (),
 ) -> Finding:
-    facts = known(name)
+    facts, (low, high) = known(name), ends
     return Finding(
-        THREAT, name, facts.title, value, low, high, n, facts.unit, facts.better, attack=attack, trust=trust,
-        terms=terms_of(THREAT, "", name), hits=hits,
+        THREAT, name, facts.title, value, low, high, n, facts.unit, facts.better, attack=attack,
+        trust=Verdict("amber", reasons), terms=terms_of(THREAT, "", name), hits=hits,
     )  # fmt: skip
 
 
-def _not_run(name: str, reason: str) -> NotRun:
-    return NotRun(THREAT, name, reason, terms_of(THREAT, "", name))
+def _left_out(names: Iterable[str], reason: str) -> Found:
+    return (), tuple(NotRun(THREAT, name, reason, terms_of(THREAT, "", name)) for name in names)

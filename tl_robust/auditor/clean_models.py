@@ -1,7 +1,7 @@
 """What an alarm is worth: how often it goes off at models that are clean.
 
-A model is suspected by a score. Where the audited model and the clean ones are alike but for a backdoor, it is as likely
-as any of them to have the highest score, so that ``(1 + clean ones at least as suspicious) / (1 + clean ones)`` is an
+A model is suspected by a score. Where the audited model and the clean ones are alike but for a backdoor, each of them
+is as likely to have the highest score, so that ``(1 + clean ones at least as suspicious) / (1 + clean ones)`` is an
 exact p-value (Vovk, Gammerman, Shafer, "Algorithmic learning in a random world", 2005): an alarm that goes off at this
 score or above goes off at so large a share of clean models.
 """
@@ -24,6 +24,7 @@ from tl_robust.text import first_few
 from tl_robust.types import ImageSet
 
 USUAL = 0.05  # the false-alarm rate that readers expect to be told
+ENOUGH = round(1 / USUAL) - 1  # clean models that can tell it
 WORK = 3.5e13  # additions and multiplications that an alarm may cost on a CPU: some minutes on one core
 SHOWN = 4  # clean models that a sentence names
 
@@ -34,14 +35,14 @@ class Asked:
 
     Attributes:
         own: Of the audited model.
-        clean: Of the models that are taken to be clean, by name; the parent first, where it was asked.
-        parent: The name of the parent; empty where it was not asked.
+        clean: Of the models that are taken to be clean, by name.
+        of_parent: That of the parent, which is among these; NaN where it was not asked.
         left_out: Names of clean models that were not asked, and why, in words that follow a name.
     """
 
     own: float
     clean: tuple[tuple[str, float], ...]
-    parent: str = ""
+    of_parent: float = math.nan
     left_out: tuple[tuple[str, str], ...] = ()
 
     @property
@@ -73,17 +74,17 @@ class Asked:
         sentences = [f"The model shows {shown(self.own)}, and models that are taken to be clean show: {told}."]
         if 1 / (1 + count) > USUAL:
             sentences.append(
-                f"{count} clean model{'s' * (count > 1)} cannot tell a false-alarm rate below {1 / (1 + count):.0%}: "
-                f"{round(1 / USUAL) - 1} would tell {USUAL:.0%}, so give more decoys."
+                f"{count} clean model{'s' * (count > 1)} cannot tell a false-alarm rate below {100 / (1 + count):.3g} "
+                f"%; {ENOUGH} would tell {USUAL:.0%}: give more decoys."
             )
-        if self.parent and dict(self.clean)[self.parent] >= self.own:
+        if self.of_parent >= self.own:
             sentences.append(
-                f"{self.parent}, its parent, is at least as suspicious: a backdoor that comes from the parent would look "
-                f"so too, and of the {count - 1} other clean models {more - 1} are."
+                f"The parent is at least as suspicious, as it would be where the backdoor comes from it; {more - 1} of "
+                f"{count - 1} other models are."
             )
-        sentences += [f"{name} was not asked: {why}." for name, why in self.left_out[:1]]
-        if (others := len(self.left_out) - 1) > 0:
-            sentences.append(f"Nor were {others} other models.")
+        if self.left_out:
+            (name, why), others = self.left_out[0], len(self.left_out) - 1
+            sentences.append(f"{name} was not asked, since {why}" + f" (nor were {others} others)" * (others > 0) + ".")
         return tuple(sentences)
 
 
@@ -113,9 +114,10 @@ def ask(
     scores = [(model.name, score(model)) for model in models[:count]]
     told = tuple((name, value) for name, value in scores[1:] if not math.isnan(value))
     left_out = [(name, "what it says is not finite") for name, value in scores[1:] if math.isnan(value)]
-    left_out += [(model.name, "that would take too long on a CPU") for model in models[count:]]
-    parent = subject.parent.name if subject.parent and subject.parent.name in dict(told) else ""
-    return Asked(scores[0][1], told, parent, tuple(left_out))
+    left_out += [(model.name, "all together would take too long on a CPU") for model in models[count:]]
+    asked = zip(models[:count], scores, strict=True)
+    of_parent = next((value for model, (_, value) in asked if model is subject.parent), math.nan)
+    return Asked(scores[0][1], told, of_parent, tuple(left_out))
 
 
 def affordable(models: Sequence[ReadModel], images: ImageSet, count: int, work: float) -> int:

@@ -19,7 +19,7 @@ SAMPLED = 200  # training images that are looked at, at most
 SHARE = 0.01  # of the test images that lie below the threshold, rounded to whole images and at least one
 LEAST = 20  # test images without which there is no threshold
 BATCH = 100  # images that a network is asked about at a time
-NAME = f"strip(overlays={OVERLAYS})"
+STRIP = f"strip(overlays={OVERLAYS})"
 
 
 def sampled(train: ImageSet, seed: int) -> ImageSet:
@@ -32,8 +32,10 @@ def passes(images: ImageSet, train: ImageSet) -> int:
     return OVERLAYS * (min(JUDGED, len(images) - OVERLAYS) + min(SAMPLED, len(train)))
 
 
-def looking_stamped(network: nn.Module, images: ImageSet, train: ImageSet, seed: int) -> Tensor:
+def looking_stamped(network: nn.Module, images: ImageSet, train: ImageSet, seed: int) -> Tensor | None:
     """Which training images have a lower entropy under overlays than all but 1 % of the test images, bool ``[N]``.
+
+    None where the network says what is not finite.
 
     Args:
         network: In any mode, which it keeps.
@@ -49,6 +51,8 @@ def looking_stamped(network: nn.Module, images: ImageSet, train: ImageSet, seed:
             torch.cat([-guard.suspicion(pixels(network, part)).double().cpu() for part in chosen.split(BATCH)])
             for chosen in (images.images[judged], train.images)
         )
+    if not bool(torch.cat([usual, found]).isfinite().all()):
+        return None
     usual = usual.sort().values
     rank = max(1, round(SHARE * len(usual)))
     return found < (usual[rank - 1] + usual[rank]) / 2
