@@ -74,13 +74,13 @@ def _components(high: Tensor, low: Tensor, one: Tensor, other: Tensor) -> Tensor
     """
     above, below = high[one].double(), low[other].double()
     won, lost = torch.zeros(2, len(high), dtype=torch.float64)
-    won[one] = _share_below(above, below)
-    lost[other] = 1 - _share_below(below, above)
+    won[one] = share_below(above, below)
+    lost[other] = 1 - share_below(below, above)
     value = won[one].mean() if len(above) and len(below) else torch.zeros((), dtype=torch.float64)
     return torch.stack([won, one.double(), lost, other.double(), value.expand(len(high))])
 
 
-def _share_below(values: Tensor, of: Tensor) -> Tensor:
+def share_below(values: Tensor, of: Tensor) -> Tensor:
     """For each value the share of ``of`` that is below it, equal ones by half; 0 where there are none."""
     ordered = of.sort().values
     ends = [torch.searchsorted(ordered, values, side=side) for side in ("left", "right")]
