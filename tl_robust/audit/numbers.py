@@ -13,8 +13,8 @@ from typing import Literal
 from tl_robust.errors import UnknownNameError
 from tl_robust.metrics import METRICS
 from tl_robust.types import Outcome
+from tl_robust.types.terms import TRANSFER, Terms
 
-NIST, ATLAS = "NIST AI 100-2", "MITRE ATLAS"
 PRICE = "parent_price"  # what the public parent costs
 INDEX, RATIO, STAMPED, ALARM = "anomaly_index", "mask_ratio", "looks_stamped", "alarm_p_value"
 Better = Literal["higher", "lower", ""]
@@ -39,10 +39,9 @@ class Number:
     better: Better
     bounds: tuple[float, float]
     sized: Sized = "never"
-    terms: Mapping[str, str] = field(default_factory=dict)
+    terms: Terms = field(default_factory=dict)
 
 
-TRANSFER = {NIST: "transferability of attacks", ATLAS: "AML.T0043.002, AML.T0005.002, AML.T0002"}
 ONLY_IN_AUDITS: Mapping[str, Number] = {
     PRICE: Number("Price of the public parent", "share", "lower", (-1, 1), "perhaps", TRANSFER),
     INDEX: Number("Anomaly index of the smallest mask", "ratio", "lower", (0, math.inf)),
@@ -66,7 +65,7 @@ def known(name: str) -> Number:
     better: Better = "" if metric.higher_is_better is None else "higher" if metric.higher_is_better else "lower"
     alone = metric.summary or not issubclass(metric.of, Outcome)
     title = name.replace("_", " ").capitalize()
-    return Number(title, metric.unit, better, metric.bounds, "never" if alone else "always")
+    return Number(title, metric.unit, better, metric.bounds, "never" if alone else "always", metric.terms)
 
 
 def names() -> list[str]:

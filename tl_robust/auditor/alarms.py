@@ -152,7 +152,7 @@ def _finding(
     facts, (low, high) = known(name), ends
     return Finding(
         THREAT, name, facts.title, value, low, high, n, facts.unit, facts.better, attack=attack,
-        trust=Verdict("amber", reasons), terms=terms_of(THREAT, "", name), hits=hits,
+        trust=Verdict("amber", reasons), terms=terms_of(THREAT, "", name, attack), hits=hits,
     )  # fmt: skip
 
 

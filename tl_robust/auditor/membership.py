@@ -110,7 +110,7 @@ def membership(subject: Subject) -> Found:
         facts = known(name)
         findings.append(Finding(
             THREAT, name, NUMBERS[name], numbers[attack].value, low, high, count, facts.unit, facts.better, view=VIEW,
-            attack=attack, trust=trust, terms=terms_of(THREAT, VIEW, name),
+            attack=attack, trust=trust, terms=terms_of(THREAT, VIEW, name, attack),
         ))  # fmt: skip
     why = "Stronger inferences compare the model with shadow models, which an audit does not train: more may be found."
     return tuple(findings), _left_out("rmia", why)[1]

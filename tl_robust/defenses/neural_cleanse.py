@@ -6,6 +6,7 @@ Axes: L classes, N images, C channels, H height, W width.
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -19,6 +20,7 @@ from tl_robust.models.features import logits, pixels
 from tl_robust.models.guard import Guard
 from tl_robust.seeding import generator
 from tl_robust.types import ImageSet
+from tl_robust.types.terms import ATLAS, NIST, Terms
 
 TOGETHER = 500  # images of several classes that a network is asked about at a time
 COST, FACTOR, PATIENCE, SUCCESS = 1e-3, 2.0, 5, 0.99  # of the mask's size, as the authors' code has them
@@ -45,6 +47,7 @@ class NeuralCleanse(Defense):
             rendered_syn-optdigits (index: 0.63). It has no threshold, and :func:`flagged` is about the index.
     """
 
+    TERMS: ClassVar[Terms] = {NIST: "mitigation, trigger reconstruction", ATLAS: "AML.M0008"}
     NEUTRAL = {"steps": 1}
 
     steps: int = 150

@@ -14,6 +14,7 @@ from torch import Tensor
 from tl_robust.metrics.base import OfMeans
 from tl_robust.metrics.metric import METRICS, Metric, first_paragraph
 from tl_robust.types import Record
+from tl_robust.types.terms import NONE, Terms
 
 Sides = tuple[Tensor, Tensor, Tensor, Tensor]
 
@@ -25,6 +26,7 @@ def auroc(
     higher_is_better: bool | None = None,
     summary: bool = False,
     when: Callable[[Any], bool] | None = None,
+    terms: Terms = NONE,
 ) -> Callable[[Callable[[Any], Sides]], Metric]:
     """Register the area under a ROC curve; a decorator.
 
@@ -61,6 +63,7 @@ def auroc(
         metric = OfMeans(
             columns=columns, formula=formula, kinds=kinds, base=base, doc=first_paragraph(function), unit="share",
             of=of, higher_is_better=higher_is_better, summary=summary, when=when,
+            terms=terms,
         )  # fmt: skip
         return METRICS.register(metric, function.__module__, name)
 
