@@ -43,7 +43,11 @@ def write_images(folder: Path, images: ImageSet, quality: int = 0, offset: int =
 
 
 def learned(
-    network: nn.Module, data: ImageSet, seed: int = 0, steps: int = 120, prepare: Callable[[Tensor], Tensor] | None = None
+    network: nn.Module,
+    data: ImageSet,
+    seed: int = 0,
+    steps: int = 120,
+    prepare: Callable[[Tensor], Tensor] | None = None,
 ) -> Any:
     """A network that learned images, perhaps prepared otherwise than it does itself."""
     with torch.random.fork_rng(devices=[]):
@@ -154,7 +158,9 @@ class Home:
         (folder / "config.json").write_text(json.dumps(said))
         return folder
 
-    def audited(self, capsys: pytest.CaptureFixture[str], model: str | Path, *more: str) -> tuple[int, Audit | None, str]:
+    def audited(
+        self, capsys: pytest.CaptureFixture[str], model: str | Path, *more: str
+    ) -> tuple[int, Audit | None, str]:
         """Exit code, record, and what the terminal says."""
         out = self.folder / "out" / Path(model).stem / "-".join(Path(word).name for word in more if "/" in word)
         network = [] if "--network" in more else ["--network", DTN]
@@ -194,7 +200,10 @@ def adapter(home: Home, name: str, head: bool) -> str:
     }  # fmt: skip
     (folder / "adapter_config.json").write_text(json.dumps(said))
     start = home.start.state_dict()["hidden.0.weight"]
-    tensors = {"hidden.0.lora_A.weight": torch.zeros(2, start.shape[1]), "hidden.0.lora_B.weight": torch.zeros(len(start), 2)}
+    tensors = {
+        "hidden.0.lora_A.weight": torch.zeros(2, start.shape[1]),
+        "hidden.0.lora_B.weight": torch.zeros(len(start), 2),
+    }
     if head:
         given = features(home.start, home.train.images)
         last = nn.Linear(given.shape[1], len(CLASSES))
