@@ -199,7 +199,8 @@ def test_a_call_with_a_wrong_value_says_which(tmp_path: Path) -> None:
         ({"images": 1.5}, "images must be a whole number, got 1.5."),
         ({"stated": 93}, "stated must be a share from 0 to 1, got 93.0."),
         ({"parent": 7}, "parent must be a name, a path or a mapping, got 7."),
-        ({"train": 7}, "train must be a text, got 7."),
+        ({"reference": 7}, "reference must be a text, got 7."),
+        ({"data": ""}, "data must be a folder or a domain, got none."),
         ({"classes": 7}, "classes must be a list of names, or a file with one name a line, got 7."),
         ({"transfer": []}, "transfer must be one attack or more, got none."),
         ({"accelerator": "tpu"}, "accelerator must be auto, cpu or gpu, got tpu."),
@@ -222,7 +223,8 @@ def test_a_parent_of_another_network_is_no_decoy(here: Path) -> None:
     from tl_robust.auditor.many_file import read
 
     saved(trained(3), here / "other.safetensors")
-    more = "  ash: {from: other.safetensors, network: resnet18}\n  twin: oak.safetensors\n"
+    shutil.copy(here / "oak.safetensors", here / "copy.safetensors")
+    more = "  ash: {from: other.safetensors, network: resnet18}\n  twin: oak.safetensors\n  copy: copy.safetensors\n"
     text = SHARED.replace("parents: {oak: oak.safetensors, elm: {from: elm.safetensors}}\n",
                           f"parents:\n  oak: oak.safetensors\n  elm: elm.safetensors\n{more}")  # fmt: skip
     (here / "kinds.yaml").write_text(f"{text}models:\n  oak-0: {{from: oak_child0.safetensors, parent: oak}}\n")

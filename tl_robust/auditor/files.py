@@ -93,7 +93,7 @@ class Written:
         Raises:
             InputError: It cannot be used.
         """
-        made = checkpoint_of(name, {**self.entry, "classes": list(classes)}, HERE, [space])
+        made = checkpoint_of(name, {**self.entry, "classes": list(classes)}, HERE, [space], where=self.name)
         return replace(made, name=self.name)
 
     @property

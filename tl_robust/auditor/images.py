@@ -7,6 +7,8 @@ letters that class names have.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -29,11 +31,13 @@ class Images:
         name: Of their domain.
         split: Which of its splits.
         settings: Where they lie, and how many are used.
+        written: The folder or the domain as the user wrote it.
     """
 
     name: str
     split: Split
     settings: DataSettings
+    written: str
 
     @classmethod
     def of(cls, entry: Entry, request: Request, split: Split) -> Images:
@@ -54,17 +58,17 @@ class Images:
         if not folder.is_dir():
             name = _plain(origin.partition(":")[2]) if names else origin
             own = (Declared(name, origin, names),) if names else ()
-            made = cls(name, split, DataSettings(str(request.root), cache=cache, test_limit=limit, domains=own))
-            made.check(origin)
+            made = cls(name, split, DataSettings(str(request.root), cache=cache, test_limit=limit, domains=own), origin)
+            made.check()
             return made
         folder = folder.resolve()
         splits = any((folder / part).is_dir() for part in ("train", "test"))
         name = _plain(folder.name) or "images"
         own = (Declared(name, f"folder:{folder.name}", names),)
         settings = DataSettings(str(folder.parent), cache=cache, test_limit=limit, domains=own)
-        return cls(name, split if splits else "test", settings)
+        return cls(name, split if splits else "test", settings, origin)
 
-    def check(self, origin: str) -> None:
+    def check(self) -> None:
         """Check that there is such a domain.
 
         Raises:
@@ -73,22 +77,26 @@ class Images:
         try:
             get_domain(self.name, self.settings)
         except UnknownNameError as error:
-            raise ConfigError(f"{origin!r} is no folder, and no domain either: {error}") from error
+            hint = " Of files NAME_train.npz and NAME_test.npz write npz:NAME, and their folder as --root."
+            more = hint if self.written.endswith(".npz") else ""
+            raise ConfigError(f"{self.written!r} is no folder, and no domain either: {error}{more}") from error
 
     @property
     def classes(self) -> Names:
         """Names of its classes in the order of its labels."""
         domain, root = get_domain(self.name, self.settings), self.settings.folder
-        try:
-            return domain.class_names(root)
-        except DataError:
-            next(domain.checked(self.split, root))  # may know better what is missing
-            raise
+        with self._told():
+            try:
+                return domain.class_names(root)
+            except DataError:
+                next(domain.checked(self.split, root))  # may know better what is missing
+                raise
 
     @property
     def shape(self) -> tuple[int, int]:
         """Height and width of its first images, in pixels."""
-        first = next(get_domain(self.name, self.settings).checked(self.split, self.settings.folder))
+        with self._told():
+            first = next(get_domain(self.name, self.settings).checked(self.split, self.settings.folder))
         return int(first.images.shape[2]), int(first.images.shape[3])
 
     def named(self, model: Names, whose: str) -> Images:
@@ -129,7 +137,24 @@ class Images:
         Raises:
             DataError: They cannot be read, or none has one of the classes.
         """
-        return self.within(space, classes).images(self.split)
+        with self._told():
+            return self.within(space, classes).images(self.split)
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        """Errors of benches in the words of an audit: the path that the user wrote, and options of this command."""
+        try:
+            yield
+        except DataError as error:
+            cause = error.__cause__
+            if not Path(self.written).expanduser().is_dir() or cause is None:
+                raise DataError(_options(str(error))) from error
+            what = str(cause) if isinstance(cause, DataError) else f"{type(cause).__name__}: {cause}"
+            raise DataError(
+                f"the images {self.written} cannot be read ({what.splitlines()[0].rstrip('.')}): expected "
+                "CLASS/IMAGE in this folder, or test/CLASS/IMAGE and perhaps train/CLASS/IMAGE; correct or remove what "
+                "is not readable."
+            ) from error
 
 
 def _origin(entry: Entry) -> tuple[str, Names]:
@@ -144,6 +169,12 @@ def _origin(entry: Entry) -> tuple[str, Names]:
             f"--data must be a folder, a domain, or {{from: DOMAIN, classes: [NAME, ...]}}, got {entry!r}."
         )
     return given["from"], checked_names(map(str, given["classes"]), "classes of --data")
+
+
+def _options(sentence: str) -> str:
+    """A sentence with this command's options in place of a bench file's keys; nothing is fetched for an audit."""
+    sentence = sentence.replace(", or run with data.download=true", "").replace("set data.root", "give it by --root")
+    return sentence.replace("or give it by --root", "or give their folder by --root")
 
 
 def _plain(name: str) -> str:

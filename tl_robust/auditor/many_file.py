@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import filecmp
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -152,12 +153,18 @@ def _alike(parent: str, parents: Mapping[str, Mapping[str, Any]], network: Entry
     if not parent:
         return []
     kinds = {name: _kind(entry, network) for name, entry in parents.items()}
-    own, file = kinds[parent], parents[parent]["from"]
+    own = parents[parent]
     return [
         {"name": name, **entry}
         for name, entry in parents.items()
-        if kinds[name] == own and name != parent and entry["from"] != file
+        if kinds[name] == kinds[parent] and name != parent and not _same(Path(entry["from"]), Path(own["from"]))
     ]
+
+
+def _same(first: Path, second: Path) -> bool:
+    """Whether two paths are of the same weights."""
+    files = first.is_file() and second.is_file()
+    return first == second or (files and filecmp.cmp(first, second, shallow=False))
 
 
 def _kind(entry: Mapping[str, Any], network: Entry) -> object:

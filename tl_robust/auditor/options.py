@@ -51,6 +51,7 @@ def check(request: Request, where: str = "--") -> None:
         ConfigError: A value is none that an audit can have.
     """
     for name, good, expected in (
+        ("data", bool(request.data), "a folder or a domain"),
         ("stated", math.isnan(request.stated) or 0 <= request.stated <= 1, "a share from 0 to 1"),
         ("images", request.images >= 0, "0 (all) or more"),
         ("eps", bool(request.eps) and all(0 < eps <= 1 for eps in request.eps), "above 0, up to 1"),
@@ -61,8 +62,8 @@ def check(request: Request, where: str = "--") -> None:
     ):
         if not good:
             got = getattr(request, name)
-            shown = ", ".join(map(str, got)) or "none" if isinstance(got, tuple) else got
-            raise ConfigError(f"{where}{name} must be {expected}, got {shown}.")
+            shown = ", ".join(map(str, got)) if isinstance(got, tuple) else got
+            raise ConfigError(f"{where}{name} must be {expected}, got {shown or 'none'}.")
 
 
 def _text(value: Any, where: str) -> str:

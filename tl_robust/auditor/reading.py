@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
 import torch
 from scipy.stats import binom
 from torch import Tensor
@@ -22,12 +23,15 @@ from tl_robust.data.space import SPACES
 from tl_robust.engines.base import Engine, Job
 from tl_robust.engines.observer import Observer
 from tl_robust.errors import ConfigError, DataError
+from tl_robust.models.checkpoint_file import entries
 from tl_robust.nodes.models import Public
 from tl_robust.nodes.store import Store
 from tl_robust.registry import Component
 from tl_robust.text import first_few
 
 CHANCE = 1e-3  # a model with as many classes has the same ones where so rarely a guess would be as often right
+
+MOST = 2**26  # numbers of a reference output
 
 
 @dataclass(frozen=True)
@@ -71,6 +75,7 @@ def inputs(request: Request) -> Inputs:
     parent = [Written.of(request.parent, network, space)] if request.parent else []
     model = Written.of(request.model, network, space, base=parent[0] if parent else None)
     written = unique((model, *parent, *(Written.of(decoy, network, space) for decoy in request.decoys)))
+    _check_decoys(written[0], written[1:2] if parent else (), written[1 + len(parent) :])
     names = request.classes or model.classes
     images = images.named(names, written[0].name) if names else images
     train = _train(request)
@@ -107,7 +112,7 @@ def load(given: Inputs, store: Store, engine: Engine, observer: Observer) -> tup
         ReadModel(written.name, model.load(store).eval().to(device), model.labels, bool(written.classes), written.files)
         for written, model in zip(given.written, given.models, strict=True)
     ]
-    images = given.test.images("test")
+    images = given.images.read(given.space, given.classes)
     train = given.train.read(given.space, given.classes) if given.train else None
     model, *others = read
     parent = others.pop(0) if request.parent else None
@@ -123,6 +128,17 @@ def load(given: Inputs, store: Store, engine: Engine, observer: Observer) -> tup
     others = list(named)
     parent = others.pop(0) if request.parent else None
     return replace(given, models=tuple(models)), replace(subject, parent=parent, decoys=tuple(others))
+
+
+def _check_decoys(model: Written, parents: Sequence[Written], decoys: Sequence[Written]) -> None:
+    """Check that no decoy is the model or its parent under another name, since a comparison would say nothing."""
+    known = {tuple(file.sha256 for file in each.files): each.name for each in (model, *parents)}
+    for decoy in decoys:
+        if same := known.get(tuple(file.sha256 for file in decoy.files)):
+            raise ConfigError(
+                f"the decoy {decoy.name} has the same files as {same}: give a model of the same kind that "
+                f"{model.name} was not made of."
+            )
 
 
 def _same(subject: Subject, other: ReadModel) -> bool:
@@ -166,11 +182,23 @@ def _train(request: Request) -> Images | None:
 def _reference(request: Request) -> Tensor | None:
     if not request.reference:
         return None
+    path = Path(request.reference).expanduser()
     try:
-        with np.load(request.reference, allow_pickle=False) as arrays:
-            return torch.from_numpy(np.asarray(arrays["logits"], dtype=np.float32))
+        if path.suffix != ".npz":
+            raise DataError("it has another kind")
+        with path.open("rb"), ExitStack() as stack:
+            arrays = entries(path, stack)
+            if "logits" not in arrays:
+                raise DataError(f"it has {first_few(list(arrays), 3)}")
+            shape = arrays["logits"].shape
+            if len(shape) != 2 or not 0 < shape[0] * shape[1] <= MOST:
+                raise DataError(f"its logits have the shape {list(shape)}")
+            return arrays["logits"].read().to(torch.float32)
     except Exception as error:  # a damaged file raises anything
-        cause = "no such file" if isinstance(error, FileNotFoundError) else str(error).splitlines()[0]
+        cause = (
+            error.strerror if isinstance(error, OSError) and error.strerror else (str(error).splitlines() or ["?"])[0]
+        )
         raise DataError(
-            f"--reference {request.reference} cannot be read ({cause}): expected a file .npz with an array logits."
+            f"--reference {request.reference} cannot be read ({cause}): expected a file .npz with an array of numbers "
+            "logits [R,L], what the model's own pipeline gives for the first R images."
         ) from error

@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
+from tl_robust.errors import ConfigError
+
 if TYPE_CHECKING:
     from tl_robust.audit.decisions import Decision
     from tl_robust.audit.record import Audit
@@ -64,6 +66,7 @@ def run(parsed: argparse.Namespace, console: Console) -> int:
 
     given = {name: value for name, value in vars(parsed).items() if name in OPTIONS and value is not None}
     request = request_of(given, "--")
+    check_folder(parsed.out)
     policy = policies.load(parsed.policy) if parsed.policy else None  # a mistake in it is told before anything runs
     earlier = earlier_of(policy) if policy else {}
     with observer(console, parsed.plain) as watch:
@@ -79,6 +82,17 @@ def run(parsed: argparse.Namespace, console: Console) -> int:
     if parsed.json:
         print((folder / "audit.json").read_text())  # noqa: T201
     return exit_code(audit, decisions, parsed.strict)
+
+
+def check_folder(out: Path | None) -> None:
+    """Check before anything runs that ``--out`` can be a folder.
+
+    Raises:
+        ConfigError: It is a file, or lies below one.
+    """
+    for path in (out, *out.parents) if out else ():
+        if path.exists() and not path.is_dir():
+            raise ConfigError(f"--out {out} cannot be a folder, since {path} is a file: choose another one.")
 
 
 def write(audit: Audit, decisions: Sequence[Decision], policy: str, folder: Path, strict: bool) -> None:

@@ -48,6 +48,7 @@ def run(parsed: argparse.Namespace, console: Console) -> int:
     written = [path for path in parsed.paths if path.suffix in (".yaml", ".yml")]
     if written and len(parsed.paths) > 1:
         raise InputError(f"{written[0]} must stand alone: give one .yaml file, or audit.json files and folders.")
+    one.check_folder(parsed.out)
     policy = policies.load(parsed.policy) if parsed.policy else None  # a mistake in it is told before anything runs
     codes: list[int] = []
     if written:
