@@ -49,9 +49,9 @@ def holm(p: Sequence[float]) -> list[float]:
 def posterior(z: float, candidates: int, median: float) -> float:
     """How likely a candidate is the parent, where before it is as likely as not that one of so many candidates is it.
 
-    By Bayes' rule ``r / (candidates + r)``, where r is how many times as likely ``z`` is of a child as by chance. By chance
-    it is standard normal; of children its logarithm is taken to be normal with this median and a spread of 1, which is
-    wider than what was seen, since other networks have other numbers of units.
+    By Bayes' rule ``r / (candidates + r)``, where r is how many times as likely ``z`` is of a child as by chance. By
+    chance it is standard normal; of children its logarithm is taken to be normal with this median and a spread of 1,
+    which is wider than what was seen, since other networks have other numbers of units.
 
     Args:
         z: Standard deviations, as of :func:`trace_z`.

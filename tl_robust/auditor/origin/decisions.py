@@ -1,9 +1,8 @@
 """What two networks answer to noise: all that a callable or an endpoint lets one see.
 
 On images that have labels, networks that learned these agree because of the labels. So they are asked about noise,
-which nobody taught them. How similar the answers are is a centered kernel alignment after ridge whitening; both stand in
-Kornblith et al., "Similarity of neural network representations revisited", ICML 2019; the classes of the two
-may differ.
+which nobody taught them. How similar the answers are is a centered kernel alignment after ridge whitening (Kornblith et
+al., "Similarity of neural network representations revisited", ICML 2019); the classes of the two may differ.
 
 Unrelated networks are similar, too, so that one candidate alone tells nothing. What counts is the margin of the closest
 over the next. Its posterior is a logistic regression over the audits of the first seeds of the lineage bench, in which

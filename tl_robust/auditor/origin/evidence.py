@@ -2,9 +2,10 @@
 
 Weights and features have a null distribution in closed form, so that each candidate has a p-value, corrected for their
 number. The closest is claimed where that is at most 0.01 and it is surely closer than the next that is related, too. Of
-weights, what it has learned must be in the model as well; of features, which stay closer to those of other children that
-learned the same than to a parent's, no other may be related. Its certainty is :func:`chance.posterior`, times the chance
-that it is closer than the next. Decisions have their own rule, see :mod:`tl_robust.auditor.origin.decisions`.
+weights, what it has learned must be in the model as well; of features, which stay closer to those of other children
+that learned the same than to a parent's, no other may be related. Its certainty is :func:`chance.posterior`, times the
+chance that it is closer than the next. Decisions have a rule of their own: see
+:mod:`tl_robust.auditor.origin.decisions`.
 """
 
 from __future__ import annotations
