@@ -1,6 +1,6 @@
 """How often an audit finds the parent of a model, and how often it claims one where there is none.
 
-    python experiments/lineage/lineage.py [--store FOLDER] [--out FILE]
+    python experiments/lineage/lineage.py [--store FOLDER] [--out FILE] [--nets dtn ...] [--seeds 20 21 22] ...
 
 Trains small parents, children of each by every way of tuning, and unrelated models (about ten minutes on one core), and
 audits each with its parent among the candidates and without. An interrupted run goes on where it stopped.
@@ -225,7 +225,7 @@ def written(fit: forest.Size, measured: forest.Size, store: Path) -> str:
     """The page."""
     found = Judge(fit, Store(store))
     fit_rows, fit_pairs = [row for row in found.judged(FITTED) if row.way != forest.SAME_START], found.pairs()
-    judge = Judge(measured, Store(store))
+    judge = found if fit == measured else Judge(measured, Store(store))
     rows, pairs = list(judge.judged(MEASURED)), judge.pairs()
     apart = [row for row in rows if row.way != forest.SAME_START]
     twins = [row for row in rows if row.way == forest.SAME_START]
@@ -265,9 +265,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--store", type=Path, default=Path("results/lineage"), help="folder of the weights")
     parser.add_argument("--out", type=Path, default=Path("docs/lineage.md"), help="file of the tables")
+    parser.add_argument("--nets", nargs="+", default=list(forest.NETS), choices=list(forest.NETS), help="networks")
+    parser.add_argument("--fit", type=int, nargs="+", default=forest.SEEDS["fit"], help="seeds that rules come from")
+    parser.add_argument("--seeds", type=int, nargs="+", default=forest.SEEDS["measured"], help="seeds of the page")
+    parser.add_argument("--images", type=int, nargs=2, default=forest.IMAGES, help="of a source, and of a target")
+    parser.add_argument("--epochs", type=int, nargs=2, default=forest.EPOCHS, help="of a parent, and of all else")
     given = parser.parse_args()
     torch.set_num_threads(1)
-    sizes = [forest.Size(seeds=forest.SEEDS[which]) for which in ("fit", "measured")]
+    parts = (tuple(given.images), tuple(given.epochs))
+    sizes = [forest.Size(tuple(given.nets), tuple(seeds), *parts) for seeds in (given.fit, given.seeds)]
     for size in sizes:
         trained(size, given.store, Told())
     given.out.write_text(written(*sizes, given.store), encoding="utf-8")
