@@ -58,10 +58,12 @@ class Pairs:
 
     Attributes:
         chance: Of models that were trained apart, by kind of evidence.
+        children: Of children and their parents.
         kept: Of models and the parents they are made of or resemble, by way.
     """
 
     chance: dict[str, list[float]]
+    children: dict[str, list[float]]
     kept: dict[str, list[float]]
 
 
@@ -123,22 +125,24 @@ class Judge:
 
     def pairs(self) -> Pairs:
         """What the rules of weights and features rest on."""
-        found = Pairs({"weights": [], "features": []}, {})
+        found = Pairs(*({"weights": [], "features": []} for _ in range(2)), {})
         for sample in self.samples:
             network, images = sample.load(self.store), sample.target.images("test").take(torch.arange(IMAGES))
             own = features.units(network, images)
-            compared = weights.compared(network, self.network(sample.near))
             if sample.child or sample.way == forest.SAME_START:
+                compared = weights.compared(network, self.network(sample.near))
                 found.kept.setdefault(sample.way, []).append(weights.kept(compared))
-            if sample.way not in (forest.SCRATCH, forest.SAME_DATA):  # children of one parent are no new draw
+            if sample.way == forest.SAME_START:
                 continue
-            for other in (sample.near, *self.decoys(sample.near, sample.net)):
-                pair = weights.compared(network, self.network(other))
-                found.chance["weights"].append(weights.relation(pair).z)
+            # children of one parent are no new draw of what chance gives
+            others = [sample.near, *([] if sample.child else self.decoys(sample.near, sample.net))]
+            into = found.children if sample.child else found.chance
+            for other in others:
+                into["weights"].append(weights.relation(weights.compared(network, self.network(other))).z)
                 theirs = features.units(self.network(other), images)
                 assert own is not None
                 assert theirs is not None
-                found.chance["features"].append(features.relation(own, theirs).z)
+                into["features"].append(features.relation(own, theirs).z)
         return found
 
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from itertools import chain
 from typing import Any
 
 from tl_robust.audit.record import Audit, AuditedData, AuditedModel, Lock, NotRun
+from tl_robust.auditor.alarms import alarms
 from tl_robust.auditor.evasion import Evasion
 from tl_robust.auditor.locks.base import ask
+from tl_robust.auditor.membership import membership
 from tl_robust.auditor.origin import origin
 from tl_robust.auditor.reading import Inputs, inputs, load
 from tl_robust.auditor.request import Request
@@ -52,12 +55,13 @@ def conduct(request: Request, observer: Observer | None = None, engine: Engine |
     finished = runner.run(evasion.plan, bench, store, observer, engine, share)
     for failure in finished.failures:
         raise BenchFailedError(f"{failure.node} failed: {failure.cause}. What was finished is kept.")
+    found, left_out = zip(alarms(subject), membership(subject), strict=True)
     return _record(
         given, subject, evasion.eps, locks,
-        findings=evasion.findings(finished),
+        findings=(*evasion.findings(finished), *chain(*found)),
         price=evasion.price(finished),
         origin=origin(subject),
-        not_run=evasion.not_run,
+        not_run=(*evasion.not_run, *chain(*left_out)),
     )  # fmt: skip
 
 
