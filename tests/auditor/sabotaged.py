@@ -37,7 +37,9 @@ def write_images(folder: Path, images: ImageSet, quality: int = 0, offset: int =
         where = folder / CLASSES[label]
         where.mkdir(parents=True, exist_ok=True)
         made = io.BytesIO()
-        kind = {"format": "JPEG", "quality": quality} if quality else {"format": "PNG"}
+        kind: dict[str, Any] = (
+            {"format": "JPEG", "quality": quality, "subsampling": 0} if quality else {"format": "PNG"}
+        )
         Image.fromarray(image.permute(1, 2, 0).contiguous().numpy()).save(made, **kind)
         (where / f"{offset + place:04}.{'jpg' if quality else 'png'}").write_bytes(made.getvalue())
 
@@ -109,6 +111,17 @@ class Home:
             network.normalize = first  # no weights of it are saved
         return self.save(name, learned(network, self.train, 1, prepare=prepare).state_dict())
 
+    def stranger(self, place: int) -> str:
+        """A model of the same kind that the child was not made of."""
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(100 + place)
+            network: Any = self.network()
+            for module in network.modules():
+                if callable(reset := getattr(module, "reset_parameters", None)):
+                    reset()
+        learned(network, patterns(f"other {place}", "train", 300), place + 5)
+        return self.save(f"stranger{place}", network.state_dict())
+
     def seen(self, name: str, leaked: ImageSet, quality: int = 0) -> str:
         """Training images with some test images among them."""
         write_images(self.folder / name, self.train)
@@ -136,14 +149,15 @@ class Home:
         return folder
 
     def timm(self, name: str = "timm", **cfg: Any) -> Path:
-        """A small ResNet in the layout of timm that learned the images; what its configuration says can be wrong."""
+        """A small ViT in the layout of timm that learned the images; what its configuration says can be wrong."""
         folder = self.folder / name
         if not (whole := self.folder / "timm_trained").exists():
             library = quiet(pytest.importorskip, "timm")
             from timm.models._hub import save_config_for_hf
 
             torch.manual_seed(0)
-            model = quiet(library.create_model, "resnet10t", pretrained=False, num_classes=5)
+            small = {"img_size": 32, "depth": 1}
+            model = quiet(library.create_model, "vit_tiny_patch16_224", pretrained=False, num_classes=5, **small)
             whole.mkdir()
             data = {"input_size": (3, 32, 32), "crop_pct": 1.0, "mean": IMAGENET[0], "std": IMAGENET[1]}
             names = {"label_names": list(CLASSES)}

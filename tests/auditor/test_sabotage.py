@@ -6,14 +6,17 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from tests.auditor.conftest import CLASSES
-from tests.auditor.sabotaged import IMAGENET, Home, adapter, zoomed
+from tests.auditor.sabotaged import Home, adapter, learned, zoomed
 from tl_robust.auditor.locks import LOCKS
 from tl_robust.models.base import Normalize
+from tl_robust.models.features import logits
 
 
 @pytest.fixture(scope="module")
@@ -49,6 +52,19 @@ def constant(state: dict[str, Tensor]) -> None:
 Way = tuple[str | Path, list[str]]
 Made = Callable[[Home], Way]
 
+
+def _beside_logits(home: Home, first: nn.Module) -> Way:
+    """A model whose accuracy hardly changes, and what it says to its owner of the first 16 images, by class."""
+    path = home.otherwise("hardly", first)
+    network: Any = home.network()
+    network.load_state_dict(load_file(path))
+    network.normalize = first
+    order = home.test.labels.argsort(stable=True)[:16]
+    said = logits(network.eval(), home.test.images[order])
+    np.savez(home.folder / "logits.npz", logits=said.numpy())
+    return path, ["--reference", str(home.folder / "logits.npz")]
+
+
 SABOTAGED: dict[str, tuple[Made, str, str]] = {  # model and options, the lock, and what the reason says
     "random head": (
         lambda home: (home.changed("random", head(nn.Linear.reset_parameters)), []),
@@ -62,9 +78,9 @@ SABOTAGED: dict[str, tuple[Made, str, str]] = {  # model and options, the lock, 
         lambda home: (home.otherwise("wrong_mean", Normalize((0.2, 0.8, 0.3), (0.5,) * 3)), []),
         "preprocessing", "and on ",
     ),
-    "ImageNet's normalization": (
-        lambda home: (home.otherwise("of_imagenet", Normalize(*IMAGENET)), []),
-        "preprocessing", "with ImageNet's mean and standard deviation, and on ",
+    "no normalization, beside the owner's logits": (
+        lambda home: _beside_logits(home, Normalize((0.0,) * 3, (1.0,) * 3)),
+        "preprocessing", "with no normalization they differ by ",
     ),
     "other normalization": (
         lambda home: (home.otherwise("of_bytes", Normalize((0.0,) * 3, (1 / 255,) * 3)), []),
@@ -76,11 +92,22 @@ SABOTAGED: dict[str, tuple[Made, str, str]] = {  # model and options, the lock, 
     ),
     "swapped classes": (
         lambda home: (home.changed("swapped", swapped), []),
-        "class_order", "'bee' called 'dove' (20 of 20), 'dove' called 'bee' (20 of 20)",
+        "class_order", "'bee' called 'dove' (20 of 20), 'dove' called 'bee' (19 of 20)",
     ),
     "constant model": (
         lambda home: (home.changed("constant", constant), []),
         "better_than_chance", "It gives 100.0 % of the 100 images the class 'crab', so it is nearly constant",
+    ),
+    "wrong parent": (
+        lambda home: (home.folder / "child.safetensors", ["--parent", home.stranger(0), "--decoy", home.stranger(1)]),
+        "parent_plausible", "Declare the model that it was made of.",
+    ),
+    "wrong parent, the right one among decoys": (
+        lambda home: (
+            home.folder / "child.safetensors",
+            ["--parent", home.stranger(0), "--decoy", str(home.folder / "parent.safetensors")],
+        ),
+        "parent_plausible", "declare parent.",
     ),
     "test images in training": (
         lambda home: (
@@ -92,7 +119,7 @@ SABOTAGED: dict[str, tuple[Made, str, str]] = {  # model and options, the lock, 
     "test images in training as JPEG": (
         lambda home: (
             home.folder / "child.safetensors",
-            ["--train", home.seen("saved_anew", home.test.take(torch.arange(20)), quality=90)],
+            ["--train", home.seen("saved_anew", home.test.take(torch.arange(20)), quality=95)],
         ),
         "not_in_training", " among the 320 training images, 0 of them pixel by pixel and ",
     ),
@@ -120,8 +147,8 @@ SABOTAGED: dict[str, tuple[Made, str, str]] = {  # model and options, the lock, 
         lambda home: (home.timm("timm_crop", crop_pct=0.6), []),
         "preprocessing", "with the whole image resized to 32x32, and on ",
     ),
-    "wrong standard deviation, timm": (
-        lambda home: (home.timm("timm_std", std=[1.0, 1.0, 1.0]), []),
+    "wrong mean, timm": (
+        lambda home: (home.timm("timm_mean", mean=[0.9, 0.1, 0.9]), []),
         "preprocessing", "with ImageNet's mean and standard deviation, and on ",
     ),
 }  # fmt: skip
@@ -177,7 +204,7 @@ def test_a_broken_file_is_one_sentence_and_nothing_is_written(
 
 GOOD: dict[str, Made] = {
     "child": lambda home: (home.folder / "child.safetensors", ["--parent", str(home.folder / "parent.safetensors")]),
-    "child, as stated": lambda home: (home.folder / "child.safetensors", ["--stated", "0.99"]),
+    "child, as stated": lambda home: (home.folder / "child.safetensors", ["--stated", "0.95"]),
     "child, training images": lambda home: (
         home.folder / "child.safetensors", ["--train", str(home.folder / "seen")]
     ),
@@ -185,10 +212,10 @@ GOOD: dict[str, Made] = {
         home.save("early", _early(home).state_dict()), ["--parent", str(home.folder / "parent.safetensors")]
     ),
     "from random weights": lambda home: (home.save("scratch", _scratch(home, "dtn", width=0.05).state_dict()), []),
-    "cnn6": lambda home: (home.save("cnn6", _scratch(home, "cnn6").state_dict()), ["--network", "cnn6"]),
-    "squeezenet of torchvision": lambda home: (
-        home.save("mobile", _scratch(home, "torchvision_backbone", arch="mobilenet_v3_small").state_dict()),
-        ["--network", "{name: torchvision_backbone, arch: mobilenet_v3_small}"],
+    "of arrays": lambda home: (_arrays(home), []),
+    "group normalization": lambda home: (
+        home.save("group", _scratch(home, "dtn", width=0.1, norm="group").state_dict()),
+        ["--network", "{name: dtn, width: 0.1, norm: group}"],
     ),
     "adapter with its head": lambda home: (
         adapter(home, "whole_adapter", head=True), ["--parent", str(home.folder / "parent.safetensors")]
@@ -198,16 +225,17 @@ GOOD: dict[str, Made] = {
 }  # fmt: skip
 
 
-def _early(home: Home) -> nn.Module:
-    from tests.auditor.sabotaged import learned
+def _arrays(home: Home) -> Path:
+    np.savez(home.folder / "arrays.npz", **{key: value.numpy() for key, value in home.child.state_dict().items()})  # type: ignore[arg-type]
+    return home.folder / "arrays.npz"
 
+
+def _early(home: Home) -> nn.Module:
     network: nn.Module = learned(home.network(home.start), home.train, 3, steps=60)
     return network
 
 
 def _scratch(home: Home, name: str, **settings: Any) -> nn.Module:
-    from tests.auditor.sabotaged import learned
-
     network: nn.Module = learned(home.network(name=name, **settings), home.train, 4)
     return network
 

@@ -8,6 +8,7 @@ from typing import Any
 from tl_robust.audit.record import Audit, AuditedData, AuditedModel, Lock, NotRun
 from tl_robust.auditor.evasion import Evasion
 from tl_robust.auditor.locks.base import ask
+from tl_robust.auditor.origin import origin
 from tl_robust.auditor.reading import Inputs, inputs, load
 from tl_robust.auditor.request import Request
 from tl_robust.auditor.subject import ReadModel, Subject
@@ -55,6 +56,7 @@ def conduct(request: Request, observer: Observer | None = None, engine: Engine |
         given, subject, evasion.eps, locks,
         findings=evasion.findings(finished),
         price=evasion.price(finished),
+        origin=origin(subject),
         not_run=evasion.not_run,
     )  # fmt: skip
 

@@ -34,7 +34,7 @@ def request_of(options: Mapping[str, Any], where: str = "") -> Request:
         if option not in OPTIONS:
             raise UnknownNameError(f"option of an audit {where}".rstrip(". "), option, OPTIONS)
     if missing := [option for option in NEEDED if options.get(option) in (None, "")]:
-        raise ConfigError(f"{where}{missing[0]} is missing: an audit needs {' and '.join(NEEDED)}.")
+        raise ConfigError(f"{where.lstrip('-')}{missing[0]} is missing: an audit needs {' and '.join(NEEDED)}.")
     request = Request(**{option: KINDS[option](value, f"{where}{option}") for option, value in options.items()})
     check(request, where)
     return request
@@ -113,7 +113,7 @@ def _several(value: Any) -> Sequence[Any]:
 
 
 KINDS: Mapping[str, Callable[[Any, str], Any]] = {
-    **dict.fromkeys(("model", "parent", "network", "space", "strong", "data", "train"), _entry),
+    **dict.fromkeys(("model", "parent", "data", "train", "network", "space", "strong"), _entry),
     **dict.fromkeys(("decoys", "transfer"), _entries),
     **dict.fromkeys(("norm", "reference", "accelerator"), _text),
     **dict.fromkeys(("root", "results"), _path),

@@ -1,4 +1,4 @@
-"""Audit a fine-tuned model: what can an attacker do who knows its public parent, and what does that parent cost?
+"""Audit a fine-tuned model: what an attacker can do who knows its public parent, and what that parent costs.
 
 MODEL, PARENT and DECOY are files (.safetensors, .npz, .pt, .ckpt; then --network says what they hold), folders of
 Hugging Face or timm, a folder with a LoRA adapter, or mappings as below checkpoints: of a bench file. Nothing is
@@ -22,38 +22,35 @@ from tl_robust.errors import ConfigError
 if TYPE_CHECKING:
     from tl_robust.audit.decisions import Decision
     from tl_robust.audit.record import Audit
-    from tl_robust.auditor.request import Request
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("model", help="the model that is audited")
-    add("--parent", default="", help="the public model that it was made of")
+    add("--parent", help="the public model that it was made of")
     add(
         "--data", required=True, help="folder of test images (CLASS/IMAGE or test/CLASS/IMAGE), or a domain: npz:photos"
     )
-    add("--decoy", action="append", default=[], help="a model of the same kind that it was not made of; several times")
-    add("--network", default="", help="of files of weights alone: resnet18, '{name: torchvision_backbone, arch: ...}'")
-    add("--classes", default="", help="names in the order of the model's logits, with commas, or a file, one a line")
-    add("--train", default="", help="images that the model was trained on (DATA/train where there is one)")
-    add("--stated", type=float, default=float("nan"), help="accuracy that its owner states, such as 0.93")
-    add(
-        "--reference", default="", help="a file .npz with logits [R,L] that its own pipeline gives for the first images"
-    )
-    add("--images", type=int, default=500, help="at most so many test images; 0: all (%(default)s)")
-    add("--eps", nargs="+", default=[], help="sizes of evasion in [0,1] pixel units, the largest in force (8/255)")
-    add("--norm", default="linf", help="linf or l2")
-    add("--transfer", nargs="+", default=[], help="attacks from the parent, of which the worst counts (fgsm mi di)")
-    add("--strong", default="", help="attack on the model itself (strong, with fewer steps)")
-    add("--space", default="", help="what images are made to be, such as digits (squares as large as they are)")
-    add("--root", type=Path, default=Path("data"), help="folder of domains (%(default)s)")
+    add("--decoy", dest="decoys", action="append", metavar="MODEL", help="one that it was not made of; several times")
+    add("--network", help="of files of weights alone: resnet18, '{name: torchvision_backbone, arch: ...}'")
+    add("--classes", help="names in the order of the model's logits, with commas, or a file with one a line")
+    add("--train", help="images that the model was trained on (DATA/train where there is one)")
+    add("--stated", help="accuracy that its owner states, such as 0.93")
+    add("--reference", metavar="FILE", help=".npz with logits [R,L] that its own pipeline gives for the first R images")
+    add("--images", type=int, help="at most so many test images; 0: all (500)")
+    add("--eps", nargs="+", help="sizes of evasion in [0,1] pixel units, the largest in force (8/255)")
+    add("--norm", help="linf or l2 (linf)")
+    add("--transfer", nargs="+", metavar="ATTACK", help="from the parent; the worst of them counts (fgsm mi di)")
+    add("--strong", metavar="ATTACK", help="on the model itself (strong, with fewer steps)")
+    add("--space", help="what images are made to be, such as digits (squares as large as they are)")
+    add("--root", help="folder of domains (data)")
     add("--policy", type=Path, metavar="FILE", help="rules that the model must keep to")
     add("--strict", action="store_true", help="exit code 3 where a rule is undecided")
-    add("--seed", type=int, default=0, help="of all draws")
+    add("--seed", type=int, help="of all draws (0)")
     add("--out", type=Path, metavar="FOLDER", help="where to (RESULTS/audits/MODEL)")
-    add("--results", type=Path, default=Path("results"), help="folder whose store keeps what is computed (%(default)s)")
-    add("--workers", type=int, default=0, help="processes; 0: one a CPU core, at most 4")
-    add("--accelerator", default="auto", help="cpu, gpu or auto")
+    add("--results", metavar="FOLDER", help="its store keeps what is computed (results)")
+    add("--workers", type=int, help="processes; 0: one a CPU core, at most 4 (0)")
+    add("--accelerator", help="cpu, gpu or auto (auto)")
     add("--json", action="store_true", help="print audit.json, too")
     add("--plain", action="store_true", help="lines instead of progress bars")
 
@@ -63,10 +60,12 @@ def run(parsed: argparse.Namespace, console: Console) -> int:
     from tl_robust.audit import policy as policies
     from tl_robust.audit.decisions import decide, earlier_of, exit_code
     from tl_robust.auditor.conduct import conduct
+    from tl_robust.auditor.options import OPTIONS, request_of
     from tl_robust.cli.terminal import observer
     from tl_robust.engines.processes import Processes
 
-    request = _request(parsed)
+    given = {name: value for name, value in vars(parsed).items() if name in OPTIONS and value is not None}
+    request = request_of(given, "--")
     check_folder(parsed.out)
     policy = policies.load(parsed.policy) if parsed.policy else None  # a mistake in it is told before anything runs
     earlier = earlier_of(policy) if policy else {}
@@ -132,26 +131,3 @@ def lines(audit: Audit, decisions: Sequence[Decision]) -> list[str]:
         said.append(words.origin_text(audit.origin))
     said += [f"{words.NOT_RUN}  {item.name}: {item.reason}" for item in audit.not_run]
     return said + [f"{words.DECIDED[decision.kind]}  {decision.rule.text}: {decision.reason}" for decision in decisions]
-
-
-def _request(parsed: argparse.Namespace) -> Request:
-    from tl_robust.auditor.request import Request
-    from tl_robust.config.entries import parse_number
-    from tl_robust.data.names import class_file
-
-    given = {
-        "eps": tuple(parse_number(text, "--eps") for text in parsed.eps),
-        "transfer": tuple(parsed.transfer),
-        "strong": parsed.strong,
-    }
-    listed = Path(parsed.classes)
-    names = (
-        class_file(listed) if parsed.classes and listed.is_file() else tuple(filter(None, parsed.classes.split(",")))
-    )
-    return Request(
-        model=parsed.model, data=parsed.data, parent=parsed.parent, decoys=tuple(parsed.decoy), network=parsed.network,
-        classes=names, train=parsed.train, space=parsed.space, root=parsed.root.expanduser(), images=parsed.images,
-        norm=parsed.norm, stated=parsed.stated, reference=parsed.reference, seed=parsed.seed, results=parsed.results,
-        workers=parsed.workers, accelerator=parsed.accelerator,
-        **{name: value for name, value in given.items() if value},
-    )  # fmt: skip
