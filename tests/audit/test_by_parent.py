@@ -139,9 +139,9 @@ def test_claims_and_alarms_are_counted_by_the_files_of_a_parent() -> None:
         return Origin(made, names[0] if claimed else "", "They are close.")
 
     rings = replace(
-        three()[1].findings[0], name="alarm_p_value", threat="backdoor", value=0.001, low=0, high=1, hits=()
+        three()[1].findings[0], name="alarm_p_value", threat="backdoor", value=0.25, n=3, low=0, high=1, hits=()
     )
-    quiet = replace(rings, value=0.4)
+    quiet = replace(rings, value=0.5)
     audits = [
         replace(three()[0], origin=origin("oak", "elm")),
         replace(three()[1], origin=origin("oak", "elm"), findings=(*three()[1].findings, rings)),
@@ -150,6 +150,7 @@ def test_claims_and_alarms_are_counted_by_the_files_of_a_parent() -> None:
     ]
     oak, elm = lines(audits)
     assert (oak.claimed, oak.asked, oak.claimed_of_others, oak.alarms) == (1, 2, 1, 1)
+    assert (oak.watched, words.alarms_text(oak), words.alarms_text(elm)) == (2, "1 of 2", "not asked")
     assert (elm.claimed, elm.asked, elm.claimed_of_others, elm.alarms) == (0, 1, 0, 0)
     assert words.claimed_text(oak) == "1 of 2, and 1 of others"
     none = replace(audits[1], parent=None, others=(model("oak"), model("elm")))

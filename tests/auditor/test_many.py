@@ -200,7 +200,7 @@ def test_a_call_with_a_wrong_value_says_which(tmp_path: Path) -> None:
         ({"stated": 93}, "stated must be a share from 0 to 1, got 93.0."),
         ({"parent": 7}, "parent must be a name, a path or a mapping, got 7."),
         ({"reference": 7}, "reference must be a text, got 7."),
-        ({"data": ""}, "data must be a folder or a domain, got none."),
+        ({"data": ""}, "data is missing: an audit needs model and data."),
         ({"classes": 7}, "classes must be a list of names, or a file with one name a line, got 7."),
         ({"transfer": []}, "transfer must be one attack or more, got none."),
         ({"accelerator": "tpu"}, "accelerator must be auto, cpu or gpu, got tpu."),

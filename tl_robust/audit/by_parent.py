@@ -21,7 +21,7 @@ from tl_robust.trust import worst
 from tl_robust.types import Verdict
 
 EVASION, ACCURACY = "evasion", "robust_accuracy"
-ALARM, RINGS = "alarm_p_value", 0.01  # a model rings where a check for backdoors has a smaller p-value
+ALARM = "alarm_p_value"  # (1 + clean models that show a sign of a backdoor as clearly) / (1 + clean models, its n)
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,8 @@ class Line:
         asked: Of how many of these models the parent was looked for.
         claimed: Of how many of those it was claimed.
         claimed_of_others: Of how many models of others it was claimed.
-        alarms: Of how many of these models a check for backdoors rang.
+        watched: At how many of these models signs of a backdoor were compared with those at clean models.
+        alarms: At how many of those a sign was clearer than at every clean model.
         trust: The worst of all numbers of the line.
         data: Digests of the images that they were judged on.
     """
@@ -99,6 +100,7 @@ class Line:
     asked: int
     claimed: int
     claimed_of_others: int
+    watched: int
     alarms: int
     trust: Verdict
     data: frozenset[str]
@@ -202,6 +204,7 @@ def _line(setting: Setting, digest: str, audits: Sequence[Audit], claims: Sequen
         asked=len(own) if digest else 0,
         claimed=sum(claimed == digest for _, claimed in own) if digest else 0,
         claimed_of_others=len(hits),
+        watched=sum(any(finding.name == ALARM for finding in audit.findings) for audit in audits),
         alarms=sum(any(map(_rings, audit.findings)) for audit in audits),
         trust=worst([finding.trust for finding in (*clean, *black, *white, *prices)]),
         data=frozenset(audit.data.sha256 for audit in audits),
@@ -244,7 +247,8 @@ def _claim(audit: Audit) -> tuple[str, str] | None:
 
 
 def _rings(finding: Finding) -> bool:
-    return finding.name == ALARM and finding.value < RINGS
+    least = 1 / (1 + finding.n)
+    return finding.name == ALARM and (finding.value < least or math.isclose(finding.value, least))
 
 
 def _told_apart(made: Sequence[Line]) -> list[Line]:

@@ -23,7 +23,7 @@ MEANS = ("clean", "transfer", "white", "price")
 COLUMNS = (
     "parent", "sha256", "eps", "norm", "transfer_attack", "white_attack", "models",
     *(f"{name}{part}" for name in MEANS for part in ("", "_low", "_high", "_n")),
-    "transfer_least", "looked_for", "claimed", "claimed_of_others", "alarms", "trust",
+    "transfer_least", "looked_for", "claimed", "claimed_of_others", "watched", "alarms", "trust",
 )  # fmt: skip
 
 
@@ -54,6 +54,11 @@ def claimed_text(line: Line) -> str:
     """How often the parent was found as the parent: ``2 of 3``, and of how many models of others."""
     own = f"{line.claimed} of {line.asked}" if line.asked else "not asked"
     return own + f", and {line.claimed_of_others} of others" * bool(line.claimed_of_others)
+
+
+def alarms_text(line: Line) -> str:
+    """At how many models a sign of a backdoor was clearer than at every clean model: ``1 of 3``."""
+    return f"{line.alarms} of {line.watched}" if line.watched else "not asked"
 
 
 def answers(lines: Sequence[Line]) -> list[str]:
@@ -103,7 +108,7 @@ def _row(line: Line) -> list[str]:
     texts = (line.name, line.digest, f"{setting.eps:.6g}", setting.norm, setting.transfer, setting.white)
     means = [getattr(line, each) for each in MEANS]
     numbers = [cell for mean in means for cell in (*map(_six, (mean.value, mean.low, mean.high)), str(mean.n))]
-    counts = (line.asked, line.claimed, line.claimed_of_others, line.alarms)
+    counts = (line.asked, line.claimed, line.claimed_of_others, line.watched, line.alarms)
     return [
         *(defused(plain(text)) for text in texts), str(len(line.models)), *numbers, _six(line.least),
         *map(str, counts), line.trust.level,

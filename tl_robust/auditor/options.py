@@ -34,7 +34,7 @@ def request_of(options: Mapping[str, Any], where: str = "") -> Request:
         if option not in OPTIONS:
             raise UnknownNameError(f"option of an audit {where}".rstrip(". "), option, OPTIONS)
     if missing := [option for option in NEEDED if options.get(option) in (None, "")]:
-        raise ConfigError(f"{where}{missing[0]} is missing: an audit needs {' and '.join(NEEDED)}.")
+        raise ConfigError(f"{where.lstrip('-')}{missing[0]} is missing: an audit needs {' and '.join(NEEDED)}.")
     request = Request(**{option: KINDS[option](value, f"{where}{option}") for option, value in options.items()})
     check(request, where)
     return request

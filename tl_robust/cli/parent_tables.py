@@ -45,6 +45,6 @@ def _cells(line: Line) -> tuple[str, ...]:
     least = words.least_text(line).replace(" %", "")
     claimed = words.claimed_text(line)
     return (
-        words.name(line), str(count), clean, transfer, least, white, price, claimed, str(line.alarms),
+        words.name(line), str(count), clean, transfer, least, white, price, claimed, words.alarms_text(line),
         MARKS[line.trust.level],
     )  # fmt: skip

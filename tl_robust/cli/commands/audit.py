@@ -1,4 +1,4 @@
-"""Audit a fine-tuned model: what can an attacker do who knows its public parent, and what does that parent cost?
+"""Audit a fine-tuned model: what an attacker can do who knows its public parent, and what that parent costs.
 
 MODEL, PARENT and DECOY are files (.safetensors, .npz, .pt, .ckpt; then --network says what they hold), folders of
 Hugging Face or timm, a folder with a LoRA adapter, or mappings as below checkpoints: of a bench file. Nothing is

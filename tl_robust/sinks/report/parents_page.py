@@ -17,8 +17,9 @@ MEANT = (
     "Accuracies and the price are means over the models of a parent, with 95 % intervals for other models and other "
     "images; with one model they are for other images alone.",
     "The price of a parent is how many more images examples crafted on it turn than those crafted on unrelated models.",
-    "Claimed: of how many of its models the parent was told from the models alone. Alarms: at how many of them a check "
-    "for backdoors rang.",
+    "Claimed: of how many of its models the parent was told from the models alone.",
+    "Alarms: at how many of its models a sign of a backdoor was clearer than at every clean model that was asked; "
+    "with n of those, a clean model is one of them once in n + 1 times.",
 )
 
 
@@ -67,6 +68,6 @@ def _row(line: Line) -> tuple[str | Measured | Why, ...]:
         cell("white"),
         cell("price"),
         words.claimed_text(line),
-        str(line.alarms),
+        words.alarms_text(line),
         Why(trust, " ".join(line.trust.reasons)) if line.trust.reasons else trust,
     )
