@@ -42,6 +42,7 @@ def audit(
     results: str | PathLike[str] = Path("results"),
     workers: int = 0,
     accelerator: str = "auto",
+    plugins: Sequence[str | PathLike[str]] = (),
     observer: Observer | None = None,
 ) -> Audit:
     """Audit a fine-tuned model against its public parent, as ``tl-robust audit`` does, and give back the record.
@@ -69,6 +70,7 @@ def audit(
         results: Folder of results.
         workers: Processes; 0: one a CPU core, at most 4.
         accelerator: ``cpu``, ``gpu`` or ``auto``.
+        plugins: Folders of plugin files.
         observer: Hears of progress.
 
     Raises:

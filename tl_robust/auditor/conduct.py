@@ -24,6 +24,7 @@ from tl_robust.engines.observer import Observer
 from tl_robust.errors import BenchFailedError
 from tl_robust.nodes.provenance import commit, device_name, versions
 from tl_robust.nodes.store import Store
+from tl_robust.registry import Scalar, load_plugins
 from tl_robust.text import first_few
 
 
@@ -43,6 +44,8 @@ def conduct(request: Request, observer: Observer | None = None, engine: Engine |
         BenchFailedError: An attack failed.
     """
     observer, engine = observer or Observer(), engine or Local()
+    for folder in request.plugins:
+        load_plugins(folder)
     store = Store(request.results / "store")
     given, subject = load(inputs(request), store, engine, observer)
     evasion = Evasion.of(given)
@@ -106,5 +109,7 @@ def _made(subject: Subject) -> dict[str, str]:
 def _bench(given: Inputs) -> Bench:
     """How nodes are computed."""
     nothing = Axes((), (), (), (), (), (), (), (given.request.seed,))
-    checkpoints = {model.checkpoint.name: model.checkpoint for model in given.models}
-    return Bench("audit", nothing, checkpoints=checkpoints, trainer={"accelerator": given.request.accelerator})
+    request, checkpoints = given.request, {model.checkpoint.name: model.checkpoint for model in given.models}
+    options: dict[str, Scalar] = {"accelerator": request.accelerator}
+    plugins = tuple(folder.absolute() for folder in request.plugins)
+    return Bench("audit", nothing, checkpoints=checkpoints, trainer=options, plugins=plugins)

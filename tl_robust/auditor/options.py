@@ -88,6 +88,10 @@ def _entries(value: Any, where: str) -> tuple[Entry, ...]:
     return tuple(_entry(item, where) for item in _several(value))
 
 
+def _paths(value: Any, where: str) -> tuple[Path, ...]:
+    return tuple(_path(item, where) for item in _several(value))
+
+
 def _names(value: Any, where: str) -> Names:
     if isinstance(value, str | os.PathLike):
         path = Path(value)
@@ -117,6 +121,7 @@ KINDS: Mapping[str, Callable[[Any, str], Any]] = {
     **dict.fromkeys(("decoys", "transfer"), _entries),
     **dict.fromkeys(("norm", "reference", "accelerator"), _text),
     **dict.fromkeys(("root", "results"), _path),
+    "plugins": _paths,
     **dict.fromkeys(("images", "seed", "workers"), _whole),
     "classes": _names,
     "eps": _numbers,

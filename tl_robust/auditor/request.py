@@ -46,6 +46,7 @@ class Request:
         results: Folder of results, whose store keeps what was computed.
         workers: Processes that share the work; 0: one a CPU core, at most 4.
         accelerator: Of the Lightning Trainer.
+        plugins: Folders of plugin files, such as of the network of the model, or of a lock.
     """
 
     model: Entry
@@ -68,3 +69,4 @@ class Request:
     results: Path = Path("results")
     workers: int = 0
     accelerator: str = "auto"
+    plugins: tuple[Path, ...] = ()

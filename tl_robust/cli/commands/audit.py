@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
+from tl_robust.cli.commands.base import plugin_folders
 from tl_robust.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -51,6 +52,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     add("--results", metavar="FOLDER", help="its store keeps what is computed (results)")
     add("--workers", type=int, help="processes; 0: one a CPU core, at most 4 (0)")
     add("--accelerator", help="cpu, gpu or auto (auto)")
+    plugin_folders(parser)
     add("--json", action="store_true", help="print audit.json, too")
     add("--plain", action="store_true", help="lines instead of progress bars")
 
