@@ -10,7 +10,6 @@ import pytest
 from tl_robust import registry
 from tl_robust.attacks import ATTACKS
 from tl_robust.auditor.locks import LOCKS
-from tl_robust.auditor.locks.base import LOCKS
 from tl_robust.backdoors import BACKDOORS
 from tl_robust.claims import CLAIMS
 from tl_robust.data.domain import DOMAINS

@@ -270,12 +270,15 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=forest.SEEDS["measured"], help="seeds of the page")
     parser.add_argument("--images", type=int, nargs=2, default=forest.IMAGES, help="of a source, and of a target")
     parser.add_argument("--epochs", type=int, nargs=2, default=forest.EPOCHS, help="of a parent, and of all else")
+    parser.add_argument("--train", action="store_true", help="only train what is absent of the store")
     given = parser.parse_args()
     torch.set_num_threads(1)
     parts = (tuple(given.images), tuple(given.epochs))
     sizes = [forest.Size(tuple(given.nets), tuple(seeds), *parts) for seeds in (given.fit, given.seeds)]
     for size in sizes:
         trained(size, given.store, Told())
+    if given.train:
+        return
     given.out.write_text(written(*sizes, given.store), encoding="utf-8")
     print(f"Written: {given.out}")
 

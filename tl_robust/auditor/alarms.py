@@ -21,9 +21,9 @@ from tl_robust.types import Verdict
 
 THREAT = "backdoor"
 Found = tuple[tuple[Finding, ...], tuple[NotRun, ...]]
-BENCH = "experiments/statistics/alarms.py"  # what the next two numbers are measured by
-INDEX_ALARMS = (5, 20)  # clean models whose index is above 2, of so many
-CLUSTER_ALARMS = (20, 20)  # clean models with a label that activation clustering suspects
+BENCH = "experiments/statistics/alarms.py"  # by 20 seeds of mnist5k-optdigits and of rendered_syn-optdigits each:
+INDEX_ALARMS = (10, 40)  # clean models whose index is above 2, of so many
+CLUSTER_ALARMS = (40, 40)  # clean models with a label that activation clustering suspects
 NO_CLEAN = "No clean model was given, so that its false-alarm rate is not known: give the parent, and decoys."
 DEAR = "it would take too long on a CPU: audit on a GPU"
 

@@ -38,6 +38,7 @@ def audit(
     strong: Entry = STRONG,
     stated: float = math.nan,
     reference: str | PathLike[str] = "",
+    despite: Sequence[str] = (),
     seed: int = 0,
     results: str | PathLike[str] = Path("results"),
     workers: int = 0,
@@ -66,6 +67,7 @@ def audit(
         strong: The attack on the model itself.
         stated: Accuracy that its owner states.
         reference: File with logits of its own pipeline.
+        despite: Locks whose failure does not stop the audit.
         seed: Of all draws.
         results: Folder of results.
         workers: Processes; 0: one a CPU core, at most 4.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import UTC, datetime
 from itertools import chain
 from typing import Any
@@ -49,7 +50,7 @@ def conduct(request: Request, observer: Observer | None = None, engine: Engine |
     store = Store(request.results / "store")
     given, subject = load(inputs(request), store, engine, observer)
     evasion = Evasion.of(given)
-    locks = ask(subject)
+    locks = tuple(_passed_over(lock, request.despite) for lock in ask(subject))
     if failed := [lock.name for lock in locks if lock.passed is False]:
         why = f"Nothing was attacked, since {first_few(failed, 3)} failed: repair that first."
         return _record(given, subject, evasion.eps, locks, not_run=(NotRun("", "all attacks", why),))
@@ -82,6 +83,13 @@ def _record(given: Inputs, subject: Subject, eps: float, locks: tuple[Lock, ...]
         date=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
         **nothing | found,
     )
+
+
+def _passed_over(lock: Lock, despite: Collection[str]) -> Lock:
+    """The lock; where it failed and is not to stop the audit, as one that decides nothing."""
+    if lock.passed is not False or lock.name not in despite:
+        return lock
+    return Lock(lock.name, None, f"It failed, and was passed over by --despite. {lock.reason}")
 
 
 def _model(model: ReadModel, given: Inputs) -> AuditedModel:

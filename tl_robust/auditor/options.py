@@ -9,6 +9,7 @@ from dataclasses import MISSING, fields
 from pathlib import Path
 from typing import Any
 
+from tl_robust.auditor.locks import LOCKS
 from tl_robust.auditor.request import Entry, Request
 from tl_robust.config.entries import parse_number
 from tl_robust.data.names import Names, class_file
@@ -101,6 +102,14 @@ def _names(value: Any, where: str) -> Names:
     return tuple(value)
 
 
+def _locks(value: Any, where: str) -> tuple[str, ...]:
+    names = tuple(_text(item, where) for item in _several(value))
+    for name in names:
+        if name not in LOCKS:
+            raise UnknownNameError(f"lock of {where}", name, LOCKS.names())
+    return names
+
+
 def _numbers(value: Any, where: str) -> tuple[float, ...]:
     return tuple(parse_number(item, where) for item in _several(value))
 
@@ -124,6 +133,7 @@ KINDS: Mapping[str, Callable[[Any, str], Any]] = {
     "plugins": _paths,
     **dict.fromkeys(("images", "seed", "workers"), _whole),
     "classes": _names,
+    "despite": _locks,
     "eps": _numbers,
     "stated": parse_number,
 }

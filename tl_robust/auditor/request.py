@@ -42,6 +42,7 @@ class Request:
         strong: The attack on the model itself.
         stated: Share of right answers that the owner states; NaN where none.
         reference: A file ``.npz`` with an array ``logits [R,L]``: what his own pipeline gives for the first R images.
+        despite: Locks whose failure is written down and does not stop the audit.
         seed: Of all draws.
         results: Folder of results, whose store keeps what was computed.
         workers: Processes that share the work; 0: one a CPU core, at most 4.
@@ -65,6 +66,7 @@ class Request:
     strong: Entry = field(default_factory=lambda: STRONG)
     stated: float = math.nan
     reference: str = ""
+    despite: tuple[str, ...] = ()
     seed: int = 0
     results: Path = Path("results")
     workers: int = 0

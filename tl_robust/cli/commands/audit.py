@@ -47,6 +47,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     add("--root", help="folder of domains (data)")
     add("--policy", type=Path, metavar="FILE", help="rules that the model must keep to")
     add("--strict", action="store_true", help="exit code 3 where a rule is undecided")
+    add("--despite", action="append", metavar="LOCK", help="a lock whose failure is written down and does not stop it")
     add("--seed", type=int, help="of all draws (0)")
     add("--out", type=Path, metavar="FOLDER", help="where to (RESULTS/audits/MODEL)")
     add("--results", metavar="FOLDER", help="its store keeps what is computed (results)")
