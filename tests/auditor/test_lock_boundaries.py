@@ -38,8 +38,9 @@ def both(count: int, right: int, won: int, lost: int) -> ImageSet:
 @pytest.mark.parametrize(
     ("count", "right", "won", "lost", "passed"),
     [
-        (200, 190, 10, 0, False),  # five points, with p = 0.001 for each of eight alternatives
-        (200, 190, 9, 0, True),
+        (200, 190, 10, 0, False),  # p = 0.001 for each of eight alternatives
+        (500, 440, 25, 0, False),  # five points, and more than a third of the wrong ones
+        (500, 440, 24, 0, True),
         (200, 190, 10, 1, True),
         (200, 100, 34, 0, False),  # a third of the wrong ones
         (200, 100, 33, 0, True),
