@@ -6,7 +6,7 @@ CARD ?= defenses defenses_backdoor defenses_membership
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup bench card plan report claims profiles gpu perf perf-attacks perf-memory lineage statistics \
+.PHONY: help setup bench card plan report claims profiles gpu perf perf-attacks perf-memory statistics price lineage \
 	test test-slow test-gpu test-parity test-browser test-ray check format
 
 help: ## this list
@@ -62,6 +62,9 @@ test-browser: .venv/.browser ## look at the report in Chromium (Debian: apt inst
 
 test-ray: .venv/.ray ## run the tests that start Ray clusters on this machine (three minutes)
 	$(BIN)/python -m pytest -m ray tests/engines $(ARGS)
+
+price: .venv/.run ## audits of MNIST to USPS and SVHN to meter digits (ARGS="--root FOLDER", ten minutes): docs/price.md
+	$(BIN)/python experiments/price.py $(ARGS)
 
 lineage: .venv/.run ## how often an audit finds the parent of a model (ten minutes; resumable): docs/lineage.md
 	$(BIN)/python experiments/lineage/lineage.py $(ARGS)

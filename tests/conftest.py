@@ -9,6 +9,7 @@ import pytest
 
 from tl_robust import registry
 from tl_robust.attacks import ATTACKS
+from tl_robust.auditor.locks import LOCKS
 from tl_robust.backdoors import BACKDOORS
 from tl_robust.claims import CLAIMS
 from tl_robust.data.domain import DOMAINS
@@ -67,8 +68,8 @@ plugins: [plugins]
 def _registries() -> Iterator[None]:
     """Forget what a test registers."""
     kinds = (
-        ATTACKS, BACKDOORS, CHECKS, CLAIMS, DEFENSES, DOMAINS, ENGINES, INFERENCES, METRICS, NETWORKS, PAIRS, SINKS,
-        SPACES, STRATEGIES, THREATS,
+        ATTACKS, BACKDOORS, CHECKS, CLAIMS, DEFENSES, DOMAINS, ENGINES, INFERENCES, LOCKS, METRICS, NETWORKS, PAIRS,
+        SINKS, SPACES, STRATEGIES, THREATS,
     )  # fmt: skip
     before = []
     for kind in kinds:

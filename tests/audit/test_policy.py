@@ -262,9 +262,9 @@ def test_the_p_value_of_pairs_is_that_of_the_sign_test_or_more() -> None:
 
 def test_the_same_model_is_not_worse_than_itself_and_a_margin_lets_others_pass() -> None:
     same = decided(audit(), "not_worse_than: last.json", earlier=audit())
-    assert same[0].kind == "undecided"  # the price keeps no samples, so nothing tells that it is the same
-    alike = audit(price=None)
-    assert decided(alike, "not_worse_than: last.json", earlier=alike)[0].kind == "pass"
+    assert same[0].kind == "pass"
+    others = audit(others=(model("lakes"),))
+    assert decided(others, "not_worse_than: last.json", earlier=audit())[0].kind == "undecided"  # another price
     assert against(share(150), share(150)).kind == "undecided"  # another model that is right on the same images
     then, now = of_hits(random_hits(150, 1)), of_hits(random_hits(150, 2))
     assert against(now, then).kind == "undecided"
@@ -308,3 +308,13 @@ def test_the_earlier_audit_is_read_beside_the_policy(tmp_path: Path) -> None:
     assert list(earlier_of(policy)) == [tmp_path / "last.json"]
     with pytest.raises(ResultsError, match="no such file"):
         earlier_of(parse("rules: [{not_worse_than: none.json}]", tmp_path / "policy.yaml"))
+
+
+def test_the_same_inputs_give_the_same_price_and_other_decoys_do_not() -> None:
+    """Its interval is of other decoys, too, so that an equal price of the same files alone is sure to be no worse."""
+    then = audit()
+    (same,) = (change for change in changes(then, then) if change.now.name == "parent_price")
+    assert (same.gain, same.low, same.high, same.paired) == (0.0, 0.0, 0.0, True)
+    others = replace(then, others=(model("lakes"), model("textures")))
+    (other,) = (change for change in changes(others, then) if change.now.name == "parent_price")
+    assert other.low < 0 < other.high

@@ -60,9 +60,10 @@ def changes(now: Audit, then: Audit, margin: float = 0.0) -> list[Change]:
     """
     before = {finding.key: finding for finding in then.measured}
     same_data = now.data.sha256 == then.data.sha256
+    same_rest = _all_digests(now) == _all_digests(then)
     same_model = same_data and _digests(now) == _digests(then)
     told = [
-        _change(finding, before[finding.key], margin, same_data, same_model)
+        _change(finding, before[finding.key], margin, same_data, same_model, same_model and same_rest)
         for finding in now.measured
         if finding.better and finding.key in before
     ]
@@ -74,9 +75,16 @@ def _digests(audit: Audit) -> list[str]:
     return [file.sha256 for file in audit.model.files]
 
 
-def _change(now: Finding, then: Finding, margin: float, same_data: bool, same_model: bool) -> Change:
+def _all_digests(audit: Audit) -> tuple[int, list[list[str]]]:
+    models = [*([audit.parent] if audit.parent else []), *audit.others]
+    return audit.seed, [[file.sha256 for file in model.files] for model in models]
+
+
+def _change(now: Finding, then: Finding, margin: float, same_data: bool, same_model: bool, same_inputs: bool) -> Change:
     sign = 1.0 if now.better == "higher" else -1.0
-    if same_model and now.hits and now.hits == then.hits:  # nothing was drawn anew
+    same_number = (now.value, now.low, now.high) == (then.value, then.low, then.high)
+    kept = same_model and now.hits and now.hits == then.hits
+    if kept or (same_inputs and not now.hits and same_number):  # nothing was drawn anew
         return Change(now, then, 0.0, 0.0, 0.0, 1.0, paired=True)
     if same_data and now.hits and len(now.hits) == len(then.hits):
         low, high, p = _paired(now.hits, then.hits, sign, margin)

@@ -123,9 +123,19 @@ def folder_text(where: str, text: str) -> str:
     return text
 
 
-def checkpoint_of(name: str, entry: Any, data: DataSettings, spaces: Iterable[Component]) -> Checkpoint:
-    """An entry of ``checkpoints:``, its network built once on the meta device for every space."""
-    where = f"checkpoints.{name}"
+def checkpoint_of(
+    name: str, entry: Any, data: DataSettings, spaces: Iterable[Component], where: str = ""
+) -> Checkpoint:
+    """An entry of ``checkpoints:``, its network built once on the meta device for every space.
+
+    Args:
+        name: Of the entry.
+        entry: A mapping.
+        data: Where files lie.
+        spaces: Of the images.
+        where: How errors call the entry; empty: by its place in a bench file.
+    """
+    where = where or f"checkpoints.{name}"
     origin, more = _declaration(where, entry, "FILE", {"network", "classes", "rename", "adapter"})
     if re.search(r"[-:,]|^$", name):
         raise ConfigError(f"{where} needs a name without dash, colon and comma.")

@@ -29,7 +29,7 @@ from torch import Tensor, nn
 
 from tl_robust.errors import DataError
 from tl_robust.models.adapter import Adapter
-from tl_robust.models.base import Normalize, network_name
+from tl_robust.models.base import Normalize, classifier_names, network_name
 from tl_robust.models.checkpoint_file import OBJECTS, TORCH, Entry, entries, of_tensors
 from tl_robust.text import first_few
 
@@ -112,6 +112,32 @@ def checkpoint_digest(where: str, root: Path) -> str:
         return _sha256(path)
     except OSError as error:
         raise DataError(f"checkpoint {path} cannot be read ({_cause(error)}): make it readable.") from error
+
+
+def classes_in(where: str, root: Path, network: nn.Module, rename: Mapping[str, str] | None = None) -> int:
+    """Number of classes of the last layer that a checkpoint holds, with the arguments of :func:`load_checkpoint`.
+
+    Args:
+        where: As there.
+        root: As there.
+        network: With any number of classes; may be on the meta device.
+        rename: As there.
+
+    Raises:
+        DataError: As there, or the file has no last layer of this network.
+    """
+    own, last = network.state_dict(), classifier_names(network)
+    with ExitStack() as stack:
+        stored = _entries(where, root, stack)
+        places = _places(list(stored), own, [{}, getattr(network, "ALIASES", {})] if rename is None else [rename])
+        counts = {stored[places[name]].shape[0] for name in last if name in places and stored[places[name]].shape}
+    if len(counts) != 1:
+        names = first_few(sorted(last), 3)
+        raise DataError(
+            f"checkpoint {where!r} has no last layer of network {network_name(network)!r} ({names}): check the network "
+            "and its settings, or use a file with its head."
+        )
+    return int(counts.pop())
 
 
 def _entries(where: str, root: Path, stack: ExitStack) -> dict[str, Entry]:
