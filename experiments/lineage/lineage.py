@@ -9,6 +9,7 @@ audits each with its parent among the candidates and without. An interrupted run
 import argparse
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from textwrap import fill
 
 import forest
 import torch
@@ -32,8 +33,8 @@ MEASURED = {
 BINS = ((0.0, 0.1), (0.1, 0.5), (0.5, 0.9), (0.9, 0.99), (0.99, 1.0))
 TEXT = """# Which parent: how often an audit finds it
 
-Made by `make lineage` (`experiments/lineage/lineage.py`). {parents} small parents: {nets}, each on {sources}, with
-seeds {measured}. Of each parent there are children by every way of tuning, on other digits, on six classes of them, or
+Made by `make lineage` (`experiments/lineage/lineage.py`). {parents} small parents ({nets}; each on {sources}, with
+seeds {measured}). Of each parent there are children by every way of tuning, on other digits, on six classes of them, or
 on what parents of the other source know: {children} in all. {images} test images an audit; four candidates, of the
 same architecture: the parent, two with its data and other seeds, and one with other data. Without its parent a child
 is an unrelated model, too, and the hardest one: in its place stands another with other data.
@@ -235,7 +236,7 @@ def written(fit: forest.Size, measured: forest.Size, store: Path) -> str:
         by_way(rows, (SIBLING,), RIGHT | WRONG),
         by_way(rows, (ORPHAN,), NONE),
     ]
-    return TEXT.format(
+    text = TEXT.format(
         by_way(rows, (CHILD,), RIGHT),
         by_way(apart, (UNRELATED, LEFT_OUT), NONE),
         "\n\n".join(relatives),
@@ -245,7 +246,7 @@ def written(fit: forest.Size, measured: forest.Size, store: Path) -> str:
         kept(fit_pairs, pairs),
         f"base {base:.1f}, slope {slope:.1f}, lead of a claim {lead:.2f} (at most 3 % of the wrong ones reach it).",
         parents=len(judge.parents),
-        nets=", ".join(measured.nets),
+        nets="; ".join(measured.nets),
         sources=" and ".join(forest.SOURCES),
         measured=", ".join(map(str, measured.seeds)),
         fit=", ".join(map(str, fit.seeds)),
@@ -258,6 +259,16 @@ def written(fit: forest.Size, measured: forest.Size, store: Path) -> str:
         base=decisions.BASE,
         slope=decisions.SLOPE,
         lead=decisions.CLAIMED,
+    )
+    return "\n\n".join(filled(part) for part in text.split("\n\n"))
+
+
+def filled(part: str) -> str:
+    """A paragraph in lines of at most 119 letters; headings, lists and tables stay."""
+    return (
+        part
+        if part.startswith(("#", "|", "- "))
+        else fill(part, 119, break_on_hyphens=False) + "\n" * part.endswith("\n")
     )
 
 

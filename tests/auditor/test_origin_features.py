@@ -55,6 +55,25 @@ def test_what_labels_explain_is_no_evidence() -> None:
     assert features.relation(plain[0], plain[1]).z > 5  # the labels would make relatives of them
 
 
+def test_what_all_units_share_is_no_evidence() -> None:
+    """All features of both networks follow the brightness of an image, some more than others."""
+    draw = torch.Generator().manual_seed(4)
+    bright = torch.randn(60, 1, generator=draw, dtype=torch.float64)
+    found = []
+    for _ in range(100):
+        one, other = (bright * (1 + torch.rand(40, generator=draw)) + torch.randn(60, 40, generator=draw) for _ in "ab")
+        found.append(features.relation(one, other).z)
+    assert abs(float(torch.tensor(found).mean())) < 0.4
+    assert max(found) < 4
+
+
+def test_units_have_mean_0_within_each_class() -> None:
+    found = units(network(0))
+    for label in range(4):
+        assert found[IMAGES.labels == label].mean(0).abs().max() < 1e-9
+    assert found.std() > 1e-3
+
+
 def test_means_of_classes_are_those_of_a_loop() -> None:
     values, labels = torch.rand(60, 3, generator=torch.Generator().manual_seed(3)).double(), IMAGES.labels * 7
     for label in labels.unique():

@@ -24,7 +24,7 @@ from tl_robust.auditor.subject import Subject
 LEVEL = 0.01  # corrected p-value up to which a relation is no chance
 KEPT = 0.9  # see weights.kept: up to it a candidate shares the start and not what it has learned
 SURE = 0.95  # that a candidate is closer than the next
-MEDIAN = {"weights": 90.0, "features": 15.0}  # z of children, of the first seeds of experiments/lineage
+MEDIAN = {"weights": 90.0, "features": 16.0}  # z of children, of the first seeds of experiments/lineage
 
 
 @dataclass(frozen=True)
