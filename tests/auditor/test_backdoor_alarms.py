@@ -19,8 +19,9 @@ from tl_robust.audit.numbers import ALARM, INDEX, RATIO, STAMPED
 from tl_robust.audit.policy import parse
 from tl_robust.audit.record import Finding
 from tl_robust.auditor.alarms import alarms
+from tl_robust.auditor.clean_models import operations
 from tl_robust.auditor.looks_stamped import looking_stamped, sampled
-from tl_robust.auditor.smallest_mask import SEARCH, masks
+from tl_robust.auditor.smallest_mask import SEARCHES, masks, passes
 from tl_robust.auditor.subject import ReadModel, Subject
 from tl_robust.defenses.neural_cleanse import smallness
 from tl_robust.types import ImageSet
@@ -124,20 +125,20 @@ def test_the_stamped_training_images_are_those_that_strip_sees(made: Made) -> No
 
 def test_masks_are_those_of_neural_cleanse_itself_in_any_mode_of_the_network(made: Made) -> None:
     network, images = made.poisoned.model.network, made.poisoned.images
-    found = masks(network, images, 10, 5)
-    fitted = SEARCH.fit(network, images, 5)
+    found = masks(SEARCHES[0], network, images, 10, 5)
+    fitted = SEARCHES[0].fit(network, images, 5)
     assert torch.allclose(found.norms, fitted["norms"], rtol=1e-6)
     assert found.ratio == pytest.approx(float(smallness(fitted["norms"])))
     assert int(found.norms.argmin()) == TARGET
     assert found.flagged == (int(fitted["flagged"]) == TARGET)
     network.train()
     try:
-        again = masks(network, images, 10, 5)
+        again = masks(SEARCHES[0], network, images, 10, 5)
         assert network.training
     finally:
         network.eval()
     assert torch.equal(again.norms, found.norms)
-    assert len(masks(network, images, 4, 5).norms) == 4
+    assert len(masks(SEARCHES[0], network, images, 4, 5).norms) == 4
 
 
 def test_the_alarm_of_the_literature_has_a_measured_rate_beside_it(made: Made) -> None:
@@ -154,7 +155,7 @@ def test_without_clean_models_the_rate_is_not_told_and_a_sentence_says_why(made:
     assert [finding.name for finding in found] == [INDEX, RATIO, STAMPED]
     for finding in found:
         assert finding.trust.level == "amber"
-        assert "No clean model was given" in " ".join(finding.trust.reasons)
+        assert "No clean model was asked" in " ".join(finding.trust.reasons)
     missing = [item for item in left if item.name == ALARM]
     assert len(missing) == 2
     assert all("give the parent, and decoys" in item.reason for item in missing)
@@ -193,7 +194,7 @@ def test_models_of_more_classes_are_asked_about_as_many_and_those_of_fewer_are_l
 @pytest.mark.parametrize(
     ("subject", "name", "reason"),
     [
-        (bare(2), INDEX, "compares the masks of 3 classes or more, got 2"),
+        (bare(2), INDEX, "compares the masks of 3 classes or more, and the model has 2"),
         (bare(4, spoiled=True), RATIO, "not finite, as in a model that has diverged"),
         (bare(4, spoiled=True), STAMPED, "not finite, as of a model that has diverged"),
         (bare(4, images=12), STAMPED, "needs 20 test images, got 12"),
@@ -214,6 +215,21 @@ def test_on_a_cpu_too_much_work_is_left_out_with_a_sentence() -> None:
     assert found == ()
     assert {item.name for item in left} == {INDEX, RATIO, ALARM, STAMPED, "attack_success"}
     assert all("too long on a CPU: audit on a GPU" in item.reason for item in left if item.name != "attack_success")
+
+
+def test_where_a_search_costs_too_much_a_shorter_one_is_made_of_all_models() -> None:
+    subject = bare(4, 4)
+    each = operations(subject.model.network, subject.images)
+    long, short = (2 * passes(search, 4) * each for search in SEARCHES)
+    assert short == long / 2
+    for work, batch, clean in ((long, 4, 1), (long - 1, 2, 1), (short, 2, 1), (short - 1, 2, 0)):
+        found, left = alarms(replace(subject, train=None), work)
+        numbers = {finding.name: finding for finding in found}
+        assert f"batch={batch}, " in numbers[INDEX].attack
+        assert (ALARM in numbers) == bool(clean)
+        missing = [item.reason for item in left if item.name == ALARM]
+        assert len(missing) == (not clean)
+        assert all("of 4 was not asked, since all together would take too long on a CPU." in each for each in missing)
 
 
 def test_a_policy_may_name_every_number_of_an_alarm() -> None:

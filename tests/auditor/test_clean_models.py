@@ -102,7 +102,7 @@ def test_models_that_cost_too_much_are_left_out_from_the_last_and_named() -> Non
         return scores[asked_model.name]
 
     each = 10 * operations(model.network, IMAGES)
-    assert [affordable([model] * 4, IMAGES, 10, limit) for limit in (each - 1, each, 3 * each, 9 * each)] == [
+    assert [affordable(subject, [model] * 4, 10, limit) for limit in (each - 1, each, 3 * each, 9 * each)] == [
         0,
         1,
         3,

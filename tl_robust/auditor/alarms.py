@@ -12,9 +12,9 @@ from tl_robust.audit.numbers import ALARM, INDEX, RATIO, STAMPED, known
 from tl_robust.audit.record import Finding, NotRun
 from tl_robust.audit.terms import terms_of
 from tl_robust.auditor import looks_stamped, smallest_mask
-from tl_robust.auditor.clean_models import WORK, Asked, ask
+from tl_robust.auditor.clean_models import WORK, Asked, affordable, ask
 from tl_robust.auditor.looks_stamped import STRIP
-from tl_robust.auditor.smallest_mask import SEARCH, Masks
+from tl_robust.auditor.smallest_mask import SEARCHES, Masks, passes
 from tl_robust.auditor.subject import ReadModel, Subject
 from tl_robust.metrics.estimate import clopper_pearson
 from tl_robust.types import Verdict
@@ -24,7 +24,7 @@ Found = tuple[tuple[Finding, ...], tuple[NotRun, ...]]
 BENCH = "experiments/statistics/alarms.py"  # by 20 seeds of mnist5k-optdigits and of rendered_syn-optdigits each:
 INDEX_ALARMS = (10, 40)  # clean models whose index is above 2, of so many
 CLUSTER_ALARMS = (40, 40)  # clean models with a label that activation clustering suspects
-NO_CLEAN = "No clean model was given, so that its false-alarm rate is not known: give the parent, and decoys."
+NO_CLEAN = "No clean model was asked, so that its false-alarm rate is not known: give the parent, and decoys."
 DEAR = "it would take too long on a CPU: audit on a GPU"
 
 
@@ -53,28 +53,34 @@ def _masks(subject: Subject, work: float) -> Found:
     count = counts[id(subject.model)]
     if count < smallest_mask.LEAST:
         least = smallest_mask.LEAST
-        return _left_out(numbers, f"Neural Cleanse compares the masks of {least} classes or more, got {count}.")
-
-    def score(model: ReadModel) -> float:
-        found[id(model)] = smallest_mask.masks(model.network, subject.images, count, subject.seed)
-        return found[id(model)].ratio
+        return _left_out(
+            numbers, f"Neural Cleanse compares the masks of {least} classes or more, and the model has {count}."
+        )
 
     fewer = [each for each in subject.candidates if counts[id(each)] < count]
     clean = [each for each in subject.candidates if each not in fewer]
-    asked = ask(subject, score, clean, smallest_mask.passes(count), work)
+    models = [subject.model, *clean]
+    affords = (each for each in SEARCHES if affordable(subject, models, passes(each, count), work) == len(models))
+    search = next(affords, SEARCHES[-1])
+
+    def score(model: ReadModel) -> float:
+        found[id(model)] = smallest_mask.masks(search, model.network, subject.images, count, subject.seed)
+        return found[id(model)].ratio
+
+    asked = ask(subject, score, clean, passes(search, count), work)
     if asked is None:
         return _left_out(numbers, f"Neural Cleanse would search for the masks of {count} classes, and {DEAR}.")
     if math.isnan(asked.own):
         return _left_out(numbers, "Neural Cleanse found masks that are not finite, as in a model that has diverged.")
     few = [(each.name, f"it has {counts[id(each)]} classes, and the model {count}") for each in fewer]
     asked, own = replace(asked, left_out=(*few, *asked.left_out)), found[id(subject.model)]
-    unknown = () if asked.clean else (NO_CLEAN,)
+    unknown = () if asked.clean else (NO_CLEAN, *asked.not_asked)
     told = unknown or asked.reasons(_times)[:1]
     findings = (
-        _finding(INDEX, own.index, (own.index, own.index), count, str(SEARCH), (_of_authors(own), *unknown)),
-        _finding(RATIO, own.ratio, (own.ratio, own.ratio), count, str(SEARCH), told),
+        _finding(INDEX, own.index, (own.index, own.index), count, str(search), (_of_authors(own), *unknown)),
+        _finding(RATIO, own.ratio, (own.ratio, own.ratio), count, str(search), told),
     )
-    more, left = _calibrated(asked, str(replace(SEARCH, measure="size")), _times)
+    more, left = _calibrated(asked, str(replace(search, measure="size")), _times)
     return (*findings, *more), left
 
 
@@ -104,7 +110,7 @@ def _stamped(subject: Subject, work: float) -> Found:
         f"{sum(own)} of {len(own)} training images keep their class under others more surely than "
         f"{1 - looks_stamped.SHARE:.0%} of the test images do; of clean ones as few as of test images are expected to."
     )
-    reasons = (reason,) if asked.clean else (reason, NO_CLEAN)
+    reasons = (reason,) if asked.clean else (reason, NO_CLEAN, *asked.not_asked)
     number = _finding(STAMPED, asked.own, _ends(sum(own), len(own)), len(own), STRIP, reasons, own)
     more, left = _calibrated(asked, STRIP, "{:.1%}".format)
     wrong, of = CLUSTER_ALARMS
@@ -115,7 +121,7 @@ def _stamped(subject: Subject, work: float) -> Found:
 def _calibrated(asked: Asked, attack: str, shown: Callable[[float], str]) -> Found:
     """What clean models say of the alarm."""
     if not asked.clean:
-        return _left_out([ALARM], f"{attack}: {NO_CLEAN}")
+        return _left_out([ALARM], " ".join([f"{attack}: {NO_CLEAN}", *asked.not_asked]))
     value, *ends = asked.false_alarms
     return (_finding(ALARM, value, ends, len(asked.clean), attack, asked.reasons(shown)),), ()
 

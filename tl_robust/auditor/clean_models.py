@@ -25,7 +25,7 @@ from tl_robust.types import ImageSet
 
 USUAL = 0.05  # the false-alarm rate that readers expect to be told
 ENOUGH = round(1 / USUAL) - 1  # clean models that can tell it
-WORK = 3.5e13  # additions and multiplications that an alarm may cost on a CPU: some minutes on one core
+WORK = 1.8e13  # additions and multiplications that an alarm may cost on a CPU: a minute on one core
 SHOWN = 4  # clean models that a sentence names
 
 
@@ -82,10 +82,15 @@ class Asked:
                 f"The parent is at least as suspicious, as it would be where the backdoor comes from it; {more - 1} of "
                 f"{count - 1} other models are."
             )
-        if self.left_out:
-            (name, why), others = self.left_out[0], len(self.left_out) - 1
-            sentences.append(f"{name} was not asked, since {why}" + f" (nor were {others} others)" * (others > 0) + ".")
-        return tuple(sentences)
+        return (*sentences, *self.not_asked)
+
+    @property
+    def not_asked(self) -> tuple[str, ...]:
+        """Who was not asked, and why, in a sentence; none where all were."""
+        if not self.left_out:
+            return ()
+        (name, why), others = self.left_out[0], len(self.left_out) - 1
+        return (f"{name} was not asked, since {why}" + f" (nor were {others} others)" * (others > 0) + ".",)
 
 
 def operations(network: nn.Module, images: ImageSet) -> int:
@@ -108,7 +113,7 @@ def ask(
         work: Additions and multiplications that all models together may cost on a CPU; a GPU has no limit.
     """
     models = [subject.model, *clean]
-    count = len(models) if subject.device.type != "cpu" else affordable(models, subject.images, images, work)
+    count = affordable(subject, models, images, work)
     if not count:
         return None
     scores = [(model.name, score(model)) for model in models[:count]]
@@ -120,7 +125,9 @@ def ask(
     return Asked(scores[0][1], told, of_parent, tuple(left_out))
 
 
-def affordable(models: Sequence[ReadModel], images: ImageSet, count: int, work: float) -> int:
-    """How many of the models, in their order, can be asked about so many images for so much work."""
-    costs = [count * operations(model.network, images) for model in models]
+def affordable(subject: Subject, models: Sequence[ReadModel], images: int, work: float) -> int:
+    """How many of the models, in their order, can be asked about so many images; see :func:`ask`."""
+    if subject.device.type != "cpu":
+        return len(models)
+    costs = [images * operations(model.network, subject.images) for model in models]
     return sum(total <= work for total in accumulate(costs))

@@ -15,7 +15,7 @@ from tl_robust.models.features import in_eval_mode, logits
 from tl_robust.seeding import generator
 from tl_robust.types import ImageSet
 
-SEARCH = NeuralCleanse(steps=50, batch=4)
+SEARCHES = (NeuralCleanse(steps=50, batch=4), NeuralCleanse(steps=50, batch=2))  # the second where that costs too much
 VALUES = 3_000_000  # of pixels in a batch: a network keeps many times as much for its gradient
 TOGETHER = 100  # images in a batch, at most
 LEAST = 3  # classes below which a median says nothing of the others
@@ -52,18 +52,19 @@ def count_of(network: nn.Module, images: ImageSet) -> int:
     return int(logits(network, images.images[:1]).shape[1])
 
 
-def passes(classes: int) -> int:
+def passes(search: NeuralCleanse, classes: int) -> int:
     """Images that are asked about, three for each with a gradient."""
-    return 3 * SEARCH.steps * SEARCH.batch * classes
+    return 3 * search.steps * search.batch * classes
 
 
-def masks(network: nn.Module, images: ImageSet, classes: int, seed: int) -> Masks:
+def masks(search: NeuralCleanse, network: nn.Module, images: ImageSet, classes: int, seed: int) -> Masks:
     """Search the masks of so many classes of a network: all, or some that are drawn.
 
     Fewer steps and images than its authors take (1,000 and a whole set) find masks that are larger, and tell models
     apart as well; ``experiments/statistics/alarms.py`` measures that.
 
     Args:
+        search: Its steps, and images a step and class.
         network: In any mode, which it keeps.
         images: Images of any classes.
         classes: From 1 to the number of its classes.
@@ -71,8 +72,8 @@ def masks(network: nn.Module, images: ImageSet, classes: int, seed: int) -> Mask
     """
     known = count_of(network, images)
     drawn = torch.randperm(known, generator=generator("classes", seed))[:classes].sort().values
-    values = images.images[0].numel() * SEARCH.batch
-    each = max(1, min(TOGETHER // SEARCH.batch, VALUES // values))
+    values = images.images[0].numel() * search.batch
+    each = max(1, min(TOGETHER // search.batch, VALUES // values))
     with in_eval_mode(network):
-        found = [SEARCH.sought(network, images, group, seed)[0] for group in drawn.split(each)]
+        found = [search.sought(network, images, group, seed)[0] for group in drawn.split(each)]
     return Masks(torch.cat([mask.double().sum((1, 2)).cpu() for mask in found]))
