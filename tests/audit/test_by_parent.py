@@ -97,8 +97,10 @@ def test_the_best_start_stands_first_whatever_the_order_of_audits() -> None:
         assert [line.name for line in lines(audits)] == ["oak", "elm"]
     same = [found("a", "elm", 100, 0.3), found("b", "oak", 100, 0.2)]
     assert [line.name for line in lines(same)] == ["oak", "elm"], "of equals the one that costs less"
-    alike = [found("a", "elm", 100, 0.2), found("b", "ash", 100, 0.2)]
     better = share(195, view="", attack="", norm="", eps=0.0)
+    righter = replace(same[0], findings=(better, *same[0].findings[1:]))
+    assert [line.name for line in lines([righter, same[1]])] == ["oak", "elm"], "cost comes before clean accuracy"
+    alike = [found("a", "elm", 100, 0.2), found("b", "ash", 100, 0.2)]
     alike[0] = replace(alike[0], findings=(better, *alike[0].findings[1:]))
     assert [line.name for line in lines(alike)] == ["elm", "ash"], "then the one that is right more often"
     plain = found("n", "yew", 0, 0.0)
