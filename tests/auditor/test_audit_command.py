@@ -9,7 +9,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from tests.auditor.conftest import Family
+from tests.auditor.families import Family
 from tl_robust.audit import audit_file
 from tl_robust.cli import main
 
