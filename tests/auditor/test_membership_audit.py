@@ -155,9 +155,9 @@ def test_blind_baselines_are_weighed_against_what_the_model_shows() -> None:
 
 
 class Bare(nn.Module):
-    def __init__(self, spoiled: bool = False) -> None:
+    def __init__(self, spoiled: bool = False, classes: int = 3) -> None:
         super().__init__()
-        self.inner, self.spoiled = nn.Sequential(nn.Flatten(), nn.Linear(48, 3)), spoiled
+        self.inner, self.spoiled = nn.Sequential(nn.Flatten(), nn.Linear(48, classes)), spoiled
 
     def forward(self, images: Tensor) -> Tensor:
         return self.inner(images) * (math.nan if self.spoiled else 1.0)
@@ -186,6 +186,17 @@ def test_what_cannot_be_inferred_is_one_sentence(train: ImageSet | None, spoiled
     assert left.name == "auc"
     assert reason in left.reason
     assert left.reason.endswith(".")
+
+
+def test_a_blind_model_of_other_classes_is_asked_how_sure_it_is_and_not_about_labels() -> None:
+    mine, other = ReadModel("mine", Bare().eval(), tuple("abc")), ReadModel("two", Bare(classes=2).eval(), tuple("xy"))
+    subject = Subject(mine, None, (other,), images(60), tuple("abc"), images(45))
+    found = sides(subject, images(45))
+    ((name, interval),) = Blind.of(found).areas
+    sure = [told.logits.double().softmax(1).amax(1) for told in found.told(other)]
+    above = sure[0][:, None] > sure[1]
+    assert name == "two"
+    assert interval.value == pytest.approx(float(above.double().mean()), abs=1e-3)
 
 
 def test_one_inference_has_the_usual_interval(overfitted: Subject) -> None:
