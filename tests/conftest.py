@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.auditor.families import Family
+from tests.auditor.families import made as made_family
 from tl_robust import registry
 from tl_robust.attacks import ATTACKS
 from tl_robust.auditor.locks import LOCKS
@@ -98,3 +100,9 @@ def tiny(tmp_path: Path) -> Path:
     path = tmp_path / "tiny.yaml"
     path.write_text(TINY_BENCH)
     return path
+
+
+@pytest.fixture(scope="session")
+def family(tmp_path_factory: pytest.TempPathFactory) -> Family:
+    """A public parent, a child and unrelated models as files, trained once for all tests of audits."""
+    return made_family(tmp_path_factory.mktemp("family"))

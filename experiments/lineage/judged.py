@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
+from unittest.mock import patch
 
 import forest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from tl_robust.auditor.origin import KINDS, features, weights
+from tl_robust.auditor.origin import KINDS, decisions, features, weights
 from tl_robust.auditor.origin.evidence import Evidence
 from tl_robust.auditor.subject import ReadModel, Subject
 from tl_robust.nodes.models import Model
@@ -37,7 +40,7 @@ class Judged:
         group: Which models were candidates.
         way: How the model was made.
         kind: Of evidence.
-        right: The closest is the parent.
+        right: The closest is the parent; never where there is none.
         claimed: Whether a parent is claimed.
         certainty: Of the closest.
         lead: Score of the closest less that of the next.
@@ -58,11 +61,37 @@ class Pairs:
 
     Attributes:
         chance: Of models that were trained apart, by kind of evidence.
+        children: Of children and their parents.
         kept: Of models and the parents they are made of or resemble, by way.
     """
 
     chance: dict[str, list[float]]
+    children: dict[str, list[float]]
     kept: dict[str, list[float]]
+
+
+@contextmanager
+def asked_once(known: dict[tuple[object, ...], tuple[nn.Module, Tensor | None]]) -> Iterator[None]:
+    """Ask a network once for its features and its answers to noise, which all audits of it share, to save time.
+
+    Args:
+        known: What was asked, with the networks, so that no other one gets their identity.
+    """
+
+    def once(name: str, ask: Callable[..., Tensor | None], mark: Callable[..., object]) -> Callable[..., Tensor | None]:
+        def answer(network: nn.Module, asked: Any) -> Tensor | None:
+            key = name, id(network), mark(asked)
+            if key not in known:
+                known[key] = network, ask(network, asked)
+            return known[key][1]
+
+        return answer
+
+    with (
+        patch.object(features, "units", once("units", features.units, lambda images: images.fingerprint)),
+        patch.object(decisions, "answers", once("answers", decisions.answers, lambda images: tuple(images.shape))),
+    ):
+        yield
 
 
 class Judge:
@@ -77,6 +106,7 @@ class Judge:
         self.store, self.samples = store, list(forest.samples(size))
         self.parents = forest.parents(size)
         self._loaded: dict[str, nn.Module] = {}
+        self._known: dict[tuple[object, ...], tuple[nn.Module, Tensor | None]] = {}
 
     def network(self, model: Model) -> nn.Module:
         """A network with its weights, loaded once."""
@@ -114,7 +144,8 @@ class Judge:
                 for kind, groups in kinds.items():
                     if group in groups:
                         made = partial(Judged, group, sample.way, kind)
-                        yield _judged(KINDS[kind], subject, made, sample.near.key)
+                        with asked_once(self._known):
+                            yield _judged(KINDS[kind], subject, made, sample.near.key if sample.child else "")
 
     def sibling(self, sample: forest.Sample) -> Model:
         """Another child of the same parent, on the same data, fine-tuned in full."""
@@ -123,22 +154,24 @@ class Judge:
 
     def pairs(self) -> Pairs:
         """What the rules of weights and features rest on."""
-        found = Pairs({"weights": [], "features": []}, {})
+        found = Pairs(*({"weights": [], "features": []} for _ in range(2)), {})
         for sample in self.samples:
             network, images = sample.load(self.store), sample.target.images("test").take(torch.arange(IMAGES))
             own = features.units(network, images)
-            compared = weights.compared(network, self.network(sample.near))
             if sample.child or sample.way == forest.SAME_START:
+                compared = weights.compared(network, self.network(sample.near))
                 found.kept.setdefault(sample.way, []).append(weights.kept(compared))
-            if sample.way not in (forest.SCRATCH, forest.SAME_DATA):  # children of one parent are no new draw
+            if sample.way == forest.SAME_START:
                 continue
-            for other in (sample.near, *self.decoys(sample.near, sample.net)):
-                pair = weights.compared(network, self.network(other))
-                found.chance["weights"].append(weights.relation(pair).z)
+            # children of one parent are no new draw of what chance gives
+            others = [sample.near, *([] if sample.child else self.decoys(sample.near, sample.net))]
+            into = found.children if sample.child else found.chance
+            for other in others:
+                into["weights"].append(weights.relation(weights.compared(network, self.network(other))).z)
                 theirs = features.units(self.network(other), images)
                 assert own is not None
                 assert theirs is not None
-                found.chance["features"].append(features.relation(own, theirs).z)
+                into["features"].append(features.relation(own, theirs).z)
         return found
 
 

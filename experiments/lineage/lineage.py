@@ -1,18 +1,19 @@
 """How often an audit finds the parent of a model, and how often it claims one where there is none.
 
-    python experiments/lineage/lineage.py [--store FOLDER] [--out FILE]
+    python experiments/lineage/lineage.py [--store FOLDER] [--out FILE] [--nets dtn ...] [--seeds 20 21 22] ...
 
 Trains small parents, children of each by every way of tuning, and unrelated models (about ten minutes on one core), and
 audits each with its parent among the candidates and without. An interrupted run goes on where it stopped.
 """
 
 import argparse
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from textwrap import fill
 
 import forest
 import torch
-from judged import ALONE, CHILD, LEFT_ALONE, LEFT_OUT, ORPHAN, SIBLING, UNRELATED, Judge, Judged, Pairs
+from judged import ALONE, CHILD, IMAGES, LEFT_ALONE, LEFT_OUT, ORPHAN, SIBLING, UNRELATED, Judge, Judged, Pairs
 from scipy.optimize import minimize
 from scipy.stats import binomtest
 
@@ -32,18 +33,18 @@ MEASURED = {
 BINS = ((0.0, 0.1), (0.1, 0.5), (0.5, 0.9), (0.9, 0.99), (0.99, 1.0))
 TEXT = """# Which parent: how often an audit finds it
 
-Made by `make lineage` (`experiments/lineage/lineage.py`). {parents} small parents: {nets}, each on {sources}, with seeds
-{measured}. Of each parent there are children by every way of tuning, on other digits, on six classes of them, or on what
-parents of the other source know: {children} in all. {images} test images an audit; four candidates, of the same
-architecture: the parent, two with its data and other seeds, and one with other data. Without its parent a child is an
-unrelated model, too, and the hardest one: in its place stands another with other data.
+Made by `make lineage` (`experiments/lineage/lineage.py`). {parents} small parents ({nets}; each on {sources}, with
+seeds {measured}). Of each parent there are children by every way of tuning, on other digits, on six classes of them, or
+on what parents of the other source know: {children} in all. {images} test images an audit; four candidates, of the
+same architecture: the parent, two with its data and other seeds, and one with other data. Without its parent a child
+is an unrelated model, too, and the hardest one: in its place stands another with other data.
 
-Every number is of seeds {measured}. What is fitted comes from seeds {fit} alone: the posterior and the rule of decisions,
-and the bound of *kept*. Shares in %, with exact 95 % intervals; children of one parent are not independent, so that these
-are somewhat too short.
+Every number is of seeds {measured}. What is fitted comes from seeds {fit} alone: the posterior and the rule of
+decisions, and the bound of *kept*. Shares in %, with exact 95 % intervals; children of one parent are not independent,
+so that these are somewhat too short.
 
-- **weights**: do the filters of the model stand in the order of those of the candidate? Networks that were trained apart
-  have them in random order, which gives a p-value in closed form (`tl_robust/auditor/origin/weights.py`).
+- **weights**: do the filters of the model stand in the order of those of the candidate? Networks that were trained
+  apart have them in random order, which gives a p-value in closed form (`tl_robust/auditor/origin/weights.py`).
 - **features**: the same of the features of the test images, within their classes, for files whose tensors do not fit.
 - **decisions**: how alike are the logits on noise? For what can only be asked. The closest needs a lead over the next.
 
@@ -58,9 +59,10 @@ are somewhat too short.
 ## Relatives that are no parent
 
 Models with the parent's initial weights and other data have the order of its units, too: by *weights* they are told by
-what is *kept* (below), by *features* they are not. A sibling is another child of the parent, on the same data, fine-tuned
-in full. Where it is a candidate beside the parent: parent first, and claimed. Where it stands in the parent's place, it
-is claimed: for an attacker, it is as good.
+what is *kept* (below), by *features* they are not. A sibling is another child of the parent, on the same data,
+fine-tuned in full. Where it is a candidate beside the parent, the parent should be first; it is not where the sibling
+stopped on the way that the model went (small rate, beside a model of large rate). Where it stands in the parent's
+place, none should be claimed.
 
 {2}
 
@@ -71,9 +73,10 @@ is claimed: for an attacker, it is as good.
 ## Certainty
 
 Of the audits of children and unrelated models, those with initial weights of the parent left out, by how certain the
-closest candidate is said to be: how often it is the parent. Of weights and features the certainty is
-`1 / (1 - e p ln p)` (Sellke, Bayarri and Berger, 2001) with p after Holm's correction, times the chance that the closest
-is closer than the next that is related; one half is what says nothing, and 0 that what it learned is not in the model.
+closest candidate is said to be: how often it is the parent. Of weights and features the certainty is the posterior by
+Bayes' rule of z, which is standard normal by chance and lognormal of children, with the median of seeds {fit}
+({medians}; the package has {constants}) and a spread of 1; times the chance that the closest is closer than the next
+that is related.
 
 {4}
 
@@ -85,15 +88,15 @@ Standard deviations of {pairs} pairs that were trained apart: they should be sta
 
 ## What is kept
 
-Of what the candidate has learned (an eighth of the singular directions of its tensors), as a part of how much of the rest
-is kept. Up to {kept} no parent is claimed.
+Of what the candidate has learned (an eighth of the singular directions of its tensors), as a part of how much of the
+rest is kept. Up to {kept} no parent is claimed.
 
 {6}
 
 ## The rule of decisions
 
-Fitted on seeds {fit}, by logistic regression with the lead of the closest over the next: {7} The package has base
-{base}, slope {slope} and lead {lead}.
+Fitted on seeds {fit}, by logistic regression with the lead of the closest over the next: {7} The package has {base},
+{slope} and {lead}.
 """
 
 
@@ -215,11 +218,15 @@ def fitted(rows: Sequence[Judged]) -> tuple[float, float, float]:
     return float(base), float(slope), bound
 
 
+def medians(of: Mapping[str, float]) -> str:
+    return ", ".join(f"{kind} {value:.0f}" for kind, value in of.items())
+
+
 def written(fit: forest.Size, measured: forest.Size, store: Path) -> str:
     """The page."""
     found = Judge(fit, Store(store))
     fit_rows, fit_pairs = [row for row in found.judged(FITTED) if row.way != forest.SAME_START], found.pairs()
-    judge = Judge(measured, Store(store))
+    judge = found if fit == measured else Judge(measured, Store(store))
     rows, pairs = list(judge.judged(MEASURED)), judge.pairs()
     apart = [row for row in rows if row.way != forest.SAME_START]
     twins = [row for row in rows if row.way == forest.SAME_START]
@@ -229,7 +236,7 @@ def written(fit: forest.Size, measured: forest.Size, store: Path) -> str:
         by_way(rows, (SIBLING,), RIGHT | WRONG),
         by_way(rows, (ORPHAN,), NONE),
     ]
-    return TEXT.format(
+    text = TEXT.format(
         by_way(rows, (CHILD,), RIGHT),
         by_way(apart, (UNRELATED, LEFT_OUT), NONE),
         "\n\n".join(relatives),
@@ -239,17 +246,29 @@ def written(fit: forest.Size, measured: forest.Size, store: Path) -> str:
         kept(fit_pairs, pairs),
         f"base {base:.1f}, slope {slope:.1f}, lead of a claim {lead:.2f} (at most 3 % of the wrong ones reach it).",
         parents=len(judge.parents),
-        nets=", ".join(measured.nets),
+        nets="; ".join(measured.nets),
         sources=" and ".join(forest.SOURCES),
         measured=", ".join(map(str, measured.seeds)),
         fit=", ".join(map(str, fit.seeds)),
         children=sum(sample.child for sample in judge.samples),
-        images=len(judge.samples) and 200,
+        images=IMAGES,
         pairs=len(pairs.chance["weights"]),
+        medians=medians({kind: float(torch.tensor(found).median()) for kind, found in fit_pairs.children.items()}),
+        constants=medians(evidence.MEDIAN),
         kept=evidence.KEPT,
         base=decisions.BASE,
         slope=decisions.SLOPE,
         lead=decisions.CLAIMED,
+    )
+    return "\n\n".join(filled(part) for part in text.split("\n\n"))
+
+
+def filled(part: str) -> str:
+    """A paragraph in lines of at most 119 letters; headings, lists and tables stay."""
+    return (
+        part
+        if part.startswith(("#", "|", "- "))
+        else fill(part, 119, break_on_hyphens=False) + "\n" * part.endswith("\n")
     )
 
 
@@ -257,11 +276,20 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--store", type=Path, default=Path("results/lineage"), help="folder of the weights")
     parser.add_argument("--out", type=Path, default=Path("docs/lineage.md"), help="file of the tables")
+    parser.add_argument("--nets", nargs="+", default=list(forest.NETS), choices=list(forest.NETS), help="networks")
+    parser.add_argument("--fit", type=int, nargs="+", default=forest.SEEDS["fit"], help="seeds that rules come from")
+    parser.add_argument("--seeds", type=int, nargs="+", default=forest.SEEDS["measured"], help="seeds of the page")
+    parser.add_argument("--images", type=int, nargs=2, default=forest.IMAGES, help="of a source, and of a target")
+    parser.add_argument("--epochs", type=int, nargs=2, default=forest.EPOCHS, help="of a parent, and of all else")
+    parser.add_argument("--train", action="store_true", help="only train what is absent of the store")
     given = parser.parse_args()
     torch.set_num_threads(1)
-    sizes = [forest.Size(seeds=forest.SEEDS[which]) for which in ("fit", "measured")]
+    parts = (tuple(given.images), tuple(given.epochs))
+    sizes = [forest.Size(tuple(given.nets), tuple(seeds), *parts) for seeds in (given.fit, given.seeds)]
     for size in sizes:
         trained(size, given.store, Told())
+    if given.train:
+        return
     given.out.write_text(written(*sizes, given.store), encoding="utf-8")
     print(f"Written: {given.out}")
 

@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from tests.auditor.conftest import CLASSES, NETWORK, patterns
+from tests.auditor.families import CLASSES, NETWORK, patterns
 from tests.models.published_made import changed, quiet, transformers
 from tl_robust.audit import audit_file
 from tl_robust.audit.record import Audit

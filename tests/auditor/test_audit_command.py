@@ -9,7 +9,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from tests.auditor.conftest import Family
+from tests.auditor.families import Family
 from tl_robust.audit import audit_file
 from tl_robust.cli import main
 
@@ -99,6 +99,18 @@ def test_an_accuracy_that_is_not_as_stated_stops_it(family: Family, tmp_path: Pa
     assert main(words(family, tmp_path / "out", "--stated", "0.4")) == 2
     assert [lock.name for lock in audit_file.read(tmp_path / "out" / "audit.json").failed_locks] == ["as_stated"]
     assert main(words(family, tmp_path / "out", "--stated", "0.95")) == 0
+
+
+def test_a_lock_may_be_passed_over_by_name(family: Family, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(words(family, tmp_path / "out", "--stated", "0.4", "--despite", "as_stated")) == 0
+    audit = audit_file.read(tmp_path / "out" / "audit.json")
+    (lock,) = (lock for lock in audit.locks if lock.name == "as_stated")
+    assert lock.passed is None
+    assert lock.reason.startswith("It failed, and was passed over by --despite.")
+    assert audit.price
+    assert main(words(family, tmp_path / "out", "--stated", "0.4", "--despite", "class_order")) == 2
+    assert main(words(family, tmp_path / "out", "--despite", "as_statd")) == 2
+    assert "did you mean 'as_stated'" in capsys.readouterr().err
 
 
 def test_nothing_is_written_where_an_input_is_wrong(

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.auditor.conftest import NETWORK, Family
+from tests.auditor.families import NETWORK, Family
 from tl_robust import attacks
 from tl_robust.audit.record import Audit, Finding
 from tl_robust.auditor.conduct import conduct

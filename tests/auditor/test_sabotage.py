@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from tests.auditor.conftest import CLASSES
+from tests.auditor.families import CLASSES
 from tests.auditor.sabotaged import Home, adapter, learned, zoomed
 from tl_robust.auditor.locks import LOCKS
 from tl_robust.models.base import Normalize

@@ -357,7 +357,9 @@ TIMM_BAD: list[tuple[Callable[[Path], Any], str]] = [
 ]
 
 
-@pytest.mark.parametrize(("damage", "sentence"), TIMM_BAD, ids=lambda value: str(value)[:40])
+@pytest.mark.parametrize(
+    ("damage", "sentence"), TIMM_BAD, ids=lambda value: value if isinstance(value, str) else "damaged"
+)
 def test_a_folder_of_timm_that_cannot_be_used_is_one_sentence(
     tmp_path: Path, damage: Callable[[Path], Any], sentence: str
 ) -> None:

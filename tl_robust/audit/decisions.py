@@ -100,9 +100,8 @@ def _bounded(audit: Audit, rule: Rule) -> Decision:
         return Decision(rule, "undecided", f"{rule.name} was not measured{why}")
     seen = [finding for finding in named if rule.view in ("", finding.view)]
     if not seen:
-        raise UnknownNameError(
-            f"view of {rule.name} in this audit", rule.view, {finding.view for finding in named} - {""}
-        )
+        views = {finding.view for finding in named} - {""}
+        raise UnknownNameError(f"view of {rule.name} in this audit", rule.view, views)
     asked = [finding for finding in seen if math.isnan(rule.eps) or math.isclose(finding.eps, rule.eps, rel_tol=1e-6)]
     if not asked:
         sizes = ", ".join(eps_text(eps) for eps in sorted({finding.eps for finding in seen}))

@@ -21,11 +21,9 @@ from pathlib import Path
 
 import yaml
 
-from tl_robust.audit.record import PRICE
+from tl_robust.audit.numbers import known
 from tl_robust.errors import ConfigError, UnknownNameError
-from tl_robust.metrics import METRICS
 from tl_robust.text import plain
-from tl_robust.types import Outcome
 
 OPERATORS = (">=", "<=", ">", "<")
 NOT_WORSE = "not_worse_than"
@@ -177,16 +175,16 @@ def _rule(node: yaml.Node) -> Rule:
     if not isinstance(node, yaml.ScalarNode) or not (found := FORM.fullmatch(text.strip())):
         raise ConfigError(f"rule {text!r} is no bound: write a metric, an operator and a number, such as {EXAMPLE}.")
     name, operator = found["name"], found["operator"]
-    if name not in METRICS and name != PRICE:
-        raise UnknownNameError("metric", name, [*METRICS.names(), PRICE])
+    facts = known(name)
     if operator not in OPERATORS:
         close = MEANT.get(operator) or next(iter(difflib.get_close_matches(operator, OPERATORS, 1, 0.3)), ">=")
         raise ConfigError(f"operator {operator!r} is none of {', '.join(OPERATORS)}; did you mean {close!r}?")
     _directed(name, operator)
     bound = _number(found["bound"].strip(), "the bound")
-    least, most = (-1.0, 1.0) if name == PRICE else METRICS[name].bounds
+    least, most = facts.bounds
     if not least <= bound <= most:
-        raise ConfigError(f"{name} is a share from {least:g} to {most:g}, and the bound is {found['bound'].strip()}.")
+        ends = f"at least {least:g}" if math.isinf(most) else f"a share from {least:g} to {most:g}"
+        raise ConfigError(f"{name} is {ends}, and the bound is {found['bound'].strip()}.")
     view = (found["view"] or "")[1:-1].strip()
     if found["view"] and not view:
         raise ConfigError(f"there is no view between the brackets of {text!r}, such as {name}[black].")
@@ -195,20 +193,19 @@ def _rule(node: yaml.Node) -> Rule:
 
 def _directed(name: str, operator: str) -> None:
     """Refuse a bound that a weaker model keeps more easily."""
-    higher = False if name == PRICE else METRICS[name].higher_is_better
-    if higher is not None and higher == operator.startswith("<"):
-        right, word = (">=", "higher") if higher else ("<=", "lower")
+    better = known(name).better
+    if better and (better == "higher") == operator.startswith("<"):
+        right, word = (">=", "higher") if better == "higher" else ("<=", "lower")
         raise ConfigError(f"{name} {operator} asks for a weaker model, since {word} is better: write {name} {right}.")
 
 
 def _eps(name: str, written: str | None) -> float:
-    alone = name != PRICE and (METRICS[name].summary or not issubclass(METRICS[name].of, Outcome))
-    needed = name != PRICE and not alone
+    sized = known(name).sized
     if written is None:
-        if needed:
+        if sized == "always":
             raise ConfigError(f"{name} depends on the size of the perturbation: write it with eps, as {name}@8/255.")
         return math.nan
-    if alone:
+    if sized == "never":
         raise ConfigError(f"{name} has no eps: write it without {written.strip()}.")
     eps = _number(written[1:].strip(), f"eps of {name}")
     if not 0 <= eps <= 1e6:

@@ -11,14 +11,13 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Literal
 
+from tl_robust.audit.numbers import ONLY_IN_AUDITS, Better
+from tl_robust.audit.numbers import PRICE as PRICE
 from tl_robust.text import eps_text
 from tl_robust.types import Verdict
 
-PRICE = "parent_price"  # the name of the finding that says what the public parent costs
 SHA256 = re.compile("[0-9a-f]{64}")
-Better = Literal["higher", "lower", ""]
 
 
 @dataclass(frozen=True)
@@ -101,7 +100,7 @@ class Finding:
 
     Attributes:
         threat: Registered name of the threat.
-        name: Registered name of the metric; ``parent_price`` and others that only audits know.
+        name: Registered name of the metric, or of a number that only audits know (:mod:`tl_robust.audit.numbers`).
         title: What the number says, as a noun: ``Accuracy under attack``.
         value: NaN where it is undefined.
         low: Lower end of its 95 % interval; NaN where there is none. A number that is known exactly has itself.
@@ -142,6 +141,12 @@ class Finding:
         if self.unit == "share" and max(map(_size, (self.value, self.low, self.high))) > 1:
             raise ValueError(
                 f"{self.key}: a share must be from -1 to 1, got {self.value:g} [{self.low:g}, {self.high:g}]"
+            )
+        facts = ONLY_IN_AUDITS.get(self.name)
+        if facts and (self.unit, self.better) != (facts.unit, facts.better):
+            raise ValueError(
+                f"{self.key} must be in {facts.unit} and better where {facts.better}, got {self.unit} and "
+                f"{self.better or 'neither'}"
             )
         if self.eps < 0 or math.isinf(self.eps):
             raise ValueError(f"{self.key}: eps must be a finite number from 0, got {self.eps:g}")

@@ -1,42 +1,44 @@
-"""What others call an attack, by who does: the words of its threat, and what its view or its number adds to them.
-
-Sources: NIST AI 100-2 e2025 and MITRE ATLAS 5.6.1. Where no one has a word of their own, there is none here.
-"""
+"""What others call a finding: the words of its threat, of its attack, and what its view or its number adds to them."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from functools import lru_cache
+from typing import Any
 
-from tl_robust.results.faces import FACES
+from tl_robust.audit.numbers import known, names
+from tl_robust.registry import Registry, registry
+from tl_robust.results.faces import FACES, methods_of
+from tl_robust.types.terms import ATLAS as ATLAS
+from tl_robust.types.terms import NIST as NIST
+from tl_robust.types.terms import Terms, joined
+from tl_robust.types.terms import words as words
 
-NIST, ATLAS = "NIST AI 100-2", "MITRE ATLAS"
-TRANSFER = {NIST: "transferability of attacks", ATLAS: "AML.T0043.002, AML.T0005.002, AML.T0002"}
-BY_VIEW: Mapping[tuple[str, str], Mapping[str, str]] = {
-    ("evasion", "white"): {NIST: "white-box evasion", ATLAS: "AML.T0043.000"},
-    ("evasion", "black"): TRANSFER,
-    ("evasion", "shadow"): {NIST: "black-box evasion", ATLAS: "AML.T0043.002, AML.T0005"},
-}
-BY_NAME: Mapping[str, Mapping[str, str]] = {
-    "parent_price": TRANSFER,
-    "which_parent": {NIST: "", ATLAS: "AML.T0007"},  # neither has a word for the discovery of a parent
-}
+PARENT: Terms = {ATLAS: "AML.T0007"}  # discovery of a parent; NIST has no word for it
 
 
-def terms_of(threat: str, view: str = "", name: str = "") -> dict[str, str]:
+def terms_of(threat: str, view: str = "", name: str = "", attack: str = "") -> dict[str, str]:
     """The words of others for a finding, those of the threat first; several with commas between them.
 
     Args:
         threat: Registered name; one that is not known here has no words.
         view: What the attacker has.
-        name: Of the metric. One that is about something else than its threat replaces the words of that.
+        name: Of the number; ``which_parent`` is about something else than its threat, whose words are left out.
+        attack: As a finding names it, with its settings; of a backdoor's alarm the defense that sounds it.
     """
-    own = BY_NAME.get(name, {})
-    face = {} if name == "which_parent" or threat not in FACES else FACES[threat].terms
-    sources = (face, BY_VIEW.get((threat, view), {}), own)
-    named = {who: [word for source in sources for word in words(source.get(who, ""))] for who in (*face, NIST, ATLAS)}
-    return {who: ", ".join(dict.fromkeys(found)) for who, found in named.items() if found}
+    if name == "which_parent":
+        return dict(PARENT)
+    face = FACES.get(threat)
+    sources = [face.terms, face.terms_of_view.get(view, {})] if face else []
+    number = [known(name).terms] if name in names() else []
+    return joined(*sources, *_of_attack(threat, attack), *number)
 
 
-def words(text: str) -> list[str]:
-    """The words of one of them: ``AML.T0015, AML.T0043`` are two."""
-    return [word.strip() for word in text.split(",") if word.strip()]
+def _of_attack(threat: str, attack: str) -> list[Terms]:
+    kinds: list[Registry[Any]] = [*methods_of(threat), *([_defenses()] if attack else [])]
+    heads = [part.partition("(")[0].strip() for part in attack.split(" + ")]
+    return [kind[head].TERMS for head in heads for kind in kinds if head in kind]
+
+
+@lru_cache(maxsize=1)
+def _defenses() -> Registry[Any]:
+    return registry("defense")

@@ -88,7 +88,9 @@ def origin_text(origin: Origin) -> str:
     if not origin.claimed:
         return f"None of {len(origin.candidates)} candidates is claimed as its parent. {origin.reason}"
     first = origin.candidates[0]
-    sure = "" if math.isnan(first.certainty) else f", certainty {measured(first.certainty, 'share')}"
+    share = first.certainty
+    number = "above 99.9 %" if share > 0.999 else measured(share, "share")
+    sure = "" if math.isnan(share) else f", certainty {number}"
     which = (
         f"the closest of {len(origin.candidates)} candidates" if len(origin.candidates) > 1 else "the only candidate"
     )

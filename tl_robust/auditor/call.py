@@ -38,10 +38,12 @@ def audit(
     strong: Entry = STRONG,
     stated: float = math.nan,
     reference: str | PathLike[str] = "",
+    despite: Sequence[str] = (),
     seed: int = 0,
     results: str | PathLike[str] = Path("results"),
     workers: int = 0,
     accelerator: str = "auto",
+    plugins: Sequence[str | PathLike[str]] = (),
     observer: Observer | None = None,
 ) -> Audit:
     """Audit a fine-tuned model against its public parent, as ``tl-robust audit`` does, and give back the record.
@@ -65,10 +67,12 @@ def audit(
         strong: The attack on the model itself.
         stated: Accuracy that its owner states.
         reference: File with logits of its own pipeline.
+        despite: Locks whose failure does not stop the audit.
         seed: Of all draws.
         results: Folder of results.
         workers: Processes; 0: one a CPU core, at most 4.
         accelerator: ``cpu``, ``gpu`` or ``auto``.
+        plugins: Folders of plugin files.
         observer: Hears of progress.
 
     Raises:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import UTC, datetime
+from itertools import chain
 from typing import Any
 
 from tl_robust.audit.record import Audit, AuditedData, AuditedModel, Lock, NotRun
+from tl_robust.auditor.alarms import alarms
 from tl_robust.auditor.evasion import Evasion
 from tl_robust.auditor.locks.base import ask
+from tl_robust.auditor.membership import membership
 from tl_robust.auditor.origin import origin
 from tl_robust.auditor.reading import Inputs, inputs, load
 from tl_robust.auditor.request import Request
@@ -21,6 +25,7 @@ from tl_robust.engines.observer import Observer
 from tl_robust.errors import BenchFailedError
 from tl_robust.nodes.provenance import commit, device_name, versions
 from tl_robust.nodes.store import Store
+from tl_robust.registry import Scalar, load_plugins
 from tl_robust.text import first_few
 
 
@@ -40,10 +45,12 @@ def conduct(request: Request, observer: Observer | None = None, engine: Engine |
         BenchFailedError: An attack failed.
     """
     observer, engine = observer or Observer(), engine or Local()
+    for folder in request.plugins:
+        load_plugins(folder)
     store = Store(request.results / "store")
     given, subject = load(inputs(request), store, engine, observer)
     evasion = Evasion.of(given)
-    locks = ask(subject)
+    locks = tuple(_passed_over(lock, request.despite) for lock in ask(subject))
     if failed := [lock.name for lock in locks if lock.passed is False]:
         why = f"Nothing was attacked, since {first_few(failed, 3)} failed: repair that first."
         return _record(given, subject, evasion.eps, locks, not_run=(NotRun("", "all attacks", why),))
@@ -52,12 +59,13 @@ def conduct(request: Request, observer: Observer | None = None, engine: Engine |
     finished = runner.run(evasion.plan, bench, store, observer, engine, share)
     for failure in finished.failures:
         raise BenchFailedError(f"{failure.node} failed: {failure.cause}. What was finished is kept.")
+    found, left_out = zip(alarms(subject), membership(subject), strict=True)
     return _record(
         given, subject, evasion.eps, locks,
-        findings=evasion.findings(finished),
+        findings=(*evasion.findings(finished), *chain(*found)),
         price=evasion.price(finished),
         origin=origin(subject),
-        not_run=evasion.not_run,
+        not_run=(*evasion.not_run, *chain(*left_out)),
     )  # fmt: skip
 
 
@@ -75,6 +83,13 @@ def _record(given: Inputs, subject: Subject, eps: float, locks: tuple[Lock, ...]
         date=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
         **nothing | found,
     )
+
+
+def _passed_over(lock: Lock, despite: Collection[str]) -> Lock:
+    """The lock; where it failed and is not to stop the audit, as one that decides nothing."""
+    if lock.passed is not False or lock.name not in despite:
+        return lock
+    return Lock(lock.name, None, f"It failed, and was passed over by --despite. {lock.reason}")
 
 
 def _model(model: ReadModel, given: Inputs) -> AuditedModel:
@@ -102,5 +117,7 @@ def _made(subject: Subject) -> dict[str, str]:
 def _bench(given: Inputs) -> Bench:
     """How nodes are computed."""
     nothing = Axes((), (), (), (), (), (), (), (given.request.seed,))
-    checkpoints = {model.checkpoint.name: model.checkpoint for model in given.models}
-    return Bench("audit", nothing, checkpoints=checkpoints, trainer={"accelerator": given.request.accelerator})
+    request, checkpoints = given.request, {model.checkpoint.name: model.checkpoint for model in given.models}
+    options: dict[str, Scalar] = {"accelerator": request.accelerator}
+    plugins = tuple(folder.absolute() for folder in request.plugins)
+    return Bench("audit", nothing, checkpoints=checkpoints, trainer=options, plugins=plugins)

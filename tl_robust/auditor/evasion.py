@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 import torch
+from scipy.special import stdtrit
 from torch import Tensor
 
 from tl_robust.attacks import ATTACKS
@@ -22,7 +23,7 @@ from tl_robust.auditor.request import Entry
 from tl_robust.bench.plan import Plan
 from tl_robust.bench.runner import Finished
 from tl_robust.config.entries import component_of
-from tl_robust.metrics.estimate import Draws, clopper_pearson, estimate
+from tl_robust.metrics.estimate import TAIL, Draws, clopper_pearson, estimate, least_luck
 from tl_robust.nodes.examination import Examinee
 from tl_robust.nodes.models import Public
 from tl_robust.threats.base import THREATS, Method, PlannedCell, Scene
@@ -158,8 +159,8 @@ def priced(
 ) -> Price:
     """The price of a public parent: success of transfer from it, less that from unrelated models, image by image.
 
-    Its interval is for other images and other unrelated models: both are drawn again as in a bench images and seeds
-    are (:func:`tl_robust.metrics.estimate.estimate`). With one model it is for other images alone.
+    Its interval holds what being the parent adds, for other images and other models: :func:`_with_own_luck`. With one
+    unrelated model, of which nothing tells how models differ, it is for other images alone.
 
     Args:
         parent: Which images are turned by examples from the parent, 0 or 1, float64 ``[N]``.
@@ -172,7 +173,7 @@ def priced(
     count = len(unrelated)
     columns = torch.stack([parent.expand(count, -1), unrelated], 1)  # [M,2,N]
     kinds = torch.tensor([[0.0, 1.0], [1.0, 0.0], [1.0, 1.0], [0.0, 0.0]], dtype=torch.float64)
-    gap = estimate(Draws.of(columns, lambda means: means[..., :1] - means[..., 1:], kinds))
+    gap = _with_own_luck(Draws.of(columns, lambda means: means[..., :1] - means[..., 1:], kinds))
     theirs = estimate(Draws.of(unrelated[:, None], lambda means: means, kinds[[0, 3], 1:]))
     told = trust or Verdict()
     told = worst([told, FEW]) if count == 1 else told
@@ -182,17 +183,41 @@ def priced(
         ends = (min(value, max(-1.0, low)), max(value, min(1.0, high)))
         return Finding(EVASION, name, title, value, *ends, len(parent), "share", "lower", **where, trust=told)  # type: ignore[arg-type]
 
-    def of(made: object, place: int = 0) -> tuple[float, float, float]:
-        low, high = made.interval()  # type: ignore[attr-defined]
-        return float(made.value[place]), float(low[place]), float(high[place])  # type: ignore[attr-defined]
-
-    value, low, high = of(theirs)
+    value, low, high = (float(end) for end in (theirs.value, *theirs.interval()))
     return Price(
-        finding(PRICE, "Price of the public parent", *of(gap)),
+        finding(PRICE, "Price of the public parent", *gap),
         finding("transfer", "Turned by transfer from the parent", *_share(parent)),
         finding("transfer_unrelated", "Turned by transfer from unrelated models", value, max(0.0, low), high),
         count,
     )
+
+
+def _with_own_luck(draws: Draws) -> tuple[float, float, float]:
+    """The mean over unrelated models with the interval of what parenthood adds.
+
+    If it were no parent, it would be one more draw of such models, better or worse to craft on than their mean: the
+    variance of models counts once for it and its M-th part for their mean, as in an interval for one further
+    observation (Hahn and Meeker, "Statistical Intervals", 1991, section 4.7). Images count beside. Each part has its
+    own quantile of Student's t, and the two are added in squares: one quantile for both, by Satterthwaite's degrees of
+    freedom, gives intervals of 92 % with three models. With one model images count alone.
+
+    Args:
+        draws: Differences between the parent and each model.
+    """
+    count, mean = len(draws.value), Draws.average([_one(draws, place) for place in range(len(draws.value))])
+    images = estimate(mean)
+    reach = float(images.interval()[1] - images.value)
+    if count > 1:
+        luck = least_luck(draws.unseen.mean(0).amax(0), draws.samples) ** 2
+        models = torch.maximum(draws.value.var(0), luck) * (1 + 1 / count)
+        reach = math.hypot(reach, float(models.sqrt()) * float(-stdtrit(count - 1, TAIL)))
+    value = float(images.value)
+    return value, value - reach, value + reach
+
+
+def _one(draws: Draws, place: int) -> Draws:
+    rows = slice(place, place + 1)
+    return replace(draws, value=draws.value[rows], again=draws.again[rows], unseen=draws.unseen[rows])
 
 
 def _method(entry: Entry, norm: str, eps: tuple[float, ...], where: str) -> Method:

@@ -9,6 +9,7 @@ from dataclasses import MISSING, fields
 from pathlib import Path
 from typing import Any
 
+from tl_robust.auditor.locks import LOCKS
 from tl_robust.auditor.request import Entry, Request
 from tl_robust.config.entries import parse_number
 from tl_robust.data.names import Names, class_file
@@ -88,6 +89,10 @@ def _entries(value: Any, where: str) -> tuple[Entry, ...]:
     return tuple(_entry(item, where) for item in _several(value))
 
 
+def _paths(value: Any, where: str) -> tuple[Path, ...]:
+    return tuple(_path(item, where) for item in _several(value))
+
+
 def _names(value: Any, where: str) -> Names:
     if isinstance(value, str | os.PathLike):
         path = Path(value)
@@ -95,6 +100,14 @@ def _names(value: Any, where: str) -> Names:
     if not isinstance(value, Sequence) or not all(isinstance(item, str) for item in value):
         raise ConfigError(f"{where} must be a list of names, or a file with one name a line, got {value!r}.")
     return tuple(value)
+
+
+def _locks(value: Any, where: str) -> tuple[str, ...]:
+    names = tuple(_text(item, where) for item in _several(value))
+    for name in names:
+        if name not in LOCKS:
+            raise UnknownNameError(f"lock of {where}", name, LOCKS.names())
+    return names
 
 
 def _numbers(value: Any, where: str) -> tuple[float, ...]:
@@ -117,8 +130,10 @@ KINDS: Mapping[str, Callable[[Any, str], Any]] = {
     **dict.fromkeys(("decoys", "transfer"), _entries),
     **dict.fromkeys(("norm", "reference", "accelerator"), _text),
     **dict.fromkeys(("root", "results"), _path),
+    "plugins": _paths,
     **dict.fromkeys(("images", "seed", "workers"), _whole),
     "classes": _names,
+    "despite": _locks,
     "eps": _numbers,
     "stated": parse_number,
 }

@@ -104,7 +104,12 @@ def load(given: Inputs, store: Store, engine: Engine, observer: Observer) -> tup
         InputError: A file is damaged or does not fit its network.
     """
     request = given.request
-    job = Job(store.root.absolute(), {"accelerator": request.accelerator}, 0)
+    job = Job(
+        store.root.absolute(),
+        {"accelerator": request.accelerator},
+        0,
+        tuple(folder.absolute() for folder in request.plugins),
+    )
     for failure in engine.run(job, given.models, observer).values():
         raise DataError(f"{failure.node} cannot be read: {failure.cause}")
     device = torch.device("cuda" if request.accelerator != "cpu" and torch.cuda.is_available() else "cpu")

@@ -42,10 +42,12 @@ class Request:
         strong: The attack on the model itself.
         stated: Share of right answers that the owner states; NaN where none.
         reference: A file ``.npz`` with an array ``logits [R,L]``: what his own pipeline gives for the first R images.
+        despite: Locks whose failure is written down and does not stop the audit.
         seed: Of all draws.
         results: Folder of results, whose store keeps what was computed.
         workers: Processes that share the work; 0: one a CPU core, at most 4.
         accelerator: Of the Lightning Trainer.
+        plugins: Folders of plugin files, such as of the network of the model, or of a lock.
     """
 
     model: Entry
@@ -64,7 +66,9 @@ class Request:
     strong: Entry = field(default_factory=lambda: STRONG)
     stated: float = math.nan
     reference: str = ""
+    despite: tuple[str, ...] = ()
     seed: int = 0
     results: Path = Path("results")
     workers: int = 0
     accelerator: str = "auto"
+    plugins: tuple[Path, ...] = ()

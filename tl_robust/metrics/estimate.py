@@ -268,18 +268,19 @@ def resamples(samples: int) -> Tensor:
     return torch.zeros(REPLICATES, samples).scatter_add_(1, picked, torch.ones(picked.shape))
 
 
-def clopper_pearson(hits: Tensor, n: Tensor) -> tuple[Tensor, Tensor]:
-    """Exact 95 % interval of a binomial share (Clopper and Pearson 1934).
+def clopper_pearson(hits: Tensor, n: Tensor, tail: float = TAIL) -> tuple[Tensor, Tensor]:
+    """Exact interval of a binomial share (Clopper and Pearson 1934), by default of 95 %.
 
     Args:
         hits: Successes ``[K]``; a fraction where ``n`` is an effective number.
         n: Trials ``[K]``.
+        tail: How often each end may miss the share.
 
     Returns:
         Lower and upper ends ``[K]``; NaN where ``n`` is 0.
     """
-    low = torch.from_numpy(betaincinv(hits.numpy(), (n - hits + 1).numpy(), TAIL))
-    high = torch.from_numpy(betaincinv((hits + 1).numpy(), (n - hits).numpy(), 1 - TAIL))
+    low = torch.from_numpy(betaincinv(hits.numpy(), (n - hits + 1).numpy(), tail))
+    high = torch.from_numpy(betaincinv((hits + 1).numpy(), (n - hits).numpy(), 1 - tail))
     return low.masked_fill(hits == 0, 0.0), high.masked_fill(hits == n, 1.0)
 
 

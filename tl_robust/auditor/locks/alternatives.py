@@ -76,10 +76,7 @@ def alternatives(network: nn.Module, images: Tensor, others: Sequence[tuple[str,
     layer, channels = preparing(network), images.shape[1]
     mean, std = _numbers(layer, channels)
     steps = layer.steps if isinstance(layer, Preprocess) else None
-    found = [
-        *_normalizations(mean, std, images, others, steps),
-        Alternative("values of 0 to 255 before its normalization", _through(mean, std, steps, factor=255.0)),
-    ]
+    found = list(_normalizations(mean, std, images, others, steps))
     if channels == 3:
         found.append(Alternative("blue, green, red in place of red, green, blue", _through(mean, std, steps, bgr=True)))
     return [*found, *_geometries(mean, std, steps, others)]
@@ -106,9 +103,9 @@ def _numbers(layer: nn.Module | None, channels: int) -> tuple[Numbers, Numbers]:
 
 
 def _through(
-    mean: Numbers, std: Numbers, steps: Preprocessing | None, *, factor: float = 1.0, bgr: bool = False
+    mean: Numbers, std: Numbers, steps: Preprocessing | None, *, bgr: bool = False
 ) -> Callable[[Tensor], Tensor]:
-    """Resize and crop as ``steps`` say, then turn the channels around, multiply and normalize."""
+    """Resize and crop as ``steps`` say, then turn the channels around and normalize."""
 
     def prepare(images: Tensor) -> Tensor:
         if steps is not None:
@@ -116,7 +113,7 @@ def _through(
             images = Preprocess(plain).to(images.device)(images)
         images = images.flip(1) if bgr else images
         center, spread = (torch.tensor(numbers).to(images)[:, None, None] for numbers in (mean, std))
-        return (factor * images - center) / spread
+        return (images - center) / spread
 
     return prepare
 
@@ -138,6 +135,8 @@ def _normalizations(
     for name, network in others:
         if (layer := preparing(network)) is not None:
             tried[f"the mean and standard deviation of {name}"] = _numbers(layer, channels)
+    scaled = tuple(value / 255 for value in mean), tuple(value / 255 for value in std)
+    tried["values of 0 to 255 before its normalization"] = scaled
     seen = [(mean, std)]
     for name, numbers in tried.items():
         if all(len(part) == channels for part in numbers) and not any(_alike(numbers, other) for other in seen):

@@ -46,13 +46,23 @@ def holm(p: Sequence[float]) -> list[float]:
     return corrected
 
 
-def certainty(p: float) -> float:
-    """Posterior of a relation, as likely as not before, at most: ``1 / (1 - e p ln p)``; one half from p = 1 / e on.
+def posterior(z: float, candidates: int, median: float) -> float:
+    """How likely a candidate is the parent, where before it is as likely as not that one of so many candidates is it.
 
-    Sellke, Bayarri and Berger, "Calibration of p values for testing precise null hypotheses", The American Statistician
-    2001: ``-e p ln p`` bounds from below how much less likely the data are by chance.
+    By Bayes' rule ``r / (candidates + r)``, where r is how many times as likely ``z`` is of a child as by chance. By
+    chance it is standard normal; of children its logarithm is taken to be normal with this median and a spread of 1,
+    which is wider than what was seen, since other networks have other numbers of units.
+
+    Args:
+        z: Standard deviations, as of :func:`trace_z`.
+        candidates: How many there are.
+        median: Of z, of children.
     """
-    return 1 / (1 - math.e * p * math.log(p)) if p < 1 / math.e else 0.5
+    if z <= 0:
+        return 0.0
+    far = math.log(z / median)
+    ratio = (z * z - far * far) / 2 - math.log(z)  # of the two densities, whose constants are the same
+    return 1 / (1 + candidates * math.exp(-min(700.0, max(-700.0, ratio))))
 
 
 def closer(one_U: Tensor, other_U: Tensor) -> float:

@@ -115,5 +115,8 @@ def _flat(tensor: Tensor) -> Tensor:
 
 
 def unit(tensor: Tensor) -> Tensor:
-    """Filters ``[O,I]`` less their mean, of length 1 in float64 on the CPU; zeros where nothing is left."""
-    return torch.nn.functional.normalize(_flat(tensor), dim=1)
+    """Filters ``[O,I]`` less their mean, of length 1 in float64 on the CPU; zeros where nothing is left.
+
+    They have length 1 before, too, so that no single filter makes the mean, which would tell the others by it.
+    """
+    return torch.nn.functional.normalize(_flat(torch.nn.functional.normalize(tensor.double().flatten(1), dim=1)), dim=1)

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
+from tl_robust.cli.commands.base import plugin_folders
 from tl_robust.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -46,11 +47,13 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     add("--root", help="folder of domains (data)")
     add("--policy", type=Path, metavar="FILE", help="rules that the model must keep to")
     add("--strict", action="store_true", help="exit code 3 where a rule is undecided")
+    add("--despite", action="append", metavar="LOCK", help="a lock whose failure is written down and does not stop it")
     add("--seed", type=int, help="of all draws (0)")
     add("--out", type=Path, metavar="FOLDER", help="where to (RESULTS/audits/MODEL)")
     add("--results", metavar="FOLDER", help="its store keeps what is computed (results)")
     add("--workers", type=int, help="processes; 0: one a CPU core, at most 4 (0)")
     add("--accelerator", help="cpu, gpu or auto (auto)")
+    plugin_folders(parser)
     add("--json", action="store_true", help="print audit.json, too")
     add("--plain", action="store_true", help="lines instead of progress bars")
 

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import pytest
 import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
@@ -79,10 +78,8 @@ def write_npz(path: Path, images: ImageSet) -> None:
     np.savez(path, images=images.images.permute(0, 2, 3, 1).numpy(), labels=images.labels.numpy())
 
 
-@pytest.fixture(scope="session")
-def family(tmp_path_factory: pytest.TempPathFactory) -> Family:
-    """Trained once for all tests."""
-    folder = tmp_path_factory.mktemp("family")
+def made(folder: Path) -> Family:
+    """Train all of them, and write their files."""
     train, test = patterns("own", "train", 300), patterns("own", "test", 100)
     parent = trained(patterns("public", "train", 300), 0)
     networks = {
