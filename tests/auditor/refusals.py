@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -28,7 +29,10 @@ def refused(words: list[str], folder: Path, capsys: pytest.CaptureFixture[str]) 
     """The sentence, after all that must hold of every refusal."""
     before = {path.name for path in folder.iterdir()} | {"results"}
     capsys.readouterr()  # what made the files may have shown its progress
-    assert main(words) == 2
+    with warnings.catch_warnings(record=True) as warned:
+        warnings.simplefilter("always", UserWarning)
+        assert main(words) == 2
+    assert not [str(each.message) for each in warned if issubclass(each.category, UserWarning)]
     said = capsys.readouterr()
     assert said.err.startswith("error: ")
     assert len(said.err) < 2000

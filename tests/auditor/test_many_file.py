@@ -22,8 +22,9 @@ parents:
 models:
   mine-1: {from: a.safetensors, parent: oak, stated: 0.9}
   no: {from: b.safetensors, parent: elm, data: others, decoys: [oak, ash]}
-  free: c.safetensors
+  free: {from: c.safetensors, classes: [yes, 007]}
 """
+FREE = "free: {from: c.safetensors, classes: [yes, 007]}"
 
 
 def written(folder: Path, text: str) -> Path:
@@ -46,6 +47,8 @@ def test_what_a_good_file_asks_for(tmp_path: Path) -> None:
     assert math.isnan(second.request.stated)
     assert [decoy["name"] for decoy in second.request.decoys if isinstance(decoy, dict)] == ["oak", "ash"]
     assert (third.request.parent, third.request.decoys) == ("", ())
+    assert isinstance(third.request.model, dict)
+    assert third.request.model["classes"] == ["yes", "007"]
     assert third.request.seed == 0
 
 
@@ -56,6 +59,9 @@ def test_decoys_for_all_models_leave_out_the_parent_of_each(tmp_path: Path) -> N
     said = [decoy for decoy in first.request.decoys if isinstance(decoy, dict)]
     assert [decoy.get("name", decoy["from"]) for decoy in said] == ["elm", str(tmp_path / "else.npz"), "more.npz"]
     assert second.request.decoys[0] == {"name": "oak", "from": "oak.safetensors"}
+    twins = GOOD.replace("elm: {from: elm.safetensors}", "elm: oak.safetensors")
+    alone, *_ = read(written(tmp_path, twins))
+    assert alone.request.decoys == (), "a parent under another name is no decoy"
     none, *_ = read(written(tmp_path, GOOD + "decoys: []\n"))
     assert none.request.decoys == ()
 
@@ -86,8 +92,8 @@ MISTAKES = {
     "a_list": ("- data\n", "expected keys with values, among them models: and data:."),
     "a_list_of_models": (GOOD.partition("models:")[0] + "models: [a.npz]\n", "models must be a mapping from names"),
     "parents_as_text": (GOOD.replace("parents:\n", "parents: x\nothers:\n"), "unknown key 'others'"),
-    "a_model_without_file": (GOOD.replace("free: c.safetensors", "free: {parent: oak}"), "models.free must be a file"),
-    "a_model_of_nothing": (GOOD.replace("free: c.safetensors", "free:"), "models.free must be a file"),
+    "a_model_without_file": (GOOD.replace(FREE, "free: {parent: oak}"), "models.free must be a file"),
+    "a_model_of_nothing": (GOOD.replace(FREE, "free:"), "models.free must be a file"),
     "a_name_that_is_a_path": (GOOD.replace("free:", "../free:"), "models.../free: name must be usable as a folder"),
     "a_name_of_the_store": (GOOD.replace("free:", "store:"), "models.store: name cannot be 'store'"),
     "no_data": (GOOD.replace("data: photos", ""), "models.mine-1.data is missing"),
