@@ -106,6 +106,14 @@ def test_last_layer_vectors_and_small_tensors_are_left_out() -> None:
     assert len(compared(Small(1, classes=20), Small(2, classes=20))) == 2
 
 
+def test_tables_of_positions_have_an_order_and_are_left_out() -> None:
+    one, other = Small(1), Small(2)
+    for network in (one, other):
+        network.register_parameter("bias_table", nn.Parameter(torch.arange(160.0).view(16, 10)))
+        network.places = nn.Embedding(16, 10)
+    assert len(compared(one, other)) == 2
+
+
 def test_names_that_differ_are_matched_by_order_and_shape() -> None:
     parent, renamed = Small(1), Small(1, rename=True)
     assert not {"first.weight"} & set(renamed.state_dict())

@@ -23,10 +23,10 @@ def found_text(kind: str, found: Sequence[Found], related: int, claimed: bool, k
     first, units = found[0], UNITS[kind]
     figures = f"mean cosine of {units} {first.score:.3f}, {_p(first.p)}"
     if not related:
-        who = f"those of {first.name} have" if len(found) == 1 else "those of any candidate have"
+        who = first.name if len(found) == 1 else "any candidate"
         closest = "" if len(found) == 1 else f"closest {first.name}: "
         return (
-            f"The model's {kind} and {who} no more in common than those of networks that were trained apart "
+            f"The model's {kind} have no more in common with those of {who} than if they were trained apart "
             f"({closest}{figures})."
         )
     if not math.isnan(kept):

@@ -36,7 +36,8 @@ def compared(model: nn.Module, candidate: nn.Module) -> list[Pair]:
     """The large tensors of both, without the last layer; none where they do not fit.
 
     They are matched by name and shape; where no name is the same, by order, if then all shapes are. Vectors, such as
-    biases and statistics of normalization, are left out: they are alike in all networks.
+    biases and statistics of normalization, are left out, since they are alike in all networks, and so are tables with a
+    row for each position or word, since these have an order.
     """
     own, other = _large(model), _large(candidate)
     names = [name for name, value in own.items() if name in other and other[name].shape == value.shape]
@@ -54,10 +55,13 @@ def _large(network: nn.Module) -> Mapping[str, Tensor]:
         last = classifier_names(network)
     except ConfigError:  # it does not say what its last layer is, which is a small part of it
         last = set()
+    placed = {name for name, module in network.named_modules() if isinstance(module, nn.Embedding)}
     return {
         name: value
         for name, value in network.state_dict().items()
-        if name not in last
+        if name.endswith("weight")
+        and name not in last
+        and name.rpartition(".")[0] not in placed
         and value.is_floating_point()
         and value.ndim >= 2
         and len(value) >= FEWEST
