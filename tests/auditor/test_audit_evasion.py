@@ -137,7 +137,7 @@ def test_a_parent_that_knows_the_classes_is_attacked_by_their_labels(family: Fam
         ({"norm": "l7"}, ConfigError, "--norm must be linf or l2"),
         ({"stated": 93.0}, ConfigError, "--stated must be a share from 0 to 1"),
         ({"images": -1}, ConfigError, "--images must be 0"),
-        ({"reference": "nowhere.npz"}, DataError, "no such file"),
+        ({"reference": "nowhere.npz"}, DataError, "No such file"),
     ],
 )
 def test_wrong_inputs_are_told_in_one_sentence(

@@ -30,7 +30,6 @@ from tl_robust.registry import Component
 from tl_robust.text import first_few
 
 CHANCE = 1e-3  # a model with as many classes has the same ones where so rarely a guess would be as often right
-
 MOST = 2**26  # numbers of a reference output
 
 
@@ -113,26 +112,26 @@ def load(given: Inputs, store: Store, engine: Engine, observer: Observer) -> tup
     for failure in engine.run(job, given.models, observer).values():
         raise DataError(f"{failure.node} cannot be read: {failure.cause}")
     device = torch.device("cuda" if request.accelerator != "cpu" and torch.cuda.is_available() else "cpu")
-    read = [
-        ReadModel(written.name, model.load(store).eval().to(device), model.labels, bool(written.classes), written.files)
-        for written, model in zip(given.written, given.models, strict=True)
-    ]
+    model, *others = (
+        ReadModel(written.name, node.load(store).eval().to(device), node.labels, bool(written.classes), written.files)
+        for written, node in zip(given.written, given.models, strict=True)
+    )
     images = given.images.read(given.space, given.classes)
     train = given.train.read(given.space, given.classes) if given.train else None
-    model, *others = read
-    parent = others.pop(0) if request.parent else None
-    subject = Subject(
-        model, parent, tuple(others), images, given.classes, train, request.stated, _reference(request), request.seed
-    )
-    same = [_same(subject, each) for each in read[1:]]
-    models = [given.models[0]]
-    for node, shared in zip(given.models[1:], same, strict=True):
-        own = node.labels if shared or node.labels != given.classes else _numbered(node)
-        models.append(replace(node, checkpoint=replace(node.checkpoint, classes=own)))
-    named = [replace(each, classes=node.labels) for each, node in zip(read[1:], models[1:], strict=True)]
-    others = list(named)
-    parent = others.pop(0) if request.parent else None
-    return replace(given, models=tuple(models)), replace(subject, parent=parent, decoys=tuple(others))
+    alone = Subject(model, None, (), images, given.classes, train, request.stated, _reference(request), request.seed)
+    nodes = [_known(alone, each, node) for each, node in zip(others, given.models[1:], strict=True)]
+    named = tuple(replace(each, classes=node.labels) for each, node in zip(others, nodes, strict=True))
+    parent = named[0] if request.parent else None
+    subject = replace(alone, parent=parent, decoys=named[1:] if parent else named)
+    return replace(given, models=(given.models[0], *nodes)), subject
+
+
+def _known(subject: Subject, other: ReadModel, node: Public) -> Public:
+    """Another model with the test images' classes where it knows them, else with classes of its own."""
+    if node.labels != subject.classes or _same(subject, other):
+        return node
+    own = tuple(f"{node.checkpoint.name} {place}" for place in range(len(node.labels)))
+    return replace(node, checkpoint=replace(node.checkpoint, classes=own))
 
 
 def _check_decoys(model: Written, parents: Sequence[Written], decoys: Sequence[Written]) -> None:
@@ -147,17 +146,13 @@ def _check_decoys(model: Written, parents: Sequence[Written], decoys: Sequence[W
 
 
 def _same(subject: Subject, other: ReadModel) -> bool:
-    """Whether a model that has as many classes, and no names for them, is right more often than a guess."""
-    if other.named or other.classes != subject.classes:
-        return other.classes == subject.classes
+    """Whether a model with as many classes knows them: its files say so, or it is right more often than a guess."""
+    if other.named:
+        return True
     right = int((subject.logits(other).argmax(1) == subject.images.labels).sum())
     most = int(subject.images.labels.bincount().max())
     count = len(subject.images)
     return bool(binom.sf(right - 1, count, most / count) < CHANCE)
-
-
-def _numbered(model: Public) -> Names:
-    return tuple(f"{model.checkpoint.name} {place}" for place in range(len(model.labels)))
 
 
 def _others_classes(model: Written, classes: Names) -> Names:
