@@ -101,6 +101,15 @@ def test_an_audit_goes_on_where_another_stopped(audit: Audit, family: Family) ->
     ]
 
 
+@pytest.mark.gpu
+def test_a_gpu_finds_the_same(audit: Audit, family: Family, tmp_path: Path) -> None:
+    other = conduct(family.request(accelerator="gpu", results=tmp_path))
+    assert other.made["device"] != audit.made["device"]
+    found = {finding.key: finding.value for finding in other.findings}
+    for finding in audit.findings:
+        assert found[finding.key] == pytest.approx(finding.value, abs=0.05), finding.key
+
+
 def test_what_the_inputs_do_not_allow_is_said(family: Family) -> None:
     alone = conduct(family.request(decoys=()))
     assert alone.price is None
