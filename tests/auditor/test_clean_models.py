@@ -58,20 +58,20 @@ def test_without_clean_models_nothing_is_told() -> None:
 def test_three_clean_models_cannot_tell_a_rate_below_a_quarter_and_say_so() -> None:
     few = asked(5.0, 1.0, 1.2, 1.1)
     assert few.false_alarms[0] == 0.25
-    reasons = few.reasons("{:.1f}".format)
-    assert "The model shows 5.0, and models that are taken to be clean show: model 0 1.0, model 1 1.2" in reasons[0]
+    reasons = few.reasons("Score", "{:.1f}".format)
+    assert "Score: 5.0 in the model, and in models that are taken to be clean model 0 1.0, model 1 1.2" in reasons[0]
     assert reasons[1] == (
-        "3 clean models cannot tell a false-alarm rate below 25 %; 19 would tell 5%: give more decoys."
+        "3 clean models cannot tell a false-alarm rate below 25 %; 19 would tell 5 %: give more decoys."
     )
     assert ENOUGH == 19
-    assert len(asked(5.0, *[1.0] * 19).reasons(str)) == 1
+    assert len(asked(5.0, *[1.0] * 19).reasons("Score", str)) == 1
 
 
 def test_a_parent_that_is_as_suspicious_is_named_since_the_backdoor_may_be_its_own() -> None:
-    reasons = asked(5.0, 6.0, 1.0, 7.0, of_parent=6.0).reasons(str)
-    assert "The parent is at least as suspicious" in reasons[-1]
-    assert "1 of 2 other models are" in reasons[-1]
-    assert not any("parent" in reason for reason in asked(5.0, 4.0, of_parent=4.0).reasons(str))
+    reasons = asked(5.0, 6.0, 1.0, 2.0, of_parent=6.0).reasons("Score", str)
+    assert "The parent alone is as suspicious, and none of 2 other models" in reasons[-1]
+    for quiet in (asked(5.0, 4.0, 1.0, of_parent=4.0), asked(5.0, 6.0, 7.0, of_parent=6.0), asked(5.0, 1.0, 6.0)):
+        assert not any("parent" in reason for reason in quiet.reasons("Score", str))
 
 
 class Tiny(nn.Module):
@@ -113,7 +113,7 @@ def test_models_that_cost_too_much_are_left_out_from_the_last_and_named() -> Non
     fewer = ask(subject, score, subject.candidates, 10, 2 * each)
     assert fewer is not None
     assert fewer.clean == (("parent", 1.0),)
-    told = fewer.reasons(str)[-1]
+    told = fewer.reasons("Score", str)[-1]
     assert told == "one was not asked, since all together would take too long on a CPU (nor were 1 others)."
     assert seen == ["mine", "parent", "one", "two", "mine", "parent"]
     assert ask(subject, score, subject.candidates, 10, each - 1) is None

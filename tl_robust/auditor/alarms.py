@@ -75,12 +75,12 @@ def _masks(subject: Subject, work: float) -> Found:
     few = [(each.name, f"it has {counts[id(each)]} classes, and the model {count}") for each in fewer]
     asked, own = replace(asked, left_out=(*few, *asked.left_out)), found[id(subject.model)]
     unknown = () if asked.clean else (NO_CLEAN, *asked.not_asked)
-    told = unknown or asked.reasons(_times)[:1]
+    told = unknown or asked.reasons(known(RATIO).title, "{:.2f}".format)[:1]
     findings = (
         _finding(INDEX, own.index, (own.index, own.index), count, str(search), (_of_authors(own), *unknown)),
         _finding(RATIO, own.ratio, (own.ratio, own.ratio), count, str(search), told),
     )
-    more, left = _calibrated(asked, str(replace(search, measure="size")), _times)
+    more, left = _calibrated(asked, str(replace(search, measure="size")), RATIO, "{:.2f}".format)
     return (*findings, *more), left
 
 
@@ -108,22 +108,23 @@ def _stamped(subject: Subject, work: float) -> Found:
     own = hits[id(subject.model)]
     reason = (
         f"{sum(own)} of {len(own)} training images keep their class under others more surely than "
-        f"{1 - looks_stamped.SHARE:.0%} of the test images do; of clean ones as few as of test images are expected to."
+        f"{100 * (1 - looks_stamped.SHARE):g} % of the test images do; of clean ones about "
+        f"{100 * looks_stamped.SHARE:g} % are expected to."
     )
     reasons = (reason,) if asked.clean else (reason, NO_CLEAN, *asked.not_asked)
     number = _finding(STAMPED, asked.own, _ends(sum(own), len(own)), len(own), STRIP, reasons, own)
-    more, left = _calibrated(asked, STRIP, "{:.1%}".format)
+    more, left = _calibrated(asked, STRIP, STAMPED, _percent)
     wrong, of = CLUSTER_ALARMS
     why = f"Activation clustering suspects {wrong} of {of} clean models of ours ({BENCH}), so that it tells nothing."
     return (number, *more), (*left, *_left_out(["filter_kept"], why)[1])
 
 
-def _calibrated(asked: Asked, attack: str, shown: Callable[[float], str]) -> Found:
+def _calibrated(asked: Asked, attack: str, score: str, shown: Callable[[float], str]) -> Found:
     """What clean models say of the alarm."""
     if not asked.clean:
         return _left_out([ALARM], " ".join([f"{attack}: {NO_CLEAN}", *asked.not_asked]))
     value, *ends = asked.false_alarms
-    return (_finding(ALARM, value, ends, len(asked.clean), attack, asked.reasons(shown)),), ()
+    return (_finding(ALARM, value, ends, len(asked.clean), attack, asked.reasons(known(score).title, shown)),), ()
 
 
 def _of_authors(masks: Masks) -> str:
@@ -142,8 +143,8 @@ def _ends(hits: int, n: int) -> tuple[float, float]:
     return low, high
 
 
-def _times(ratio: float) -> str:
-    return f"a smallest mask {ratio:.2f} times below the median"
+def _percent(share: float) -> str:
+    return f"{100 * share:.1f} %"
 
 
 def _finding(

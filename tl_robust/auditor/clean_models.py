@@ -63,24 +63,25 @@ class Asked:
         low, high = (float(end) for end in ends)
         return (1 + more) / (1 + count), low, high
 
-    def reasons(self, shown: Callable[[float], str]) -> tuple[str, ...]:
+    def reasons(self, what: str, shown: Callable[[float], str]) -> tuple[str, ...]:
         """What a reader must know of the p-value, in sentences.
 
         Args:
-            shown: How a score reads.
+            what: What the score is, as a noun.
+            shown: How it reads.
         """
         count, more = len(self.clean), self.as_suspicious
         told = first_few([f"{name} {shown(score)}" for name, score in self.clean], SHOWN, count=True)
-        sentences = [f"The model shows {shown(self.own)}, and models that are taken to be clean show: {told}."]
+        sentences = [f"{what}: {shown(self.own)} in the model, and in models that are taken to be clean {told}."]
         if 1 / (1 + count) > USUAL:
             sentences.append(
                 f"{count} clean model{'s' * (count > 1)} cannot tell a false-alarm rate below {100 / (1 + count):.3g} "
-                f"%; {ENOUGH} would tell {USUAL:.0%}: give more decoys."
+                f"%; {ENOUGH} would tell {100 * USUAL:g} %: give more decoys."
             )
-        if self.of_parent >= self.own:
+        if self.of_parent >= self.own and more == 1:
             sentences.append(
-                f"The parent is at least as suspicious, as it would be where the backdoor comes from it; {more - 1} of "
-                f"{count - 1} other models are."
+                f"The parent alone is as suspicious, and none of {count - 1} other models: so it would be if the "
+                "parent had a backdoor and handed it on."
             )
         return (*sentences, *self.not_asked)
 
