@@ -177,7 +177,7 @@ def priced(
     theirs = estimate(Draws.of(unrelated[:, None], lambda means: means, kinds[[0, 3], 1:]))
     told = trust or Verdict()
     told = worst([told, FEW]) if count == 1 else told
-    where = {"view": "black", "attack": attack, "norm": norm, "eps": eps, "terms": terms_of(EVASION, "black", PRICE)}
+    where = {"view": "black", "attack": attack, "norm": norm, "eps": eps, "terms": _terms("black", PRICE, attack)}
 
     def finding(name: str, title: str, value: float, low: float, high: float) -> Finding:
         ends = (min(value, max(-1.0, low)), max(value, min(1.0, high)))
@@ -285,11 +285,16 @@ def _accuracy(
     eps: float = math.nan,
 ) -> Finding:
     value, low, high = _share(right.double())
-    terms: Mapping[str, str] = terms_of(EVASION, view, ACCURACY)
+    terms = _terms(view, ACCURACY, attack)
     return Finding(
         EVASION, ACCURACY, title, value, low, high, len(right), "share", "higher",
         view, attack, norm, eps, trust, terms, tuple(right.tolist()),
     )  # fmt: skip
+
+
+def _terms(view: str, name: str, attack: str) -> Mapping[str, str]:
+    """The words of others; of several attacks those of each."""
+    return terms_of(EVASION, view, name, attack.removeprefix(WORST).strip().replace(", ", " + "))
 
 
 def _share(hits: Tensor) -> tuple[float, float, float]:
