@@ -2,8 +2,8 @@
 
 MODEL, PARENT and DECOY are files (.safetensors, .npz, .pt, .ckpt; then --network says what they hold), folders of
 Hugging Face or timm, a folder with a LoRA adapter, or mappings as below checkpoints: of a bench file. Nothing is
-trained, and nothing fetched but weights of torchvision that you name. Exit code: 0 passed; 1 a rule of the policy is broken; 2 a lock failed, or an input cannot be used;
-3 with --strict, something is undecided.
+trained, and nothing fetched but weights of torchvision that you name. Exit code: 0 passed; 1 a rule of the policy is
+broken; 2 a lock failed, or an input cannot be used; 3 with --strict, something is undecided.
 example: tl-robust audit mine.safetensors --parent public.safetensors --network resnet18 --data images/
 """
 
