@@ -15,7 +15,7 @@ In an audit a mapping may have ``name``, what readers call the model: else it is
 """
 
 TRANSFER: tuple[Entry, ...] = ("fgsm", "mi", "di")
-STRONG: Entry = {"name": "strong", "steps": 50, "targets": 3, "queries": 500}
+STRONG: Entry = {"name": "strong", "steps": 40, "targets": 2, "queries": 300}
 
 
 @dataclass(frozen=True)
