@@ -86,7 +86,9 @@ def short(digest: str) -> str:
 def origin_text(origin: Origin) -> str:
     """Which parent, and how surely, in one or two sentences."""
     if not origin.claimed:
-        return f"None of {len(origin.candidates)} candidates is claimed as its parent. {origin.reason}"
+        count = len(origin.candidates)
+        which = f"None of {count} candidates" if count > 1 else "The only candidate"
+        return f"{which} is {'not ' if count == 1 else ''}claimed as its parent. {origin.reason}"
     first = origin.candidates[0]
     share = first.certainty
     number = "above 99.9 %" if share > 0.999 else measured(share, "share")
