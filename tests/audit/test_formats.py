@@ -261,7 +261,7 @@ def test_the_model_card_says_everything_in_words() -> None:
 def test_an_origin_that_is_not_claimed_is_no_parent_in_any_file() -> None:
     unclear = Origin((Candidate("imagenet", 0.5, math.nan, "decisions"),), "", "Unrelated models look as close.")
     for text in (model_card(audit(origin=unclear)), str(sarif(audit(origin=unclear))), str(bom(audit(origin=unclear)))):
-        assert "None of 1 candidates is claimed as its parent" in text
+        assert "The only candidate is not claimed as its parent" in text
         assert "It comes from" not in text
 
 
