@@ -48,6 +48,7 @@ GOOD: dict[str, Callable[[], nn.Module]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", GOOD)
 def test_good_networks_of_ten_kinds_pass_all(name: str) -> None:
     """Their owners state what they are right on over all 600 test images."""

@@ -41,6 +41,7 @@ def line(page: str, section: str, name: str) -> list[float]:
     return [float(share) for share in re.findall(r"\| ([\d.]+) \[", cells)]
 
 
+@pytest.mark.slow
 def test_parents_of_children_are_found_and_no_others_are_claimed(bench: tuple[Path, str]) -> None:
     page = (bench[0] / "page.md").read_text()
     first, claimed, *_ = line(page, "Children", "all")
@@ -53,6 +54,7 @@ def test_parents_of_children_are_found_and_no_others_are_claimed(bench: tuple[Pa
     assert line(page, "One candidate", "child, another model the only candidate") == [100]
 
 
+@pytest.mark.slow
 def test_a_run_that_was_interrupted_trains_what_is_absent_alone(bench: tuple[Path, str]) -> None:
     folder, told = bench
     assert len(re.findall(r"^ *[\d.]+ s  ", told, re.MULTILINE)) == 16
