@@ -6,8 +6,8 @@ CARD ?= defenses defenses_backdoor defenses_membership
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup bench card plan report claims profiles gpu perf perf-attacks perf-memory statistics \
-	test test-slow test-gpu test-parity test-browser test-ray check format
+.PHONY: help setup bench card plan report claims profiles gpu perf perf-attacks perf-memory statistics price lineage \
+	test test-slow test-gpu test-parity test-audit test-browser test-ray check format
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -57,11 +57,21 @@ test-gpu: .venv/.dev ## run the tests that need a CUDA device
 test-parity: .venv-parity/.parity ## compare attacks with other libraries, in .venv-parity
 	.venv-parity/bin/python -m pytest -m parity tests/parity $(ARGS)
 
+test-audit: .venv-audit/.audit ## audits beside transformers, timm, peft and the official schemas, in .venv-audit
+	.venv-audit/bin/python -m pytest -n auto --dist loadfile tests/audit tests/auditor tests/models \
+		tests/bench/test_published_checkpoints.py tests/bench/test_victim_from_file.py $(ARGS)
+
 test-browser: .venv/.browser ## look at the report in Chromium (Debian: apt install chromium chromium-driver)
 	$(BIN)/python -m pytest -m browser tests/browser $(ARGS)
 
 test-ray: .venv/.ray ## run the tests that start Ray clusters on this machine (three minutes)
 	$(BIN)/python -m pytest -m ray tests/engines $(ARGS)
+
+price: .venv/.run ## audits of MNIST to USPS and SVHN to meter digits (ARGS="--root FOLDER", ten minutes): docs/price.md
+	$(BIN)/python experiments/price.py $(ARGS)
+
+lineage: .venv/.run ## how often an audit finds the parent of a model (ten minutes; resumable): docs/lineage.md
+	$(BIN)/python experiments/lineage/lineage.py $(ARGS)
 
 statistics: .venv/.run ## coverage of intervals, false support and power of claims, by simulation (seven minutes): docs/statistics.md
 	$(BIN)/python experiments/statistics/coverage.py $(ARGS)
@@ -93,6 +103,13 @@ format: .venv/.dev ## format the code and fix what lint can
 
 .venv/.ray: .venv/.dev
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev,ray]'
+	@touch $@
+
+.venv-audit/.audit: pyproject.toml
+	@echo "Installing into .venv-audit (once; torch is large)"
+	@$(PYTHON) -m venv .venv-audit
+	@.venv-audit/bin/python -m pip install --quiet --disable-pip-version-check 'setuptools>=77'
+	@.venv-audit/bin/python -m pip install --quiet --disable-pip-version-check --no-build-isolation --editable '.[test-audit]'
 	@touch $@
 
 # Apart from .venv, since torchattacks wants an old release of requests. In two steps, since visdom, which adv-lib wants,

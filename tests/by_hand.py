@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import pytest
 from torch import Tensor
 
+from tl_robust.models.base import NETWORKS
 from tl_robust.nodes.crafting import CraftGroup
 from tl_robust.nodes.hands import Hands
 from tl_robust.nodes.models import WEIGHTS, Model, Public
@@ -20,6 +24,19 @@ from tl_robust.nodes.store import Store
 from tl_robust.nodes.training import Training
 from tl_robust.types import Outcome
 
+EXTRAS = {"hf": "transformers", "timm": "timm"}  # networks that want a library of their own
+VIT = {
+    "architectures": ["ViTForImageClassification"], "hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2,
+    "intermediate_size": 16, "image_size": 32, "patch_size": 8,
+}  # fmt: skip
+PUBLISHED: dict[str, dict[str, Any]] = {  # settings of such networks that are small
+    "hf": {"config": json.dumps(VIT), "preprocessing": '{"mean": [0.5, 0.5, 0.5], "std": [0.5, 0.5, 0.5]}'},
+    "timm": {"arch": "vit_tiny_patch16_224", "config": '{"model_args": {"img_size": 32, "depth": 2}}'},
+}
+NETWORK_NAMES = [
+    pytest.param(name, marks=pytest.mark.skipif(find_spec(EXTRAS.get(name, "torch")) is None, reason="an extra"))
+    for name in NETWORKS.names()
+]
 MADE = {"seconds": 1.5, "device": "cpu", "versions": {"torch": "2.9"}, "commit": ""}
 State = dict[str, Tensor]
 

@@ -7,8 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.auditor.families import Family
+from tests.auditor.families import made as made_family
 from tl_robust import registry
 from tl_robust.attacks import ATTACKS
+from tl_robust.auditor.locks import LOCKS
 from tl_robust.backdoors import BACKDOORS
 from tl_robust.claims import CLAIMS
 from tl_robust.data.domain import DOMAINS
@@ -67,8 +70,8 @@ plugins: [plugins]
 def _registries() -> Iterator[None]:
     """Forget what a test registers."""
     kinds = (
-        ATTACKS, BACKDOORS, CHECKS, CLAIMS, DEFENSES, DOMAINS, ENGINES, INFERENCES, METRICS, NETWORKS, PAIRS, SINKS,
-        SPACES, STRATEGIES, THREATS,
+        ATTACKS, BACKDOORS, CHECKS, CLAIMS, DEFENSES, DOMAINS, ENGINES, INFERENCES, LOCKS, METRICS, NETWORKS, PAIRS,
+        SINKS, SPACES, STRATEGIES, THREATS,
     )  # fmt: skip
     before = []
     for kind in kinds:
@@ -97,3 +100,9 @@ def tiny(tmp_path: Path) -> Path:
     path = tmp_path / "tiny.yaml"
     path.write_text(TINY_BENCH)
     return path
+
+
+@pytest.fixture(scope="session")
+def family(tmp_path_factory: pytest.TempPathFactory) -> Family:
+    """A public parent, a child and unrelated models as files, trained once for all tests of audits."""
+    return made_family(tmp_path_factory.mktemp("family"))

@@ -5,11 +5,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tl_robust.cli import main
 
 FEW = ["axes.seed=[0]", "axes.strategy=[scratch]", "axes.attack=[fgsm]", "recipe.epochs=1", "wandb.mode=disabled"]
 
 
+@pytest.mark.slow
 def test_a_new_process_counts_all_entries_and_names_the_damaged(tiny: Path, tmp_path: Path) -> None:
     assert main(["run", str(tiny), "--plain", f"results={tmp_path / 'r'}", *FEW]) == 0
     manifests = list((tmp_path / "r" / "store").glob("*/*/manifest.json"))

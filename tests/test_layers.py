@@ -29,10 +29,12 @@ MAY_IMPORT = {  # a layer may import itself, and of tl_robust only this
     "bench": VOCABULARY | BENCH,
     "claims": VOCABULARY | {"metrics"},
     "results": VOCABULARY | {"metrics", "trust", "claims", "threats"},
-    "sinks": VOCABULARY | {"metrics", "trust", "claims", "results", "nodes"},
+    "audit": VOCABULARY | {"metrics", "trust", "results"},
+    "auditor": VOCABULARY | BENCH | {"results", "audit", "config"},
+    "sinks": VOCABULARY | {"metrics", "trust", "claims", "results", "audit", "nodes"},
     "config": VOCABULARY | BENCH | {"sinks.wandb.session"},
-    "cli": VOCABULARY | BENCH | {"results", "sinks", "config", "claims", "__doc__", "__version__"},
-    "": WORK | {"types"},  # tl_robust/__init__.py, which names them for readers and imports them when asked
+    "cli": VOCABULARY | BENCH | {"results", "audit", "auditor", "sinks", "config", "claims", "__doc__", "__version__"},
+    "": WORK | {"types", "auditor"},  # tl_robust/__init__.py, which names them for readers and imports them when asked
 }
 ONLY_IN = {  # of all modules, only these may import the library
     "wandb": {f"sinks.wandb.{part}" for part in ("workspace", "overview", "read", "session", "runs")},

@@ -146,6 +146,7 @@ LISTED = """
 import gc, json
 from tl_robust.registry import Registry, kinds, names_in
 import tl_robust.cli.commands.run, tl_robust.config, tl_robust.sinks.base, tl_robust.cli.parser, tl_robust.inference
+import tl_robust.auditor.locks
 registries = {one.kind: one for one in gc.get_objects() if isinstance(one, Registry) and one._package}
 found = {kind: [names_in(package), registries[kind].names()] for kind, package in kinds().items()}
 print(json.dumps(found | {"command": [sorted(tl_robust.cli.parser.own_commands())] * 2}))

@@ -68,6 +68,7 @@ def test_every_name_is_there_from_the_start(name: str) -> None:
     assert names["found"] is named
 
 
+@pytest.mark.slow
 def test_names_do_not_depend_on_what_was_imported_before() -> None:
     """``tl_robust.data.pair`` is a module, ``tl_robust.pair`` a function, in either order."""
     function = "assert callable(tl_robust.pair), 'a function'"

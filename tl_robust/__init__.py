@@ -7,7 +7,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from tl_robust import attacks, backdoors, inference, metrics, models, strategies, trust
+    from tl_robust import attacks, auditor, backdoors, inference, metrics, models, strategies, trust
     from tl_robust.attacks import evaluate
     from tl_robust.backdoors.judge import stamp_evaluate
     from tl_robust.callbacks import BackdoorTest, TransferAttack
@@ -27,6 +27,7 @@ __all__ = [
     "Scratch",
     "TransferAttack",
     "attacks",
+    "auditor",
     "backdoors",
     "evaluate",
     "exposure",

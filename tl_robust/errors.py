@@ -15,6 +15,10 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+from tl_robust.text import first_few
+
+MOST = 100  # known names that are shown
+
 
 class TLRobustError(Exception):
     """Base class of this package's errors."""
@@ -45,7 +49,7 @@ class UnknownNameError(ConfigError):
         names = sorted(known)
         close = difflib.get_close_matches(str(name), names, n=1, cutoff=0.5)  # YAML has numbers as keys
         hint = f"; did you mean {close[0]!r}?" if close else "."
-        super().__init__(f"unknown {kind} {name!r}{hint} Known: {', '.join(names) or 'none'}.")
+        super().__init__(f"unknown {kind} {name!r}{hint} Known: {first_few(names, MOST, count=True) or 'none'}.")
 
 
 class DataError(InputError):

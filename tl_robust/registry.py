@@ -12,6 +12,7 @@ There is no list of names to edit.
 from __future__ import annotations
 
 import ast
+import hashlib
 import importlib
 import importlib.util
 import inspect
@@ -233,6 +234,8 @@ def described(kind: str, text: str) -> tuple[str, dict[str, Scalar]]:
 
 
 def _shown(key: str, value: Scalar) -> Scalar:
+    if isinstance(value, str) and value.startswith("{"):  # JSON of a published model
+        return f"#{hashlib.sha256(value.encode()).hexdigest()[:8]}"
     steps = round(255 * value) if key == "eps" and isinstance(value, float) and 0 < value < 1 else 0
     return f"{steps}/255" if steps and steps / 255 == value else value
 

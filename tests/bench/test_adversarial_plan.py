@@ -172,6 +172,7 @@ def test_b_starts_from_the_robust_a_which_is_what_is_public(tiny: Path) -> None:
     assert longer.surrogate.recipe.epochs == 5  # type: ignore[attr-defined]
 
 
+@pytest.mark.slow
 def test_a_bench_trains_and_judges_all_of_them(tiny: Path, tmp_path: Path) -> None:
     names = "pgd_at, fgsm_rs, trades, origin_at, robust_origin"
     config = load(tiny, [*SMALL, f"axes.defense=[none, {names}]", "axes.view=[white,black]",

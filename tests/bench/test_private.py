@@ -98,6 +98,7 @@ def test_every_setting_of_an_account_makes_another_training(tiny: Path) -> None:
         assert dict(stored["settings"])[name] == (value if name == "accountant" else float(value))
 
 
+@pytest.mark.slow
 def test_a_bench_says_what_was_counted_and_noise_of_1000_leaves_chance(
     tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -584,3 +584,21 @@ def test_real_characters_in_the_space_of_digits(real_data: Path) -> None:
 def test_every_layout_is_registered() -> None:
     assert DOMAINS["npz"] is Npz
     assert DOMAINS["folder"] is Folder
+
+
+def test_a_folder_without_splits_is_a_test_split_alone(tmp_path: Path) -> None:
+    for label, name in enumerate(("cat", "dog")):
+        (tmp_path / "pets" / name).mkdir(parents=True)
+        for shade in (label, label + 10):
+            Image.new("RGB", (8, 8), (shade, shade, shade)).save(tmp_path / "pets" / name / f"{shade}.png")
+    domain = Folder("pets")
+    read = domain.load("test", tmp_path)
+    assert domain.class_names(tmp_path) == ("cat", "dog")
+    assert read.labels.tolist() == [0, 0, 1, 1]
+    assert read.images[:, 0, 0, 0].tolist() == [0, 10, 1, 11]
+    assert len(domain.paths("test", tmp_path)) == 4
+    with pytest.raises(DataError, match=r"expected pets/{train,test}/CLASS/IMAGE"):
+        domain.load("train", tmp_path)
+    (tmp_path / "pets" / "train" / "cat").mkdir(parents=True)  # from now on it is a folder of splits
+    with pytest.raises(DataError):
+        domain.load("test", tmp_path)

@@ -166,6 +166,7 @@ def test_what_cannot_be_is_one_sentence(tiny: Path, defense: str, more: list[str
 # in a bench
 
 
+@pytest.mark.slow
 def test_a_bench_judges_ensemble_and_soup(tiny: Path) -> None:
     names = ["ensemble(members=2)", "ensemble(members=2, soup=True)", "ensemble(of=kinds) + squeeze(bits=5)"]
     config = load(tiny, [*QUICK, f"axes.defense=[none,{','.join(map(repr, names))}]", "recipe.epochs=1"])

@@ -126,6 +126,7 @@ def test_b_is_the_mean_of_the_second_half_of_its_epochs(tiny: Path) -> None:
     assert isinstance(planned(tiny, "renofeation", "recipe.epochs=1").cells[0].scene.victim, Training)
 
 
+@pytest.mark.slow
 def test_a_bench_trains_and_judges_it(tiny: Path) -> None:
     names = "renofeation, 'renofeation(weight=0.0)', 'private_origin + renofeation'"
     learns = ["recipe.epochs=12", "recipe.lr=0.02", "axes.network=[{name: dtn, width: 0.2}]"]

@@ -9,6 +9,8 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
+
 GRID = [
     "axes.strategy=[halting]", "axes.attack=[{name: rmia, pairs: 2}, {name: loss, side: source, pairs: 2}]",
     "axes.seed=[0]", "recipe.select=last",
@@ -64,6 +66,7 @@ def finished(folder: Path, results: str, engine: str) -> bytes:
     return (folder / results / "tiny" / "table.csv").read_bytes()
 
 
+@pytest.mark.slow
 def test_killed_in_the_middle_of_a_cohort_and_made_by_processes(tiny: Path) -> None:
     folder = tiny.parent
     (folder / "plugins" / "halting.py").write_text(HALTING)

@@ -71,6 +71,7 @@ def finished(folder: Path, results: str) -> bytes:
     return (folder / results / "tiny" / "table.csv").read_bytes()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stage", ["training", "writing"])
 def test_killed_between_two_snapshots(tiny: Path, stage: str) -> None:
     folder = tiny.parent

@@ -88,6 +88,7 @@ def test_many_kills_of_one_run_still_end(tiny: Path) -> None:
     assert table(folder, "again") == table(folder, "whole")
 
 
+@pytest.mark.slow
 def test_two_runs_at_once_train_nothing_twice(tiny: Path) -> None:
     folder = tiny.parent
     (folder / "plugins" / "traced.py").write_text(TRACER)
@@ -200,7 +201,7 @@ def gone(pid: int) -> bool:
 
 slow = pytest.mark.slow
 STOPS = [
-    pytest.param("attack deaf", signal.SIGTERM, (), id="attack in one long call"),
+    pytest.param("attack deaf", signal.SIGTERM, (), id="attack in one long call", marks=slow),
     pytest.param("attack", signal.SIGHUP, (), id="attack, hung up", marks=slow),
     pytest.param("attack child", signal.SIGTERM, ("workers=2",), id="attack with helper and grandchild", marks=slow),
     pytest.param("training", signal.SIGTERM, (), id="training", marks=slow),

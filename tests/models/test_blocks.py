@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from by_hand import NETWORK_NAMES, PUBLISHED
 from torch import nn
 
 from tl_robust.errors import ConfigError
@@ -65,9 +66,10 @@ def _names(network: nn.Module, block: nn.Module) -> list[str]:
     return [name_of[id(value)] for value in block.parameters()]
 
 
-@pytest.mark.parametrize("name", NETWORKS.names())
+@pytest.mark.parametrize("name", NETWORK_NAMES)
 def test_every_network_has_blocks(name: str) -> None:
-    holds(made(name), 0.0)
+    left = {"hf": 0.1, "timm": 0.01}  # of small ViTs, what is added to the patches
+    holds(made(name, **PUBLISHED.get(name, {})), left.get(name, 0.0))
 
 
 @pytest.mark.parametrize(("arch", "expected"), BACKBONES.items())

@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 import torch
 import torchvision
+from by_hand import NETWORK_NAMES, PUBLISHED
 from safetensors.torch import save_file
 from torch import Tensor, nn
 from torchvision.models._api import WeightsEnum
@@ -174,9 +175,9 @@ def test_torchvisions_names_fit_our_resnet18(prefix: str, tmp_path: Path) -> Non
     assert torch.equal(network.eval()(x), other.eval()((x - 0.5) / 0.5))
 
 
-@pytest.mark.parametrize("name", NETWORKS.names())
+@pytest.mark.parametrize("name", NETWORK_NAMES)
 def test_a_networks_own_names_are_exact(name: str, tmp_path: Path) -> None:
-    settings: dict[str, dict[str, Scalar]] = {"dtn": {"width": 0.1}, "wrn": {"depth": 10, "width": 1}}
+    settings: dict[str, dict[str, Scalar]] = {"dtn": {"width": 0.1}, "wrn": {"depth": 10, "width": 1}} | PUBLISHED
     network = build(NETWORKS.component(name, settings.get(name)), (3, 32, 32), 10)
     state = state_of(network)
     same(load_checkpoint(write(tmp_path / "w.pt", state), tmp_path, network), state)

@@ -5,6 +5,7 @@ import re
 import pytest
 import torch
 import torchvision
+from by_hand import NETWORK_NAMES, PUBLISHED
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -15,6 +16,7 @@ from tl_robust.seeding import generator
 
 SHAPE = (3, 32, 32)
 SMALL: dict[str, dict[str, Scalar]] = {"dtn": {"width": 0.1}, "wrn": {"depth": 10, "width": 1}}  # others: defaults
+SMALL |= PUBLISHED
 
 
 def made(name: str, classes: int = 10, shape: tuple[int, int, int] = SHAPE, **settings: Scalar) -> nn.Module:
@@ -46,7 +48,7 @@ def moved(network: nn.Module) -> nn.Module:
 # What holds for every network
 
 
-@pytest.fixture(params=NETWORKS.names())
+@pytest.fixture(params=NETWORK_NAMES)
 def name(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 

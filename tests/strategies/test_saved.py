@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+from by_hand import NETWORK_NAMES, PUBLISHED
 from lightning import Callback, LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 from torch import Tensor, nn
@@ -13,7 +14,7 @@ from torch import Tensor, nn
 from tl_robust import models, strategies
 from tl_robust.data.batches import Batches
 from tl_robust.errors import ConfigError, UnknownNameError
-from tl_robust.models.base import NETWORKS, described
+from tl_robust.models.base import described
 from tl_robust.models.checkpoint import load_checkpoint
 from tl_robust.seeding import generator
 from tl_robust.strategies import STRATEGIES, TransferTask
@@ -191,9 +192,10 @@ def test_settings_are_not_those_of_others(tmp_path: Path) -> None:
     assert (loaded.hparams["seed"], loaded.hparams["source"]) == (4, "s")
 
 
-@pytest.mark.parametrize("name", NETWORKS.names())
+@pytest.mark.parametrize("name", NETWORK_NAMES)
 def test_every_network_is_built_again_from_its_description(name: str) -> None:
     settings: dict[str, Any] = {"arch": "squeezenet1_1", "resize": 32} if name == "torchvision_backbone" else {}
+    settings |= PUBLISHED.get(name, {})
     settings |= {"depth": 10, "width": 1} if name == "wrn" else {}
     task = Scratch(models.get(name, (3, 32, 32), 7, **settings), RECIPE, 7)
     again = Scratch(task.hparams["network"], task.hparams["recipe"], 7)

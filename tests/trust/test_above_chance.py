@@ -1,5 +1,7 @@
 """A network that knows nothing is red, with its rate; a weak one that knows something is not."""
 
+import math
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -8,6 +10,7 @@ from tests.trust.answered import answers, labels, made
 from tl_robust import attacks, trust
 from tl_robust.models.networks.dtn import DTN
 from tl_robust.trust import CHECKS
+from tl_robust.trust.checks.above_chance import exchanged
 from tl_robust.trust.exact import at_least
 from tl_robust.types import Evidence, Outcome, Verdict
 
@@ -113,3 +116,12 @@ def test_a_network_without_useful_steps_is_red_and_every_trained_one_is_not(
     )["b"]
     assert found.level == "red"
     assert any("no better than chance" in reason for reason in found.reasons)
+
+
+@pytest.mark.parametrize("classes", [5, 6])
+@pytest.mark.parametrize("share", [1.0, 0.95])
+def test_few_classes_are_exchanged_in_all_ways(classes: int, share: float) -> None:
+    """One of 120 ways is the right one, which draws would hold too often by luck for a p-value of 1 %."""
+    label = torch.arange(200) % classes
+    predicted = torch.where(torch.arange(200) < 200 * share, label, (label + 1) % classes)
+    assert exchanged(predicted, label) == pytest.approx(1 / math.factorial(classes))

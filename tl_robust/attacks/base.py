@@ -23,6 +23,7 @@ from tl_robust.attacks.problem import Model, Notes, Problem, attackable
 from tl_robust.attacks.through import gradients_of
 from tl_robust.errors import ConfigError
 from tl_robust.registry import Registry
+from tl_robust.types.terms import ATLAS, NIST, Terms
 
 
 @dataclass(frozen=True)
@@ -47,9 +48,11 @@ class Attack(ABC):
         objective: What is maximized, a name of ``attacks/objectives`` with settings: ``label`` the cross entropy of the
             true class, ``prediction`` that of the class A predicts on the clean image, ``margin``, ``feature``, ...
         ITERATES: It refines its images in many steps or queries, so a weak result speaks against the attack.
+        TERMS: What others call it, by who does.
     """
 
     VERSION: ClassVar[int] = 1
+    TERMS: ClassVar[Terms] = {NIST: "evasion", ATLAS: "AML.T0043"}
     ITERATES: ClassVar[bool] = True
     norm: str = "linf"
     objective: str = "label"

@@ -17,6 +17,7 @@ from tl_robust.errors import ConfigError
 from tl_robust.registry import Registry
 from tl_robust.seeding import derive, uniform
 from tl_robust.types import ImageSet
+from tl_robust.types.terms import ATLAS, NIST, Terms
 
 INTO = ("source", "target", "common")
 LABELS = ("dirty", "clean")
@@ -44,6 +45,7 @@ class Backdoor(ABC):
     """Base of all backdoors. The fields of a subclass are settings of its trigger; it says what the trigger looks like.
 
     Attributes:
+        TERMS: What others call it, by who does.
         CONTINUES: Whether the poisoned model is trained on from the clean one instead of from its random start.
         target: Name of the class t that the trigger calls for; the first class where empty.
         rate: Poisoned share of the images learned from, those of class t and the held-out part not counted out: n of N,
@@ -60,6 +62,7 @@ class Backdoor(ABC):
     """
 
     VERSION: ClassVar[int] = 1
+    TERMS: ClassVar[Terms] = {NIST: "backdoor poisoning", ATLAS: "AML.T0020, AML.T0043.004"}
     CONTINUES: ClassVar[bool] = False
 
     target: str | int = ""

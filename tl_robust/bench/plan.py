@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import product
 
 from tl_robust.bench.spec import Bench, PairSpec
@@ -112,7 +112,9 @@ def _cells(pair: _Pair, bench: Bench) -> Iterator[PlannedCell]:
         pair.networks(bench), _starts(bench, pair), targets.items(), suited
     ):
         c = pair.root(common, bench, network) if common else None
-        forest = Forest(network, bench.recipe_of, 0, strategy, bench.weight_options)
+        forest = Forest(
+            network, bench.recipe_of, 0, strategy, bench.weight_options, checkpoint=partial(pair.published, bench)
+        )
         lineages = {seed: _lineage(replace(forest, seed=seed), source, target, c, defense) for seed in axes.seed}
         played = [(method, view) for method in axes.attack for view in ([method.view] if method.view else axes.view)]
         for (method, view), seed in product(played, axes.seed):
@@ -237,6 +239,10 @@ class _Pair:
     def networks(self, bench: Bench) -> tuple[Component, ...]:
         """The bench's networks; a checkpoint brings its own."""
         return (self.source.network,) if isinstance(self.source, Public) else bench.axes.network
+
+    def published(self, bench: Bench, name: str) -> Public:
+        """A checkpoint of the bench, given the images of this pair."""
+        return Public(_checkpoint(name, bench), self.target.space)
 
     def root(self, common: str, bench: Bench, network: Component) -> DomainInSpace | Public:
         """The third model's training data, or the public checkpoint that stands for the third model."""

@@ -11,10 +11,11 @@ import torch
 
 from tl_robust.bench.spec import PairSpec
 from tl_robust.data.domain import DOMAINS, DataSettings, Declared, below_root
-from tl_robust.data.names import Names, checked_names, class_file
+from tl_robust.data.names import Names, checked_names, class_file, clean_name
 from tl_robust.data.space import SPACES, get_space
 from tl_robust.errors import ConfigError, UnknownNameError
 from tl_robust.models import NETWORKS, build
+from tl_robust.models.folders import read_folder
 from tl_robust.nodes.models import Checkpoint
 from tl_robust.registry import Component, Registry
 from tl_robust.strategies import STRATEGIES
@@ -122,12 +123,24 @@ def folder_text(where: str, text: str) -> str:
     return text
 
 
-def checkpoint_of(name: str, entry: Any, data: DataSettings, spaces: Iterable[Component]) -> Checkpoint:
-    """An entry of ``checkpoints:``, its network built once on the meta device for every space."""
-    where = f"checkpoints.{name}"
-    origin, more = _declaration(where, entry, "FILE", {"network", "classes", "rename"})
+def checkpoint_of(
+    name: str, entry: Any, data: DataSettings, spaces: Iterable[Component], where: str = ""
+) -> Checkpoint:
+    """An entry of ``checkpoints:``, its network built once on the meta device for every space.
+
+    Args:
+        name: Of the entry.
+        entry: A mapping.
+        data: Where files lie.
+        spaces: Of the images.
+        where: How errors call the entry; empty: by its place in a bench file.
+    """
+    where = where or f"checkpoints.{name}"
+    origin, more = _declaration(where, entry, "FILE", {"network", "classes", "rename", "adapter"})
     if re.search(r"[-:,]|^$", name):
         raise ConfigError(f"{where} needs a name without dash, colon and comma.")
+    if (data.folder / origin).is_dir():
+        origin, more = _published(origin, more, data, where)
     if not {"network", "classes"} <= more.keys():
         raise ConfigError(f"{where} needs network: and classes: beside from:.")
     known = more["classes"]
@@ -143,7 +156,30 @@ def checkpoint_of(name: str, entry: Any, data: DataSettings, spaces: Iterable[Co
         raise ConfigError(f"{where}.classes must be 2 or more names, or their number, got {known!r}.")
     network = network_of(more["network"], spaces, len(classes), f"{where}.network")
     rename = _renaming(more["rename"], f"{where}.rename") if "rename" in more else None
-    return Checkpoint(name, origin, network, classes, data.folder, rename)
+    adapter = more.get("adapter", "")
+    if not isinstance(adapter, str):
+        raise ConfigError(f"{where}.adapter must be a folder with an adapter_config.json, got {adapter!r}.")
+    checkpoint = Checkpoint(name, origin, network, classes, data.folder, rename, adapter)
+    _ = checkpoint.change  # shows one that cannot be merged before anything runs
+    return checkpoint
+
+
+def _published(origin: str, more: dict[str, Any], data: DataSettings, where: str) -> tuple[str, dict[str, Any]]:
+    """The file of weights in a published folder, and the entries that the folder fills.
+
+    Raises:
+        ConfigError: The entry says what the folder says.
+        DataError: The folder cannot be used.
+    """
+    if given := {"network", "rename"} & more.keys():
+        raise ConfigError(f"{where} has {min(given)}: beside a folder, whose config.json says that: remove it.")
+    folder = read_folder(data.folder / origin)
+    listed: list[str] | int = folder.number
+    if folder.classes:  # of which ImageNet's have two cranes
+        cleaned = [clean_name(name) for name in folder.classes]
+        listed = [f"{name} ({place})" if cleaned.count(name) > 1 else name for place, name in enumerate(cleaned)]
+    filled_in = {"network": {"name": folder.network, **folder.settings}, "classes": listed}
+    return f"{origin.rstrip('/')}/{folder.weights}", filled_in | more
 
 
 def _renaming(prefixes: Any, where: str) -> tuple[tuple[str, str], ...]:

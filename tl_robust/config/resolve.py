@@ -68,9 +68,11 @@ def resolve(file: BenchFile, problems: Problems) -> Bench | None:
             tried(("axes", "pair", place), None, get_pair, pair.name, pair.space, data)
     spaces = {pair.space: None for pair in pairs if pair.space != nothing}
     networks = full("network", _each(problems, "network", axes.network, network_of, spaces))
+    victims = [entry.get("victim") for entry in axes.strategy if isinstance(entry, dict)]
     checkpoints: dict[str, Checkpoint] = {}
     for title, entry in file.checkpoints.items():
-        begun = [pair for pair in pairs if pair.name.startswith(f"{CHECKPOINT}{title}-")]
+        attacked = f"{CHECKPOINT}{title}" in victims
+        begun = [pair for pair in pairs if attacked or pair.name.startswith(f"{CHECKPOINT}{title}-")]
         theirs = [pair.space for pair in begun if pair.space in spaces]
         if checkpoint := tried(("checkpoints", title), None, checkpoint_of, title, entry, data, theirs):
             checkpoints[title] = checkpoint

@@ -69,7 +69,8 @@ class BenchFile:
         domains: Names for generic domains: ``photos: {from: npz:photos, classes: [cat, dog]}``; ``classes`` may be a
             text file under ``data.root`` with one name a line.
         checkpoints: Public models: ``net: {from: FILE, network: NETWORK, classes: CLASSES}``; ``from`` may name
-            torchvision weights; ``classes`` as above, or their number, or the name of a space.
+            torchvision weights; ``classes`` as above, or their number, or the name of a space. Of a folder of timm or
+            transformers, ``net: {from: FOLDER}`` is enough; ``adapter: FOLDER`` is a LoRA adapter of peft.
         eps_scale: ``pixel``: eps are in [0,1] pixel units; ``kdd20``: for inputs in [-1,1], as in the paper's code.
         data: Where data lie and how much is used.
         recipe: Recipe of trainings.

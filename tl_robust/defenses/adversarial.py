@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
-from typing import Self
+from typing import ClassVar, Self
 from weakref import WeakKeyDictionary
 
 import torch
@@ -24,6 +24,7 @@ from tl_robust.errors import ConfigError
 from tl_robust.registry import Scalar
 from tl_robust.seeding import derive
 from tl_robust.text import eps_text
+from tl_robust.types.terms import ATLAS, NIST, Terms
 
 SLACK = 1e-9  # of the comparison of two eps
 NOISE = 0.001  # deviation of the start beside a clean image
@@ -136,6 +137,8 @@ class Adversarial(Defense):
     Attributes:
         eps: Size of the changes in [0,1] pixel units, at most 1; 0: the middle one of the bench (the lower of two).
     """
+
+    TERMS: ClassVar[Terms] = {NIST: "mitigation, adversarial training", ATLAS: "AML.M0003"}
 
     eps: float = 0.0
 

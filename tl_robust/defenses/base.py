@@ -21,6 +21,7 @@ from tl_robust.defenses.lineage import Task as Task
 from tl_robust.defenses.lineage import Trainings as Trainings
 from tl_robust.registry import Component, Registry, Scalar
 from tl_robust.types import ImageSet
+from tl_robust.types.terms import ATLAS, NIST, Terms, joined
 
 TRAINING = ("lineage", "initialize", "loss", "score", "images", "optimizer", "sampling")
 INFERENCE = ("fit", "wrap")
@@ -39,11 +40,13 @@ class Defense(ABC):
         INHERITS: It changes what a parent hands on, so that there must be one.
         CLEAN: It needs clean images of the domain whose training it changes, so that none of them may be poisoned.
         FEATURES: Its guard looks at the features before the last layer, which the network must name.
+        TERMS: What others call it, by who does; see :attr:`terms`.
         NEUTRAL: Settings with which a guard leaves the network as it is: there its adaptive attacks are tested against
             an optimum that is known.
     """
 
     VERSION: ClassVar[int] = 1
+    TERMS: ClassVar[Terms] = {NIST: "mitigation", ATLAS: "AML.M0003"}
     ASKS: ClassVar[tuple[str, ...]] = ()
     REPAIRS: ClassVar[bool] = False
     INHERITS: ClassVar[bool] = False
@@ -180,6 +183,11 @@ class Defense(ABC):
     def parts(self) -> tuple[Defense, ...]:
         """The defenses that it is composed of: itself."""
         return (self,)
+
+    @property
+    def terms(self) -> Terms:
+        """What others call it and all that it is composed of."""
+        return joined(*(defense.TERMS for defense in self.parts))
 
     @property
     def acts(self) -> frozenset[str]:

@@ -20,6 +20,7 @@ from tl_robust.errors import ConfigError
 from tl_robust.models.features import BATCH, pixels
 from tl_robust.models.guard import Ask, Guard, refusing
 from tl_robust.types import ImageSet
+from tl_robust.types.terms import ATLAS, NIST, Terms
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,7 @@ class Detector(Defense):
         false_alarms: Share of the held-out images beyond the threshold, rounded down to whole images; 0 refuses none.
     """
 
+    TERMS: ClassVar[Terms] = {NIST: "mitigation", ATLAS: "AML.M0015"}
     NEUTRAL = {"false_alarms": 0.0}
     WAY: ClassVar[str] = "exact"
     POISON: ClassVar[tuple[str, str]]

@@ -11,7 +11,7 @@ import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cache
-from typing import Any
+from typing import Any, ClassVar
 
 from torch import Generator, nn
 from torch.nn.modules.batchnorm import _BatchNorm
@@ -23,6 +23,7 @@ from tl_robust.defenses.base import DEFENSES, Defense, Loader, Task
 from tl_robust.errors import ConfigError
 from tl_robust.registry import Component, Scalar
 from tl_robust.seeding import derive
+from tl_robust.types.terms import NIST, Terms
 
 ACCOUNTANTS = ("prv", "rdp")
 EPSILON_ERROR = 0.01  # of the PRV accountant; its upper bound is what is claimed
@@ -63,6 +64,8 @@ class Dp(Defense):
             0 is the control arm of clipping without noise, 1000 must give chance; -1: from ``epsilon``.
         accountant: ``prv``, or ``rdp``: Renyi orders, which ask for about a tenth more noise.
     """
+
+    TERMS: ClassVar[Terms] = {NIST: "mitigation, differential privacy"}
 
     epsilon: float = 8.0
     delta: float = 1e-4

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from typing_extensions import override
 
@@ -10,6 +11,7 @@ from tl_robust.defenses.adaptive import Adaptive
 from tl_robust.defenses.adversarial import INHERITED
 from tl_robust.defenses.base import DEFENSES, Defense, Lineage, M, Trainings
 from tl_robust.errors import ConfigError
+from tl_robust.types.terms import ATLAS, NIST, Terms
 
 WHO = ("seeds", "kinds")
 FUSES = ("logits", "probabilities")
@@ -30,6 +32,8 @@ class Ensemble(Defense):
         soup: Whether weights are averaged, and not answers.
         fuse: What the mean of answers is taken of, ``logits`` or ``probabilities``.
     """
+
+    TERMS: ClassVar[Terms] = {NIST: "mitigation", ATLAS: "AML.M0006"}
 
     of: str = "seeds"
     members: int = 3

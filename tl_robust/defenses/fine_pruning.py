@@ -14,6 +14,7 @@ from tl_robust.errors import ConfigError
 from tl_robust.models.channels import Channels
 from tl_robust.models.features import logits
 from tl_robust.types import ImageSet
+from tl_robust.types.terms import ATLAS, NIST, Terms
 
 STEPS = 64  # the channels of a wide layer are tried in so many steps
 
@@ -33,6 +34,7 @@ class FinePruning(Defense):
         prune: Whether channels are pruned.
     """
 
+    TERMS: ClassVar[Terms] = {NIST: "mitigation, model inspection and sanitization", ATLAS: "AML.M0003"}
     REPAIRS: ClassVar[bool] = True
     CLEAN: ClassVar[bool] = True
 

@@ -3,8 +3,10 @@
 Axes: L classes, N images, C channels, H height, W width.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -18,6 +20,7 @@ from tl_robust.models.features import logits, pixels
 from tl_robust.models.guard import Guard
 from tl_robust.seeding import generator
 from tl_robust.types import ImageSet
+from tl_robust.types.terms import ATLAS, NIST, Terms
 
 TOGETHER = 500  # images of several classes that a network is asked about at a time
 COST, FACTOR, PATIENCE, SUCCESS = 1e-3, 2.0, 5, 0.99  # of the mask's size, as the authors' code has them
@@ -44,6 +47,7 @@ class NeuralCleanse(Defense):
             rendered_syn-optdigits (index: 0.63). It has no threshold, and :func:`flagged` is about the index.
     """
 
+    TERMS: ClassVar[Terms] = {NIST: "mitigation, trigger reconstruction", ATLAS: "AML.M0008"}
     NEUTRAL = {"steps": 1}
 
     steps: int = 150
@@ -61,22 +65,19 @@ class NeuralCleanse(Defense):
     @override
     def fit(self, network: nn.Module, validation: ImageSet, seed: int) -> dict[str, Tensor]:
         count = logits(network, validation.images[:1]).shape[1] - (getattr(network, "rejects", False) is True)
-        weights = [weight for weight in network.parameters() if weight.requires_grad]
-        for weight in weights:
-            weight.requires_grad_(False)
-        try:
-            groups = torch.arange(count).split(max(1, TOGETHER // self.batch))
-            found = [self._sought(network, validation, classes, seed) for classes in groups]
-        finally:
-            for weight in weights:
-                weight.requires_grad_(True)
+        groups = torch.arange(count).split(max(1, TOGETHER // self.batch))
+        found = [self.sought(network, validation, classes, seed) for classes in groups]
         masks, patterns = (torch.cat(parts) for parts in zip(*found, strict=True))
         norms = masks.double().sum((1, 2)).cpu()
         index = anomaly(norms)
         return {"masks": masks, "patterns": patterns, "norms": norms, "index": index, "flagged": flagged(norms, index)}
 
+    def sought(self, network: nn.Module, images: ImageSet, classes: Tensor, seed: int) -> tuple[Tensor, Tensor]:
+        """Masks ``[L,H,W]`` and patterns ``[L,C,H,W]`` that send images to these classes, int64 ``[L]``."""
+        with _fixed(network):
+            return self._sought(network, images, classes, seed)
+
     def _sought(self, network: nn.Module, images: ImageSet, classes: Tensor, seed: int) -> tuple[Tensor, Tensor]:
-        """Masks ``[L,H,W]`` and patterns ``[L,C,H,W]`` that send images to these classes."""
         clean = pixels(network, images.images)
         draws, count = generator("cleanse", seed, int(classes[0])), len(classes)
         shapes = (count, 1, *clean.shape[2:]), (count, *clean.shape[1:])
@@ -123,6 +124,19 @@ class NeuralCleanse(Defense):
             Adaptive("It changes no answer, so that the network's own gradient is right."),
             Adaptive("A trigger all over the image takes a larger mask.", backdoor="blend"),
         )
+
+
+@contextmanager
+def _fixed(network: nn.Module) -> Iterator[None]:
+    """No gradients of weights meanwhile."""
+    weights = [weight for weight in network.parameters() if weight.requires_grad]
+    for weight in weights:
+        weight.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for weight in weights:
+            weight.requires_grad_(True)
 
 
 class Watched(Guard):

@@ -1,12 +1,14 @@
 """B starts from an A that nobody else has."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from typing_extensions import override
 
 from tl_robust.defenses.adaptive import Adaptive
 from tl_robust.defenses.adversarial import GRADIENT
 from tl_robust.defenses.base import DEFENSES, Defense, Lineage, M, Trainings
+from tl_robust.types.terms import ATLAS, NIST, Terms
 
 
 @DEFENSES.register
@@ -20,6 +22,8 @@ class PrivateOrigin(Defense):
 
     It is refused where there is nothing to hide: B starts from random weights, or from a model that others trained.
     """
+
+    TERMS: ClassVar[Terms] = {NIST: "mitigation", ATLAS: "AML.M0001"}
 
     @override
     def lineage(self, train: Trainings[M], a: M, b: M) -> Lineage[M]:

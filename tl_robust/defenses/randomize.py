@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from math import ceil
+from typing import ClassVar
 
 from torch import Tensor, nn
 from typing_extensions import override
@@ -15,6 +16,7 @@ from tl_robust.errors import ConfigError
 from tl_robust.models.guard import Guard
 from tl_robust.models.randomized import Randomized, noise_of
 from tl_robust.types import ImageSet
+from tl_robust.types.terms import ATLAS, NIST, Terms
 
 GUESSES = 20  # noises of the attacker's own, at least, over which he takes the mean
 
@@ -29,6 +31,7 @@ class Randomize(Defense):
     image, so that an answer can be repeated. ``augment(strength=0.25) + randomize`` trains B on noise, too.
     """
 
+    TERMS: ClassVar[Terms] = {NIST: "mitigation, randomized smoothing", ATLAS: "AML.M0010"}
     NEUTRAL = {"sigma": 0.0}
 
     sigma: float = 0.25

@@ -11,6 +11,7 @@ from tl_robust.defenses.adaptive import Adaptive
 from tl_robust.defenses.base import DEFENSES, Lineage, M, Trainings
 from tl_robust.defenses.hardened import Hardened
 from tl_robust.errors import ConfigError
+from tl_robust.types.terms import ATLAS, NIST, Terms
 
 
 @DEFENSES.register
@@ -25,6 +26,7 @@ class RobustOrigin(Hardened):
         epochs: Epochs of the further training, from 1; 0: as many as A's.
     """
 
+    TERMS: ClassVar[Terms] = {NIST: "mitigation, adversarial training", ATLAS: "AML.M0003"}
     ON: ClassVar[Literal["victim", "origin"]] = "origin"
     REPAIRS: ClassVar[bool] = True
     CLEAN: ClassVar[bool] = True

@@ -20,6 +20,7 @@ from tl_robust.defenses.base import Defense
 from tl_robust.errors import ConfigError
 from tl_robust.models.features import features, logits
 from tl_robust.types import ImageSet
+from tl_robust.types.terms import ATLAS, NIST, Terms
 
 ROLES = ("victim", "origin")
 AT_TEST = Adaptive("A filter changes what is learned from and nothing about the answers: the network's own gradient.")
@@ -33,6 +34,7 @@ class Filter(Defense):
         on: Whose training images are filtered: the ``victim``'s, or the ``origin``'s (A's, by whoever publishes it).
     """
 
+    TERMS: ClassVar[Terms] = {NIST: "mitigation, training data sanitization", ATLAS: "AML.M0007"}
     ASKS: ClassVar[tuple[str, ...]] = ("undefended",)
     NEUTRAL: ClassVar = {}
 

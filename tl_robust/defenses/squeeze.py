@@ -14,6 +14,7 @@ from tl_robust.defenses.base import DEFENSES, Defense
 from tl_robust.defenses.squeezers import fewer_bits, jpeg, median
 from tl_robust.errors import ConfigError
 from tl_robust.models.guard import Guard
+from tl_robust.types.terms import ATLAS, NIST, Terms
 
 
 @DEFENSES.register
@@ -30,6 +31,7 @@ class Squeeze(Defense):
         jpeg: Quality from 1 to 100; 0: none.
     """
 
+    TERMS: ClassVar[Terms] = {NIST: "mitigation", ATLAS: "AML.M0010"}
     VERSION: ClassVar[int] = 2  # in version 1 a mirror image did not repeat the pixels of the edge
     NEUTRAL = {"bits": 8}
 

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from math import log
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +16,7 @@ from tl_robust.models.features import pixels
 from tl_robust.models.guard import Ask, Guard, refusing
 from tl_robust.seeding import generator
 from tl_robust.types import ImageSet
+from tl_robust.types.terms import ATLAS, NIST, Terms
 
 MIXES = ("add", "mean")
 BATCH = 500  # images that a network is asked about at a time
@@ -36,6 +38,7 @@ class Strip(Defense):
             nothing is refused, and :meth:`Overlaid.suspicion` is all there is.
     """
 
+    TERMS: ClassVar[Terms] = {NIST: "mitigation", ATLAS: "AML.M0015"}
     NEUTRAL = {"false_alarms": 0.0}
 
     overlays: int = 24

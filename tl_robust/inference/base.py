@@ -16,6 +16,7 @@ from typing_extensions import override
 
 from tl_robust.errors import ConfigError
 from tl_robust.registry import Registry
+from tl_robust.types.terms import ATLAS, NIST, Terms
 
 SIDES = ("target", "source")
 KNOWLEDGE = ("lineage", "recipe", "other_parent")
@@ -93,6 +94,7 @@ class Inference(ABC):
     """Base of all membership inferences. The fields of a subclass are settings; it overrides :meth:`score`.
 
     Attributes:
+        TERMS: What others call it, by who does.
         PARENT: It asks the public model A.
         POPULATION: It asks of samples that no model learned from.
         LEAST: Fewest pairs that it works with.
@@ -107,6 +109,7 @@ class Inference(ABC):
     """
 
     VERSION: ClassVar[int] = 1
+    TERMS: ClassVar[Terms] = {NIST: "membership inference", ATLAS: "AML.T0024.000"}
     PARENT: ClassVar[bool] = False
     POPULATION: ClassVar[bool] = False
     LEAST: ClassVar[int] = 2
@@ -150,6 +153,8 @@ class ShadowInference(Inference):
             ``recipe`` (from random weights), ``other_parent`` (from another model of the source).
         shadows: Shadows for each victim, an even number; 0: all models of other pairs.
     """
+
+    TERMS: ClassVar[Terms] = {NIST: "membership inference", ATLAS: "AML.T0024.000, AML.T0005"}
 
     knowledge: str = "lineage"
     shadows: int = 0

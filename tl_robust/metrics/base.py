@@ -22,6 +22,7 @@ from torch import Tensor
 from tl_robust.metrics.estimate import Draws, clopper_pearson, estimate, korn_graubard, percentiles
 from tl_robust.metrics.metric import METRICS, Beside, Metric, Seed, first_paragraph
 from tl_robust.types import Curve, Outcome, Record, View
+from tl_robust.types.terms import NONE, Terms
 
 Others = Mapping[str, Any]
 
@@ -181,6 +182,7 @@ def rate(
     beside: tuple[str, ...] = (),
     summary: bool = False,
     when: Callable[[Any], bool] | None = None,
+    terms: Terms = NONE,
 ) -> Callable[[Callable[..., tuple[Tensor, Tensor]]], Metric]:
     """Register a share of samples; a decorator.
 
@@ -206,7 +208,7 @@ def rate(
         metric = OfMeans(
             columns=columns, formula=formula, kinds=kinds, base=lambda *records: _last(function, *records),
             doc=first_paragraph(function), unit="share", of=of, views=views, higher_is_better=higher_is_better,
-            beside=beside, summary=summary, when=when, exact=True,
+            beside=beside, summary=summary, when=when, exact=True, terms=terms,
         )  # fmt: skip
         return METRICS.register(metric, function.__module__, name)
 

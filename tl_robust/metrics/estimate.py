@@ -9,9 +9,11 @@ Axes: K values (eps), N samples, M columns, S seeds, R bootstrap replicates, P k
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -266,18 +268,19 @@ def resamples(samples: int) -> Tensor:
     return torch.zeros(REPLICATES, samples).scatter_add_(1, picked, torch.ones(picked.shape))
 
 
-def clopper_pearson(hits: Tensor, n: Tensor) -> tuple[Tensor, Tensor]:
-    """Exact 95 % interval of a binomial share (Clopper and Pearson 1934).
+def clopper_pearson(hits: Tensor, n: Tensor, tail: float = TAIL) -> tuple[Tensor, Tensor]:
+    """Exact interval of a binomial share (Clopper and Pearson 1934), by default of 95 %.
 
     Args:
         hits: Successes ``[K]``; a fraction where ``n`` is an effective number.
         n: Trials ``[K]``.
+        tail: How often each end may miss the share.
 
     Returns:
         Lower and upper ends ``[K]``; NaN where ``n`` is 0.
     """
-    low = torch.from_numpy(betaincinv(hits.numpy(), (n - hits + 1).numpy(), TAIL))
-    high = torch.from_numpy(betaincinv((hits + 1).numpy(), (n - hits).numpy(), 1 - TAIL))
+    low = torch.from_numpy(betaincinv(hits.numpy(), (n - hits + 1).numpy(), tail))
+    high = torch.from_numpy(betaincinv((hits + 1).numpy(), (n - hits).numpy(), 1 - tail))
     return low.masked_fill(hits == 0, 0.0), high.masked_fill(hits == n, 1.0)
 
 
@@ -308,3 +311,37 @@ def holm(p: list[float]) -> list[float]:
         least = max(least, min(1.0, p[index] * (len(p) - rank)))
         corrected[index] = least
     return corrected
+
+
+class Ends(Protocol):
+    """A number with the ends of its interval."""
+
+    @property
+    def value(self) -> float:
+        """The number."""
+
+    @property
+    def low(self) -> float:
+        """Lower end."""
+
+    @property
+    def high(self) -> float:
+        """Upper end."""
+
+
+def square_and_add(first: Ends, second: Ends) -> tuple[float, float, float]:
+    """Second minus first with its interval, from the intervals of two independent numbers alone.
+
+    The square-and-add rule (Newcombe, Statistics in Medicine 1998, method 10; Zou and Donner 2008), which is the normal
+    approximation where intervals are symmetric. An interval of no width is none: nothing can be told from it.
+
+    Returns:
+        Change, lower and upper end; the ends are NaN where nothing can be told.
+    """
+    same = math.isclose(first.value, second.value, rel_tol=1e-5)  # tables round to six digits
+    change = 0.0 if same else second.value - first.value
+    if math.isnan(change) or first.low == first.high or second.low == second.high:
+        return change, math.nan, math.nan
+    low = change - math.hypot(second.value - second.low, first.high - first.value)
+    high = change + math.hypot(second.high - second.value, first.value - first.low)
+    return change, low, high

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -19,6 +19,7 @@ from torch import Tensor
 from tl_robust.metrics.estimate import Draws
 from tl_robust.registry import Registry
 from tl_robust.types import Curve, Outcome, Record, View
+from tl_robust.types.terms import Terms
 
 Beside = Mapping[str, Record] | Record | None  # a record alone is the one that the metric asks for
 Seed = tuple[Record, Beside]
@@ -41,6 +42,7 @@ class Metric(ABC):
         alone: Where a record beside is missing it is undefined (NaN) instead of absent: for a metric that leads.
         exact: The value is a binomial share: the interval is Clopper and Pearson's.
         signed: A share that may fall below 0, down to -1, as the difference of two.
+        terms: What others call what it measures, beyond the words of its threat.
     """
 
     doc: str
@@ -54,6 +56,7 @@ class Metric(ABC):
     alone: bool = False
     exact: bool = False
     signed: bool = False
+    terms: Terms = field(default_factory=dict)
 
     def applies(self, record: Record, view: View, beside: Mapping[str, Record]) -> bool:
         """Whether it reads such records, means something of this one in this view, and has what it needs beside."""

@@ -24,6 +24,7 @@ from typing_extensions import override
 from tl_robust.metrics.estimate import REPLICATES, Draws
 from tl_robust.metrics.metric import METRICS, Beside, Metric, Seed, first_paragraph
 from tl_robust.types import Curve, Exposure, Record
+from tl_robust.types.terms import NONE, Terms
 
 GUESSED = 0.05  # share of the coins that are guessed to be members, and as many to be none
 GUESSED_CANARIES = 0.2  # the same of canaries: they are few, and a model that has one by heart shows it
@@ -173,14 +174,17 @@ class Audited(Metric):
 
 
 def audited(
-    *, higher_is_better: bool | None = None, when: Callable[[Exposure], bool] | None = None
+    *,
+    higher_is_better: bool | None = None,
+    when: Callable[[Exposure], bool] | None = None,
+    terms: Terms = NONE,
 ) -> Callable[[Callable[[Exposure], Tensor]], Metric]:
     """Register a number of each model, ``record -> [K,M]``; a decorator. The metric has the name of its file."""
 
     def register(function: Callable[[Exposure], Tensor]) -> Metric:
         metric = Audited(
             value=function, doc=first_paragraph(function), unit="ratio", of=Exposure,
-            higher_is_better=higher_is_better, when=when,
+            higher_is_better=higher_is_better, when=when, terms=terms,
         )  # fmt: skip
         return METRICS.register(metric, function.__module__)
 

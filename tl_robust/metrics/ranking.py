@@ -14,6 +14,7 @@ from torch import Tensor
 from tl_robust.metrics.base import OfMeans
 from tl_robust.metrics.metric import METRICS, Metric, first_paragraph
 from tl_robust.types import Record
+from tl_robust.types.terms import NONE, Terms
 
 Sides = tuple[Tensor, Tensor, Tensor, Tensor]
 
@@ -25,6 +26,7 @@ def auroc(
     higher_is_better: bool | None = None,
     summary: bool = False,
     when: Callable[[Any], bool] | None = None,
+    terms: Terms = NONE,
 ) -> Callable[[Callable[[Any], Sides]], Metric]:
     """Register the area under a ROC curve; a decorator.
 
@@ -61,6 +63,7 @@ def auroc(
         metric = OfMeans(
             columns=columns, formula=formula, kinds=kinds, base=base, doc=first_paragraph(function), unit="share",
             of=of, higher_is_better=higher_is_better, summary=summary, when=when,
+            terms=terms,
         )  # fmt: skip
         return METRICS.register(metric, function.__module__, name)
 
@@ -74,13 +77,13 @@ def _components(high: Tensor, low: Tensor, one: Tensor, other: Tensor) -> Tensor
     """
     above, below = high[one].double(), low[other].double()
     won, lost = torch.zeros(2, len(high), dtype=torch.float64)
-    won[one] = _share_below(above, below)
-    lost[other] = 1 - _share_below(below, above)
+    won[one] = share_below(above, below)
+    lost[other] = 1 - share_below(below, above)
     value = won[one].mean() if len(above) and len(below) else torch.zeros((), dtype=torch.float64)
     return torch.stack([won, one.double(), lost, other.double(), value.expand(len(high))])
 
 
-def _share_below(values: Tensor, of: Tensor) -> Tensor:
+def share_below(values: Tensor, of: Tensor) -> Tensor:
     """For each value the share of ``of`` that is below it, equal ones by half; 0 where there are none."""
     ordered = of.sort().values
     ends = [torch.searchsorted(ordered, values, side=side) for side in ("left", "right")]

@@ -16,6 +16,7 @@ from typing_extensions import override
 from tl_robust.metrics.estimate import REPLICATES, Draws
 from tl_robust.metrics.metric import METRICS, Beside, Metric, Seed, first_paragraph
 from tl_robust.types import Curve, Record
+from tl_robust.types.terms import NONE, Terms
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,6 +116,7 @@ def number(
     name: str = "",
     higher_is_better: bool | None = None,
     when: Callable[[Any], bool] | None = None,
+    terms: Terms = NONE,
 ) -> Callable[[Callable[[Any], tuple[Tensor, Tensor]]], Metric]:
     """Register a number that is known; a decorator.
 
@@ -124,7 +126,7 @@ def number(
     def register(function: Callable[[Any], tuple[Tensor, Tensor]]) -> Metric:
         metric = Number(
             count=function, doc=first_paragraph(function), unit=unit, of=of, higher_is_better=higher_is_better,
-            summary=True, when=when,
+            summary=True, when=when, terms=terms,
         )  # fmt: skip
         return METRICS.register(metric, function.__module__, name)
 

@@ -28,7 +28,8 @@ import torch
 from torch import Tensor, nn
 
 from tl_robust.errors import DataError
-from tl_robust.models.base import Normalize, network_name
+from tl_robust.models.adapter import Adapter
+from tl_robust.models.base import Normalize, classifier_names, network_name
 from tl_robust.models.checkpoint_file import OBJECTS, TORCH, Entry, entries, of_tensors
 from tl_robust.text import first_few
 
@@ -41,7 +42,11 @@ NAMED = "the name of torchvision weights such as ResNet18_Weights.IMAGENET1K_V1"
 
 
 def load_checkpoint(
-    where: str, root: Path, network: nn.Module, rename: Mapping[str, str] | None = None
+    where: str,
+    root: Path,
+    network: nn.Module,
+    rename: Mapping[str, str] | None = None,
+    adapter: Adapter | None = None,
 ) -> dict[str, Tensor]:
     """A full state dict for ``network`` from a public checkpoint.
 
@@ -53,6 +58,7 @@ def load_checkpoint(
         rename: Prefixes of the file's names and what they are in the network, in place of the network's ``ALIASES``.
             A prefix ends at a dot or with the name, and ``""`` fits every name. Of several that fit, the longest is
             taken.
+        adapter: A LoRA adapter that is merged into the tensors; its names are those of the file.
 
     Returns:
         For every name of ``network.state_dict()``, in its order, one tensor on the CPU with memory of its own and the
@@ -66,6 +72,12 @@ def load_checkpoint(
         _check_normalization(where, network)
     with ExitStack() as stack:
         stored, own = _entries(where, root, stack), network.state_dict()
+        names_here = getattr(network, "names_here", None)
+        if names_here is not None and rename is None:  # a library that calls its tensors otherwise by now
+            stored = {new: stored[name] for name, new in names_here(list(stored)).items()}
+        if adapter is not None:
+            new_name = str if names_here is None else lambda name: names_here([name]).get(name, name)
+            stored = adapter.merged(stored, stack, new_name)
         aliases = getattr(network, "ALIASES", {})
         places = _places(list(stored), own, [{}, aliases] if rename is None else [rename])
         _check_fit(where, network, stored, own, places)  # by what the file declares, before memory is taken
@@ -100,6 +112,32 @@ def checkpoint_digest(where: str, root: Path) -> str:
         return _sha256(path)
     except OSError as error:
         raise DataError(f"checkpoint {path} cannot be read ({_cause(error)}): make it readable.") from error
+
+
+def classes_in(where: str, root: Path, network: nn.Module, rename: Mapping[str, str] | None = None) -> int:
+    """Number of classes of the last layer that a checkpoint holds, with the arguments of :func:`load_checkpoint`.
+
+    Args:
+        where: As there.
+        root: As there.
+        network: With any number of classes; may be on the meta device.
+        rename: As there.
+
+    Raises:
+        DataError: As there, or the file has no last layer of this network.
+    """
+    own, last = network.state_dict(), classifier_names(network)
+    with ExitStack() as stack:
+        stored = _entries(where, root, stack)
+        places = _places(list(stored), own, [{}, getattr(network, "ALIASES", {})] if rename is None else [rename])
+        counts = {stored[places[name]].shape[0] for name in last if name in places and stored[places[name]].shape}
+    if len(counts) != 1:
+        names = first_few(sorted(last), 3)
+        raise DataError(
+            f"checkpoint {where!r} has no last layer of network {network_name(network)!r} ({names}): check the network "
+            "and its settings, or use a file with its head."
+        )
+    return int(counts.pop())
 
 
 def _entries(where: str, root: Path, stack: ExitStack) -> dict[str, Entry]:

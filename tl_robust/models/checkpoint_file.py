@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import math
+import warnings
 import zipfile
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
@@ -89,7 +90,9 @@ def _loaded(path: Path) -> Any:
             for info in archive.infolist():
                 if info.compress_type != zipfile.ZIP_STORED:
                     raise DataError(f"entry {info.filename!r} is compressed, which torch.save never does")
-    return torch.load(str(path), weights_only=True, map_location="cpu", mmap=archived)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # of old pickles, beside the error that a user is told
+        return torch.load(str(path), weights_only=True, map_location="cpu", mmap=archived)
 
 
 def _of_safetensors(path: Path, stack: ExitStack) -> dict[str, Entry]:

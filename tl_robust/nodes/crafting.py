@@ -74,8 +74,10 @@ class CraftGroup(Node):
 
     def pool(self) -> ImageSet | None:
         """Training images of the attacked domain, evenly spaced, for attacks that learn from some."""
+        if not self.built.needs_pool:
+            return None  # the training split is not even read: who audits a model may not have it
         images = self.test.images("train")
-        return images.take(spread(len(images), POOL)) if self.built.needs_pool else None
+        return images.take(spread(len(images), POOL))
 
     @cached_property
     def same_labels(self) -> bool:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 
 from tl_robust.data.mapped import DomainInSpace
 from tl_robust.defenses import DEFENSES, build
-from tl_robust.errors import ConfigError
+from tl_robust.errors import ConfigError, UnknownNameError
 from tl_robust.nodes.isolation import isolated
 from tl_robust.nodes.members import Members, Soup
 from tl_robust.nodes.models import Model, Public
@@ -28,6 +28,7 @@ class Forest:
         own: The cell's strategy with its settings.
         trainer: Options of the Lightning Trainer that can change weights.
         defenses: What changes the training of a domain, by its name.
+        checkpoint: The checkpoint of a name in the space of the pair; raises UnknownNameError where there is none.
     """
 
     network: Component
@@ -36,6 +37,17 @@ class Forest:
     own: Component
     trainer: Mapping[str, Scalar] = field(default_factory=dict)
     defenses: Mapping[str, tuple[Component, ...]] = field(default_factory=dict)
+    checkpoint: Callable[[str], Public] | None = None
+
+    def published(self, name: str) -> Model:
+        """A checkpoint of the bench by its name.
+
+        Raises:
+            UnknownNameError: The bench has none of that name.
+        """
+        if self.checkpoint is None:
+            raise UnknownNameError("checkpoint (declare it under checkpoints:)", name, ())
+        return self.checkpoint(name)
 
     def __call__(
         self,

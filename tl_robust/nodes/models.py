@@ -21,6 +21,7 @@ from tl_robust.data.names import Names
 from tl_robust.data.space import get_space
 from tl_robust.errors import ConfigError, DataError
 from tl_robust.models import build
+from tl_robust.models.adapter import Adapter
 from tl_robust.models.base import classifier_names
 from tl_robust.models.checkpoint import checkpoint_digest, load_checkpoint
 from tl_robust.nodes.hands import Hands
@@ -222,6 +223,7 @@ class Checkpoint:
         classes: Names of its classes, in label order.
         root: Folder of the file.
         rename: Prefixes of the file's names and what they are in the network; None where the network's own aliases do.
+        adapter: Folder of a LoRA adapter that is merged into it, relative to ``root``; empty: none.
     """
 
     name: str
@@ -230,6 +232,16 @@ class Checkpoint:
     classes: Names
     root: Path
     rename: tuple[tuple[str, str], ...] | None = None
+    adapter: str = ""
+
+    @property
+    def change(self) -> Adapter | None:
+        """The adapter.
+
+        Raises:
+            DataError: It cannot be merged.
+        """
+        return Adapter.read(self.root / self.adapter) if self.adapter else None
 
     @property
     def title(self) -> str:
@@ -263,13 +275,19 @@ class Public(Model, Node):
     def spec(self) -> dict[str, Any]:
         """What the key is the digest of."""
         renamed = {} if self.checkpoint.rename is None else {"rename": dict(self.checkpoint.rename)}
-        return renamed | {
-            "kind": "checkpoint",
-            "content": checkpoint_digest(self.checkpoint.where, self.checkpoint.root),
-            "network": asdict(self.network),
-            "image_shape": list(get_space(self.space).image_shape),
-            "labels": len(self.labels),
-        }
+        change = self.checkpoint.change
+        adapted = {} if change is None else {"adapter": change.digest}
+        return (
+            renamed
+            | adapted
+            | {
+                "kind": "checkpoint",
+                "content": checkpoint_digest(self.checkpoint.where, self.checkpoint.root),
+                "network": asdict(self.network),
+                "image_shape": list(get_space(self.space).image_shape),
+                "labels": len(self.labels),
+            }
+        )
 
     @override
     def fault(self, key: str, record: Any) -> str:
@@ -285,15 +303,21 @@ class Public(Model, Node):
         with torch.device("meta"):  # only names and shapes are needed, and no random number may be drawn
             network = self.build()
         rename = None if source.rename is None else dict(source.rename)
-        weights = load_checkpoint(source.where, source.root, network, rename)
-        if checkpoint_digest(source.where, source.root) != self.spec["content"]:
+        change = source.change
+        weights = load_checkpoint(source.where, source.root, network, rename, change)
+        now = (checkpoint_digest(source.where, source.root), change and change.digest)
+        if now != (self.spec["content"], self.spec.get("adapter")):
             raise DataError(f"{self} changed while the bench ran: run the bench again.")
         hands.advance(self.work)
         return {self.key: weights}, {"device": device_name(torch.device("cpu"))}
 
     @override
     def origin(self) -> dict[str, Any]:
-        return {"key": self.key, "domain": self.title, "by": self.checkpoint.where, "parent": None}
+        return {"key": self.key, "domain": self.title, "by": self._by, "parent": None}
+
+    @property
+    def _by(self) -> str:
+        return " + ".join(filter(None, (self.checkpoint.where, self.checkpoint.adapter)))
 
     def __str__(self) -> str:
         return self.title

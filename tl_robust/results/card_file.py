@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from typing import Any
 from tl_robust.files import write_atomically
 from tl_robust.results.card import Card, Entry, Line
 from tl_robust.results.difference import made
+from tl_robust.results.shared import as_json
 from tl_robust.types import Result
 
 FAMILY, VERSION = "tl_robust.card", 1
@@ -47,7 +47,7 @@ def write(path: Path, cards: Sequence[Card], results: Sequence[Result[Any]]) -> 
 
 def _card(card: Card) -> dict[str, Any]:
     names = ("source", "target", "network", "strategy", "common", "eps", "notes")
-    return _plain({name: getattr(card, name) for name in names} | {"lines": [_line(line) for line in card.lines]})
+    return as_json({name: getattr(card, name) for name in names} | {"lines": [_line(line) for line in card.lines]})
 
 
 def _line(line: Line) -> dict[str, Any]:
@@ -57,12 +57,3 @@ def _line(line: Line) -> dict[str, Any]:
 
 def _entry(entry: Entry) -> dict[str, Any]:
     return {"change" if name == "effect" else name: value for name, value in asdict(entry).items()}
-
-
-def _plain(value: Any) -> Any:
-    """The same value as JSON can hold it."""
-    if isinstance(value, Mapping):
-        return {str(name): _plain(item) for name, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -18,7 +18,7 @@ from rich.table import Table
 from scipy.stats import t as student
 
 from tl_robust.metrics import METRICS, Metric
-from tl_robust.metrics.estimate import TAIL, Estimate, estimate, holm
+from tl_robust.metrics.estimate import TAIL, Estimate, estimate, holm, square_and_add
 from tl_robust.metrics.metric import Seed
 from tl_robust.results.earlier import among, flat
 from tl_robust.results.faces import face_of
@@ -247,18 +247,13 @@ def _paired(rows: Sequence[tuple[Row, Row]], changes: Estimate) -> Iterator[Numb
 
 
 def _independent(first: Row, second: Row, freedom: float) -> Number:
-    """Tell a difference from the intervals of its two numbers alone.
+    """Tell a difference from the intervals of its two numbers alone: see :func:`square_and_add`.
 
-    The interval of a difference by the square-and-add rule (Newcombe, Statistics in Medicine 1998, method 10; Zou and
-    Donner 2008), which is the normal approximation where intervals are symmetric. The p-value is that of the t
-    distribution whose 95 % interval this is. An interval of no width is none: nothing can be told from it.
+    The p-value is that of the t distribution whose 95 % interval this is.
     """
-    same = math.isclose(first.value, second.value, rel_tol=1e-5)  # tables round to six digits
-    change = 0.0 if same else second.value - first.value
-    low = change - math.hypot(second.value - second.low, first.high - first.value)
-    high = change + math.hypot(second.high - second.value, first.value - first.low)
+    change, low, high = square_and_add(first, second)
     reach = change - low if change > 0 else high - change
-    if math.isnan(change) or first.low == first.high or second.low == second.high or not reach > 0:
+    if not reach > 0:
         p = low = high = math.nan
     else:
         p = float(2 * student.sf(abs(change) / reach * student.isf(TAIL, freedom), freedom))

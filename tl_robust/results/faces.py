@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from typing_extensions import override
 
+from tl_robust.registry import Registry
 from tl_robust.threats.base import THREATS
 from tl_robust.types import Cell, Face
 
@@ -30,6 +31,11 @@ class _Faces(Mapping[str, Face]):
 
 
 FACES: Mapping[str, Face] = _Faces()
+
+
+def methods_of(threat: str) -> list[Registry[Any]]:
+    """The registry of what an attacker of a threat may do; none of a threat that is not known here."""
+    return [THREATS[threat].METHODS] if threat in THREATS else []
 
 
 class Placed(Protocol):

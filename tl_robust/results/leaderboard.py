@@ -24,7 +24,7 @@ from tl_robust.results import strangers, table
 from tl_robust.results.means import mean_rows
 from tl_robust.results.names import grouped
 from tl_robust.results.packing import pack, unpack
-from tl_robust.results.shared import SCHEMA, refuse, valid
+from tl_robust.results.shared import SCHEMA, as_json, refuse, valid
 from tl_robust.results.table import Row
 from tl_robust.threats.base import THREATS
 from tl_robust.types import Cell, Curve, Record, Result, Verdict
@@ -145,11 +145,11 @@ def write(folder: Path, cells: Iterable[tuple[Result[Any], Origin]], samples: bo
     """
     contents = [_content(result, origin, samples) for result, origin in cells]
     for content in contents:
-        if fault := strangers.fault(_plain(content)):
+        if fault := strangers.fault(as_json(content)):
             raise ResultsError(f"cell {content['key']} cannot be shared: {fault}; give it another name.")
     paths = [folder / f"{content['key']}.json" for content in contents]
     for path, content in zip(paths, contents, strict=True):
-        write_atomically(path, (json.dumps(_plain(content), indent=1, allow_nan=False) + "\n").encode())
+        write_atomically(path, (json.dumps(as_json(content), indent=1, allow_nan=False) + "\n").encode())
     return paths
 
 
@@ -187,15 +187,6 @@ def _content(result: Result[Any], origin: Origin, samples: bool) -> dict[str, An
         beside = {name: pack(record) for name, record in result.beside.items()}
         content["samples"] = {"outcome": pack(result.outcome), "white": None} | beside
     return content
-
-
-def _plain(value: Any) -> Any:
-    """The same value as JSON can hold it: null stands for a number that is not finite."""
-    if isinstance(value, Mapping):
-        return {str(name): _plain(item) for name, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def read(paths: Sequence[Path]) -> Board:

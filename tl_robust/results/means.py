@@ -11,7 +11,7 @@ from scipy.stats import norm
 from scipy.stats import t as student
 
 from tl_robust.metrics import METRICS, Metric
-from tl_robust.metrics.estimate import LEAST_NOISE, TAIL
+from tl_robust.metrics.estimate import LEAST_NOISE, TAIL, Ends
 from tl_robust.metrics.readings import Number, Reading
 from tl_robust.results.names import grid, grouped
 from tl_robust.results.table import Row
@@ -47,16 +47,28 @@ def _mean(group: Sequence[Row], metric: Metric | None, xs: Sequence[float]) -> R
         return replace(mean, value=only.value, low=only.low, high=only.high)
     if isinstance(metric, Reading):
         return replace(mean, value=math.nan, low=math.nan, high=math.nan)
-    value, low, high = (np.array([getattr(row, name) for row in known]) for name in ("value", "low", "high"))
-    samples = float(((high - low) ** 2).mean()) / (2 * NORMAL) ** 2
-    seeds = float(value.var(ddof=1)) / len(known)
-    center, error = float(value.mean()), samples + seeds
     if isinstance(metric, Number):
+        center = float(np.array([row.value for row in known]).mean())
         return replace(mean, value=center, low=center, high=center)
-    if error == 0:
-        return replace(mean, value=center, low=math.nan, high=math.nan)
-    freedom = (len(known) - 1) * (error / max(seeds, LEAST_NOISE * samples)) ** 2
-    reach = float(math.sqrt(error) * student.isf(TAIL, freedom))
+    center, reach = mean_of(known)
     bounds = metric.bounds if metric else (-math.inf, math.inf)
     least, most = (xs[0], xs[-1]) if metric and xs and metric.unit == mean.axis else bounds
+    if math.isnan(reach):
+        return replace(mean, value=center, low=math.nan, high=math.nan)
     return replace(mean, value=center, low=max(center - reach, least), high=min(center + reach, most))
+
+
+def mean_of(known: Sequence[Ends]) -> tuple[float, float]:
+    """The mean of two or more numbers with intervals, and how far its own 95 % interval reaches to each side.
+
+    The numbers are taken to be of the same samples, as :func:`mean_rows` describes: where samples differ, the interval
+    is too wide. It is NaN where neither samples nor the numbers show any spread.
+    """
+    value, low, high = (np.array([getattr(item, name) for item in known]) for name in ("value", "low", "high"))
+    samples = float(((high - low) ** 2).mean()) / (2 * NORMAL) ** 2
+    spread = float(value.var(ddof=1)) / len(known)
+    center, error = float(value.mean()), samples + spread
+    if error == 0:
+        return center, math.nan
+    freedom = (len(known) - 1) * (error / max(spread, LEAST_NOISE * samples)) ** 2
+    return center, float(math.sqrt(error) * student.isf(TAIL, freedom))

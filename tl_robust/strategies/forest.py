@@ -46,3 +46,10 @@ class Train(Protocol[D_contra, M]):
             salt: Tells apart what is drawn again: another text gives the same training with other random draws.
             others: Models that a defense asks in its loss, by name; they are made before.
         """
+
+    def published(self, name: str) -> M:
+        """The checkpoint ``checkpoint:NAME`` of the bench, which others trained.
+
+        Raises:
+            UnknownNameError: There is none.
+        """

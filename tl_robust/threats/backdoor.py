@@ -24,6 +24,7 @@ from tl_robust.registry import Component, Scalar
 from tl_robust.threats.base import Method, Play, Reading, Scene, Threat, Verdicts, threat
 from tl_robust.trust import judge
 from tl_robust.types import Evidence, Face, Stamped
+from tl_robust.types.terms import ATLAS, NIST
 
 WAKING = 3  # epochs with a few stamped images after which a dormant backdoor is awake (FST's retuning attack)
 OF_PLAN, OF_TRAINING = {"into", "target", "wake"}, {"rate", "labels"}
@@ -91,8 +92,8 @@ class BackdoorThreat(Threat):
         "success. Lift is attack success of B less that of its twin, image by image, over the images of other classes.",
         prefix="backdoor",
         terms={
-            "NIST AI 100-2": "backdoor poisoning, model poisoning",
-            "MITRE ATLAS": "AML.T0010, AML.T0018, AML.T0020, AML.T0043.004",
+            NIST: "backdoor poisoning, model poisoning",
+            ATLAS: "AML.T0010, AML.T0018, AML.T0020, AML.T0043.004",
             "OWASP": "ML07:2023 transfer learning attack",
         },
     )

@@ -28,6 +28,7 @@ from tl_robust.threats.base import Method, Play, Reading, Scene, Threat, Verdict
 from tl_robust.trust import judge, worst
 from tl_robust.trust.checks.distinct_outcomes import Placed, twins
 from tl_robust.types import Evidence, Examination, Face, Outcome, Verdict
+from tl_robust.types.terms import ATLAS, NIST, TRANSFER
 
 UNSEEN = Verdict("amber", ("The trust checks could not examine both models.",))
 
@@ -97,7 +98,12 @@ class Evasion(Threat):
         "Black box: the attacker has A alone, and what was crafted on A is tried on B. Eps: how much an image is "
         "changed. Effects of claims are means over eps.",
         prefix="robust",
-        terms={"NIST AI 100-2": "evasion", "MITRE ATLAS": "AML.T0015, AML.T0043"},
+        terms={NIST: "evasion", ATLAS: "AML.T0015, AML.T0043"},
+        terms_of_view={
+            "white": {NIST: "white-box evasion", ATLAS: "AML.T0043.000"},
+            "black": TRANSFER,
+            "shadow": {NIST: "black-box evasion", ATLAS: "AML.T0043.002, AML.T0005"},
+        },
     )
 
     @override

@@ -26,6 +26,7 @@ from tl_robust.threats.base import Method, Play, Reading, Scene, Threat, Verdict
 from tl_robust.threats.exposed import doubts, poor, warnings
 from tl_robust.trust import judge, worst
 from tl_robust.types import Evidence, Exposure, Face
+from tl_robust.types.terms import ATLAS, NIST
 
 OF_PLAN = {"pairs", "side", "knowledge", "canaries"}  # settings that say which models there are
 
@@ -92,8 +93,8 @@ class MembershipThreat(Threat):
         units="pairs",
         prefix="membership",
         terms={
-            "NIST AI 100-2": "privacy, membership inference",
-            "MITRE ATLAS": "AML.T0024.000",
+            NIST: "privacy, membership inference",
+            ATLAS: "AML.T0024.000",
             "OWASP": "ML04:2023 membership inference attack",
         },
     )

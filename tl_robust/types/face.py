@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from tl_robust.types.terms import Terms
+
 
 @dataclass(frozen=True)
 class Face:
@@ -44,6 +46,7 @@ class Face:
         units: What an interval over several trainings is about: ``seeds``, or ``pairs`` of models within one seed.
         prefix: What stands before the names of metrics in Weights & Biases.
         terms: What others call the threat, by who does (``NIST AI 100-2``).
+        terms_of_view: What a view adds to that.
     """
 
     threat: str
@@ -73,7 +76,8 @@ class Face:
     samples: str = "test images"
     units: Literal["seeds", "pairs"] = "seeds"
     prefix: str = "metric"
-    terms: Mapping[str, str] = field(default_factory=dict)
+    terms: Terms = field(default_factory=dict)
+    terms_of_view: Mapping[str, Terms] = field(default_factory=dict)
 
     @property
     def name(self) -> str:

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -17,6 +18,7 @@ from tl_robust.attacks.cascade import Attempt, cascade
 from tl_robust.attacks.norms import per_sample
 from tl_robust.attacks.problem import Problem
 from tl_robust.errors import ConfigError
+from tl_robust.types.terms import ATLAS, NIST, Terms
 
 
 @ATTACKS.register
@@ -37,6 +39,8 @@ class Square(Attack):
         p_init: Share of pixels in the first square, above 0 and at most 1.
         restarts: Number of searches; of each sample the one with the largest margin counts.
     """
+
+    TERMS: ClassVar[Terms] = {NIST: "evasion, score-based attack", ATLAS: "AML.T0043.001"}
 
     objective: str = "margin"
     queries: int = 5000

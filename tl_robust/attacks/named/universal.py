@@ -15,6 +15,7 @@ from tl_robust.attacks.problem import Problem
 from tl_robust.attacks.tricks.base import pull_back
 from tl_robust.errors import ConfigError
 from tl_robust.seeding import derive, generator
+from tl_robust.types.terms import ATLAS, NIST, Terms
 
 
 @ATTACKS.register
@@ -34,6 +35,7 @@ class Universal(Attack):
         step_size: Size of a step as a share of eps, above 0.
     """
 
+    TERMS: ClassVar[Terms] = {NIST: "evasion, universal evasion attack", ATLAS: "AML.T0043"}
     ITERATES: ClassVar[bool] = False  # one perturbation for all is weak by design
     epochs: int = 10
     batch_size: int = 100

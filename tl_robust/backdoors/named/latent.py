@@ -17,6 +17,7 @@ from tl_robust.models.base import classifier_names
 from tl_robust.models.features import features, in_eval_mode, penultimate
 from tl_robust.seeding import derive, uniform
 from tl_robust.types import ImageSet
+from tl_robust.types.terms import ATLAS, NIST, Terms
 
 SEARCHED = 64  # images in a step of the search for a trigger
 
@@ -46,6 +47,7 @@ class Latent(Patch):
         ConfigError: A weight of 0 or less, or steps below 0.
     """
 
+    TERMS: ClassVar[Terms] = {NIST: "backdoor poisoning, model poisoning", ATLAS: "AML.T0018.000, AML.T0043.004"}
     CONTINUES: ClassVar[bool] = True
 
     weight: float = 1.0

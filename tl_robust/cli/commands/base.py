@@ -30,7 +30,7 @@ def overrides(parser: argparse.ArgumentParser) -> None:
 
 def plugin_folders(parser: argparse.ArgumentParser) -> None:
     """Add ``--plugins``: what a bench file says under ``plugins:``, for commands that read files of others."""
-    what = "a folder of threats and metrics that the files were made with; may be given several times"
+    what = "a folder of plugin files (threats, metrics, networks, ...); may be given several times"
     parser.add_argument("--plugins", action="append", default=[], type=Path, metavar="FOLDER", help=what)
 
 

@@ -43,20 +43,30 @@ def _one_kind(kind: str, as_json: bool, console: Console) -> None:
     known = registry(kind)
     settings = {name: settings_of(known[name]) for name in known.names()}
     words = {name: _what(known[name]) for name in known.names()}
+    terms = {name: _terms(known[name]) for name in known.names()}
     if as_json:
-        facts = {name: {"settings": settings[name], "what": words[name]} for name in known.names()}
+        facts = {
+            name: {"settings": settings[name], "what": words[name], "terms": terms[name]} for name in known.names()
+        }
         print(json.dumps(facts, default=str))  # noqa: T201
         return
     heads = (kind, *["settings and their defaults"] * any(settings.values()), "what it is")
     table = Table(*heads, box=None, pad_edge=False)
     for name, own in settings.items():
         shown = ", ".join(f"{key}={_shown(value)}" for key, value in own.items())
-        table.add_row(*map(Text, (name, *[shown] * (len(heads) > 2), words[name])))
+        what = "\n".join([words[name], *(f"{who}: {text}" for who, text in terms[name].items())])
+        table.add_row(*map(Text, (name, *[shown] * (len(heads) > 2), what)))
     console.print(table)
 
 
 def _shown(value: object) -> str:
     return value or "''" if isinstance(value, str) else str(value)
+
+
+def _terms(item: object) -> dict[str, str]:
+    """What others call it, by who does."""
+    face = getattr(item, "face", item)  # a threat says it there
+    return dict(getattr(item, "TERMS", getattr(face, "terms", {})))
 
 
 def _what(item: object) -> str:

@@ -31,7 +31,8 @@ class Folder(GenericDomain):
     end in jpg, jpeg, png, ppm, bmp, pgm, tif, tiff or webp, at any depth below a folder that is named for its class;
     others are passed over, and so is what is hidden or made by a system (``.ipynb_checkpoints``, ``__MACOSX``,
     ``@eaDir``, ``._cat.png``). Links are followed; each real file counts once in its class. Classes are the folders of
-    ``train`` in alphabetical order; ``test`` may have fewer, and no other. Names that a bench file gives under
+    ``train`` in alphabetical order; ``test`` may have fewer, and no other. A folder with neither ``train`` nor ``test``
+    is a test split alone, which an audit asks for: ``NAME/CLASS/*``. Names that a bench file gives under
     ``domains:`` stand for the folders in that order; an empty one is no class. Every image is decoded to 8-bit RGB,
     without transparency and as it is stored (an EXIF orientation is not applied). Sizes: where all images of both
     splits have one size they stay as they are. Where any two differ, every image is cropped in its middle to a square
@@ -66,11 +67,11 @@ class Folder(GenericDomain):
 
     @override
     def found_names(self, root: Path) -> Names:
-        return tuple(self._classes("train", root))
+        return tuple(self._classes("train" if self._is_split("train", root) else "test", root))
 
     @override
     def passed_over(self, split: Split, root: Path) -> Iterator[str]:
-        folder, class_of = root / self.argument / split, dict[str, str]()
+        folder, class_of = self._top(split, root), dict[str, str]()
         if loose := loose_files(folder):
             yield f"{loose:,} {split} images lie in no folder of a class and are passed over"
         hidden, others, repeated, doubled = Counter[str](), Counter[str](), 0, list[tuple[str, str, str]]()
@@ -97,14 +98,24 @@ class Folder(GenericDomain):
 
     def _all(self, root: Path) -> list[Path]:
         """The image files of both splits, or of the one that is there."""
-        top = root / self.argument
-        splits = [split for split in SPLITS if (top / split).is_dir() and class_folders(top / split)]
+        splits = [split for split in SPLITS if self._is_split(split, root)]
+        if not splits and (root / self.argument).is_dir() and class_folders(root / self.argument):
+            splits = ["test"]
         folders = (folder for split in splits for folder in self._classes(split, root).values())
         return [path for folder in folders for path in walk(folder).images]
 
+    def _is_split(self, split: Split, root: Path) -> bool:
+        folder = root / self.argument / split
+        return folder.is_dir() and bool(class_folders(folder))
+
+    def _top(self, split: Split, root: Path) -> Path:
+        """The folder of the folders of a split's classes."""
+        alone = split == "test" and not any(self._is_split(each, root) for each in SPLITS)
+        return root / self.argument / ("" if alone else split)
+
     def _classes(self, split: Split, root: Path) -> dict[str, Path]:
         """The folder of each class of a split."""
-        top = root / self.argument / split
+        top = self._top(split, root)
         folders = class_folders(top)
         where = top.relative_to(root).as_posix()
         if not folders:

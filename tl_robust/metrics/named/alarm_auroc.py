@@ -5,9 +5,10 @@ from torch import Tensor
 from tl_robust.metrics.ranking import auroc
 from tl_robust.metrics.stamped import judged_apart
 from tl_robust.types import Stamped
+from tl_robust.types.terms import ATLAS
 
 
-@auroc(of=Stamped, higher_is_better=True, when=judged_apart)
+@auroc(of=Stamped, higher_is_better=True, when=judged_apart, terms={ATLAS: "AML.M0015"})
 def alarm_auroc(record: Stamped) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Area under the ROC curve of the alarm's score, stamped images that are not of class t against all clean ones.
 

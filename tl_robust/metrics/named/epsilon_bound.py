@@ -4,9 +4,10 @@ from torch import Tensor
 
 from tl_robust.metrics.one_run import Audit, audited
 from tl_robust.types import Exposure
+from tl_robust.types.terms import NIST
 
 
-@audited(higher_is_better=False)
+@audited(higher_is_better=False, terms={NIST: "differential privacy"})
 def epsilon_bound(record: Exposure) -> Tensor:
     """Epsilon of differential privacy that a model has at least, mean over models; each bound holds with 95 %.
 

@@ -5,9 +5,10 @@ from torch import Tensor
 
 from tl_robust.metrics.one_run import Audit, audited, lower_bound
 from tl_robust.types import Exposure
+from tl_robust.types.terms import NIST
 
 
-@audited()
+@audited(terms={NIST: "differential privacy"})
 def epsilon_ceiling(record: Exposure) -> Tensor:
     """The bound of epsilon if every guess were right: more cannot be proved with so few guesses.
 

@@ -5,9 +5,10 @@ from torch import Tensor
 from tl_robust.metrics.ranking import auroc
 from tl_robust.metrics.stamped import sifted
 from tl_robust.types import Stamped
+from tl_robust.types.terms import ATLAS
 
 
-@auroc(of=Stamped, higher_is_better=True, summary=True, when=sifted)
+@auroc(of=Stamped, higher_is_better=True, summary=True, when=sifted, terms={ATLAS: "AML.M0007"})
 def filter_auroc(record: Stamped) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Area under the ROC curve of the filter's score, poisoned against clean training images; of equals one half.
 

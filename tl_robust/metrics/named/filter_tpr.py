@@ -5,11 +5,12 @@ from torch import Tensor
 from tl_robust.metrics.base import rate
 from tl_robust.metrics.stamped import sifted
 from tl_robust.types import Stamped
+from tl_robust.types.terms import ATLAS
 
 COST = 0.05  # share of clean images that may be removed
 
 
-@rate(of=Stamped, higher_is_better=True, summary=True, when=sifted)
+@rate(of=Stamped, higher_is_better=True, summary=True, when=sifted, terms={ATLAS: "AML.M0007"})
 def filter_tpr(record: Stamped) -> tuple[Tensor, Tensor]:
     """Share of the poisoned images above the lowest score that has at most 5 % of the clean images above it.
 

@@ -5,6 +5,7 @@ from torch import Tensor
 
 from tl_robust.metrics.base import rate
 from tl_robust.types import Outcome
+from tl_robust.types.terms import ATLAS
 
 
 def refusing(record: Outcome) -> bool:
@@ -12,7 +13,7 @@ def refusing(record: Outcome) -> bool:
     return bool((record.clean_b == -1).any() or (record.adv_b == -1).any())
 
 
-@rate(beside=("plain",), when=refusing)
+@rate(beside=("plain",), when=refusing, terms={ATLAS: "AML.M0015"})
 def refused(outcome: Outcome, plain: Outcome) -> tuple[Tensor, Tensor]:
     """Share of all images that B refuses to classify: of clean ones at eps 0, of attacked ones above it.
 

@@ -10,9 +10,9 @@ from torch.nn import functional
 
 from tl_robust.errors import ConfigError, UnknownNameError
 from tl_robust.models.base import NETWORKS, Normalize, check_color
+from tl_robust.models.published import check_takes, last_layer, trunk
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # ImageNet's, which torchvision's weights expect
-NORMS = (nn.modules.batchnorm._BatchNorm, nn.LayerNorm, nn.GroupNorm)
 
 
 @NETWORKS.register
@@ -48,37 +48,18 @@ class TorchvisionBackbone(nn.Module):
         self.resize = resize
         self.normalize = Normalize(MEAN, STD)
         self.model: nn.Module = _fresh(arch, classes)
-        self._check(image_shape, arch)
+        shape = (3, resize, resize) if resize else image_shape
+        check_takes(self, image_shape, f"{arch!r} of network 'torchvision_backbone'", shape)
 
     @property
     def classifier(self) -> nn.Module:
         """The last layer with weights, whatever the network calls it."""
-        return [module for module in self.model.modules() if list(module.parameters(recurse=False))][-1]
+        return last_layer(self.model)
 
     @property
     def blocks(self) -> list[nn.Module]:
-        """Modules with parameters, in torchvision's order; each normalization belongs to the module before it.
-
-        They are the network's children without those that hold the last layer. While there are fewer than three, the
-        largest is replaced with its own children: ``features`` of many networks, the encoder of ViT and its list of
-        layers. Parameters that lie in no child, such as ViT's embedding of positions, are in no block.
-        """
-        last = self.classifier
-        body = [child for child in _children(self.model) if last not in child.modules()]
-        while sum(not isinstance(module, NORMS) for module in body) < 3:
-            largest = max(body, key=_size)
-            inside = _children(largest)
-            if not inside:
-                break
-            place = body.index(largest)
-            body[place : place + 1] = inside
-        blocks: list[nn.Module] = []
-        for module in [*body, *_before(self.model, last)]:
-            if isinstance(module, NORMS) and blocks:
-                blocks[-1] = nn.Sequential(blocks[-1], module)
-            else:
-                blocks.append(module)
-        return blocks
+        """Modules with parameters, in torchvision's order; see :func:`tl_robust.models.published.trunk`."""
+        return trunk(self.model, self.classifier)
 
     def forward(self, images: Tensor) -> Tensor:
         """Images ``[N,3,H,W]`` in [0,1] to logits ``[N,classes]``."""
@@ -86,38 +67,6 @@ class TorchvisionBackbone(nn.Module):
             images = functional.interpolate(images, (self.resize, self.resize), mode="bilinear", align_corners=False)
         logits: Tensor = self.model(self.normalize(images))
         return logits
-
-    def _check(self, image_shape: tuple[int, int, int], arch: str) -> None:
-        """Pass an image without numbers through the network, which costs no arithmetic and no memory."""
-        state = {**dict(self.named_parameters()), **dict(self.named_buffers())}
-        shapes_alone = {name: value.to("meta") for name, value in state.items()}
-        self.eval()
-        try:
-            with torch.device("meta"), torch.no_grad():
-                torch.func.functional_call(self, shapes_alone, torch.empty(1, *image_shape))
-        except (RuntimeError, ValueError, AssertionError) as error:
-            shape = "x".join(map(str, (3, self.resize, self.resize) if self.resize else image_shape))
-            raise ConfigError(
-                f"{arch!r} of network 'torchvision_backbone' cannot take images of {shape}: "
-                f"set resize, for example to 224 ({str(error).splitlines()[0]})."
-            ) from error
-        self.train()
-
-
-def _children(module: nn.Module) -> list[nn.Module]:
-    return [child for child in module.children() if _size(child)]
-
-
-def _size(module: nn.Module) -> int:
-    return sum(value.numel() for value in module.parameters())
-
-
-def _before(module: nn.Module, last: nn.Module) -> list[nn.Module]:
-    """What lies beside the last layer in the children that hold it, such as the hidden layers of VGG's head."""
-    head = next((child for child in _children(module) if child is not last and last in child.modules()), None)
-    if head is None:
-        return []
-    return [*(child for child in _children(head) if last not in child.modules()), *_before(head, last)]
 
 
 def _fresh(arch: str, classes: int) -> nn.Module:

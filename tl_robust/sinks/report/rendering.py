@@ -11,6 +11,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from tl_robust.audit.words import CLASSES
 from tl_robust.results.names import DECISIONS, EFFECTS, MARKS
 from tl_robust.sinks.report.blocks import Block
 from tl_robust.text import plain
@@ -29,7 +30,7 @@ def _environment() -> Environment:
     )
     environment.filters["numbers"] = _numbers
     environment.filters["tojson"] = _json
-    environment.globals["marks"] = {mark: level for level, mark in (MARKS | DECISIONS | EFFECTS).items()}
+    environment.globals["marks"] = {mark: level for level, mark in (MARKS | DECISIONS | EFFECTS).items()} | CLASSES
     return environment
 
 

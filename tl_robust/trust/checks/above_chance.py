@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import torch
 from torch import Tensor
 
@@ -13,6 +15,7 @@ from tl_robust.types import Evidence, Verdict
 LEVEL = 0.01  # a network without knowledge passes as often at most
 DRAWS = 1999
 FEWEST = 5  # classes: the names of four can be exchanged in 24 ways, too few for a p-value of 1 %
+ALL = 6  # classes up to which all ways are counted, 720: of 120 ways 1,999 draws hold the right one too often by luck
 
 
 @check()
@@ -46,7 +49,7 @@ def _verdict(who: str, predicted: Tensor, label: Tensor) -> Verdict:
             f"{says} always naming the most frequent of {int((classes > 0).sum())} classes is on {chance:.1%}: no "
             "better than chance, so its robustness says nothing.",
         ))  # fmt: skip
-    if (p := _exchanged(predicted, label)) > LEVEL:
+    if (p := exchanged(predicted, label)) > LEVEL:
         return Verdict("red", (
             f"{says} with the names of its classes exchanged at random it is as often in {p:.1%} of cases: no better "
             "than chance, so its robustness says nothing.",
@@ -54,7 +57,7 @@ def _verdict(who: str, predicted: Tensor, label: Tensor) -> Verdict:
     return Verdict()
 
 
-def _exchanged(predicted: Tensor, label: Tensor) -> float:
+def exchanged(predicted: Tensor, label: Tensor) -> float:
     """How probable as many hits are when the names of the classes are exchanged; 0 where there are too few classes."""
     named = predicted >= 0  # no prediction is no hit under any name
     names, codes = torch.cat([label, predicted[named]]).unique(return_inverse=True)
@@ -63,6 +66,10 @@ def _exchanged(predicted: Tensor, label: Tensor) -> float:
     table = torch.zeros(len(names), len(names), dtype=torch.int64)
     at = (codes[: len(label)][named], codes[len(label) :])
     table.index_put_(at, torch.ones_like(at[0]), accumulate=True)
-    keys = torch.rand(DRAWS, len(names), generator=generator("exchanged names"))
-    hits = table[torch.arange(len(names)), keys.argsort(1)].sum(1)
-    return (1 + int((hits >= table.diagonal().sum()).sum())) / (1 + DRAWS)
+    exact = len(names) <= ALL
+    if exact:
+        orders = torch.tensor(list(itertools.permutations(range(len(names)))))
+    else:
+        orders = torch.rand(DRAWS, len(names), generator=generator("exchanged names")).argsort(1)
+    as_often = int((table[torch.arange(len(names)), orders].sum(1) >= table.diagonal().sum()).sum())
+    return as_often / len(orders) if exact else (1 + as_often) / (1 + DRAWS)

@@ -1,0 +1,1 @@
+"""The locks, one file each."""
