@@ -7,7 +7,7 @@ BIN := .venv/bin
 
 .DEFAULT_GOAL := help
 .PHONY: help setup bench card plan report claims profiles gpu perf perf-attacks perf-memory statistics price lineage \
-	test test-slow test-gpu test-parity test-audit test-browser test-ray check format
+	test test-slow test-gpu test-parity test-audit test-browser test-ray test-docs docs check format
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -67,6 +67,13 @@ test-browser: .venv/.browser ## look at the report in Chromium (Debian: apt inst
 test-ray: .venv/.ray ## run the tests that start Ray clusters on this machine (three minutes)
 	$(BIN)/python -m pytest -m ray tests/engines $(ARGS)
 
+docs: .venv/.docs ## build the documentation: site/index.html, which needs no network
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	@echo "Documentation: site/index.html"
+
+test-docs: .venv/.docs ## build the documentation, check its links, run its examples
+	$(BIN)/python -m pytest -m docs $(ARGS)
+
 price: .venv/.run ## audits of MNIST to USPS and SVHN to meter digits (ARGS="--root FOLDER", ten minutes): docs/price.md
 	$(BIN)/python experiments/price.py $(ARGS)
 
@@ -99,6 +106,10 @@ format: .venv/.dev ## format the code and fix what lint can
 
 .venv/.browser: .venv/.dev
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev,browser]'
+	@touch $@
+
+.venv/.docs: .venv/.dev
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev,docs]'
 	@touch $@
 
 .venv/.ray: .venv/.dev
