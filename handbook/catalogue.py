@@ -45,9 +45,9 @@ def _lines() -> Iterator[str]:
     yield ""
     yield "A name is what a bench file, an override or `get` takes. `tl-robust list KIND` prints the same in a terminal."
     for kind, entries in groupby(public.registered(), key=lambda entry: entry[0]):
-        yield f"\n## {kind[0].upper() + kind[1:]}s {{#{kind.replace(' ', '-')}}}\n"
+        yield f"\n## {kind[0].upper() + kind[1:]} {{#{kind.replace(' ', '-')}}}\n"
         for _, name, item in entries:
-            yield f"#### {name} {{#{anchor(kind, name)}}}\n"
+            yield f"### {name} {{#{anchor(kind, name)}}}\n"
             yield what_it_is(item).replace("``", "`")
             yield from _facts(item)
 
@@ -55,12 +55,12 @@ def _lines() -> Iterator[str]:
 def _facts(item: Any) -> Iterator[str]:
     path, line = place(item)
     yield ""
-    for key, default in settings_of(item).items():
-        yield f"- `{key}`: {'no default' if default is inspect.Parameter.empty else f'`{_shown(default)}`'}"
+    if settings := settings_of(item):
+        yield f"- Settings: {', '.join(f'`{key}={_shown(default)}`' for key, default in settings.items())}"
     for who, text in terms_of(item).items():
         if text:
             yield f"- {who}: {', '.join(words(text))}"
-    yield f"- Source: [{path}, line {line}](../../{path}#L{line})"  # as in the repository: hook.py turns it into a view
+    yield f"- Source: [{path}, line {line}](../../{path}#L{line})"  # as in the repository: hook.py makes it a view
     yield ""
 
 

@@ -5,16 +5,19 @@ from __future__ import annotations
 from fnmatch import fnmatchcase
 from typing import Any
 
-# Sections in order, each with patterns of pages in order. A page goes where the first pattern fits; within a pattern pages are
-# sorted by address, an index before the others. A page that nothing fits stands in the last section.
+# Sections in order, each with patterns of pages in order. A page goes where the first pattern fits; within a pattern
+# pages are sorted by address, an index before the others. A page that nothing fits stands in the last section.
 ORDER: tuple[tuple[str, tuple[str, ...]], ...] = (
-    ("Start", ("index.md", "start.md", "install.md", "own-pair.md", "own-*.md", "python.md", "examples/*", "gallery.md")),
+    ("Start", (
+        "index.md", "start.md", "install.md", "own-pair.md", "own-*.md", "python.md", "examples/*", "gallery.md",
+    )),
     ("Threats", ("threats/index.md", "threats/evasion.md", "threats/*", "attacks.md", "attacks/*", "metrics.md")),
     ("Defenses", ("defenses/index.md", "defenses/*")),
     ("Audit", ("audit.md", "audit/*", "price.md", "lineage.md")),
-    ("Reading results", ("reading/curves.md", "reading/survival.md", "reading/exposure.md", "reading/card.md",
-                         "reading/trust.md", "reading/claims.md", "reading/quote.md", "reading/*", "statistics.md",
-                         "glossary.md")),
+    ("Reading results", (
+        "reading/index.md", "reading/curves.md", "reading/survival.md", "reading/exposure.md", "reading/card.md",
+        "reading/trust.md", "reading/claims.md", "reading/quote.md", "reading/*", "statistics.md", "glossary.md",
+    )),
     ("Benches", ("benches.md", "benches/*", "gpu.md")),
     ("Sharing", ("wandb.md", "leaderboard.md", "leaderboard/*")),
     ("Extending", ("recipes.md", "plugins.md", "architecture.md")),

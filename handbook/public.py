@@ -1,8 +1,8 @@
 """What a public name of tl_robust is: the one definition that the pages of the API and their test share.
 
-Public are the names that the modules below export (those in ``__all__``, or without one all that the module itself defines and
-that have no underscore), the public methods of such classes, which an author of a plugin calls or overrides, and everything that
-is registered under a name.
+Public are the names that the modules below export (those in ``__all__``, or without one all that the module itself
+defines and that have no underscore), the public methods of such classes, which an author of a plugin calls or
+overrides, and everything that is registered under a name.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ class Public:
     @property
     def documented(self) -> bool:
         """Whether it has a docstring of its own: a class, a function or a module, and no value."""
-        return inspect.isclass(self.value) or inspect.isroutine(self.value) or inspect.ismodule(self.value)
+        return isinstance(self.value, type) or inspect.isroutine(self.value) or inspect.ismodule(self.value)
 
 
 def exported(module: str) -> list[str]:
@@ -91,9 +91,9 @@ def names() -> list[Public]:
 
 
 def homes() -> dict[str, Public]:
-    """The names that have a place of their own in the API, by path: of several for one object, the first but in ``tl_robust``.
+    """The names that have a place of their own in the API, by path.
 
-    Modules have pages, and so no place on another page.
+    Of several names for one object it is the first that is not in ``tl_robust`` itself. Modules have pages of their own.
     """
     places: dict[int, Public] = {}
     for public in sorted(names(), key=lambda public: public.page == "tl_robust"):
@@ -103,7 +103,7 @@ def homes() -> dict[str, Public]:
 
 
 def methods(kind: type) -> Iterator[tuple[str, Any]]:
-    """Methods and properties that a class defines itself and that have no underscore, with the functions behind them."""
+    """Methods and properties of a class, its own and without an underscore, with the functions behind them."""
     for name, value in vars(kind).items():
         function = value.fget if isinstance(value, property) else getattr(value, "__func__", value)
         if not name.startswith("_") and inspect.isfunction(function) and function.__module__ == kind.__module__:
