@@ -43,7 +43,7 @@ def _behind(item: Any) -> Any:
 def _lines() -> Iterator[str]:
     yield "# All registered names"
     yield ""
-    yield "A name is what a bench file, an override or `get` takes. `tl-robust list KIND` prints the same in a terminal."
+    yield "A name is what a bench file, an override or `get` takes. `tl-robust list KIND` prints the same."
     for kind, entries in groupby(public.registered(), key=lambda entry: entry[0]):
         yield f"\n## {kind[0].upper() + kind[1:]} {{#{kind.replace(' ', '-')}}}\n"
         for _, name, item in entries:

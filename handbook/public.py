@@ -66,7 +66,13 @@ class Public:
     @property
     def documented(self) -> bool:
         """Whether it has a docstring of its own: a class, a function or a module, and no value."""
-        return isinstance(self.value, type) or inspect.isroutine(self.value) or inspect.ismodule(self.value)
+        ours = str(getattr(self.value, "__module__", "")).startswith("tl_robust")
+        return inspect.ismodule(self.value) or (ours and (self.is_class or inspect.isroutine(self.value)))
+
+    @property
+    def is_class(self) -> bool:
+        """Whether it is a class of ours, and no name for one of Python's."""
+        return isinstance(self.value, type) and self.value.__module__.startswith("tl_robust")
 
 
 def exported(module: str) -> list[str]:
@@ -93,7 +99,7 @@ def names() -> list[Public]:
 def homes() -> dict[str, Public]:
     """The names that have a place of their own in the API, by path.
 
-    Of several names for one object it is the first that is not in ``tl_robust`` itself. Modules have pages of their own.
+    Of several names for one object it is the first that is not in ``tl_robust`` itself. Modules have their own pages.
     """
     places: dict[int, Public] = {}
     for public in sorted(names(), key=lambda public: public.page == "tl_robust"):

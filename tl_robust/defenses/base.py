@@ -164,7 +164,7 @@ class Defense(ABC):
         return {}
 
     def wrap(self, network: nn.Module, fitted: Mapping[str, Tensor]) -> nn.Module:
-        """The network with a guard around it, made of the tensors that :meth:`fit` returned, in shapes of its choice."""
+        """The network with a guard around it, made of what :meth:`fit` returned, shapes as it chose."""
         return network
 
     @property

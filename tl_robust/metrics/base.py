@@ -80,7 +80,7 @@ class Rates:
 
     @classmethod
     def columns(cls, outcome: Outcome, beside: Mapping[str, Outcome]) -> Tensor:
-        """Right on clean images, A and B; under attack, A, B, and B in each record beside: ``[N, 2 + K * (2 + beside)]``."""
+        """Right on clean images, A and B; under attack, A, B, and B in each record beside: ``[M,N]``."""
         right_a = (outcome.clean_a == outcome.label_a)[None]
         right_b = (outcome.clean_b == outcome.label)[None]
         adv_a = right_a & (outcome.adv_a == outcome.label_a)

@@ -114,7 +114,7 @@ class Record:
         return (self, *others)
 
     def chosen(self, records: Sequence[Self], place: Mapping[str, Tensor]) -> Self:
-        """The record that has each value from one of several; ``place`` says which, int64 ``[K,N]`` for the axes ``K N``."""
+        """The record that has each value from one of several; ``place`` says which, int64 ``[K,N]`` for axes K, N."""
         values = {
             name: torch.stack([record.tensors()[name] for record in records]).gather(0, place[axes][None])[0]
             for name, axes in ((name, " ".join(declared.axes)) for name, declared in self.columns().items())
