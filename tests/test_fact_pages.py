@@ -10,7 +10,7 @@ import pytest
 from tl_robust.config.reading import load
 from tl_robust.defenses import DEFENSES, parse
 from tl_robust.errors import ConfigError
-from tl_robust.registry import registry, settings_of
+from tl_robust.registry import settings_of
 
 DOCS = Path(__file__).parent.parent / "docs"
 SECTIONS = ("Paper", "Formula", "Settings", "Attacked by who knows it", "Known failure", "Example")
@@ -75,7 +75,7 @@ def test_every_defense_has_a_page_whose_example_is_a_bench(name: str, tmp_path: 
     assert any(defense.startswith(name) for defense in defenses), f"the example of {name} has {defenses}"
 
 
-@pytest.mark.parametrize("name", registry("threat").names())
+@pytest.mark.parametrize("name", FACTS.known_names("threat").names())
 def test_every_threat_has_a_page_whose_examples_are_benches(name: str, tmp_path: Path) -> None:
     text = _page(f"threats/{THREATS.get(name, name)}.md", "threat", name)
     assert f"<!-- facts: claim {name} -->" in text, "which of its claims are judged?"
@@ -89,7 +89,7 @@ def test_every_threat_has_a_page_whose_examples_are_benches(name: str, tmp_path:
 @pytest.mark.parametrize("kind", sorted(HOMES))
 def test_every_registered_name_stands_on_its_page(kind: str) -> None:
     shown = FACTS.replaced((DOCS / HOMES[kind]).read_text(encoding="utf-8"))
-    known = registry(kind)
+    known = FACTS.known_names(kind)
     words = [known[name].id if kind == "claim" else f"`{name}`" for name in known.names()]
     if kind in ("attack", "backdoor", "inference"):
         words = [f"\n### {name}\n" for name in known.names()]
@@ -99,8 +99,8 @@ def test_every_registered_name_stands_on_its_page(kind: str) -> None:
 
 @pytest.mark.parametrize("kind", ["attack", "backdoor", "defense", "inference"])
 def test_every_setting_is_explained(kind: str) -> None:
-    for name in registry(kind).names():
-        item = registry(kind)[name]
+    for name in FACTS.known_names(kind).names():
+        item = FACTS.known_names(kind)[name]
         silent = set(settings_of(item)) - set(FACTS.described(item))
         assert not silent, f"{kind} {name!r} says nothing of {', '.join(sorted(silent))}: add it under Attributes."
 

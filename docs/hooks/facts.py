@@ -11,12 +11,15 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Callable, Mapping
+from functools import cache
 from typing import Any
 
 from tl_robust.errors import ConfigError, UnknownNameError
 from tl_robust.registry import Registry, kinds, registry, settings_of
 
 LINE = re.compile(r"^<!-- facts: (?P<what>.+?) -->$", re.MULTILINE)
+known_kinds = cache(kinds)  # both read all sources of the package
+known_names = cache(registry)
 ROLE = re.compile(r":\w+:`~?(?:[\w.]+\.)?(\w+)`")
 SECTION = re.compile(r"^(Attributes|Args|Returns|Raises|Axes):", re.MULTILINE)
 
@@ -48,13 +51,13 @@ def replaced(markdown: str, source: str = "a page") -> str:
 
 def facts_of(what: str) -> str:
     """Markdown for one line, such as ``defense distill settings``."""
-    kind = max((kind for kind in kinds() if f"{what} ".startswith(f"{kind} ")), key=len, default="")
+    kind = max((kind for kind in known_kinds() if f"{what} ".startswith(f"{kind} ")), key=len, default="")
     if not kind:
-        raise UnknownNameError("kind", what, kinds())
-    known, (name, _, part) = registry(kind), what.removeprefix(kind).strip().partition(" ")
+        raise UnknownNameError("kind", what, known_kinds())
+    known, (name, _, part) = known_names(kind), what.removeprefix(kind).strip().partition(" ")
     if not name:
         return ALL.get(kind, _sections)(known)
-    if kind == "claim" and name in registry("threat"):
+    if kind == "claim" and name in known_names("threat"):
         return _claims(known, name)
     parts = PARTS if part else {"": _whole}
     if part not in parts:
