@@ -12,6 +12,7 @@ There is no list of names to edit.
 from __future__ import annotations
 
 import ast
+import functools
 import hashlib
 import importlib
 import importlib.util
@@ -21,7 +22,7 @@ import re
 import sys
 import types
 import typing
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -165,8 +166,10 @@ def registry(kind: str) -> Registry[Any]:
     return next(item for item in known if isinstance(item, Registry) and item.kind == kind)
 
 
-def _registries() -> Iterator[tuple[str, str, str]]:
+@functools.cache
+def _registries() -> tuple[tuple[str, str, str], ...]:
     """Kind, package inside this one, and the module that makes the registry."""
+    found = []
     root = Path(__file__).parent
     for path in sorted(root.rglob("*.py")):
         text = path.read_text(encoding="utf-8")
@@ -179,7 +182,8 @@ def _registries() -> Iterator[tuple[str, str, str]]:
                 kind, package = (ast.literal_eval(argument) for argument in node.args)
                 if package.startswith(f"{__package__}."):
                     module = ".".join([__package__, *path.relative_to(root).with_suffix("").parts])
-                    yield kind, package.removeprefix(f"{__package__}."), module.removesuffix(".__init__")
+                    found.append((kind, package.removeprefix(f"{__package__}."), module.removesuffix(".__init__")))
+    return tuple(found)
 
 
 def settings_of(item: object) -> dict[str, Scalar]:
