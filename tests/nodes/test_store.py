@@ -18,7 +18,7 @@ import torch
 from by_hand import MADE
 from filelock import FileLock
 
-from tests.made_records import record_of
+from tl_robust.contracts.records import record_of
 from tl_robust.errors import ConfigError, StoreError
 from tl_robust.nodes import kind as kinds
 from tl_robust.nodes.crafting import OUTCOMES

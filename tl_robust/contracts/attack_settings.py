@@ -113,4 +113,6 @@ def gives_other_images_with_another_setting(named: Named) -> None:
                 break
         else:
             if tried:
-                raise NotAskedError(f"No other images were seen where {name} is not {value}: is it used as it is meant?")
+                raise NotAskedError(
+                    f"No other images were seen where {name} is not {value}: is it used as it is meant?"
+                )
