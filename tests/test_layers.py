@@ -52,6 +52,7 @@ ONLY_IN = {  # of all modules, only these may import the library
         "callbacks.backdoor_test",
         "callbacks.snapshots",
         "nodes.hands",
+        "contracts.kinds.strategy",
     },
     "pytorch_lightning": set[str](),
     "experiments": set[str](),

@@ -43,11 +43,12 @@ def cheap(name: str, norm: str) -> Attack:
     if known.get("restarts") == 1:
         del change["restarts"]
     if tricks := getattr(plain, "tricks", ""):
-        change["tricks"] = " + ".join(map(_few_copies, tricks.split("+")))
+        change["tricks"] = " + ".join(map(few_copies, tricks.split("+")))
     return dataclasses.replace(plain, **change)
 
 
-def _few_copies(trick: str) -> str:
+def few_copies(trick: str) -> str:
+    """A gradient trick as text, with two copies where it makes several."""
     name, settings = TRICKS.written(trick)
     return f"{name}(copies=2)" if "copies" in settings_of(TRICKS[name]) and not settings else trick.strip()
 

@@ -6,11 +6,13 @@ import ast
 import inspect
 import re
 import textwrap
+from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 from tl_robust.contracts.contract import Contracts, Named, NotAskedError, demand
 from tl_robust.errors import ConfigError
-from tl_robust.registry import registry, settings_of
+from tl_robust.registry import Registry, registry, settings_of
 
 PLAIN = (bool, int, float, str, type(None))
 
@@ -40,7 +42,7 @@ def has_plain_settings(named: Named) -> None:
 
 def has_settings_that_come_back_from_text(named: Named) -> None:
     """What a table shows of it, ``name(setting=1)``, builds the same component again."""
-    known = registry(named.kind)
+    known = _known(named.kind)
     for name, default in settings_of(named.item).items():
         other = _other(default)
         if other is None:
@@ -78,6 +80,11 @@ SHARED = (
     has_settings_that_come_back_from_text,
     uses_every_setting,
 )
+
+
+@lru_cache
+def _known(kind: str) -> Registry[Any]:
+    return registry(kind)  # which reads sources
 
 
 def own_docstring(item: object) -> str:

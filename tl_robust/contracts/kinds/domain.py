@@ -56,7 +56,9 @@ def cases(named: Named) -> Iterator[tuple[str, Read]]:
     """The domain with the folder of data sets."""
     kind = DOMAINS[named.name]
     if issubclass(kind, GenericDomain):
-        raise NotAskedError(f"It is a layout of files: check one of them with tl-robust check-pair {named.name}:NAME-...")
+        raise NotAskedError(
+            f"It is a layout of files: check one of them with tl-robust check-pair {named.name}:NAME-..."
+        )
     yield "", Read(kind(), named.root)
 
 
@@ -80,7 +82,9 @@ def names_its_classes(named: Named) -> None:
     classes = getattr(named.item, "classes", ())
     right = isinstance(classes, tuple) and len(set(classes)) == len(classes) > 1
     right = right and all(isinstance(name, str) and name for name in classes)
-    demand(right, "a tuple of two or more different names", repr(classes)[:60], "set classes to the names in label order")
+    demand(
+        right, "a tuple of two or more different names", repr(classes)[:60], "set classes to the names in label order"
+    )
 
 
 @CONTRACTS
@@ -135,7 +139,9 @@ def keeps_its_splits_apart(read: Read) -> None:
     """No image of the training split is in the test split, by content."""
     train, test = (_hashes(read.load(split)) for split in SPLITS)
     shared = len(train & test)
-    demand(not shared, "no image in both splits", f"{shared} in both", "read other files, or other places, for each split")
+    demand(
+        not shared, "no image in both splits", f"{shared} in both", "read other files, or other places, for each split"
+    )
 
 
 @CONTRACTS

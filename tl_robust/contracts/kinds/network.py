@@ -169,7 +169,9 @@ def can_be_built_without_memory(make: Maker) -> None:
 def keeps_its_normalization_out_of_its_weights(make: Maker) -> None:
     """Mean and spread of the images are no weights, which a checkpoint of another would overwrite."""
     names = [key for key in make().state_dict() if "normalize" in key]
-    demand(not names, "no normalization in the state dict", names, "use tl_robust.models.Normalize, or persistent=False")
+    demand(
+        not names, "no normalization in the state dict", names, "use tl_robust.models.Normalize, or persistent=False"
+    )
 
 
 @CONTRACTS

@@ -78,7 +78,9 @@ def is_green_and_silent_on_good_evidence(check: Check) -> None:
         ("a good outcome", GOOD), ("one eps", single), ("one sample", single.take(torch.tensor([3]))),
     ):  # fmt: skip
         verdict = check.verdict(Evidence(record))
-        demand(verdict == Verdict(), f"green without a reason of {what}", _shown(verdict), "warn of what is wrong alone")
+        demand(
+            verdict == Verdict(), f"green without a reason of {what}", _shown(verdict), "warn of what is wrong alone"
+        )
 
 
 @CONTRACTS
