@@ -93,6 +93,10 @@ class Registry(Generic[T]):
         self._walk()
         return sorted(self._items)
 
+    def names_of(self, file: str) -> list[str]:
+        """Names that a file has registered so far, sorted; the package is not walked."""
+        return sorted(name for name, brought in self._modules.items() if brought == file)
+
     def __contains__(self, name: object) -> bool:
         self._walk()
         return name in self._items
@@ -151,6 +155,11 @@ def kinds() -> dict[str, str]:
     A kind exists where a source makes its :class:`Registry`; no list of them is kept by hand, and none is imported.
     """
     return dict(sorted((kind, package) for kind, package, _ in _registries()))
+
+
+def kinds_imported() -> list[str]:
+    """The kinds whose registry exists already, since something has imported the module that makes it; sorted."""
+    return sorted(kind for kind, _, module in _registries() if module in sys.modules)
 
 
 def registry(kind: str) -> Registry[Any]:
