@@ -23,6 +23,7 @@ from tl_robust.results.names import grouped
 from tl_robust.results.packing import pack
 from tl_robust.results.shared import LATER, SCHEMA, as_json
 from tl_robust.results.table import Row
+from tl_robust.text import first_few, plain
 from tl_robust.types import Cell, Result
 
 
@@ -81,6 +82,24 @@ class Board:
             results = [entry.result for entry in group if entry.result]
             means += table.summary(results) if len(results) == len(group) else mean_rows(Board(tuple(group)).rows)
         return means
+
+
+def sentences(board: Board) -> Iterator[str]:
+    """What a reader of the tables must know of what they leave out."""
+    wrong = [entry for entry in board.aside if entry.wrong]
+    for entry in wrong[:5]:
+        yield f"{entry.path}: {entry.wrong[0]}. It was changed after export, or made by another version of the metric."
+    if wrong:
+        yield (
+            f"{len(wrong)} of {len(board.every)} cells state numbers that are not those of their samples: "
+            "leaderboard.html strikes them out, tables and report leave them out."
+        )
+    if others := [entry for entry in board.aside if not entry.wrong]:
+        names = list(dict.fromkeys(plain(name or "nobody named")[:80] for entry in others for name in entry.names))
+        yield (
+            f"{len(others)} cells of {first_few(names, 5, count=True)} are disputed by the submitter read "
+            "before: leaderboard.html has both side by side, tables and report those of the folder named first."
+        )
 
 
 def stated_rows(entry: Entry) -> Iterator[Row]:

@@ -1,11 +1,11 @@
 """Ranks that say no more than the intervals do.
 
-All pairs of rows that answer one question are compared, and Holm's correction over these comparisons keeps the chance of
-any wrong order at 5 %. The rank of a row is 1 and the number of rows that are shown to be better, so that rows which
+All pairs of rows that answer one question are compared, and Holm's correction over these comparisons keeps the chance
+of any wrong order at 5 %. The rank of a row is 1 and the number of rows that are shown to be better, so that rows which
 cannot be told from the best share rank 1. With 95 % confidence every true rank lies between that number and the number
 of rows that are not shown to be worse: simultaneous confidence intervals for ranks (Al Mohamad, Goeman and van Zwet,
-"Simultaneous confidence intervals for ranks with application to ranking institutions", Biometrics 2022), here from Holm's
-tests in place of Tukey's.
+"Simultaneous confidence intervals for ranks with application to ranking institutions", Biometrics 2022), here from
+Holm's tests in place of Tukey's.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import math
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
+from typing import Any
 
 import numpy as np
 import torch
@@ -112,7 +113,7 @@ def _paired(contenders: Sequence[Contender], pairs: Sequence[tuple[int, int]]) -
     sides = []
     for side in (0, 1):
         draws = [item for pair in pairs if (item := contenders[pair[side]].draws)]
-        parts = {
+        parts: dict[str, Any] = {
             name: torch.cat([getattr(one, name) for one in draws], dim=-1) for name in ("value", "again", "unseen")
         }
         sides.append(replace(draws[0], **parts))

@@ -1,7 +1,7 @@
 """The rows of a leaderboard: what each submitter says of a cell over all its seeds, and where that stands among others.
 
-A *question* is what rows must share to be compared: pair, network, target images, test set, attack, view, metric and the
-place on the axis. Strategies, defenses and submitters answer it.
+A *question* is what rows must share to be compared: pair, network, target images, test set, attack, view, metric and
+the place on the axis. Strategies, defenses and submitters answer it.
 """
 
 from __future__ import annotations
@@ -194,7 +194,7 @@ def _disputed(made: Sequence[Sequence[Line]]) -> Iterator[Line]:
         others = [other for other in made if other is not own and own and other and _contradict(own[0], other[0])]
         for line in own:
             same = [twin for twin in chain.from_iterable(others) if twin.question[-2:] == line.question[-2:]]
-            yield replace(line, disputes=tuple(_said(twin) for twin in same))
+            yield replace(line, disputes=tuple(_said(twin, line) for twin in same))
 
 
 def _contradict(first: Line, second: Line) -> bool:
@@ -202,9 +202,11 @@ def _contradict(first: Line, second: Line) -> bool:
     return disputed(list(both.values()))
 
 
-def _said(line: Line) -> str:
+def _said(line: Line, own: Line) -> str:
     names = ", ".join(name or "a submitter without a name" for name in line.share.owners)
-    return f"{names}: {interval(line.row)}, seeds {', '.join(map(str, line.seeds))}."
+    protocols = {entry.content["protocol"] for entry in (*line.share.entries, *own.share.entries)}
+    how = ", with other settings, data or versions" * (len(protocols) > 1)
+    return f"{names}: {interval(line.row)}, seeds {', '.join(map(str, line.seeds))}{how}."
 
 
 def _placed(group: Sequence[Line]) -> list[Line]:
