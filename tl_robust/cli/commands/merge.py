@@ -39,7 +39,7 @@ def run(parsed: argparse.Namespace, console: Console) -> int:
         load_plugins(plugins)
     board = leaderboard.read(parsed.places, mark=True)
     summary, results = board.summary, board.results
-    made_by = f"tl_robust {version} {commit()}".rstrip()
+    made_by = f"tl_robust {version} {commit()[:12]}".rstrip()
     name = folder.resolve().name
     views = Views(folder, name, results, summary, board.rows, claims.decide(results), program=made_by, board=board)
     broken = list[str]()

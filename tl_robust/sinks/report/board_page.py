@@ -26,7 +26,7 @@ from tl_robust.results.standings import Line, lines
 from tl_robust.sinks.report import board_data, rendering
 from tl_robust.sinks.report.board_data import short
 
-AT_ONCE = 250  # rows that a browser lays out before it is asked for more
+AT_ONCE = 100  # rows that a browser lays out before it is asked for more
 ADDRESS = re.compile(r"https://[a-z0-9.-]+\.[a-z]{2,}(/[A-Za-z0-9._~/?=&%+,;:()-]*)?")
 BASES = {
     "samples": "interval from samples",
@@ -73,7 +73,7 @@ def _facts(board: Board, shown: list[Line], program: str) -> Iterator[str]:
     who = f"{named} submitter{'s' * (named != 1)}" + " and files that name nobody" * ("" in submitters)
     yield f"{len(shown)} rows from {len(board.every)} cells of {who}. Merged by {program or 'tl_robust'}."
     if disputed := sum(bool(line.disputes) for line in shown):
-        yield f"{disputed} rows are disputed: submitters say different numbers of the same cells; both stand here."
+        yield f"{disputed} rows are disputed: another submitter has other numbers at the same coordinates; both stand."
     if wrong := sum(bool(line.wrong) for line in shown):
         yield f"{wrong} rows state numbers that their own samples do not give: they are struck out and never ranked."
 

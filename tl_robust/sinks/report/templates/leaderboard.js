@@ -34,14 +34,13 @@ addEventListener("DOMContentLoaded", () => {
       return Array.isArray(value) ? value.includes(place) : value === place;
     }) && (!query || words[row].includes(query));
     shown = sorted([...rows.keys()].filter(fits), name);
-    for (const line of body.querySelectorAll("tr.on")) line.classList.remove("on", "block");
     const visible = shown.slice(0, limit);
     visible.forEach((row, place) => {
-      const before = visible[place - 1];
-      const begins = name === "question" && place > 0 && rows[row][at.question] !== rows[before][at.question];
-      lines[row].classList.add("on", ...(begins ? ["block"] : []));
+      const begins = place > 0 && rows[row][at.question] !== rows[visible[place - 1]][at.question];
+      lines[row].classList.add("on");
+      lines[row].classList.toggle("block", name === "question" && begins);
     });
-    body.prepend(...visible.map((row) => lines[row]));
+    body.replaceChildren(...visible.map((row) => lines[row])); // a table lays itself out faster without hidden rows
     for (const head of heads) {
       if (head.dataset.sort === name) head.setAttribute("aria-sort", down ? "descending" : "ascending");
       else head.removeAttribute("aria-sort");
@@ -102,8 +101,9 @@ addEventListener("DOMContentLoaded", () => {
     });
   }
   const changed = () => { limit = atOnce; apply(); keep(); };
-  form.elements.sort.addEventListener("change", () => { down = false; });
-  form.addEventListener("input", changed);
+  for (const box of choices) box.addEventListener("change", changed);
+  form.elements.sort.addEventListener("change", () => { down = false; changed(); });
+  form.elements.q.addEventListener("input", changed);
   form.addEventListener("submit", (event) => event.preventDefault());
   form.addEventListener("reset", (event) => { event.preventDefault(); history.replaceState(null, "", "#"); recall(); });
   more.addEventListener("click", () => { limit = Infinity; apply(); });
