@@ -19,6 +19,7 @@ from typing import Any
 
 from tl_robust.errors import ResultsError
 from tl_robust.files import scratch_folder
+from tl_robust.results import answer
 from tl_robust.results.answer import headline_rows
 from tl_robust.results.card import Card
 from tl_robust.results.faces import by_threat, face_of
@@ -31,7 +32,7 @@ from tl_robust.sinks.report.figures import figure
 from tl_robust.sinks.report.matrix import model_name
 from tl_robust.sinks.wandb.runs import Content, Published, WandbSettings, publish_runs, resolve_mode
 from tl_robust.text import plain
-from tl_robust.types import Face, Outcome
+from tl_robust.types import Face, Outcome, Result
 
 LIMIT = 200_000_000  # bytes of weights: a view should not fill a disk or a quota
 UNFIT = r"[^\w .,()=-]+"  # for the name of a file
@@ -40,6 +41,7 @@ FILES = (
     "report.html", "report.md", "curves.svg", "card.html", "card.json", "table.csv", "summary.csv", "config.yaml",
 )  # fmt: skip
 PAGES = {"report.html": "overview/report", "card.html": "overview/card"}  # shown as panels
+TRUST_COLUMNS = ("trust", "reason", "cells", "for example")
 OF_CARD = ("value", "low", "high", "n", "change", "change_low", "change_high", "p", "decision", "trust", "why")
 
 
@@ -145,9 +147,18 @@ class _Overview:
             "overview/accuracy": _summary(headlines),
             "overview/summary": _summary(self.views.summary),
             **({"overview/lineage": _lineage(self.judged, self.views)} if self.judged else {}),
+            "overview/answer": _Table(["answer"], [[line] for line in self.answer()]),
+            "overview/trust": _Table(TRUST_COLUMNS, _reasons(self.views.results)),
             **({"overview/claims": claims} if findings else {}),
             **({"overview/defenses": _card(self.views.cards)} if self.views.cards else {}),
         }
+
+    def answer(self) -> list[str]:
+        """The answer in words, as a run prints it at its end."""
+        if not headline_rows(self.views.summary, self.views.faces):
+            return []
+        seeds = len({result.cell.seed for result in self.views.results})
+        return answer.lines(self.views.summary, self.views.findings, seeds, self.views.faces)
 
     def images(self, tables: Mapping[str, _Table]) -> dict[str, bytes]:
         own, faces = {f"pictures/{name}": content for name, content in self.pictures.items()}, self.views.faces
@@ -173,6 +184,16 @@ class _Table:
 def _value(value: Any) -> Any:
     """As W&B keeps it: undefined numbers are empty."""
     return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _reasons(results: Iterable[Result[Any]]) -> list[list[Any]]:
+    """Each reason why cells are not green once, the worst level first, with the number of cells and one of them."""
+    there = [
+        (result.verdict.level, reason, str(result.cell)) for result in results for reason in result.verdict.reasons
+    ]
+    reasons = grouped(there, lambda item: item[:2])
+    ranked = sorted(reasons.items(), key=lambda item: (-list(MARKS).index(item[0][0]), -len(item[1])))
+    return [[level, reason, len(cells), cells[0][2]] for (level, reason), cells in ranked]
 
 
 def _summary(rows: Iterable[Row]) -> _Table:

@@ -23,14 +23,16 @@ from tl_robust.results.faces import FACES, face_of
 from tl_robust.results.names import MARKS, method
 from tl_robust.results.table import rows as table_rows
 from tl_robust.seeding import digest
+from tl_robust.sinks.wandb.limits import LONGEST_NAME, LONGEST_TAG
 from tl_robust.sinks.wandb.read import check
 from tl_robust.sinks.wandb.session import WandbSettings, resolve_mode
 from tl_robust.sinks.wandb.session import session as _session
-from tl_robust.types import Face, Outcome, Result
+from tl_robust.sinks.wandb.trial import group_of, trial_config
+from tl_robust.types import Cell, Face, Outcome, Result
 
 __all__ = ["Content", "Published", "WandbSettings", "check", "publish", "publish_runs", "resolve_mode"]
 
-VERSION = 2  # of what is logged: another version publishes every run again
+VERSION = 3  # of what is logged: another version publishes every run again
 RECORD = "published/{}.json"
 README = (
     b"Runs of Weights & Biases. View: `wandb leet .` Check and upload: `tl-robust sync ..`, or here, in this folder, "
@@ -201,16 +203,34 @@ def _content(result: Result, config: Mapping[str, Any], settings: WandbSettings,
             summary[row.metric] = row.value  # where the axis ends is known when it has run
     summary["trust_reasons"] = " ".join(verdict.reasons)
     run: dict[str, Any] = {"id": result.key, "project": settings.project, "entity": settings.entity or None}
-    run |= {"name": str(cell)[:128], "group": cell.bench, "job_type": cell.view}
-    run["tags"] = sorted({cell.strategy[:64], cell.view, verdict.level})
-    start = cell.strategy + (f" ({cell.common})" if cell.common else "")
-    curve = f"{cell.source} to {cell.target} ({cell.target_images} images), {cell.network}, {start}"
-    parts: dict[str, Any] = {**cell.coordinates(), "pair": f"{cell.source}-{cell.target}", "start": start}
-    parts |= {"curve": f"{curve}, {method(cell)}", **_lineage(result.provenance)}
+    run |= {"name": str(cell)[:LONGEST_NAME], "group": group_of(cell.bench, settings)}
+    run["job_type"] = cell.view[:LONGEST_TAG]
+    run["tags"] = sorted({tag[:LONGEST_TAG] for tag in (cell.strategy, cell.view, cell.threat, verdict.level) if tag})
+    parts: dict[str, Any] = {
+        **cell.coordinates(),
+        **places(cell),
+        **_lineage(result.provenance),
+        **trial_config(settings),
+    }
     parts |= {"provenance": dict(result.provenance), "bench_config": dict(config)}
     run["config"] = json.loads(json.dumps(parts, default=str), parse_constant=str)
     sections = face.prefix, face.word
     return Content(str(cell), run, list(history.values()), summary, axis=face.axis, sections=sections)
+
+
+def places(cell: Cell) -> dict[str, str]:
+    """What runs are grouped by, beyond the coordinates of a cell; every run has each of these keys.
+
+    Returns:
+        ``threat``; ``pair``; ``start``, the strategy with its common start; ``curve``, all that tells the cells of one
+        view apart but the seed; ``line``, all that tells the cells of all benches apart but the seed.
+    """
+    start = cell.strategy + (f" ({cell.common})" if cell.common else "")
+    defended = "" if cell.defense in ("", "none") else f", defense {cell.defense}"
+    where = f"{cell.source} to {cell.target} ({cell.target_images} images), {cell.network}, {start}"
+    curve = f"{where}, {method(cell)}{defended}"
+    own = {"threat": cell.threat, "pair": f"{cell.source}-{cell.target}", "start": start, "curve": curve}
+    return {**own, "line": f"{cell.bench}, {cell.threat}, {cell.view}: {curve}"}
 
 
 def axis_key(face: Face, x: float) -> str:

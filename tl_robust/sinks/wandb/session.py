@@ -7,6 +7,7 @@ import contextlib
 import functools
 import netrc
 import os
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,17 +33,22 @@ class WandbSettings:
         project: W&B project that the runs go to.
         entity: User or team that owns the project; empty for the account's default.
         mode: ``online``, ``offline`` or ``disabled``; ``auto`` is online only where an API key is found.
+        sweep: Id of the W&B sweep of which a run of the bench is a trial; empty for none. The file that ``tl-robust
+            dashboard sweep`` prints sets it.
     """
 
     project: str = "tl_robust"
     entity: str = ""
     mode: str = "auto"
+    sweep: str = ""
 
     def __post_init__(self) -> None:
         if self.mode not in ("auto", "online", "offline", "disabled"):
             raise ConfigError(f"wandb.mode must be auto, online, offline or disabled, got {self.mode!r}.")
         if not 0 < len(self.project) <= 128 or set(self.project) & set("/\\#?%:"):
             raise ConfigError(f"wandb.project must be 1 to 128 characters without / \\ # ? % :, got {self.project!r}.")
+        if not re.fullmatch(r"[\w-]{0,64}", self.sweep, re.ASCII):
+            raise ConfigError(f"wandb.sweep must be the id of a sweep (letters, digits, - and _), got {self.sweep!r}.")
 
 
 def resolve_mode(settings: WandbSettings) -> str:
