@@ -45,8 +45,8 @@ def same_project(configs: Sequence[Config]) -> None:
     if len(places) > 1:
         told = ", ".join("/".join(filter(None, place)) for place in places)
         raise ConfigError(
-            f"a dashboard shows the runs of one W&B project, and these benches have {told}: give the same wandb.project "
-            "and wandb.entity, for example wandb.project=NAME."
+            f"a dashboard shows the runs of one W&B project, and these benches have {told}: give the same "
+            "wandb.project and wandb.entity, for example wandb.project=NAME."
         )
 
 

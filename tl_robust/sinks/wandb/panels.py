@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tl_robust.sinks.wandb.runs import axis_key, side_key
+from tl_robust.sinks.wandb.keys import axis_key, side_key
 from tl_robust.types import Face, View
 
 Panel = dict[str, Any]

@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import math
 import os
-import re
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -20,15 +19,16 @@ from filelock import FileLock
 
 from tl_robust.files import write_atomically
 from tl_robust.results.faces import FACES, face_of
-from tl_robust.results.names import MARKS, method
+from tl_robust.results.names import MARKS
 from tl_robust.results.table import rows as table_rows
 from tl_robust.seeding import digest
+from tl_robust.sinks.wandb.keys import axis_key, places, side_key
 from tl_robust.sinks.wandb.limits import LONGEST_NAME, LONGEST_TAG
 from tl_robust.sinks.wandb.read import check
 from tl_robust.sinks.wandb.session import WandbSettings, resolve_mode
 from tl_robust.sinks.wandb.session import session as _session
 from tl_robust.sinks.wandb.trial import group_of, trial_config
-from tl_robust.types import Cell, Face, Outcome, Result
+from tl_robust.types import Face, Outcome, Result
 
 __all__ = ["Content", "Published", "WandbSettings", "check", "publish", "publish_runs", "resolve_mode"]
 
@@ -54,6 +54,7 @@ class Content:
         stamp: Changes when the media do.
         axis: What the curves run over, a key of every row; empty where the run has none.
         sections: What stands before the keys of the curves.
+        sweep: The sweep of which this is the run of a trial; empty where it is not.
     """
 
     title: str
@@ -64,6 +65,7 @@ class Content:
     stamp: object = None
     axis: str = ""
     sections: tuple[str, ...] = ()
+    sweep: str = ""
 
     @property
     def key(self) -> str:
@@ -218,36 +220,6 @@ def _content(result: Result, config: Mapping[str, Any], settings: WandbSettings,
     return Content(str(cell), run, list(history.values()), summary, axis=face.axis, sections=sections)
 
 
-def places(cell: Cell) -> dict[str, str]:
-    """What runs are grouped by, beyond the coordinates of a cell; every run has each of these keys.
-
-    Returns:
-        ``threat``; ``pair``; ``start``, the strategy with its common start; ``curve``, all that tells the cells of one
-        view apart but the seed; ``line``, all that tells the cells of all benches apart but the seed.
-    """
-    start = cell.strategy + (f" ({cell.common})" if cell.common else "")
-    defended = "" if cell.defense in ("", "none") else f", defense {cell.defense}"
-    where = f"{cell.source} to {cell.target} ({cell.target_images} images), {cell.network}, {start}"
-    curve = f"{where}, {method(cell)}{defended}"
-    own = {"threat": cell.threat, "pair": f"{cell.source}-{cell.target}", "start": start, "curve": curve}
-    return {**own, "line": f"{cell.bench}, {cell.threat}, {cell.view}: {curve}"}
-
-
-def axis_key(face: Face, x: float) -> str:
-    """A value of the axis as a part of a key: W&B would take a dot for nesting and a slash for a section.
-
-    >>> from tl_robust.results.faces import FACES
-    >>> axis_key(FACES["evasion"], 8 / 255), axis_key(FACES["evasion"], 0.0), axis_key(FACES["evasion"], 0.125)
-    ('8_255', '0', '0p125')
-    """
-    return re.sub(r"[^\w-]+", "_", face.axis_text(x).replace(".", "p")).strip("_")
-
-
-def side_key(face: Face, view: str) -> str:
-    """The key of the headline metric in one view: ``accuracy/black_box``."""
-    return f"{face.word}/{face.side(view).replace(' ', '_')}"
-
-
 def _lineage(provenance: Mapping[str, Any]) -> dict[str, Any]:
     """Keys, domains and strategies of A, B and B's parent, each under a name of its own to filter and group by."""
     victim = provenance.get("victim", {})
@@ -274,7 +246,9 @@ def _log(start: Callable[..., Any], home: Path, content: Content, mode: str) -> 
     """Replace a run; returns its ``.wandb`` file."""
     for stale in home.glob(f"*run-*-{content.key}*"):  # `wandb sync` would upload it as well
         shutil.rmtree(stale)
-    with start(**content.run, dir=home.parent.absolute(), mode=mode) as run:  # its server may stand elsewhere
+    with start(
+        content.sweep, **content.run, dir=home.parent.absolute(), mode=mode
+    ) as run:  # its server may stand elsewhere
         if content.axis:
             run.define_metric(content.axis, hidden=True, summary="none")
         for section in content.sections:

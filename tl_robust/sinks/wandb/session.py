@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import configparser
 import contextlib
-import functools
 import netrc
 import os
 import re
@@ -114,16 +113,25 @@ def environment() -> Iterator[Path]:
 
 @contextlib.contextmanager
 def session() -> Iterator[Callable[..., Any]]:
-    """Gives a ``wandb.init`` with one service for all runs, a silent terminal and no variables of other programs."""
+    """Gives a ``wandb.init`` with one service for all runs, a silent terminal and no variables of other programs.
+
+    Its first argument is the id of the sweep of which the run is a trial, empty where it is none.
+    """
     import wandb
 
-    settings = wandb.Settings.model_validate({**QUIET, "finish_timeout": 120, "finish_timeout_raises": True})
+    usual = {**QUIET, "finish_timeout": 120, "finish_timeout_raises": True}
+    settings = wandb.Settings.model_validate(usual)
+
+    def start(sweep: str, **run: Any) -> Any:
+        own = wandb.Settings.model_validate({**usual, "sweep_id": sweep}) if sweep else settings
+        return wandb.init(reinit="create_new", settings=own, **run)  # else init gives the first run
+
     alone = wandb.run is None
     with environment():
         try:
             if alone:
                 wandb.setup(settings)
-            yield functools.partial(wandb.init, reinit="create_new", settings=settings)  # else init gives the first run
+            yield start
         finally:
             if alone:  # else the caller's own run goes on with this service
                 with contextlib.suppress(Exception, SystemExit):  # what a failed service lost is found by the check
