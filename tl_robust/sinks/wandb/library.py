@@ -22,6 +22,8 @@ def library(name: str, what: str) -> Any:
         ConfigError: It is not installed.
     """
     try:
+        importlib.import_module("wandb_workspaces")
+        importlib.import_module("wandb_workspaces")
         return importlib.import_module(f"wandb_workspaces.{name}")
     except ImportError as error:
         raise ConfigError(f"{what} needs wandb-workspaces ({error}): {INSTALL}") from error

@@ -144,7 +144,8 @@ class _Overview:
     def images(self) -> dict[str, bytes]:
         first = dict(list(self.pictures.items())[: limits.PICTURES])
         if left := len(self.pictures) - len(first):
-            self.lost.append(f"overview: {left} of {len(self.pictures)} pictures are not shown, the limit is {limits.PICTURES}.")
+            most = limits.PICTURES
+            self.lost.append(f"overview: {left} of {len(self.pictures)} pictures are not shown, the limit is {most}.")
         own, faces = {f"pictures/{name}": content for name, content in first.items()}, self.views.faces
         try:
             with scratch_folder("tl_robust_wandb_") as scratch:

@@ -78,6 +78,13 @@ def account() -> tuple[str, bool]:
     return _saved().get("mode", ""), has_key or bool(key)
 
 
+def default_entity() -> str:
+    """User or team of the account, as the W&B server says."""
+    import wandb
+
+    return str(wandb.Api().default_entity)
+
+
 def server() -> str:
     """The address of the W&B server."""
     return os.environ.get("WANDB_BASE_URL") or _saved().get("base_url", "https://api.wandb.ai")

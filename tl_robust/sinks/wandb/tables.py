@@ -55,7 +55,7 @@ def tables(views: Views) -> dict[str, Table]:
         "overview/summary": _summary(views.summary),
         **({LINEAGE: _lineage(crafted, views)} if crafted else {}),
         "overview/answer": Table(["answer"], [[line] for line in _answer(views)]),
-        "overview/trust": Table(TRUST_COLUMNS, _reasons(views.results)),
+        "overview/trust": Table(TRUST_COLUMNS, reasons(views.results)),
         **({"overview/claims": claims} if findings else {}),
         **({"overview/defenses": _card(views.cards)} if views.cards else {}),
     }
@@ -94,13 +94,20 @@ def _value(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def _reasons(results: Iterable[Result[Any]]) -> list[list[Any]]:
-    """Each reason why cells are not green once, the worst level first, with the number of cells and one of them."""
+def reasons(results: Iterable[Result[Any]]) -> list[list[Any]]:
+    """Each reason why cells are not green once, the worst level first, with the number of cells and one of them.
+
+    Args:
+        results: The cells.
+
+    Returns:
+        Rows of :data:`TRUST_COLUMNS`.
+    """
     there = [
         (result.verdict.level, reason, str(result.cell)) for result in results for reason in result.verdict.reasons
     ]
-    reasons = grouped(there, lambda item: item[:2])
-    ranked = sorted(reasons.items(), key=lambda item: (-list(MARKS).index(item[0][0]), -len(item[1])))
+    found = grouped(there, lambda item: item[:2])
+    ranked = sorted(found.items(), key=lambda item: (-list(MARKS).index(item[0][0]), -len(item[1])))
     return [[level, reason, len(cells), cells[0][2]] for (level, reason), cells in ranked]
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from tl_robust.errors import ConfigError
 from tl_robust.seeding import digest
 from tl_robust.sinks.wandb.library import column, filters, library, panel
-from tl_robust.sinks.wandb.session import account, environment
+from tl_robust.sinks.wandb.session import account, default_entity, environment
 
 
 def build(spec: Mapping[str, Any], entity: str) -> Any:
@@ -52,12 +52,10 @@ def push(spec: Mapping[str, Any]) -> str:
             "a dashboard is kept by the W&B server and W&B finds no API key: run `wandb login` or set WANDB_API_KEY; "
             "`tl-robust dashboard spec` shows it without one."
         )
-    import wandb
-
     with environment():
         try:
             only = [spec["only"]] * bool(spec["only"])  # the view of one threat does not replace that of all
-            workspace = build(spec, spec["entity"] or str(wandb.Api().default_entity))
+            workspace = build(spec, spec["entity"] or default_entity())
             _replace(workspace, digest(["dashboard", spec["runs"]["filter"], *only])[:11])
             workspace.save()
             return str(workspace.url)
