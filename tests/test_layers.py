@@ -40,7 +40,7 @@ MAY_IMPORT = {  # a layer may import itself, and of tl_robust only this
     "": WORK | {"types", "auditor"},  # tl_robust/__init__.py, which names them for readers and imports them when asked
 }
 ONLY_IN = {  # of all modules, only these may import the library
-    "wandb": {f"sinks.wandb.{part}" for part in ("workspace", "overview", "read", "session", "runs")},
+    "wandb": {f"sinks.wandb.{part}" for part in ("overview", "read", "session", "runs")},
     "omegaconf": {"config.reading"},
     "ray": {"engines.ray"},
     "lightning": {
