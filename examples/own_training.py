@@ -1,3 +1,6 @@
+# Cells of a notebook, which VS Code and Jupyter (with jupytext) open as one.
+# seeds: 0, 1
+
 # %% [markdown]
 # # Your own training, attacked and followed by callbacks
 #
@@ -46,11 +49,11 @@ class Classifier(lightning.LightningModule):
     def forward(self, images):
         return self.network(2 * images - 1)
 
-    def training_step(self, batch, _):
+    def training_step(self, batch, batch_idx):
         images, labels, *_ = batch
         return nn.functional.cross_entropy(self(images), labels)
 
-    def test_step(self, batch, _):
+    def test_step(self, batch, batch_idx):
         images, labels, *_ = batch
         self.log("test/accuracy", (self(images).argmax(1) == labels).float().mean())
 
@@ -131,7 +134,8 @@ for (view, name), curve in curves.items():
 # %%
 import matplotlib.pyplot as plt
 
-figure, axes = plt.subplots(1, 2, figsize=(7, 2.6), sharey=True, layout="constrained")
+title = "Accuracy under attack over eps, white box and black box, finetune and scratch"
+figure, axes = plt.subplots(1, 2, num=title, figsize=(7, 2.6), sharey=True, layout="constrained")
 for axis, view in zip(axes, ("white box", "black box"), strict=True):
     for name in victims:
         curve = curves[view, name]
@@ -198,13 +202,13 @@ floor = metrics.get("attack_success").curve(beside["twin"])
 lift = metrics.get("lift").curve(record, beside)
 clean_accuracy = metrics.get("victim_accuracy").curve(record)
 for place, epoch in enumerate(success.eps):
-    print(
-        f"epoch {epoch:2.0f}  attack success {100 * success.value[place]:5.1f} %  of the twin "
-        f"{100 * floor.value[place]:4.1f} %  lift {100 * lift.value[place]:5.1f} "
-        f"[{100 * lift.low[place]:.1f}, {100 * lift.high[place]:.1f}]  accuracy {100 * clean_accuracy.value[place]:.1f} %"
-    )
+    told = {"attack success": success, "of the twin": floor, "lift": lift, "accuracy": clean_accuracy}
+    shares = [f"{name} {100 * curve.value[place]:5.1f} %" for name, curve in told.items()]
+    shares[2] += f" [{100 * lift.low[place]:.1f}, {100 * lift.high[place]:.1f}]"
+    print(f"epoch {epoch:2.0f}", *shares, sep="  ")
 
-figure, axis = plt.subplots(figsize=(4.5, 2.6), layout="constrained")
+title = "Attack success over epochs of fine-tuning, poisoned parent and clean twin"
+figure, axis = plt.subplots(num=title, figsize=(4.5, 2.6), layout="constrained")
 for name, curve in {"poisoned parent": success, "clean twin": floor}.items():
     axis.plot(curve.eps, curve.value, marker="o", markersize=3, label=name)
     axis.fill_between(curve.eps, curve.low, curve.high, alpha=0.2)
