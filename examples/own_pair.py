@@ -123,11 +123,11 @@ assert main(["check-pair", "npz:scans-folder:photos", "--bench", "own_pair.yaml"
 assert main(["run", "own_pair.yaml", "--plain"]) == 0
 
 # %% [markdown]
-# Read the end first. The table has accuracies under attack, means of three seeds. *H1* says that fine-tuning gives a more
-# robust model in the white box, *H2* that its public origin makes it weaker in the black box; the brackets behind them
-# are intervals of the mean difference over all eps. Where one holds 0, the bench says *undecided*, however far apart two
-# curves look: three seeds say little of a fourth. `axes.seed=[0,1,2,3,4]` behind the command adds two more, and trains
-# nothing again.
+# Read the end first. The table has accuracies under attack, means of three seeds. *H1* says that fine-tuning gives a
+# more robust model in the white box, *H2* that its public origin makes it weaker in the black box; the brackets behind
+# them are intervals of the mean difference over all eps. Where one holds 0, the bench says *undecided*, however far
+# apart two curves look: three seeds say little of a fourth. `axes.seed=[0,1,2,3,4]` behind the command adds two more,
+# and trains nothing again.
 #
 # ## The curves
 #
