@@ -50,7 +50,7 @@ def run(parsed: argparse.Namespace, console: Console) -> int:
 
 
 def _short(sheet: Sequence[Line]) -> list[Line]:
-    """What is kept as one line for each object, and every other line."""
+    """What is kept as one line for each object, what was not asked as one for each reason, and what is broken."""
     from tl_robust.contracts.sheet import Line
 
     short: list[Line] = []
@@ -59,7 +59,12 @@ def _short(sheet: Sequence[Line]) -> list[Line]:
         kept = sum(line.state == "passed" for line in own)
         if kept:
             short.append(Line(*key, f"{kept} of {len(own)} contracts", "passed"))
-        short += [line for line in own if line.state != "passed"]
+        short += [line for line in own if line.state in ("broken", "unread")]
+        idle = [line for line in own if line.state == "not asked"]
+        for says in dict.fromkeys(line.says for line in idle):
+            alike = [line for line in idle if line.says == says]
+            what = alike[0].contract if len(alike) == 1 else f"{len(alike)} contracts"
+            short.append(Line(*key, what, "not asked", says))
     return short
 
 

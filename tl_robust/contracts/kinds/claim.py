@@ -66,8 +66,9 @@ def made(threat: Threat, turned: bool = False) -> list[Result[Any]]:
             for seed in range(3):
                 good = 0.35 + 0.12 * place + 0.02 * seed + 0.1 * (view == "black")
                 record = _record(threat.record, good)
+                common = "svhn" if strategy == "common_init" else ""
                 cell = Cell(
-                    "b", "mnist", "usps", "dtn", strategy, "svhn" if strategy == "common_init" else "", "none", "method",
+                    "b", "mnist", "usps", "dtn", strategy, common, "none", "method",
                     "linf" if threat.record is Outcome else "", view, seed, 100, *_named(threat),
                 )  # fmt: skip
                 provenance = {"victim": {"key": f"{strategy}{seed}", "space": "digits", "share": 1.0}}
@@ -123,7 +124,7 @@ def says_what_is_claimed_and_where(asked: Asked) -> None:
 
 @CONTRACTS
 def says_what_is_missing(asked: Asked) -> None:
-    """Of results of a single strategy and seed it raises MissingError with a sentence, or gives effects; no other error."""
+    """Of results of a single strategy and seed it raises MissingError with a sentence, or gives effects."""
     results = made(asked.threat)
     for few in (results[:1], [result for result in results if result.cell.seed == 0]):
         try:

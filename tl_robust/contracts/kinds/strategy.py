@@ -213,7 +213,7 @@ class Forest:
 def names_two_trainings(name: str) -> None:
     """Its lineage names A, which learns the source, and B, which learns the target or is A itself."""
     kind = STRATEGIES[name]
-    pair = kind.lineage(Forest(STRATEGIES.component(name)), "S", "T", "C" if kind.needs_common else None)
+    pair: Any = kind.lineage(Forest(STRATEGIES.component(name)), "S", "T", "C" if kind.needs_common else None)  # type: ignore[arg-type]
     todo = "return train(source, ...), train(target, ...), which name trainings by domain and parent"
     demand(isinstance(pair, tuple) and len(pair) == 2, "two trainings", repr(pair)[:60], todo)
     a, b = pair
