@@ -85,8 +85,7 @@ GOOD = {name: block for name, (_, block) in FILES.items()} | ALSO
 ALTERED = "        return images + 0.02 * torch.rand_like(images)"
 BROKEN = [
     # file, what stands in it, what an author writes instead, the contract
-    ("random_signs", "problem.clip(", "tuple.__getitem__((", "keeps the budget and the range"),
-    ("random_signs", "self.strength * size", "self.strength * 1.5 * size", ""),
+    ("random_signs", "problem.clip(", "(lambda images, size: images)(", "keeps the budget and the range"),
     ("random_signs", "problem.random()", "__import__('torch').randn(problem.clean.shape).to(problem.clean)",
      "repeats itself and leaves the global generator alone"),
     ("random_signs", "self.strength * size", "size", "uses every setting"),
@@ -117,9 +116,9 @@ BROKEN = [
     ("double_fault", '    """Share of all samples that both A and B get wrong on the adversarial image."""\n', "",
      "tells readers what it is"),
     ("double_fault", "higher_is_better=False", "higher_is_better=True", "goes the way that it says is better"),
-    ("double_fault", "label == label", "outcome.sample_id < 30", "judges a part alone"),
+    ("double_fault", "label == label", "__import__('torch').arange(len(label)) < 30",
+     "does not depend on the order of samples"),
     ("double_fault", 'views=("black",)', 'views=("blak",)', "tells readers what it is"),
-    ("too_good", 'Verdict("amber", ("The', 'Verdict("amber", (); "The', ""),
     ("too_good", 'return Verdict("amber", (', 'return Verdict("orange", (', "answers any evidence with a level and reasons"),
     ("too_good", "len(right) > 100 and", "right[100] and",
      "is green and silent on good evidence"),
@@ -127,7 +126,6 @@ BROKEN = [
     ("many_images", "return Answer(count >= 50, f", "return (count >= 50, f", "answers with a sentence"),
     ("many_images", 'unless=("better_than_chance",)', 'unless=("better_then_chance",)', "has a place among the others"),
     ("weak_origin", 'less="scratch"', 'less="finetune"', "turns with the results"),
-    ("weak_origin", "[record.compare", "record.compare", ""),
     ("weak_origin", 'place, "surrogate_ratio"', 'record.places[7], "robust_accuracy"', "says what is missing"),
     ("small", "hidden = self.features(images)", "hidden = nn.functional.dropout(self.features(images))",
      "is deterministic in eval mode"),
@@ -164,8 +162,7 @@ BROKEN = [
     ("noise", 'headline="kept_in_noise"', 'headline="kept_in_nois"', "names metrics and claims that read its record"),
     ("noise", "return {self.key: record}", 'return {"record": record}', "makes its record"),
     ("noise", 'Method("noise", component', 'Method("evasion", component', "has methods with its name"),
-    ("straight", "problem.clip(images + problem", "(images + 3 * problem", ""),
-    ("straight", "problem.clip(images +", "sum((images, ", "keeps the budget and the range"),
+    ("straight", "problem.clip(", "(lambda images, size: images)(", "keeps the budget and the range"),
     ("dark", "self.keep * x", "0.9 * x", "uses every setting"),
     ("away", "[:, 0]", "[:, 0].mean().expand(len(observed))", "does not depend on the batch"),
     ("plainly", "link(given)", "link(given).detach()", "lets the gradient reach the images"),
@@ -207,7 +204,7 @@ def test_a_recipe_keeps_all_contracts(name: str, root: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("name", "good", "bad", "contract"), [case for case in BROKEN if case[3]])
+@pytest.mark.parametrize(("name", "good", "bad", "contract"), BROKEN)
 def test_what_an_author_gets_wrong_is_named_by_its_contract(
     name: str, good: str, bad: str, contract: str, root: Path
 ) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ast
 import json
+import os
 import re
 import sys
 import warnings
@@ -33,11 +34,23 @@ def main(path: Path, out: Path, root: Path | None) -> None:
     import torch
 
     torch.set_num_threads(1)
+    _bound_memory()
     warnings.simplefilter("ignore")
     with out.open("w", encoding="utf-8") as file:
         for line in check(path, root):
             file.write(json.dumps(line.written()) + "\n")
             file.flush()
+
+
+def _bound_memory() -> None:
+    """Refuse memory beyond three quarters of the machine's, so that a huge tensor is an error of this file alone."""
+    try:
+        import resource
+
+        most = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") * 3 // 4
+        resource.setrlimit(resource.RLIMIT_DATA, (most, resource.getrlimit(resource.RLIMIT_DATA)[1]))
+    except (ImportError, OSError, ValueError):  # a system without such limits
+        return
 
 
 def check(path: Path, root: Path | None) -> Iterator[Line]:

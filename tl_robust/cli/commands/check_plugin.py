@@ -41,7 +41,8 @@ def run(parsed: argparse.Namespace, console: Console) -> int:
     for lines in check_folder(parsed.folder, parsed.only, parsed.root, parsed.limit):
         sheet += lines
     if parsed.json:
-        print(json.dumps([line.written() for line in sheet], indent=1))  # noqa: T201
+        known = {"counts": _counts(sheet), "lines": [line.written() for line in sheet]}
+        print(json.dumps(known, indent=1))  # noqa: T201
     else:
         console.print(_table(sheet if parsed.all else _short(sheet)))
         console.print(_summary(sheet), soft_wrap=True)
@@ -87,10 +88,12 @@ def _plain(text: str, style: str = "") -> Text:
 
 
 def _summary(sheet: Sequence[Line]) -> str:
-    count = {state: sum(line.state == state for line in sheet) for state in STYLES}
+    count = _counts(sheet)
     files = len({line.file for line in sheet})
-    unread = f", {count['unread']} files not read" if count["unread"] else ""
-    return (
-        f"{files} files: {count['passed']} contracts passed, {count['broken']} broken, {count['not asked']} not asked"
-        f"{unread}."
-    )
+    unread = f"; {count['unread']} not read" if count["unread"] else ""
+    told = f"{count['passed']} contracts passed, {count['broken']} broken, {count['not asked']} not asked"
+    return f"{files} file{'s' * (files != 1)}: {told}{unread}."
+
+
+def _counts(sheet: Sequence[Line]) -> dict[str, int]:
+    return {state: sum(line.state == state for line in sheet) for state in STYLES}
