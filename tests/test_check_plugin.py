@@ -167,6 +167,6 @@ def test_hostile_files_do_not_stop_the_sheet(mine: Path, capsys: pytest.CaptureF
 @pytest.mark.slow
 def test_a_plugin_is_checked_in_under_20_seconds(mine: Path) -> None:
     (mine / "mine.py").write_text(ATTACK.format(line="pass"))
-    start = time.process_time(), time.monotonic()
+    start = time.monotonic()
     assert main(["check-plugin", str(mine)]) == 1
-    assert time.monotonic() - start[1] < 20
+    assert time.monotonic() - start < 20

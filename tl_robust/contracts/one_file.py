@@ -86,12 +86,12 @@ def _registered(path: Path, module: Any, root: Path | None) -> Iterator[Named]:
     Raises:
         ConfigError: A name is that of a component of the package.
     """
-    for kind in registry.kinds_imported():
-        known = registry.registry(kind)
+    for known in registry.imported():
         names = known.names_of(str(path))
-        known.names()  # walks the package, which says where a name is taken
+        if names:
+            known.names()  # walks the package, which says where a name is taken
         for name in names:
-            yield Named(kind, name, known[name], path, root)
+            yield Named(known.kind, name, known[name], path, root)
     if {"arguments", "run"} <= {name for name, item in vars(module).items() if callable(item)}:
         yield Named("command", path.stem, module, path, root)
 
