@@ -27,10 +27,9 @@ def run(parsed: argparse.Namespace, console: Console) -> int:
     from tl_robust import __version__ as version
     from tl_robust import claims
     from tl_robust.cli.terminal import accuracy_tables, claim_line
-    from tl_robust.cli.views import sentences_of_sinks
     from tl_robust.nodes.provenance import commit
     from tl_robust.results import leaderboard
-    from tl_robust.sinks.base import Views
+    from tl_robust.sinks.base import Views, sentences_of_sinks
 
     folder = parsed.out
     if (folder / "config.yaml").exists():
