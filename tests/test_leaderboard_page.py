@@ -29,6 +29,7 @@ from tl_robust.results.entry import Entry, Submitter
 from tl_robust.results.leaderboard import Board
 from tl_robust.results.ranking import Contender, p_values, ranks
 from tl_robust.results.standings import Line, lines
+from tl_robust.sinks import base
 from tl_robust.sinks.report import board_page
 
 EXAMPLES = Path(__file__).parents[1] / "experiments" / "leaderboard"
@@ -304,6 +305,23 @@ def test_export_refuses_what_no_reader_would_take(given: tuple[str, str, str], s
     with pytest.raises(ConfigError, match=said):
         _submitter(Namespace(**dict(zip(("submitter", "contact", "paper"), given, strict=True))))
     assert _submitter(Namespace(submitter=" ", contact="", paper="")) is None
+
+
+@pytest.mark.parametrize("wrong", [True, False])
+def test_merge_ends_with_one_where_a_file_is_wrong(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], wrong: bool
+) -> None:
+    monkeypatch.setattr(base, "in_order", lambda: ["leaderboard"])
+    monkeypatch.chdir(tmp_path)
+    submit(Path("north"), "north", files_made.cell(), samples=True)
+    if wrong:
+        changed(next(Path("north").iterdir()))
+    assert main(["merge", "north", "--out", "all"]) == int(wrong)
+    said = capsys.readouterr().out
+    assert ("is stated as 0.25, but its samples give" in said) == wrong
+    assert ("1 of 1 cells state numbers that are not those of their samples" in said) == wrong
+    assert "Leaderboard: all/leaderboard.html" in said
+    assert ("✖ samples disagree" in Path("all/leaderboard.html").read_text()) == wrong
 
 
 # the page
