@@ -75,7 +75,11 @@ def _groups(benches: Sequence[str], shown: Sequence[Shown], defended: bool) -> l
 
 def _columns(shown: Sequence[Shown]) -> list[str]:
     """Of the run table: where a run stands, its clean accuracy, each threat at some places of its axis, and trust."""
-    values = [key for part in shown for key in (*part.face.whole, *_places(part, max(1, COLUMNS // len(shown))))]
+    values = [
+        key
+        for part in shown
+        for key in (*filter(part.told_in, part.face.whole), *_places(part, max(1, COLUMNS // len(shown))))
+    ]
     config = ["threat"] * (len(shown) > 1) + ["pair", "attack", "view", "defense", "start", "seed"]
     keys = dict.fromkeys((CLEAN, *values, "trust", LEVELS))
     return [*(f"config:{name}" for name in config), *(f"summary:{name}" for name in keys)]
