@@ -129,7 +129,7 @@ def session() -> Iterator[Callable[..., Any]]:
     usual = {**QUIET, "finish_timeout": 120, "finish_timeout_raises": True}
     settings = wandb.Settings.model_validate(usual)
 
-    def start(sweep: str, **run: Any) -> Any:
+    def start(sweep: str = "", **run: Any) -> Any:
         own = wandb.Settings.model_validate({**usual, "sweep_id": sweep}) if sweep else settings
         return wandb.init(reinit="create_new", settings=own, **run)  # else init gives the first run
 
