@@ -56,7 +56,7 @@ def test_an_overview_beyond_the_bounds_is_published_and_says_what_is_left_out(
     assert published.written == 1
     said = "\n".join(published.problems)
     assert "overview: overview/accuracy has 6 rows; 6 of them are shown, in pages of 4, and table.csv has all." in said
-    assert "overview: report.html has 0 MB, more than 0 MB: it is kept as a file and is no panel." in said
+    assert "overview: report.html has 0 MB, more than 0 MB, and is kept as a file alone." in said
     assert "overview: 1 of 3 pictures are not shown, the limit is 2." in said
     (file,) = runs(tmp_path)
     summary = summary_of(records(file))

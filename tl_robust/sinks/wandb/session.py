@@ -34,18 +34,22 @@ class WandbSettings:
         mode: ``online``, ``offline`` or ``disabled``; ``auto`` is online only where an API key is found.
         sweep: Id of the W&B sweep of which a run of the bench is a trial; empty for none. The file that ``tl-robust
             dashboard sweep`` prints sets it.
+        share: ``all``, or ``numbers`` for runs without weights, pictures and the report page that shows images.
     """
 
     project: str = "tl_robust"
     entity: str = ""
     mode: str = "auto"
     sweep: str = ""
+    share: str = "all"
 
     def __post_init__(self) -> None:
         if self.mode not in ("auto", "online", "offline", "disabled"):
             raise ConfigError(f"wandb.mode must be auto, online, offline or disabled, got {self.mode!r}.")
         if not 0 < len(self.project) <= 128 or set(self.project) & set("/\\#?%:"):
             raise ConfigError(f"wandb.project must be 1 to 128 characters without / \\ # ? % :, got {self.project!r}.")
+        if self.share not in ("all", "numbers"):
+            raise ConfigError(f"wandb.share must be all or numbers, got {self.share!r}.")
         if not re.fullmatch(r"[\w-]{0,64}", self.sweep, re.ASCII):
             raise ConfigError(f"wandb.sweep must be the id of a sweep (letters, digits, - and _), got {self.sweep!r}.")
 
