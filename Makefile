@@ -7,7 +7,7 @@ BIN := .venv/bin
 
 .DEFAULT_GOAL := help
 .PHONY: help setup bench card plan report claims profiles gpu perf perf-attacks perf-memory statistics price lineage \
-	test test-slow test-gpu test-parity test-audit test-browser test-ray test-docs docs check format
+	test test-slow test-gpu test-parity test-audit test-browser test-ray test-docs docs outputs check format
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -73,6 +73,9 @@ docs: .venv/.docs ## build the documentation: site/index.html, which needs no ne
 
 test-docs: .venv/.docs ## build the documentation, check its links, run its examples
 	$(BIN)/python -m pytest -m docs $(ARGS)
+
+outputs: .venv/.run ## run benches again and keep what they print for their pages: BENCH=NAME, ARGS="--folder FOLDER"
+	$(BIN)/python experiments/outputs.py $(ARGS) $(filter-out auto,$(BENCH))
 
 price: .venv/.run ## audits of MNIST to USPS and SVHN to meter digits (ARGS="--root FOLDER", ten minutes): docs/price.md
 	$(BIN)/python experiments/price.py $(ARGS)
