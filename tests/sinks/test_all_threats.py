@@ -92,6 +92,7 @@ def test_lines_of_several_benches_name_the_bench() -> None:
     assert groups == {"line"}
     assert spec["runs"]["filter"] == {"bench": ["a", "b"]}
     assert spec["runs"]["group_by"][:2] == ["bench", "threat"]
+    assert spec["runs"]["columns"][:2] == ["config:bench", "config:threat"]
     one = dashboard.spec(["a"], WandbSettings(), shown[:1], only="evasion")
     assert (one["name"], one["threats"], one["runs"]["group_by"][0]) == ("a: evasion", ["evasion"], "pair")
 
