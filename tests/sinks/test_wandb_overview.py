@@ -61,9 +61,9 @@ def offline(folder: Path, **given: Any) -> Published:
     (folder / "report.html").write_text("<!doctype html><p>report</p>")
     (folder / "table.csv").write_text("bench\n")
     found = cells()
-    pictures = given.pop("pictures", {"a → b, pgd": png()})
+    pictures, share = given.pop("pictures", {"a → b, pgd": png()}), given.pop("share", "all")
     views = Views(folder, "tiny", found, table.summary(found), settings=BENCH, **{"findings": CLAIMS} | given)
-    return publish_overview(views, WandbSettings(mode="offline"), pictures)
+    return publish_overview(views, WandbSettings(mode="offline", share=share), pictures)
 
 
 @pytest.fixture
@@ -123,6 +123,16 @@ def test_the_overview_holds_tables_pictures_report_and_weights(tmp_path: Path, w
         "tiny-report": {"report.html", "table.csv"},
         "tiny-weights": {"finetune a-b, seed 0.safetensors"},
     }
+
+
+def test_numbers_alone_leave_the_machine_where_that_is_asked_for(tmp_path: Path, weights: Path) -> None:
+    found = offline(tmp_path / "bench", weights={"b": weights}, share="numbers")
+    assert (found.written, found.problems) == (1, ())
+    lines = records(runs(tmp_path / "bench")[0])
+    manifests = {record["name"]: record["manifest"]["contents"] for record in of_type(lines, "artifact")}
+    assert manifests.keys() == {"tiny-tables", "tiny-report"}
+    assert {entry["path"] for entry in manifests["tiny-report"]} == {"table.csv"}
+    assert not [name for name in summary_of(lines) if name.startswith(("pictures/", "overview/report"))]
 
 
 def test_it_is_replaced_when_it_changes_and_skipped_when_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

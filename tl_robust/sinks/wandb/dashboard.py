@@ -53,7 +53,7 @@ def spec(
         "runs": {
             "filter": {"bench": benches[0] if len(benches) == 1 else list(benches)},
             "group_by": _groups(benches, shown, defended),
-            "columns": _columns(shown),
+            "columns": _columns(benches, shown),
         },
         "sections": [{"name": name, "open": True, "panels": members} for name, members in sections.items() if members],
     }
@@ -73,10 +73,15 @@ def _groups(benches: Sequence[str], shown: Sequence[Shown], defended: bool) -> l
     return [*groups, "view", *["defense"] * defended, "start"]
 
 
-def _columns(shown: Sequence[Shown]) -> list[str]:
+def _columns(benches: Sequence[str], shown: Sequence[Shown]) -> list[str]:
     """Of the run table: where a run stands, its clean accuracy, each threat at some places of its axis, and trust."""
-    values = [key for part in shown for key in (*part.face.whole, *_places(part, max(1, COLUMNS // len(shown))))]
-    config = ["threat"] * (len(shown) > 1) + ["pair", "attack", "view", "defense", "start", "seed"]
+    values = [
+        key
+        for part in shown
+        for key in (*filter(part.told_in, part.face.whole), *_places(part, max(1, COLUMNS // len(shown))))
+    ]
+    config = ["bench"] * (len(benches) > 1) + ["threat"] * (len(shown) > 1)
+    config += ["pair", "attack", "view", "defense", "start", "seed"]
     keys = dict.fromkeys((CLEAN, *values, "trust", LEVELS))
     return [*(f"config:{name}" for name in config), *(f"summary:{name}" for name in keys)]
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from tl_robust.errors import ConfigError
 
-INSTALL = "pip install 'tl_robust[dashboard]' (or wandb-workspaces alone)"
+INSTALL = "pip install 'tl_robust[dashboard]'"
 
 
 def library(name: str, what: str) -> Any:

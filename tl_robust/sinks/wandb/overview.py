@@ -38,6 +38,7 @@ UNSAFE = r"[^a-zA-Z0-9_.-]+"  # for the name of an artifact
 FILES = (
     "report.html", "report.md", "curves.svg", "card.html", "card.json", "table.csv", "summary.csv", "config.yaml",
 )  # fmt: skip
+WITH_IMAGES = ("report.html",)
 PAGES = {"report.html": "overview/report", "card.html": "overview/card"}  # shown as panels
 
 
@@ -59,6 +60,8 @@ def publish_overview(views: Views, settings: WandbSettings, pictures: Mapping[st
     mode, home = resolve_mode(settings), views.folder / "wandb"
     if mode == "disabled" or not views.results:
         return Published(mode, home)
+    if settings.share == "numbers":
+        views, pictures = replace(views, weights={}), {}
     bench, (files, notes) = views.results[0].cell.bench, _affordable(views.weights)
     try:
         overview = _Overview(views, pictures, files)
@@ -102,7 +105,7 @@ class _Overview:
         results, config = self.views.results, dict(self.views.settings)
         pages, sentences = paged(self.tables)
         self.lost.extend(sentences)
-        texts = {path.name: path.read_bytes() for path in self.files()}
+        texts = {path.name: path.read_bytes() for path in self.files(settings.share == "numbers")}
         for page in (name for name in PAGES if len(texts.get(name, b"")) > limits.PAGE_BYTES):
             size, most = len(texts[page]) / 1e6, limits.PAGE_BYTES / 1e6
             self.lost.append(
@@ -134,8 +137,9 @@ class _Overview:
             f"overview of {bench}", run, [row], counts, media, stamp, sweep=settings.sweep * bool(trial_id(settings))
         )
 
-    def files(self) -> list[Path]:
-        return [path for name in FILES if (path := self.views.folder / name).is_file()]
+    def files(self, without_images: bool) -> list[Path]:
+        names = [name for name in FILES if not (without_images and name in WITH_IMAGES)]
+        return [path for name in names if (path := self.views.folder / name).is_file()]
 
     @cached_property
     def tables(self) -> dict[str, Table]:

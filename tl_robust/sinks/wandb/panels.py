@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from tl_robust.metrics import METRICS
 from tl_robust.sinks.wandb.keys import axis_key, side_key
 from tl_robust.types import Face, View
 
@@ -42,6 +43,11 @@ class Shown:
         """Name and measure: ``Evasion: accuracy under attack``."""
         return f"{self.face.name}: {self.face.title[:1].lower()}{self.face.title[1:]}"
 
+    def told_in(self, metric: str) -> list[View]:
+        """The views that are here in which a metric means something; all where it is not known here."""
+        known = METRICS[metric].views if metric in METRICS else ()
+        return [view for view in dict.fromkeys(self.views) if not known or view in known]
+
 
 @dataclass(frozen=True)
 class Lines:
@@ -64,6 +70,10 @@ class Lines:
         shared = own if len(set(part.views)) == 1 else "line"
         return cls(own, shared, shared if threats == 1 else "line")
 
+    def of_metric(self, part: Shown, metric: str) -> str:
+        """What stands for a line of a metric that all views have under one key."""
+        return self.own if len(part.told_in(metric)) == 1 else self.shared
+
 
 def of_threat(part: Shown, lines: Lines) -> list[Panel]:
     """The headline of a threat in each view, what is told beside it, and what sums its curves up."""
@@ -80,8 +90,9 @@ def of_threat(part: Shown, lines: Lines) -> list[Panel]:
         for view, title in shown.items()
     ]
     panels += [
-        _line(part, f"{words} ({metric})", f"{face.prefix}/{metric}", "stddev", lines.shared)
+        _line(part, f"{words} ({metric})", f"{face.prefix}/{metric}", "stddev", lines.of_metric(part, metric))
         for metric, words in face.beside.items()
+        if part.told_in(metric)
     ]
     return panels
 
@@ -89,8 +100,9 @@ def of_threat(part: Shown, lines: Lines) -> list[Panel]:
 def of_wholes(part: Shown, lines: Lines) -> list[Panel]:
     """Bars of what sums the curves of a threat up, and each beside clean accuracy."""
     face = part.face
-    panels = [_bar(key, key, lines.shared) for key in face.whole]
-    panels += [_scatter(key, key) for key in face.whole[:1]]
+    wholes = [key for key in face.whole if part.told_in(key)]
+    panels = [_bar(key, key, lines.of_metric(part, key)) for key in wholes]
+    panels += [_scatter(key, key) for key in wholes[:1]]
     if face.told == "last":
         grid = part.grid
         where, key = (
@@ -105,8 +117,11 @@ def of_charts(part: Shown, lines: Lines) -> list[Panel]:
     face = part.face
     if all(view == face.direct for view in part.views):
         return []
-    metrics = (metric for metric in face.charts if metric not in face.beside)
-    return [_line(part, metric, f"{face.prefix}/{metric}", "stddev", lines.shared, share=False) for metric in metrics]
+    metrics = [metric for metric in face.charts if metric not in face.beside and part.told_in(metric)]
+    return [
+        _line(part, name, f"{face.prefix}/{name}", "stddev", lines.of_metric(part, name), share=False)
+        for name in metrics
+    ]
 
 
 def of_overview(crafted: bool, clean: str) -> list[Panel]:

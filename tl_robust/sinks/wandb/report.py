@@ -130,7 +130,7 @@ def _trust(views: Views, shown: Sequence[Shown], several: bool) -> Iterator[Bloc
 def _provenance(views: Views) -> Iterator[Block]:
     made = [result.provenance for result in views.results]
     facts = {"bench": [views.bench], "date": [views.when], "program": [views.program]}
-    facts |= {name: [str(item[name]) for item in made if item.get(name)] for name in ("commit", "device", "versions")}
+    facts |= {name: [_flat(item[name]) for item in made if item.get(name)] for name in ("commit", "device", "versions")}
     told = {name: [value for value in dict.fromkeys(values) if value] for name, values in facts.items()}
     yield _points(
         [f"{name}: {'; '.join(values)}" for name, values in {"bench": [views.bench], **told}.items() if values]
@@ -138,6 +138,10 @@ def _provenance(views: Views) -> Iterator[Block]:
     settings = {name: value for name, value in views.settings.items() if name not in HERE}
     if settings:
         yield {"kind": "code", "language": "yaml", "code": plain(yaml.safe_dump(settings, sort_keys=False))}
+
+
+def _flat(fact: Any) -> str:
+    return ", ".join(f"{name} {value}" for name, value in fact.items()) if isinstance(fact, Mapping) else str(fact)
 
 
 def _own(views: Views, shown: Sequence[Shown]) -> list[Any]:

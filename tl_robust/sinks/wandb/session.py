@@ -34,18 +34,22 @@ class WandbSettings:
         mode: ``online``, ``offline`` or ``disabled``; ``auto`` is online only where an API key is found.
         sweep: Id of the W&B sweep of which a run of the bench is a trial; empty for none. The file that ``tl-robust
             dashboard sweep`` prints sets it.
+        share: ``all``, or ``numbers`` for runs without weights, pictures and the report page that shows images.
     """
 
     project: str = "tl_robust"
     entity: str = ""
     mode: str = "auto"
     sweep: str = ""
+    share: str = "all"
 
     def __post_init__(self) -> None:
         if self.mode not in ("auto", "online", "offline", "disabled"):
             raise ConfigError(f"wandb.mode must be auto, online, offline or disabled, got {self.mode!r}.")
         if not 0 < len(self.project) <= 128 or set(self.project) & set("/\\#?%:"):
             raise ConfigError(f"wandb.project must be 1 to 128 characters without / \\ # ? % :, got {self.project!r}.")
+        if self.share not in ("all", "numbers"):
+            raise ConfigError(f"wandb.share must be all or numbers, got {self.share!r}.")
         if not re.fullmatch(r"[\w-]{0,64}", self.sweep, re.ASCII):
             raise ConfigError(f"wandb.sweep must be the id of a sweep (letters, digits, - and _), got {self.sweep!r}.")
 
@@ -129,7 +133,7 @@ def session() -> Iterator[Callable[..., Any]]:
     usual = {**QUIET, "finish_timeout": 120, "finish_timeout_raises": True}
     settings = wandb.Settings.model_validate(usual)
 
-    def start(sweep: str, **run: Any) -> Any:
+    def start(sweep: str = "", **run: Any) -> Any:
         own = wandb.Settings.model_validate({**usual, "sweep_id": sweep}) if sweep else settings
         return wandb.init(reinit="create_new", settings=own, **run)  # else init gives the first run
 
