@@ -127,3 +127,16 @@ def test_a_line_that_names_nothing_ends_the_build(line: str, said: str) -> None:
     with pytest.raises(ConfigError, match=re.escape(said)) as raised:
         FACTS.replaced(f"# Page\n\n<!-- facts: {line} -->\n", "defenses/distill.md")
     assert "defenses/distill.md: the line" in str(raised.value)
+
+
+@pytest.mark.docs
+def test_every_example_can_be_planned(tmp_path: Path) -> None:
+    pages = sorted([*DOCS.glob("defenses/*.md"), *DOCS.glob("threats/*.md"), DOCS / "attacks.md"])
+    planned = 0
+    for page in pages:
+        for block in _benches(page.read_text(encoding="utf-8")):
+            file = tmp_path / "example.yaml"
+            file.write_text(block)
+            assert load(file, [f"data.cache={tmp_path / 'cache'}"]).plan.cells, f"{page} plans nothing"
+            planned += 1
+    assert planned > len(DEFENSES.names())
