@@ -113,6 +113,7 @@ def test_settings_and_attackers_are_those_of_the_code() -> None:
     assert "straight_through" in page
     assert "AML.M0010" in page
     assert "facts:" not in page
+    assert "| `amplitude` | `40/255` | In [0,1] pixel units. |" in FACTS.facts_of("backdoor sine settings")
 
 
 @pytest.mark.parametrize(
