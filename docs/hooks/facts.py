@@ -138,6 +138,21 @@ def _sections(known: Registry[Any]) -> str:
     return "\n\n".join(f"### {name}\n\n{_whole(known[name])}" for name in known.names())
 
 
+def _listed(known: Registry[Any]) -> str:
+    """A table of names with what each is, for kinds that need no more."""
+    rows = [
+        (f"`{name}`", _markdown(_doc(known[name]).partition("\n\n")[0]), _brief(known[name]))
+        for name in known.names()
+    ]
+    if not any(settings for _, _, settings in rows):
+        return _table(("name", "what it is"), [row[:2] for row in rows])
+    return _table(("name", "what it is", "settings and their defaults"), rows)
+
+
+def _brief(item: object) -> str:
+    return ", ".join(f"`{name}={shown(name, value)}`" for name, value in settings_of(item).items())
+
+
 def _defenses(known: Registry[Any]) -> str:
     rows = [
         (f"[`{name}`]({name}.md)", _first(known[name]), ", ".join(f"`{key}`" for key in settings_of(known[name])))
@@ -191,11 +206,16 @@ RECORDS = {
 PARTS: dict[str, Callable[[Any], str]] = {"settings": settings, "adaptive": adaptive, "terms": terms, "about": about}
 ALL: dict[str, Callable[[Registry[Any]], str]] = {
     "defense": _defenses, "metric": _metrics, "trust check": _checks, "claim": _claims, "threat": _threats,
+    "gradient trick": _listed, "lock": _listed, "objective": _listed, "step rule": _listed,
+    "way through a guard": _listed,
 }  # fmt: skip
 
 
 def _doc(item: object) -> str:
-    return inspect.cleandoc(item.__doc__ or "")
+    """What its author says: of the item, or of a function that it is made of."""
+    own = {} if inspect.isclass(item) or inspect.isfunction(item) else vars(item)
+    made_of = [function.__doc__ for function in own.values() if inspect.isfunction(function)]
+    return inspect.cleandoc(next(filter(None, [*made_of, item.__doc__]), ""))
 
 
 def _first(item: object) -> str:
