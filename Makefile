@@ -6,7 +6,7 @@ CARD ?= defenses defenses_backdoor defenses_membership
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup bench card plan report claims profiles gpu perf perf-attacks perf-memory statistics price lineage \
+.PHONY: help setup bench card plan report claims profiles gpu perf perf-attacks perf-memory statistics price lineage gallery \
 	test test-slow test-gpu test-parity test-audit test-browser test-ray test-docs docs outputs examples check format \
 	sbom dist release-check container
 
@@ -71,6 +71,9 @@ test-ray: .venv/.ray ## run the tests that start Ray clusters on this machine (t
 docs: .venv/.docs ## build the documentation: site/index.html, which needs no network
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 	@echo "Documentation: site/index.html"
+
+gallery: .venv/.browser ## pictures of real reports for docs/gallery.md (ten minutes on two cores; needs chromium): docs/gallery/
+	$(BIN)/python experiments/gallery.py $(ARGS)
 
 test-docs: .venv/.docs ## build the documentation, check its links, run its examples
 	$(BIN)/python -m pytest -m docs $(ARGS)
