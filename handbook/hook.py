@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,12 @@ if str(ROOT) not in sys.path:
 from mkdocs.structure.files import File, Files  # noqa: E402
 
 from handbook import api, catalogue, included, navigation, sources  # noqa: E402
+
+
+def on_startup(command: str, dirty: bool) -> None:
+    """Let a build print nothing but warnings; with ``--quiet`` mkdocs would not count them, and ``--strict`` do nothing."""
+    if command == "build":
+        logging.getLogger("mkdocs").setLevel(logging.WARNING)
 
 
 def on_files(files: Files, config: Any) -> Files:

@@ -18,7 +18,7 @@ ORDER: tuple[tuple[str, tuple[str, ...]], ...] = (
         "reading/index.md", "reading/curves.md", "reading/survival.md", "reading/exposure.md", "reading/card.md",
         "reading/trust.md", "reading/claims.md", "reading/quote.md", "reading/*", "statistics.md", "glossary.md",
     )),
-    ("Benches", ("benches.md", "benches/*", "gpu.md")),
+    ("Benches", ("benches.md", "benches/*", "cluster.md", "gpu.md")),
     ("Sharing", ("wandb.md", "leaderboard.md", "leaderboard/*")),
     ("Extending", ("recipes.md", "plugins.md", "architecture.md")),
     ("Names and API", ("api/names.md", "api/index.md", "api/*")),
