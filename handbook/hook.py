@@ -17,7 +17,7 @@ from handbook import api, catalogue, included, navigation, sources  # noqa: E402
 
 
 def on_startup(command: str, dirty: bool) -> None:
-    """Let a build print nothing but warnings; with ``--quiet`` mkdocs would not count them, and ``--strict`` do nothing."""
+    """Let a build print warnings alone: with ``--quiet`` mkdocs would not count them, and ``--strict`` do nothing."""
     if command == "build":
         logging.getLogger("mkdocs").setLevel(logging.WARNING)
 
@@ -27,7 +27,7 @@ def on_files(files: Files, config: Any) -> Files:
     made = {**included.pages(), **api.pages(), **catalogue.pages()}
     for address, text in made.items():
         files.append(File.generated(config, address, content=text))
-    config.nav = navigation.nav([file.src_uri for file in files.documentation_pages()])
+    config.nav = navigation.nav({file.src_uri: file.content_string for file in files.documentation_pages()})
     return files
 
 
