@@ -69,7 +69,7 @@ test-ray: .venv/.ray ## run the tests that start Ray clusters on this machine (t
 	$(BIN)/python -m pytest -m ray tests/engines $(ARGS)
 
 docs: .venv/.docs ## build the documentation: site/index.html, which needs no network
-	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 	@echo "Documentation: site/index.html"
 
 test-docs: .venv/.docs ## build the documentation, check its links, run its examples

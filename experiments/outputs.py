@@ -26,7 +26,7 @@ from tl_robust.files import write_atomically
 from tl_robust.nodes.provenance import commit, device_name, versions
 
 ROOT = Path(__file__).parent.parent
-WIDTH = 110  # columns of the terminal
+WIDTH = 88  # columns of the terminal
 SMALL = ("axes.network[0].width=0.25", "data.train_limit=5000", "data.test_limit=2000")
 
 
@@ -96,9 +96,16 @@ def printed(name: str, folder: str | None) -> str:
     command = [sys.executable, "-m", "tl_robust.cli", "run", name, *overrides]
     environment = {**os.environ, "COLUMNS": str(WIDTH), "WANDB_MODE": "disabled", "NO_COLOR": "1"}
     run = subprocess.run(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True, check=True)
-    lines = [*head(name, overrides), *map(str.rstrip, run.stdout.splitlines())]
+    lines = [*head(name, overrides), *(part for line in run.stdout.splitlines() for part in folded(line))]
     text = "\n".join(lines).rstrip() + "\n"
     return text.replace(str(folder), "FOLDER") if folder else text
+
+
+def folded(line: str) -> list[str]:
+    """A line as a terminal of that width shows it: sentences go on below, rows of tables stay as they are."""
+    if len(line) <= WIDTH or "   " in line.strip():
+        return [line.rstrip()]
+    return textwrap.wrap(line, WIDTH, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
 
 
 def head(name: str, overrides: Sequence[str]) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from pathlib import Path
 from typing import Any
@@ -15,12 +16,18 @@ from mkdocs.structure.files import File, Files  # noqa: E402
 from handbook import api, catalogue, included, navigation, sources  # noqa: E402
 
 
+def on_startup(command: str, dirty: bool) -> None:
+    """Let a build print warnings alone: with ``--quiet`` mkdocs would not count them, and ``--strict`` do nothing."""
+    if command == "build":
+        logging.getLogger("mkdocs").setLevel(logging.WARNING)
+
+
 def on_files(files: Files, config: Any) -> Files:
     """Add the generated pages, then state the navigation from all that is there."""
     made = {**included.pages(), **api.pages(), **catalogue.pages()}
     for address, text in made.items():
         files.append(File.generated(config, address, content=text))
-    config.nav = navigation.nav([file.src_uri for file in files.documentation_pages()])
+    config.nav = navigation.nav({file.src_uri: file.content_string for file in files.documentation_pages()})
     return files
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from fnmatch import fnmatchcase
 from typing import Any
 
@@ -18,7 +20,7 @@ ORDER: tuple[tuple[str, tuple[str, ...]], ...] = (
         "reading/index.md", "reading/curves.md", "reading/survival.md", "reading/exposure.md", "reading/card.md",
         "reading/trust.md", "reading/claims.md", "reading/quote.md", "reading/*", "statistics.md", "glossary.md",
     )),
-    ("Benches", ("benches.md", "benches/*", "gpu.md")),
+    ("Benches", ("benches.md", "benches/*", "cluster.md", "gpu.md")),
     ("Sharing", ("wandb.md", "leaderboard.md", "leaderboard/*")),
     ("Extending", ("recipes.md", "plugins.md", "architecture.md")),
     ("Names and API", ("api/names.md", "api/index.md", "api/*")),
@@ -27,20 +29,28 @@ ORDER: tuple[tuple[str, tuple[str, ...]], ...] = (
 REST = "More"
 
 
-def nav(addresses: list[str]) -> list[dict[str, list[Any]]]:
-    """Sections with the addresses of their pages, as mkdocs wants them; titles are the pages' own.
+def nav(texts: Mapping[str, str]) -> list[dict[str, list[Any]]]:
+    """Sections with their pages, as mkdocs wants them.
 
     Args:
-        addresses: All pages, as paths in docs/ with forward slashes.
+        texts: Markdown of all pages by address, a path in docs/ with forward slashes.
     """
-    left = sorted(addresses, key=lambda address: (not address.endswith("index.md"), address))
+    left = sorted(texts, key=lambda address: (not address.endswith("index.md"), address))
     sections: list[dict[str, list[Any]]] = []
     for title, patterns in ORDER:
-        pages: list[str] = []
+        pages: list[Any] = []
         for pattern in patterns:
             fitting = [address for address in left if fnmatchcase(address, pattern)]
-            pages += fitting
+            pages += [
+                {title_of(texts[address]): address} if title_of(texts[address]) else address for address in fitting
+            ]
             left = [address for address in left if address not in fitting]
         if pages:
             sections.append({title: pages})
     return [*sections, {REST: left}] if left else sections
+
+
+def title_of(text: str) -> str:
+    """A short title for the navigation: what the first heading has before a colon, without signs of code."""
+    heading = re.search(r"^# (.+)$", text, flags=re.MULTILINE)
+    return re.sub(r"^Bench (?=`)|`|: .*", "", heading[1]) if heading else ""

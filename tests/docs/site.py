@@ -21,7 +21,7 @@ NOT_FETCHED = {"canonical", "alternate", "next", "prev", "edit"}  # relations of
 
 def build(folder: Path) -> subprocess.CompletedProcess[str]:
     """Build the site into a folder as ``make docs`` does."""
-    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(folder)]
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(folder)]
     environment = {**os.environ, "NO_MKDOCS_2_WARNING": "1", "PYTHONPATH": str(ROOT)}
     return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=600, check=False)
 

@@ -132,7 +132,7 @@ class GenericDomain(Domain):
             files themselves name their classes.
     """
 
-    repair = "in the layout that the README describes, with labels that have names; correct or replace the file"
+    repair = "in the layout that docs/own-pair.md describes, with labels that have names; correct or replace the file"
 
     def __init__(self, argument: str, classes: Names | str = ()) -> None:
         super().__init__()
