@@ -152,7 +152,8 @@ BROKEN = [
     ("mydigits", '    """Data card: what it is, format, splits, sizes, license, paper, known differences."""\n', "",
      "has a data card"),
     ("mydigits", '("0123456789")', '("123456789")', "gives bytes with labels in range"),
-    ("mydigits", '("0123456789")', '("0123456789x")', "has every class in both splits"),
+    ("mydigits", '("0123456789")', '("0123456789x")',
+     "has every class in both splits"),
     ("mydigits", "mydigits_{split}.npz\", allow", "mydigits_train.npz\", allow", "keeps its splits apart"),
     ("mydigits", '    files = "mydigits_{train,test}.npz"  # as errors name them\n', "", "says which files are missing"),
     ("mydigits", ".permute(0, 3, 1, 2).contiguous(), labels", ".permute(0, 3, 1, 2).contiguous() // 255, labels",
@@ -167,7 +168,7 @@ BROKEN = [
     ("noise", 'Method("noise", component', 'Method("evasion", component', "has methods with its name"),
     ("straight", "problem.clip(", "(lambda images, size: images)(", "keeps the budget and the range"),
     ("dark", "self.keep * x", "0.9 * x", "uses every setting"),
-    ("away", "[:, 0]", "[:, 0].mean().expand(len(observed))", "does not depend on the batch"),
+    ("away", "-observed.gather", "-observed.softmax(0).gather", "does not depend on the batch"),
     ("plainly", "link(given)", "link(given).detach()", "lets the gradient reach the images"),
     ("tiny", "    inner = 16\n", "    inner = 16\n\n    def map(self, images, classes, labels):\n"
      "        found = super().map(images, classes, labels)\n        found.images.div_(2)\n        return images\n",

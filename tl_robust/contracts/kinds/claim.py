@@ -161,8 +161,6 @@ def turns_with_the_results(asked: Asked) -> None:
         raise NotAskedError(f"It cannot be judged on made results ({str(missing).rstrip('.')}).") from missing
     todo = "compare two sides that differ: more= and less="
     demand([_values(e) for e in one] != [_values(e) for e in other], "other effects of other results", "the same", todo)
-    still = [place for place, effect in enumerate(one) if not any(_values(effect))]
-    demand(not still, "effects that can be other than 0", f"0 of effect {still}", todo)
 
 
 def _values(effect: Effect) -> tuple[float, ...]:
