@@ -32,7 +32,7 @@ def test_so_does_one_whose_contracts_take_long(contract: Contract, case: Any) ->
 
 
 @pytest.mark.slow
-@every("domain", keep=lambda contract, title, case: not contract.once)
+@every("domain")
 def test_domains_that_are_here_read_as_they_should(contract: Contract, case: Any) -> None:
     ask(contract, case)
 

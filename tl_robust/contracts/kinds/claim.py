@@ -67,14 +67,14 @@ def made(threat: Threat, turned: bool = False) -> list[Result[Any]]:
         for view in threat.face.views or ("black",):
             for seed in range(3):
                 good = 0.35 + 0.12 * place + 0.02 * seed + 0.1 * (view == "black")
-                record = _record(threat.record, good)
+                record, white = _record(threat.record, good), _record(threat.record, 0.9 * good - 0.06 * place)
                 common = "svhn" if strategy == "common_init" else ""
                 cell = Cell(
                     "b", "mnist", "usps", "dtn", strategy, common, "none", "method",
                     "linf" if threat.record is Outcome else "", view, seed, 100, *_named(threat),
                 )  # fmt: skip
                 provenance = {"victim": {"key": f"{strategy}{seed}", "space": "digits", "share": 1.0}}
-                results.append(Result(str(cell), cell, record, {"white": record}, {}, Verdict(), provenance))
+                results.append(Result(str(cell), cell, record, {"white": white}, {}, Verdict(), provenance))
     return results
 
 
