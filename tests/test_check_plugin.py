@@ -143,7 +143,7 @@ def _block(file: str, marker: str) -> str:
 
 
 def test_contracts_are_asked_as_the_page_says() -> None:
-    exec(_block("docs/plugins.md", "contracts_of"), {})
+    exec(_block("docs/plugins.md", "for line in lines"), {})
 
 
 def test_a_contract_is_added_as_the_recipe_says(mine: Path) -> None:
