@@ -192,7 +192,8 @@ class Mine(Attack):
 '''
 HOSTILE: dict[str, tuple[str, Callable[[Line], bool]]] = {
     "endless": ("while True:\n    pass", lambda line: line.state == "unread" and "more than 20 seconds" in line.says),
-    "ends": ("import os\nos._exit(0)", lambda line: line.state == "unread"),
+    "ends": ("import os\nos._exit(0)", lambda line: line.state == "unread" and "exit code 0" in line.says),
+    "half": (ATTACK.format(line="import os; os._exit(0)"), lambda line: "exit code 0" in line.says),
     "exits": ("import os\nos._exit(7)", lambda line: line.state == "unread" and "exit code 7" in line.says),
     "closes": (f"import os\nprint('x' * 10**6)\nos.close(1)\nos.close(2)\n{GOOD}", lambda line: line.state == "passed"),
     "huge": ("import torch\nx = torch.ones(10**13)", lambda line: line.state == "unread" and "memory" in line.says),
