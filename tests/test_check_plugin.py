@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from test_one_file import FILES
+from test_readme import ROOT
 
+from tl_robust import registry
+from tl_robust.auditor.locks import LOCKS
 from tl_robust.cli import main
 from tl_robust.contracts import folder as folders
 from tl_robust.contracts.contract import contracts_of, kinds
 from tl_robust.contracts.one_file import check
+from tl_robust.contracts.page import with_list
 from tl_robust.contracts.sheet import Line
 
 GOOD = '''
@@ -121,6 +127,55 @@ def test_every_kind_has_contracts_that_read_as_sentences() -> None:
             assert len(contract.name.split()) >= 3, contract
 
 
+def test_the_page_lists_every_contract() -> None:
+    page = (ROOT / "docs" / "plugins.md").read_text(encoding="utf-8")
+    assert with_list(page) == page, "write it anew: python -m tl_robust.contracts.page docs/plugins.md"
+    for kind in kinds():
+        for contract in contracts_of(kind).contracts:
+            assert f"- **{contract.name}.** " in page
+
+
+def _block(file: str, marker: str) -> str:
+    """The one Python block of a page that has ``marker``."""
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / file).read_text(encoding="utf-8"), flags=re.DOTALL)
+    (block,) = (block for block in blocks if marker in block)
+    return block
+
+
+def test_contracts_are_asked_as_the_page_says() -> None:
+    exec(_block("docs/plugins.md", "for line in lines"), {})
+
+
+def test_a_contract_is_added_as_the_recipe_says(mine: Path) -> None:
+    contracts = contracts_of("lock").contracts
+    before = list(contracts)
+    try:
+        exec(_block("CONTRIBUTING.md", "tells_a_number"), {})
+        path = mine / "many_images.py"
+        for count, state in (("There are {count}", "passed"), ("There are some", "broken")):
+            path.write_text(FILES["many_images"][1].replace("There are {count}", count))
+            registry._loaded_plugins.clear()
+            LOCKS._items.pop("many_images", None)
+            (line,) = (line for line in check(path.resolve(), None) if line.contract == "tells a number")
+            assert line.state == state
+    finally:
+        contracts[:] = before
+
+
+@pytest.mark.slow
+def test_the_sheet_of_the_page_is_what_comes(mine: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The attack of the page breaks what the page shows; what else lies in that folder is in the recipes."""
+    (mine / "far_signs.py").write_text(_block("docs/plugins.md", "class FarSigns"))
+    assert main(["check-plugin", str(mine)]) == 1
+    page = (ROOT / "docs" / "plugins.md").read_text(encoding="utf-8")
+    shown, said = (
+        re.findall(r"far_signs {2}(\S.*?) {2,}(passed|broken|not asked)", text)
+        for text in (page, capsys.readouterr().out)
+    )
+    assert shown == said
+    assert len(said) > 8
+
+
 ATTACK = '''
 from dataclasses import dataclass
 from tl_robust.attacks import ATTACKS, Attack
@@ -137,7 +192,8 @@ class Mine(Attack):
 '''
 HOSTILE: dict[str, tuple[str, Callable[[Line], bool]]] = {
     "endless": ("while True:\n    pass", lambda line: line.state == "unread" and "more than 20 seconds" in line.says),
-    "ends": ("import os\nos._exit(0)", lambda line: line.state == "unread"),
+    "ends": ("import os\nos._exit(0)", lambda line: line.state == "unread" and "exit code 0" in line.says),
+    "half": (ATTACK.format(line="import os; os._exit(0)"), lambda line: "exit code 0" in line.says),
     "exits": ("import os\nos._exit(7)", lambda line: line.state == "unread" and "exit code 7" in line.says),
     "closes": (f"import os\nprint('x' * 10**6)\nos.close(1)\nos.close(2)\n{GOOD}", lambda line: line.state == "passed"),
     "huge": ("import torch\nx = torch.ones(10**13)", lambda line: line.state == "unread" and "memory" in line.says),

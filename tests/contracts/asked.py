@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -12,12 +13,14 @@ from tl_robust.registry import registry
 
 
 def every(kind: str, *, keep: Callable[[Contract, str, Any], bool] = lambda *_: True) -> pytest.MarkDecorator:
-    """A test with ``contract`` and ``case`` for each; ``keep`` says which."""
-    asked = [
-        pytest.param(contract, case, id="-".join(filter(None, [str(contract), name, title])))
-        for name, contract, title, case in _asked(kind)
-        if keep(contract, title, case)
-    ]
+    """A test with ``contract`` and ``case`` for each that ``keep`` takes; one for all where it is asked of a name."""
+    asked, once = [], dict[Contract, list[Any]]()
+    for name, contract, title, case in _asked(kind):
+        if contract.once:
+            once.setdefault(contract, []).append(case)
+        elif keep(contract, title, case):
+            asked.append(pytest.param(contract, case, id="-".join(filter(None, [str(contract), name, title]))))
+    asked += [pytest.param(contract, cases, id=f"{contract}-{kind}") for contract, cases in once.items()]
     return pytest.mark.parametrize(("contract", "case"), asked)
 
 
@@ -33,6 +36,11 @@ def _asked(kind: str) -> Iterator[tuple[str, Contract, str, Any]]:
 
 def ask(contract: Contract, case: Any) -> None:
     """The test: it fails with the sentence of a broken contract."""
+    if contract.once:
+        for named in case:
+            with suppress(NotAskedError):
+                contract(named)
+        return
     try:
         contract(case)
     except NotAskedError as reason:

@@ -26,7 +26,7 @@ CORE = pytest.mark.parametrize(
 )  # fmt: skip
 
 
-@every("attack", keep=lambda contract, title, case: contract.once or title == "linf" or case.title in ALL_NORMS)
+@every("attack", keep=lambda contract, title, case: title == "linf" or case.title in ALL_NORMS)
 def test_every_attack_keeps_its_contracts(contract: Contract, case: Attack) -> None:
     ask(contract, case)
 

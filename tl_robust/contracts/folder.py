@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 
-from tl_robust.contracts.one_file import READ
+from tl_robust.contracts.one_file import END, READ
 from tl_robust.contracts.sheet import Line
 from tl_robust.errors import ConfigError, UnknownNameError
 
@@ -76,19 +76,18 @@ def check_file(
             stderr=subprocess.DEVNULL, start_new_session=True,
         )  # fmt: skip
         running.add(process)
-        ended = ""
+        ended, code = "", 0
         try:
             code = process.wait(limit)
-            if code:
-                ended = f"The process ended with exit code {code} before all was asked: does the file end it?"
         except subprocess.TimeoutExpired:
             ended = f"It took more than {limit:g} seconds and was stopped: does a loop not end?"
         finally:
             _end(process)
             running.discard(process)
-        lines = _read(out)
-    if not ended:
+        lines, whole = _read(out)
+    if not ended and whole:
         return lines
+    ended = ended or f"The process ended with exit code {code} before all was asked: does the file end it?"
     if not lines:
         return [Line(path.name, "", "", READ, "unread", ended)]
     last = lines[-1]
@@ -102,11 +101,10 @@ def _end(process: subprocess.Popen[bytes]) -> None:
     process.wait()
 
 
-def _read(out: Path) -> list[Line]:
-    if not out.is_file():
-        return []
-    whole = out.read_text(encoding="utf-8").splitlines()
-    return [Line.read(json.loads(line)) for line in whole if line.endswith("}")]
+def _read(out: Path) -> tuple[list[Line], bool]:
+    """The lines that were written, and whether they are all."""
+    written = out.read_text(encoding="utf-8").splitlines() if out.is_file() else []
+    return [Line.read(json.loads(line)) for line in written if line.endswith("}")], END in written
 
 
 def _environment() -> dict[str, str]:

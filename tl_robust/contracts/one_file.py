@@ -21,6 +21,7 @@ from tl_robust.contracts.sheet import Line, lines
 from tl_robust.errors import ConfigError
 
 READ = "it can be read"
+END = "end"  # the last line of a process that has asked everything
 
 
 def main(path: Path, out: Path, root: Path | None) -> None:
@@ -40,6 +41,7 @@ def main(path: Path, out: Path, root: Path | None) -> None:
         for line in check(path, root):
             file.write(json.dumps(line.written()) + "\n")
             file.flush()
+        file.write(END + "\n")
 
 
 def _bound_memory() -> None:

@@ -45,7 +45,7 @@ def keeps_the_budget_and_the_range(attack: Attack) -> None:
         allowed = torch.tensor(eps, dtype=torch.float64)[:, None]
         for place, within in enumerate((size <= allowed * (1 + 1e-6) + 1e-7).all(1).tolist()):
             demand(
-                within, f"a {attack.norm} norm of at most eps {eps[place]:.4g}", f"{float(size[place].max()):.4g}",
+                within, f"{attack.norm} norms of at most eps {eps[place]:.4g}", f"{float(size[place].max()):.4g}",
                 "bring the images back by problem.clip(images, eps)",
             )  # fmt: skip
         used = float((size / allowed)[[0, 2]].mean())

@@ -63,10 +63,10 @@ def state(module: nn.Module) -> State:
 def parent() -> State:
     """A state whose every tensor, BatchNorm's statistics included, is unlike a fresh one."""
     other = network(seed=99)
-    with torch.no_grad():
-        for place in range(3):
-            draws = torch.Generator().manual_seed(place)
-            other(torch.rand(16, 3, 32, 32, generator=draws))
+    with torch.random.fork_rng(devices=[]), torch.no_grad():
+        torch.manual_seed(99)  # of dropout, too
+        for _ in range(3):
+            other(torch.rand(16, 3, 32, 32))
         for value in other.parameters():
             value.add_(0.01)
     return state(other)
