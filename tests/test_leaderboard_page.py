@@ -9,6 +9,7 @@ import math
 import re
 from argparse import Namespace
 from collections.abc import Sequence
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,10 @@ from scipy.stats import binom
 from scipy.stats import t as student
 
 from tests.sinks import test_leaderboard as files_made
+from tests.sinks.backdoor_made import backdoor
 from tests.sinks.board_made import HOSTILE, entry, large, seeds
+from tests.sinks.exposure_made import exposure
+from tests.sinks.exposure_made import result as membership
 from tl_robust.cli import main
 from tl_robust.cli.commands.export import _submitter
 from tl_robust.errors import ConfigError, ResultsError
@@ -170,6 +174,29 @@ def test_rows_that_intervals_do_not_tell_apart_have_no_rank() -> None:
     assert [(line.rank, line.why) for line in found] == [(None, "not told apart")] * 2
     undefined = at_last(shown(*seeds(math.nan), *seeds(0.51, strategy="scratch")))
     assert "no interval" in {line.why for line in undefined}
+
+
+def test_other_threats_are_read_as_they_tell(tmp_path: Path) -> None:
+    cells = [backdoor(seed, strategy) for seed in range(3) for strategy in ("finetune", "scratch")]
+    submit(tmp_path, "north", *cells, samples=True)
+    found = lines(leaderboard.read([tmp_path]))
+    assert [line.row.eps for line in found] == [0.0, 0.0, 1.0, 1.0, 10.0, 10.0], "every epoch is a question"
+    assert {line.row.metric for line in found} == {"attack_success"}
+    assert set(found[0].beside) == {"accuracy", "clean twin", "accuracy of the twin"}
+    assert "epoch 10" in written(tmp_path, leaderboard.read([tmp_path]))
+
+
+def test_one_cohort_of_pairs_is_enough_and_less_exposure_is_better() -> None:
+    def cohort(told: float, defense: str, coins: float) -> Entry:
+        record = replace(exposure(told), member=exposure(coins).member)
+        made = membership("rmia", record, defense=defense)
+        content = entry().content | {"axis": "epochs", "submitter": {"name": "North"}}
+        return Entry(Path("x"), content, made.cell, made.curves, made.verdict, {}, made)
+
+    for coins in ([3.0, 3.0], [3.0, 0.3]):  # of the same halves, and of others
+        found = shown(cohort(3.0, "none", coins[0]), cohort(0.3, "dp", coins[1]))
+        assert [(line.cell.defense, line.rank and line.rank.first) for line in found] == [("dp", 1), ("none", 2)]
+        assert {line.row.metric for line in found} == {"auc"}
 
 
 # submitters
