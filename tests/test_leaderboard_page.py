@@ -319,6 +319,22 @@ def test_numbers_that_their_samples_do_not_give_are_marked(tmp_path: Path) -> No
     assert "samples disagree" in written(tmp_path, board)
 
 
+def test_samples_of_another_put_nobodys_numbers_in_doubt(tmp_path: Path) -> None:
+    """Who copies a file and adds samples that deny it has a struck row, and the first keeps an honest one."""
+    cells = [files_made.cell(seed=seed) for seed in range(3)]
+    submit(tmp_path / "north", "north", *cells)
+    submit(tmp_path / "south", "south", *cells, samples=True)
+    for path in (tmp_path / "north").iterdir():
+        changed(path, 0.4)
+    for path in (tmp_path / "south").iterdir():
+        changed(path, 0.4)
+    board = leaderboard.read([tmp_path / "north", tmp_path / "south"], mark=True)
+    found = {line.share.owners: line for line in at_last(lines(board))}
+    assert {owners: line.outcast for owners, line in found.items()} == {("north",): False, ("south",): True}
+    assert found["north",].disputes == ()
+    assert {entry.names for entry in board.entries} == {("north",)}
+
+
 @pytest.mark.parametrize(
     ("given", "said"),
     [
