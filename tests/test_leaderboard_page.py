@@ -155,6 +155,8 @@ def test_what_cannot_be_trusted_is_last_and_never_ranked() -> None:
     assert last[0].rank.of == 2, "a red row is no opponent"
     one_red = [*seeds(0.89, strategy="best", count=2, **few), red[2]]
     assert at_last(shown(*one_red, *good))[-1].why == "red", "the worst of its seeds counts"
+    nothing = at_last(shown(*red, *seeds(0.4, count=1), *seeds(0.2, strategy="y", count=1)))
+    assert nothing[-1].cell.strategy == "best", "where nothing has a rank, too"
     amber = seeds(0.6, strategy="amber", level="amber", reasons=["Few steps."], **few)
     assert at_last(shown(*amber, *good))[0].cell.strategy == "amber"
 
