@@ -9,6 +9,7 @@ import math
 import re
 from argparse import Namespace
 from collections.abc import Sequence
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,10 @@ from scipy.stats import binom
 from scipy.stats import t as student
 
 from tests.sinks import test_leaderboard as files_made
+from tests.sinks.backdoor_made import backdoor
 from tests.sinks.board_made import HOSTILE, entry, large, seeds
+from tests.sinks.exposure_made import exposure
+from tests.sinks.exposure_made import result as membership
 from tl_robust.cli import main
 from tl_robust.cli.commands.export import _submitter
 from tl_robust.errors import ConfigError, ResultsError
@@ -151,6 +155,8 @@ def test_what_cannot_be_trusted_is_last_and_never_ranked() -> None:
     assert last[0].rank.of == 2, "a red row is no opponent"
     one_red = [*seeds(0.89, strategy="best", count=2, **few), red[2]]
     assert at_last(shown(*one_red, *good))[-1].why == "red", "the worst of its seeds counts"
+    nothing = at_last(shown(*red, *seeds(0.4, count=1), *seeds(0.2, strategy="y", count=1)))
+    assert nothing[-1].cell.strategy == "best", "where nothing has a rank, too"
     amber = seeds(0.6, strategy="amber", level="amber", reasons=["Few steps."], **few)
     assert at_last(shown(*amber, *good))[0].cell.strategy == "amber"
 
@@ -170,6 +176,29 @@ def test_rows_that_intervals_do_not_tell_apart_have_no_rank() -> None:
     assert [(line.rank, line.why) for line in found] == [(None, "not told apart")] * 2
     undefined = at_last(shown(*seeds(math.nan), *seeds(0.51, strategy="scratch")))
     assert "no interval" in {line.why for line in undefined}
+
+
+def test_other_threats_are_read_as_they_tell(tmp_path: Path) -> None:
+    cells = [backdoor(seed, strategy) for seed in range(3) for strategy in ("finetune", "scratch")]
+    submit(tmp_path, "north", *cells, samples=True)
+    found = lines(leaderboard.read([tmp_path]))
+    assert [line.row.eps for line in found] == [0.0, 0.0, 1.0, 1.0, 10.0, 10.0], "every epoch is a question"
+    assert {line.row.metric for line in found} == {"attack_success"}
+    assert set(found[0].beside) == {"accuracy", "clean twin", "accuracy of the twin"}
+    assert "epoch 10" in written(tmp_path, leaderboard.read([tmp_path]))
+
+
+def test_one_cohort_of_pairs_is_enough_and_less_exposure_is_better() -> None:
+    def cohort(told: float, defense: str, coins: float) -> Entry:
+        record = replace(exposure(told), member=exposure(coins).member)
+        made = membership("rmia", record, defense=defense)
+        content = entry().content | {"axis": "epochs", "submitter": {"name": "North"}}
+        return Entry(Path("x"), content, made.cell, made.curves, made.verdict, {}, made)
+
+    for coins in ([3.0, 3.0], [3.0, 0.3]):  # of the same halves, and of others
+        found = shown(cohort(3.0, "none", coins[0]), cohort(0.3, "dp", coins[1]))
+        assert [(line.cell.defense, line.rank and line.rank.first) for line in found] == [("dp", 1), ("none", 2)]
+        assert {line.row.metric for line in found} == {"auc"}
 
 
 # submitters
@@ -290,6 +319,22 @@ def test_numbers_that_their_samples_do_not_give_are_marked(tmp_path: Path) -> No
     assert "is stated as 0.97, but its samples give 0.4" in " ".join(line.wrong)
     assert any("state numbers that are not those of their samples" in text for text in leaderboard.sentences(board))
     assert "samples disagree" in written(tmp_path, board)
+
+
+def test_samples_of_another_put_nobodys_numbers_in_doubt(tmp_path: Path) -> None:
+    """Who copies a file and adds samples that deny it has a struck row, and the first keeps an honest one."""
+    cells = [files_made.cell(seed=seed) for seed in range(3)]
+    submit(tmp_path / "north", "north", *cells)
+    submit(tmp_path / "south", "south", *cells, samples=True)
+    for path in (tmp_path / "north").iterdir():
+        changed(path, 0.4)
+    for path in (tmp_path / "south").iterdir():
+        changed(path, 0.4)
+    board = leaderboard.read([tmp_path / "north", tmp_path / "south"], mark=True)
+    found = {line.share.owners: line for line in at_last(lines(board))}
+    assert {owners: line.outcast for owners, line in found.items()} == {("north",): False, ("south",): True}
+    assert found["north",].disputes == ()
+    assert {entry.names for entry in board.entries} == {("north",)}
 
 
 @pytest.mark.parametrize(

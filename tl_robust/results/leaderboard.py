@@ -221,12 +221,18 @@ def _each_once(entries: Iterable[Entry]) -> list[Entry]:
             if other.submitter.name == entry.submitter.name and not other.same_file(entry):
                 both = f"{other.path} and {entry.path}"
                 raise ResultsError(f"{both} have the same cell {entry.key} with other content: keep one of them.")
-        place = next((place for place, other in enumerate(known) if other.agrees(entry)), None)
+        place = next((place for place, other in enumerate(known) if _joins(other, entry)), None)
         if place is None:
             known.append(entry)
         else:
             known[place] = _with_twin(known[place], entry)
     return list(chain.from_iterable(cells.values()))
+
+
+def _joins(first: Entry, second: Entry) -> bool:
+    """Whether two files are one entry: nobody's numbers are put in doubt by the samples that another sent with them."""
+    denied = bool(first.wrong or second.wrong) and first.submitter.name != second.submitter.name
+    return first.agrees(second) and not denied
 
 
 def _with_twin(first: Entry, second: Entry) -> Entry:

@@ -192,6 +192,7 @@ def _disputed(made: Sequence[Sequence[Line]]) -> Iterator[Line]:
     """Lines of the shares of one cell, each with what the others say where not both can be true."""
     for own in made:
         others = [other for other in made if other is not own and own and other and _contradict(own[0], other[0])]
+        others = [other for other in others if not other[0].wrong]  # what its own samples deny disputes nothing
         for line in own:
             same = [twin for twin in chain.from_iterable(others) if twin.question[-2:] == line.question[-2:]]
             yield replace(line, disputes=tuple(_said(twin, line) for twin in same))
