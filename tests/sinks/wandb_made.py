@@ -158,7 +158,7 @@ class Server:
             node = {"id": "p", "name": "tl_robust", "entityName": "me", "createdAt": "", "isBenchmark": False}
             page = {"endCursor": None, "hasNextPage": False}
             return {"models": {"pageInfo": page, "edges": [{"node": node | {"user": None}}]}}
-        if name == "UpsertView":  # a report
+        if name == "upsertView":  # a report
             self.views[given["name"]] = given
             view = {item: given[item] for item in ("name", "displayName", "description", "spec")}
             view |= {"id": f"id-{given['name']}", "project": {"name": given["projectName"], "entityName": "me"}}
