@@ -143,6 +143,18 @@ def test_names_of_strangers_are_shown_and_do_nothing(tmp_path: Path) -> None:
 
 
 @library
+@pytest.mark.parametrize("name", ["it's", 'a "b"', "a\\b", "größe", "x' or Config('bench') != '", ["it's", 'a "b"']])
+def test_a_name_with_quotation_marks_filters_its_runs(name: str | list[str]) -> None:
+    pytest.importorskip("wandb_workspaces")
+    spec: dict[str, Any] = {"title": "t", "description": "", "project": "p", "entity": ""}
+    spec |= {"runs": {"filter": {"bench": name}}, "blocks": [{"kind": "panels", "panels": []}]}
+    model = published_report.build(spec, "")._to_model().spec.model_dump(by_alias=True)
+    (grid,) = [node for node in leaves(model["blocks"]) if node.get("type") == "panel-grid"]
+    (condition,) = grid["metadata"]["runSets"][0]["filters"]["filters"]
+    assert (condition["key"]["name"], condition["value"]) == ("bench", name)
+
+
+@library
 def test_a_push_says_what_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     spec = made(tmp_path)
     with monkeypatch.context() as patch:
