@@ -76,6 +76,13 @@ def test_every_key_is_one_that_is_logged() -> None:
     found = three_threats.results()
     contents = [_content(result, BENCH, WandbSettings(), FACES[result.cell.threat]) for result in found]
     assert all(content.run["config"].keys() >= set(GROUPS) for content in contents)
+    seeds: dict[str, list[int]] = {}
+    for config in (content.run["config"] for content in contents):
+        seeds.setdefault(config["line"], []).append(config["seed"])
+    assert all(len(set(own)) == len(own) for own in seeds.values())  # a line is a mean over seeds and no more
+    curves = {content.run["config"]["curve"] for content in contents}
+    assert len({content.run["config"]["line"] for content in contents}) == 7  # evasion in two views
+    assert len(curves) == 5
     known = {f"config:{name}" for content in contents for name in content.run["config"]}
     known |= {f"summary:{name}" for content in contents for name in content.summary}
     known |= {name for content in contents for row in content.history for name in row}

@@ -146,9 +146,11 @@ def test_a_second_push_replaces_the_first(monkeypatch: pytest.MonkeyPatch) -> No
         monkeypatch.setenv("WANDB_BASE_URL", remote.address)
         first, second = (wandb_dashboard.push({**SPEC, "entity": "me"}) for _ in range(2))
         other = wandb_dashboard.push({**SPEC, "entity": "me", "runs": {**SPEC["runs"], "filter": {"bench": "other"}}})
+        alone = wandb_dashboard.push({**SPEC, "entity": "me", "only": "evasion"})
         views = list(remote.views.values())
     assert first == second != other
-    assert [view.get("id") for view in views] == [f"id-{views[0]['name']}", None]
+    assert alone not in (first, other)  # the view of one threat does not replace that of all
+    assert [view.get("id") for view in views] == [f"id-{views[0]['name']}", None, None]
     assert views[0]["displayName"] == "tiny: robustness"
 
 

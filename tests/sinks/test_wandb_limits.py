@@ -124,4 +124,7 @@ def test_files_are_counted_and_weighed(monkeypatch: pytest.MonkeyPatch, tmp_path
     monkeypatch.setattr(limits, "FILES", 1)
     monkeypatch.setattr(limits, "PAGE_BYTES", 49)
     assert [sentence.partition(",")[0] for sentence in overstepped(measured)] == ["has 2 files", "has a file of 0.0 MB"]
+    monkeypatch.setattr(limits, "FILES", 2)
+    monkeypatch.setattr(limits, "PAGE_BYTES", 50)
+    assert list(overstepped(measured)) == []  # as much as there may be
     assert list(overstepped(Measures())) == []

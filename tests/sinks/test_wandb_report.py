@@ -14,7 +14,7 @@ import pytest
 
 from tests.sinks import three_threats
 from tests.sinks.test_all_threats import parts
-from tests.sinks.wandb_made import no_account
+from tests.sinks.wandb_made import API_KEY, no_account, server
 from tl_robust.errors import ConfigError
 from tl_robust.results import answer, table
 from tl_robust.sinks.wandb import dashboard, published_report, report
@@ -143,6 +143,18 @@ def test_names_of_strangers_are_shown_and_do_nothing(tmp_path: Path) -> None:
 
 
 @library
+@pytest.mark.parametrize("name", ["it's", 'a "b"', "a\\b", "größe", "x' or Config('bench') != '", ["it's", 'a "b"']])
+def test_a_name_with_quotation_marks_filters_its_runs(name: str | list[str]) -> None:
+    pytest.importorskip("wandb_workspaces")
+    spec: dict[str, Any] = {"title": "t", "description": "", "project": "p", "entity": ""}
+    spec |= {"runs": {"filter": {"bench": name}}, "blocks": [{"kind": "panels", "panels": []}]}
+    model = published_report.build(spec, "")._to_model().spec.model_dump(by_alias=True)
+    (grid,) = [node for node in leaves(model["blocks"]) if node.get("type") == "panel-grid"]
+    (condition,) = grid["metadata"]["runSets"][0]["filters"]["filters"]
+    assert (condition["key"]["name"], condition["value"]) == ("bench", name)
+
+
+@library
 def test_a_push_says_what_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     spec = made(tmp_path)
     with monkeypatch.context() as patch:
@@ -153,3 +165,20 @@ def test_a_push_says_what_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyP
     pytest.importorskip("wandb_workspaces")
     with pytest.raises(ConfigError, match="no API key: run `wandb login`"):
         published_report.push(spec)
+
+
+@library
+def test_each_push_makes_a_report_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("wandb_workspaces")
+    spec = {**made(tmp_path), "entity": "me"}
+    monkeypatch.setenv("WANDB_API_KEY", API_KEY)
+    with server() as remote:
+        monkeypatch.setenv("WANDB_BASE_URL", remote.address)
+        first, second = (published_report.push(spec) for _ in range(2))
+        saved = list(remote.views.values())
+    assert first != second
+    assert "/me/tl_robust/reports/" in first
+    assert [view["displayName"] for view in saved] == [spec["title"]] * 2
+    blocks = json.loads(saved[0]["spec"])["blocks"]
+    assert [block["type"] for block in blocks].count("panel-grid") == 5
+    assert "survival of the backdoor" in saved[0]["spec"]

@@ -15,12 +15,14 @@ from wandb.apis.public.sweeps import _validate_config_and_fill_distribution as v
 from wandb.sdk.launch.sweeps.utils import create_sweep_command, create_sweep_command_args
 from wandb.sdk.lib.config_util import save_config_file_from_dict
 
+from tests.sinks import three_threats
 from tests.sinks.wandb_made import no_account, of_type, records, runs, summary_of
 from tl_robust.cli import main
 from tl_robust.errors import ConfigError
+from tl_robust.results import table
 from tl_robust.sinks.wandb import dashboard
 from tl_robust.sinks.wandb.session import WandbSettings
-from tl_robust.sinks.wandb.trial import group_of, trial_config, trial_id
+from tl_robust.sinks.wandb.trial import group_of, headlines, trial_config, trial_id
 
 __all__ = ["no_account"]  # a fixture that all tests use
 
@@ -102,6 +104,27 @@ def test_other_actions_and_several_benches_are_no_sweeps(tiny: Path, capsys: pyt
     assert "name a bench" in capsys.readouterr().err
     assert main(["dashboard", "spec", str(tiny), str(tiny)]) == 2
     assert "bench 'tiny' was given twice" in capsys.readouterr().err
+    other = tiny.with_name("other.yaml")
+    other.write_text(tiny.read_text().replace("name: tiny", "name: other\nwandb: {project: elsewhere}"))
+    assert main(["dashboard", "spec", str(tiny), str(other)]) == 2
+    assert "these benches have tl_robust, elsewhere: give the same wandb.project" in capsys.readouterr().err
+    assert main(["dashboard", "sweep", str(tiny), str(other), "--vary", "axes.seed"]) == 2
+    capsys.readouterr()
+    assert main(["dashboard", "spec", str(tiny), str(other), "wandb.project=one"]) == 0
+    assert json.loads(capsys.readouterr().out)["runs"]["filter"] == {"bench": ["tiny", "other"]}
+
+
+def test_the_headline_of_a_view_is_a_mean_over_its_cells_and_axis() -> None:
+    found = three_threats.results()
+    numbers = headlines(table.summary(found))
+    assert numbers.keys() == {
+        "headline/accuracy/white_box", "headline/accuracy/black_box", "headline/success/poisoned_pre-training",
+        "headline/exposure/target_data",
+    }  # fmt: skip
+    # Right of 20 images at the two eps above 0: 10 and 6 without the defense, 11 and 7 with it.
+    assert numbers["headline/accuracy/black_box"] == pytest.approx((10 + 6 + 11 + 7) / 4 / 20)
+    backdoors = [result.curves["attack_success"].value for result in found if result.cell.threat == "backdoor"]
+    assert numbers["headline/success/poisoned_pre-training"] == pytest.approx(sum(value[-1] for value in backdoors) / 2)
 
 
 def test_only_the_sweep_that_a_bench_was_told_makes_trials(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -68,6 +69,23 @@ def filters(config: Any, runs: Mapping[str, Any]) -> list[Any]:
     """
     wanted = runs["filter"].items()
     return [config(name).isin(value) if isinstance(value, list) else config(name) == value for name, value in wanted]
+
+
+def condition(runs: Mapping[str, Any]) -> str:
+    """The same as one sentence of W&B's language of filters, which a report wants.
+
+    The library writes such a sentence without escapes, and a quotation mark in a name would end the name.
+
+    >>> print(condition({"filter": {"bench": "it's"}}))
+    Config("bench") == "it's"
+    >>> print(condition({"filter": {"bench": ["a", "b"]}}))
+    Config("bench") in ["a", "b"]
+    """
+    parts = [
+        f"Config({json.dumps(name)}) {'in' if isinstance(value, list) else '=='} {json.dumps(value)}"
+        for name, value in runs["filter"].items()
+    ]
+    return " and ".join(parts)
 
 
 def column(name: str) -> str:

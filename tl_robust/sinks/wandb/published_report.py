@@ -8,7 +8,7 @@ from typing import Any
 
 from tl_robust.errors import ConfigError
 from tl_robust.sinks.report.markdown import escaped
-from tl_robust.sinks.wandb.library import filters, library, panel
+from tl_robust.sinks.wandb.library import condition, library, panel
 from tl_robust.sinks.wandb.session import account, default_entity, environment
 
 WIDE, HIGH, ACROSS = 12, 8, 2  # of a panel, in units of a grid that is 24 wide; panels in a row
@@ -25,14 +25,14 @@ def build(spec: Mapping[str, Any], entity: str) -> Any:
     Raises:
         ConfigError: wandb-workspaces is not installed.
     """
-    wr, expr = library("reports.v2", "a report"), library("expr", "a report")
+    wr = library("reports.v2", "a report")
 
     def runset() -> Any:
         return wr.Runset(
             entity=entity,
             project=spec["project"] if entity else "",
             name=", ".join(_listed(spec["runs"]["filter"]["bench"])),
-            filters=filters(expr.Config, spec["runs"]),
+            filters=condition(spec["runs"]),
         )
 
     def block(item: Mapping[str, Any]) -> Any:
