@@ -69,7 +69,6 @@ class Part:
     license: str
     needs: tuple[str, ...]
     record: str
-    size: int
 
     @property
     def purl(self) -> str:
@@ -158,10 +157,9 @@ def parts_of(requirements: Iterable[Requirement]) -> dict[str, Part]:
         more = list(needed(installed.requires or (), extras))
         needs = {normal(other.name) for other in more} | set(found[name].needs if name in found else ())
         record = (installed.read_text("RECORD") or "").encode()
-        size = sum(file.size or 0 for file in installed.files or ())
         facts = installed.metadata
         digest = hashlib.sha256(record).hexdigest() if record else ""
-        found[name] = Part(name, installed.version, license_of(facts), tuple(sorted(needs)), digest, size)
+        found[name] = Part(name, installed.version, license_of(facts), tuple(sorted(needs)), digest)
         asked += [(other, name) for other in more]
     return dict(sorted(found.items()))
 
@@ -219,6 +217,12 @@ def told(parts: dict[str, Part]) -> list[str]:
     return [*lines, *unknown]
 
 
+def megabytes(parts: Iterable[Part]) -> float:
+    """What packages take of a disk, as their records say it."""
+    files = (file for part in parts for file in metadata.distribution(part.name).files or ())
+    return sum(file.size or 0 for file in files) / 1e6
+
+
 def tables(extras: Iterable[str]) -> str:
     """Licenses of what is asked for, and what each extra adds, in Markdown."""
     asked = direct(extras)
@@ -231,11 +235,11 @@ def tables(extras: Iterable[str]) -> str:
     lines += ["", "| extra | packages that it adds | size |", "|---|---|---|"]
     cuda = [part for name, part in base.items() if re.match("nvidia-|cuda-|triton", name)]
     for text, some in (("none", base.values()), ("none, of these for CUDA", cuda)):
-        lines.append(f"| {text} | {len(some)} | {sum(part.size for part in some) / 1e6:,.0f} MB |")
+        lines.append(f"| {text} | {len(some)} | {megabytes(some):,.0f} MB |")
     for extra in extras:
         added = [part for name, part in parts_of([*asked[""], *asked[extra]]).items() if name not in base]
-        size = sum(part.size for part in added) / 1e6
-        lines.append(f"| `{extra}` | {', '.join(part.name for part in added) or 'none'} | {size:.0f} MB |")
+        names = ", ".join(part.name for part in added) or "none"
+        lines.append(f"| `{extra}` | {names} | {megabytes(added):.0f} MB |")
     everything = parts_of(requirement for requirements in asked.values() for requirement in requirements)
     notes = told(everything)
     lines += [

@@ -160,11 +160,11 @@ def test_a_license_is_read_as_it_is_declared(declared: dict[str, str], read: str
     for name, value in declared.items():
         facts[name] = value
     assert MAKER.license_of(facts) == read
-    assert MAKER.Part("x", "1", read, (), "", 0).permissive == permissive
+    assert MAKER.Part("x", "1", read, (), "").permissive == permissive
 
 
 def test_a_package_without_a_license_is_named() -> None:
-    nameless = MAKER.Part("x", "1", "", (), "0" * 64, 0)
+    nameless = MAKER.Part("x", "1", "", (), "0" * 64)
     assert MAKER.told({"x": nameless}) == ["x: declares no license"]
     document = MAKER.bom({"x": nameless}, ["x"], "1", NOW)
     fits(SBOM, document)
