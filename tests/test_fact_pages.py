@@ -131,6 +131,15 @@ def test_a_line_that_names_nothing_ends_the_build(line: str, said: str) -> None:
     assert "defenses/distill.md: the line" in str(raised.value)
 
 
+def test_pictures_of_the_gallery_are_small_and_described() -> None:
+    shown = re.findall(r"!\[(.*)\]\((gallery/.*)\)", (DOCS / "gallery.md").read_text(encoding="utf-8"))
+    files = {file.relative_to(DOCS).as_posix(): file.stat().st_size for file in (DOCS / "gallery").iterdir()}
+    assert {file for _, file in shown} == files.keys()
+    assert max(files.values()) <= 120_000
+    assert sum(files.values()) <= 1_000_000
+    assert all(len(text) > 40 for text, _ in shown), "a picture is described for who does not see it"
+
+
 @pytest.mark.docs
 def test_every_example_can_be_planned(tmp_path: Path) -> None:
     pages = sorted([*DOCS.glob("defenses/*.md"), *DOCS.glob("threats/*.md"), DOCS / "attacks.md"])
