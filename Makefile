@@ -6,8 +6,8 @@ CARD ?= defenses defenses_backdoor defenses_membership
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup bench card plan report claims profiles gpu perf perf-attacks perf-memory statistics price lineage gallery \
-	test test-slow test-gpu test-parity test-audit test-browser test-ray test-docs docs check format
+.PHONY: help setup bench card plan report claims profiles gpu perf perf-attacks perf-memory statistics price lineage \
+	gallery test test-slow test-gpu test-parity test-audit test-browser test-ray test-docs docs check format
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
