@@ -113,6 +113,7 @@ def test_settings_and_attackers_are_those_of_the_code() -> None:
     assert "straight_through" in page
     assert "AML.M0010" in page
     assert "facts:" not in page
+    assert "| `amplitude` | `40/255` | In [0,1] pixel units. |" in FACTS.facts_of("backdoor sine settings")
 
 
 @pytest.mark.parametrize(
@@ -127,3 +128,16 @@ def test_a_line_that_names_nothing_ends_the_build(line: str, said: str) -> None:
     with pytest.raises(ConfigError, match=re.escape(said)) as raised:
         FACTS.replaced(f"# Page\n\n<!-- facts: {line} -->\n", "defenses/distill.md")
     assert "defenses/distill.md: the line" in str(raised.value)
+
+
+@pytest.mark.docs
+def test_every_example_can_be_planned(tmp_path: Path) -> None:
+    pages = sorted([*DOCS.glob("defenses/*.md"), *DOCS.glob("threats/*.md"), DOCS / "attacks.md"])
+    planned = 0
+    for page in pages:
+        for block in _benches(page.read_text(encoding="utf-8")):
+            file = tmp_path / "example.yaml"
+            file.write_text(block)
+            assert load(file, [f"data.cache={tmp_path / 'cache'}"]).plan.cells, f"{page} plans nothing"
+            planned += 1
+    assert planned > len(DEFENSES.names())
