@@ -93,6 +93,10 @@ class Registry(Generic[T]):
         self._walk()
         return sorted(self._items)
 
+    def names_of(self, file: str) -> list[str]:
+        """Names that a file has registered so far, sorted; the package is not walked."""
+        return sorted(name for name, brought in self._modules.items() if brought == file)
+
     def __contains__(self, name: object) -> bool:
         self._walk()
         return name in self._items
@@ -153,6 +157,11 @@ def kinds() -> dict[str, str]:
     return dict(sorted((kind, package) for kind, package, _ in _registries()))
 
 
+def kinds_imported() -> list[str]:
+    """The kinds whose registry exists already, since something has imported the module that makes it; sorted."""
+    return sorted(kind for kind, _, module in _registries() if module in sys.modules)
+
+
 def registry(kind: str) -> Registry[Any]:
     """The registry of a kind of this package; the module that makes it is imported.
 
@@ -174,7 +183,11 @@ def _registries() -> tuple[tuple[str, str, str], ...]:
     for path in sorted(root.rglob("*.py")):
         text = path.read_text(encoding="utf-8")
         for node in ast.walk(ast.parse(text)) if re.search(r"\bRegistry[\[(]", text) else ():
-            if isinstance(node, ast.Call) and ast.unparse(node.func).partition("[")[0] == Registry.__name__:
+            if (
+                isinstance(node, ast.Call)
+                and ast.unparse(node.func).partition("[")[0] == Registry.__name__
+                and all(isinstance(argument, ast.Constant) for argument in node.args)
+            ):
                 kind, package = (ast.literal_eval(argument) for argument in node.args)
                 if package.startswith(f"{__package__}."):
                     module = ".".join([__package__, *path.relative_to(root).with_suffix("").parts])

@@ -24,6 +24,7 @@ from tl_robust.errors import ConfigError
 from tl_robust.registry import Registry
 from tl_robust.results.card import Card, cards
 from tl_robust.results.faces import FACES
+from tl_robust.results.leaderboard import Board
 from tl_robust.results.table import Row
 from tl_robust.types import Face, Pictures, Result
 
@@ -49,6 +50,7 @@ class Views:
         weights: Files of the trained models by their titles.
         faces: How each threat reads.
         program: Commit and version of this program: another one may make other pages of the same results.
+        board: Leaderboard files that were merged; None of a bench.
         publish: The bench has just run: its results may leave this machine, and files that are there already and made
             of the same results need not be made again.
     """
@@ -69,6 +71,7 @@ class Views:
     weights: Mapping[str, Path] = field(default_factory=dict)
     faces: Mapping[str, Face] = field(default_factory=lambda: FACES)
     program: str = ""
+    board: Board | None = None
     publish: bool = False
 
     @cached_property
