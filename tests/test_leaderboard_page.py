@@ -16,17 +16,20 @@ from typing import Any
 import pytest
 import torch
 from scipy.stats import binom
+from scipy.stats import t as student
 
 from tests.sinks import test_leaderboard as files_made
 from tests.sinks.board_made import HOSTILE, entry, large, seeds
+from tl_robust.cli import main
 from tl_robust.cli.commands.export import _submitter
 from tl_robust.errors import ConfigError, ResultsError
-from tl_robust.metrics.estimate import Draws
+from tl_robust.metrics.estimate import Draws, estimate
 from tl_robust.results import leaderboard
 from tl_robust.results.entry import Entry, Submitter
 from tl_robust.results.leaderboard import Board
 from tl_robust.results.ranking import Contender, p_values, ranks
 from tl_robust.results.standings import Line, lines
+from tl_robust.sinks import base
 from tl_robust.sinks.report import board_page
 
 EXAMPLES = Path(__file__).parents[1] / "experiments" / "leaderboard"
@@ -92,13 +95,24 @@ def test_rows_of_the_same_samples_are_compared_sample_by_sample() -> None:
     draw = torch.Generator().manual_seed(2)
     tries = 60
     wrong = sum(any(rank.told for rank in ranks(drawn([0.5] * 3, 0.02, draw), True)) for _ in range(tries))
-    assert wrong <= binom.isf(0.001, tries, 0.05)
+    assert wrong <= binom.isf(0.001, tries, 0.05), f"{wrong} of {tries} boards of equals have ranks"
     rows = drawn([0.75, 0.45], 0.0, draw)
     assert places(*rows) == [(1, 1), (2, 2)], "told by the samples: the intervals alone overlap"
     apart = [Contender(item.value, item.low, item.high, 3) for item in rows]
     assert places(*apart) == [(1, 2), (1, 2)]
     strangers = [Contender(item.value, item.low, item.high, 3, item.draws, place) for place, item in enumerate(rows)]
     assert p_values(strangers) == p_values(apart), "other samples are not paired"
+
+
+def test_three_seeds_have_no_more_degrees_of_freedom_than_two_samples_of_three() -> None:
+    """Holm asks for tails, where the degrees of freedom of a few seeds that agree by chance say too much."""
+    first, second = drawn([0.6, 0.45], 0.0, torch.Generator().manual_seed(1))
+    assert first.draws
+    assert second.draws
+    change = estimate(second.draws - first.draws)
+    assert float(change.freedom) > 4
+    (p,) = p_values([first, second]).values()
+    assert p == pytest.approx(2 * student.sf(abs(float(change.value / change.error)), 4))
 
 
 # rows of a board
@@ -293,6 +307,23 @@ def test_export_refuses_what_no_reader_would_take(given: tuple[str, str, str], s
     assert _submitter(Namespace(submitter=" ", contact="", paper="")) is None
 
 
+@pytest.mark.parametrize("wrong", [True, False])
+def test_merge_ends_with_one_where_a_file_is_wrong(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], wrong: bool
+) -> None:
+    monkeypatch.setattr(base, "in_order", lambda: ["leaderboard"])
+    monkeypatch.chdir(tmp_path)
+    submit(Path("north"), "north", files_made.cell(), samples=True)
+    if wrong:
+        changed(next(Path("north").iterdir()))
+    assert main(["merge", "north", "--out", "all"]) == int(wrong)
+    said = capsys.readouterr().out
+    assert ("is stated as 0.25, but its samples give" in said) == wrong
+    assert ("1 of 1 cells state numbers that are not those of their samples" in said) == wrong
+    assert "Leaderboard: all/leaderboard.html" in said
+    assert ("✖ samples disagree" in Path("all/leaderboard.html").read_text()) == wrong
+
+
 # the page
 
 
@@ -393,6 +424,13 @@ def test_an_empty_board_gives_a_page(tmp_path: Path) -> None:
     assert "0 rows" in written(tmp_path, Board(()))
 
 
+def test_the_documentation_names_the_options_and_limits() -> None:
+    text = (EXAMPLES.parents[1] / "docs" / "leaderboard.md").read_text()
+    for option in ("--samples", "--submitter", "--contact", "--paper", "--out"):
+        assert option in text
+    assert f"The first {board_page.AT_ONCE} rows" in text
+
+
 # the examples
 
 
@@ -406,3 +444,19 @@ def test_the_examples_are_small_and_rank() -> None:
         ("scratch", "Group South", None),
     ]  # fmt: skip
     assert [line.basis for line in found] == ["samples", "approximate", "samples", "stated"]
+
+
+@pytest.mark.docs
+def test_the_documented_merge_says_what_the_page_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = EXAMPLES.parents[1]
+    blocks = re.findall(r"^```\n(.*?)\n```$", (root / "docs" / "leaderboard.md").read_text(), re.DOTALL | re.MULTILINE)
+    (place,) = [place for place, block in enumerate(blocks) if block.startswith("tl-robust merge ")]
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "100")
+    (tmp_path / "experiments").symlink_to(root / "experiments")
+    assert main(blocks[place].split()[1:]) == 0
+    said = [line.rstrip() for line in capsys.readouterr().out.strip().splitlines()]
+    assert said == [line.rstrip() for line in blocks[place + 1].splitlines()]
+    assert (tmp_path / "merged" / "leaderboard.html").is_file()

@@ -127,7 +127,7 @@ def test_an_address_that_someone_made_up_does_no_harm(opened: Opened, address: s
 def test_columns_sort_by_keyboard_and_red_rows_stay_last(opened: Opened) -> None:
     from selenium.webdriver.common.keys import Keys
 
-    page = opened(address="#pair=a+%E2%86%92+b&place=eps+0.0627451")
+    page = opened(address="#pair=a+%E2%86%92+b&place=eps+16%2F255")
     assert strategies(page) == ["scratch", "common_init", "finetune", "finetune", "lucky", "masked"]
     head = page.find_element("css selector", "th[data-sort=value]")
     button = head.find_element("tag name", "button")

@@ -118,6 +118,8 @@ def _paired(contenders: Sequence[Contender], pairs: Sequence[tuple[int, int]]) -
         }
         sides.append(replace(draws[0], **parts))
     change = estimate(sides[1] - sides[0])
+    most = max(2 * (change.seeds - 1), 1)  # as Student's t of two samples has: in the tails that Holm asks for, the
+    change = replace(change, freedom=change.freedom.clamp(max=float(most)))  # degrees from few seeds are too many
     p = (2 * torch.minimum(change.above(), (-change).above())).clamp(max=1.0)
     return p.masked_fill(~(change.error > 0), math.nan).tolist()
 

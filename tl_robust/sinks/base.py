@@ -12,7 +12,7 @@ It stands in ``tl_robust/sinks/named/`` or in a plugin folder of the bench; ``tl
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from graphlib import CycleError, TopologicalSorter
@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from tl_robust.claims.effects import Finding
-from tl_robust.errors import ConfigError
+from tl_robust.errors import ConfigError, TLRobustError
 from tl_robust.registry import Registry
 from tl_robust.results.card import Card, cards
 from tl_robust.results.faces import FACES
@@ -130,3 +130,20 @@ def in_order() -> list[str]:
 def files() -> list[str]:
     """Names of the files that the sinks write into the folder of a bench."""
     return [file for name in in_order() for file in SINKS[name].files]
+
+
+def sentences_of_sinks(views: Views, broken: list[str]) -> Iterator[str]:
+    """Call every sink and give what they say. One that breaks takes no other with it.
+
+    Args:
+        views: What they show.
+        broken: The names of those that broke are added to this list.
+    """
+    for name in in_order():
+        try:
+            yield from SINKS[name].write(views)
+        except TLRobustError:  # a sentence for the user, who has to act: a full disk, a wrong setting
+            raise
+        except Exception as error:  # noqa: BLE001 - a view must not take the others with it; the user is told
+            broken.append(name)
+            yield Problem(f"sink {name} failed ({type(error).__name__}: {error}).")

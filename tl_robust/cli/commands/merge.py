@@ -27,10 +27,10 @@ def run(parsed: argparse.Namespace, console: Console) -> int:
     from tl_robust import __version__ as version
     from tl_robust import claims
     from tl_robust.cli.terminal import accuracy_tables, claim_line
-    from tl_robust.cli.views import sentences_of_sinks
     from tl_robust.nodes.provenance import commit
     from tl_robust.results import leaderboard
-    from tl_robust.sinks.base import Views
+    from tl_robust.sinks.base import Views, sentences_of_sinks
+    from tl_robust.sinks.report.board_data import brief_commit
 
     folder = parsed.out
     if (folder / "config.yaml").exists():
@@ -39,7 +39,7 @@ def run(parsed: argparse.Namespace, console: Console) -> int:
         load_plugins(plugins)
     board = leaderboard.read(parsed.places, mark=True)
     summary, results = board.summary, board.results
-    made_by = f"tl_robust {version} {commit()[:12]}".rstrip()
+    made_by = f"tl_robust {version} {brief_commit(commit())}".rstrip()
     name = folder.resolve().name
     views = Views(folder, name, results, summary, board.rows, claims.decide(results), program=made_by, board=board)
     broken = list[str]()

@@ -9,6 +9,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from tl_robust.results.faces import face_of
 from tl_robust.results.standings import Line
 from tl_robust.results.table import defused
 from tl_robust.text import plain
@@ -33,13 +34,33 @@ def short(text: str) -> str:
     return text if len(text) <= LONG else f"{text[: LONG - 3]}..."
 
 
+def place(line: Line) -> str:
+    """Where on its axis a row is read: ``eps 8/255``; empty for a whole curve."""
+    face, row = face_of(line.cell), line.row
+    return "" if row.eps is None else f"{face.place or row.axis} {face.axis_text(row.eps)}"
+
+
+def brief_commit(commit: str) -> str:
+    """A commit in 12 digits, which still says whether files had changed since.
+
+    >>> brief_commit("0123456789abcdef-dirty"), brief_commit("")
+    ('0123456789ab-dirty', '')
+    """
+    digits, _, state = commit.partition("-")
+    return digits[:12] + f"-{state}" * bool(state)
+
+
 def made(line: Line) -> Mapping[str, list[str]]:
     """By what a row was computed: in short, and all versions."""
     brief, whole = list[str](), list[str]()
     for file in line.share.files:
         made = file.content["provenance"]
         versions = made["versions"]
-        parts = [f"tl_robust {versions.get('tl_robust', 'of an unknown version')}", made["device"], made["commit"][:12]]
+        parts = [
+            f"tl_robust {versions.get('tl_robust', 'of an unknown version')}",
+            made["device"],
+            brief_commit(made["commit"]),
+        ]
         brief.append(", ".join(short(part) for part in parts if part))
         known = ", ".join(f"{short(name)} {short(value)}" for name, value in sorted(versions.items()))
         whole.append(f"Commit {short(made['commit']) or 'unknown'}; {known or 'versions unknown'}.")
@@ -101,7 +122,7 @@ def _fields(line: Line, question: int) -> dict[str, Any]:
         "view": cell.view,
         "axis": row.axis,
         "x": row.eps,
-        "place": "" if row.eps is None else f"{row.axis} {row.eps:.6g}",
+        "place": place(line),
         "metric": row.metric,
         "value": row.value,
         "low": row.low,

@@ -24,7 +24,7 @@ from tl_robust.results.leaderboard import Board
 from tl_robust.results.names import MARKS, interval, measured, method, unit
 from tl_robust.results.standings import Line, lines
 from tl_robust.sinks.report import board_data, rendering
-from tl_robust.sinks.report.board_data import short
+from tl_robust.sinks.report.board_data import place, short
 
 AT_ONCE = 100  # rows that a browser lays out before it is asked for more
 ADDRESS = re.compile(r"https://[a-z0-9.-]+\.[a-z]{2,}(/[A-Za-z0-9._~/?=&%+,;:()-]*)?")
@@ -42,7 +42,7 @@ def write(board: Board, path: Path, title: str, program: str) -> None:
         board: What was read.
         path: Of the page.
         title: Its name.
-        program: Commit and version of this program.
+        program: Version and commit of this program.
 
     Raises:
         ResultsError: It cannot be written.
@@ -52,7 +52,7 @@ def write(board: Board, path: Path, title: str, program: str) -> None:
     context = {
         "title": short(title),
         "facts": list(_facts(board, shown, program)),
-        "rows": [_row(line, place < AT_ONCE) for place, line in enumerate(shown)],
+        "rows": [_row(line, number < AT_ONCE) for number, line in enumerate(shown)],
         "filters": board_data.filters(data),
         "data": data,
         "script": Markup(_script()),  # ours, and what the digest is of
@@ -81,14 +81,13 @@ def _facts(board: Board, shown: list[Line], program: str) -> Iterator[str]:
 def _row(line: Line, at_once: bool) -> dict[str, Any]:
     cell, row, face = line.cell, line.row, face_of(line.cell)
     common = [f"common start {cell.common}"] * bool(cell.common)
-    place = [] if row.eps is None else [f"{face.place or row.axis} {face.axis_text(row.eps)}"]
     return {
         "classes": " ".join(["on"] * at_once + [line.verdict.level] + ["outcast"] * line.outcast),
         "pair": f"{short(cell.source)} → {short(cell.target)}",
         "network": ", ".join([short(cell.network), f"{cell.target_images} target images"]),
         "threat": short(cell.threat),
         "attack": short(method(cell)),
-        "view": ", ".join([face.side(cell.view), *place]),
+        "view": ", ".join(filter(None, [short(face.side(cell.view)), place(line)])),
         "rank": line.rank,
         "why": line.why,
         "strategy": ", ".join(map(short, [cell.strategy, *common])),
