@@ -6,9 +6,9 @@ CARD ?= defenses defenses_backdoor defenses_membership
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup bench card plan report claims profiles gpu perf perf-attacks perf-memory statistics price lineage gallery \
-	test test-slow test-gpu test-parity test-audit test-browser test-ray test-docs docs outputs examples check format \
-	sbom dist release-check container
+.PHONY: help setup bench card plan report claims profiles gpu perf perf-attacks perf-memory statistics price lineage \
+	test test-slow test-gpu test-parity test-audit test-browser test-ray test-docs docs outputs examples gallery \
+	check format sbom dist release-check container
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -72,9 +72,6 @@ docs: .venv/.docs ## build the documentation: site/index.html, which needs no ne
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 	@echo "Documentation: site/index.html"
 
-gallery: .venv/.browser ## pictures of real reports for docs/gallery.md (ten minutes on two cores; needs chromium): docs/gallery/
-	$(BIN)/python experiments/gallery.py $(ARGS)
-
 test-docs: .venv/.docs ## build the documentation, check its links, run its examples
 	$(BIN)/python -m pytest -m docs $(ARGS)
 
@@ -83,6 +80,9 @@ outputs: .venv/.run ## run benches again and keep what they print for their page
 
 examples: .venv/.dev ## run the scripts of examples/ and write their pages (ARGS=own_pair: one of them; two minutes)
 	$(BIN)/python experiments/examples.py $(ARGS)
+
+gallery: .venv/.browser ## pictures of real reports for docs/gallery.md (ten minutes on two cores; needs chromium): docs/gallery/
+	$(BIN)/python experiments/gallery.py $(ARGS)
 
 sbom: .venv/.dev ## bill of materials of what is installed: sbom.cdx.json (ARGS="--extra ray": with an extra)
 	@$(BIN)/python experiments/sbom.py $(ARGS)

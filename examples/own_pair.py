@@ -73,9 +73,9 @@ figure, axes = plt.subplots(
 )
 for row, (name, module) in zip(axes, {"source": data.module("source"), "target": data}.items(), strict=True):
     shown = module.data.images("test")
-    for cell, image, label in zip(row, shown.images, shown.labels, strict=False):
-        cell.imshow(image.permute(1, 2, 0))
-        cell.set_title(data.labels[label], fontsize=8)
+    for cell, place in zip(row, range(0, len(shown), len(shown) // 6), strict=False):
+        cell.imshow(shown.images[place].permute(1, 2, 0))
+        cell.set_title(data.labels[shown.labels[place]], fontsize=8)
         cell.axis("off")
     row[0].text(-0.4, 0.5, name, transform=row[0].transAxes, rotation=90, va="center", ha="center", fontsize=8)
 plt.show()

@@ -109,8 +109,12 @@ def test_a_script_that_fails_writes_no_page(tmp_path: Path) -> None:
     [
         ("accuracy 0.512", "accuracy 0.560", True),
         ("accuracy 0.512", "accuracy 0.712", False),
-        ("falls to 54.0 %", "falls to 60.1 %", True),
+        ("falls to 54.0 %", "falls to 68.1 %", True),
         ("falls to 54.0 %", "falls to 70.1 %", False),
+        ("1.000 [0.398, 1.000], n = 4", "0.800 [0.194, 0.994], n = 4", True),
+        ("1.000 [0.898, 1.000], n = 4", "0.800 [0.694, 0.994], n = 4", False),
+        ("index 1.311", "index 1.531", True),
+        ("index 1.311", "index 1.631", False),
         ("n = 300", "n = 301", False),
         ("eps 8/255", "eps 16/255", False),
         ("took 2.0 s", "took 51.3 s", True),

@@ -157,9 +157,11 @@ def kinds() -> dict[str, str]:
     return dict(sorted((kind, package) for kind, package, _ in _registries()))
 
 
-def kinds_imported() -> list[str]:
-    """The kinds whose registry exists already, since something has imported the module that makes it; sorted."""
-    return sorted(kind for kind, _, module in _registries() if module in sys.modules)
+def imported() -> list[Registry[Any]]:
+    """The registries of this package that exist already, since something has imported their modules, by kind."""
+    ours = [module for name, module in list(sys.modules.items()) if name.startswith(f"{__package__}.")]
+    found = {id(item): item for module in ours for item in vars(module).values() if isinstance(item, Registry)}
+    return sorted((item for item in found.values() if item._package), key=lambda item: item.kind)
 
 
 def registry(kind: str) -> Registry[Any]:

@@ -11,6 +11,7 @@ from torch import nn
 
 from tl_robust.contracts.contract import Contract
 from tl_robust.contracts.kinds.strategy import (
+    RECIPE,
     Forest,
     NoTest,
     State,

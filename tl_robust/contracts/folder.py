@@ -44,12 +44,29 @@ def check_folder(
     if not paths:
         raise ConfigError(f"plugin folder {folder} has no .py file: put one component into each file.")
     chosen = [path for name, path in paths.items() if not only or name in only]
+    running: set[subprocess.Popen[bytes]] = set()
     with ThreadPoolExecutor(PROCESSES) as pool:
-        yield from pool.map(lambda path: check_file(path, root, limit), chosen)
+        try:
+            yield from pool.map(lambda path: check_file(path, root, limit, running), chosen)
+        except BaseException:  # such as Ctrl-C: nothing that was started is left behind
+            pool.shutdown(wait=False, cancel_futures=True)
+            for process in list(running):
+                _end(process)
+            raise
 
 
-def check_file(path: Path, root: Path | None = None, limit: float = LIMIT) -> list[Line]:
-    """The lines of one file; a process that does not come to its end is a line, too."""
+def check_file(
+    path: Path, root: Path | None, limit: float, running: set[subprocess.Popen[bytes]] | None = None
+) -> list[Line]:
+    """The lines of one file; a process that does not come to its end is a line, too.
+
+    Args:
+        path: The file, resolved.
+        root: Folder of data sets, for domains and pairs.
+        limit: Seconds that it may take.
+        running: Holds the process while it runs.
+    """
+    running = set() if running is None else running
     with tempfile.TemporaryDirectory() as scratch:
         out = Path(scratch) / "lines"
         command = [sys.executable, "-m", f"{__package__}.one_file", str(path), str(out)]
@@ -58,6 +75,7 @@ def check_file(path: Path, root: Path | None = None, limit: float = LIMIT) -> li
             cwd=scratch, env=_environment(), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL, start_new_session=True,
         )  # fmt: skip
+        running.add(process)
         ended = ""
         try:
             code = process.wait(limit)
@@ -67,6 +85,7 @@ def check_file(path: Path, root: Path | None = None, limit: float = LIMIT) -> li
             ended = f"It took more than {limit:g} seconds and was stopped: does a loop not end?"
         finally:
             _end(process)
+            running.discard(process)
         lines = _read(out)
     if not ended:
         return lines

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ast
 import json
+import os
 import re
 import sys
 import warnings
@@ -33,11 +34,23 @@ def main(path: Path, out: Path, root: Path | None) -> None:
     import torch
 
     torch.set_num_threads(1)
+    _bound_memory()
     warnings.simplefilter("ignore")
     with out.open("w", encoding="utf-8") as file:
         for line in check(path, root):
             file.write(json.dumps(line.written()) + "\n")
             file.flush()
+
+
+def _bound_memory() -> None:
+    """Refuse memory beyond three quarters of the machine's, so that a huge tensor is an error of this file alone."""
+    try:
+        import resource
+
+        most = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") * 3 // 4
+        resource.setrlimit(resource.RLIMIT_DATA, (most, resource.getrlimit(resource.RLIMIT_DATA)[1]))
+    except (ImportError, OSError, ValueError):  # a system without such limits
+        return
 
 
 def check(path: Path, root: Path | None) -> Iterator[Line]:
@@ -73,12 +86,12 @@ def _registered(path: Path, module: Any, root: Path | None) -> Iterator[Named]:
     Raises:
         ConfigError: A name is that of a component of the package.
     """
-    for kind in registry.kinds_imported():
-        known = registry.registry(kind)
+    for known in registry.imported():
         names = known.names_of(str(path))
-        known.names()  # walks the package, which says where a name is taken
+        if names:
+            known.names()  # walks the package, which says where a name is taken
         for name in names:
-            yield Named(kind, name, known[name], path, root)
+            yield Named(known.kind, name, known[name], path, root)
     if {"arguments", "run"} <= {name for name, item in vars(module).items() if callable(item)}:
         yield Named("command", path.stem, module, path, root)
 

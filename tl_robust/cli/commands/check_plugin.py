@@ -41,7 +41,8 @@ def run(parsed: argparse.Namespace, console: Console) -> int:
     for lines in check_folder(parsed.folder, parsed.only, parsed.root, parsed.limit):
         sheet += lines
     if parsed.json:
-        print(json.dumps([line.written() for line in sheet], indent=1))  # noqa: T201
+        known = {"counts": _counts(sheet), "lines": [line.written() for line in sheet]}
+        print(json.dumps(known, indent=1))  # noqa: T201
     else:
         console.print(_table(sheet if parsed.all else _short(sheet)))
         console.print(_summary(sheet), soft_wrap=True)
@@ -50,7 +51,7 @@ def run(parsed: argparse.Namespace, console: Console) -> int:
 
 
 def _short(sheet: Sequence[Line]) -> list[Line]:
-    """What is kept as one line for each object, and every other line."""
+    """What is kept as one line for each object, what was not asked as one for each reason, and what is broken."""
     from tl_robust.contracts.sheet import Line
 
     short: list[Line] = []
@@ -59,7 +60,12 @@ def _short(sheet: Sequence[Line]) -> list[Line]:
         kept = sum(line.state == "passed" for line in own)
         if kept:
             short.append(Line(*key, f"{kept} of {len(own)} contracts", "passed"))
-        short += [line for line in own if line.state != "passed"]
+        short += [line for line in own if line.state in ("broken", "unread")]
+        idle = [line for line in own if line.state == "not asked"]
+        for says in dict.fromkeys(line.says for line in idle):
+            alike = [line for line in idle if line.says == says]
+            what = alike[0].contract if len(alike) == 1 else f"{len(alike)} contracts"
+            short.append(Line(*key, what, "not asked", says))
     return short
 
 
@@ -82,10 +88,12 @@ def _plain(text: str, style: str = "") -> Text:
 
 
 def _summary(sheet: Sequence[Line]) -> str:
-    count = {state: sum(line.state == state for line in sheet) for state in STYLES}
+    count = _counts(sheet)
     files = len({line.file for line in sheet})
-    unread = f", {count['unread']} files not read" if count["unread"] else ""
-    return (
-        f"{files} files: {count['passed']} contracts passed, {count['broken']} broken, {count['not asked']} not asked"
-        f"{unread}."
-    )
+    unread = f"; {count['unread']} not read" if count["unread"] else ""
+    told = f"{count['passed']} contracts passed, {count['broken']} broken, {count['not asked']} not asked"
+    return f"{files} file{'s' * (files != 1)}: {told}{unread}."
+
+
+def _counts(sheet: Sequence[Line]) -> dict[str, int]:
+    return {state: sum(line.state == state for line in sheet) for state in STYLES}

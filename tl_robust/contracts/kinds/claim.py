@@ -6,7 +6,7 @@ Axes: N samples.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -19,6 +19,8 @@ from tl_robust.contracts.records import record_of
 from tl_robust.strategies import STRATEGIES
 from tl_robust.threats.base import THREATS, Threat
 from tl_robust.types import Cell, Outcome, Record, Result, Verdict
+
+SAMPLES = 480  # of made outcomes: enough to know a ratio
 
 
 @dataclass(frozen=True)
@@ -66,8 +68,9 @@ def made(threat: Threat, turned: bool = False) -> list[Result[Any]]:
             for seed in range(3):
                 good = 0.35 + 0.12 * place + 0.02 * seed + 0.1 * (view == "black")
                 record = _record(threat.record, good)
+                common = "svhn" if strategy == "common_init" else ""
                 cell = Cell(
-                    "b", "mnist", "usps", "dtn", strategy, "svhn" if strategy == "common_init" else "", "none", "method",
+                    "b", "mnist", "usps", "dtn", strategy, common, "none", "method",
                     "linf" if threat.record is Outcome else "", view, seed, 100, *_named(threat),
                 )  # fmt: skip
                 provenance = {"victim": {"key": f"{strategy}{seed}", "space": "digits", "share": 1.0}}
@@ -84,12 +87,14 @@ def _record(kind: type[Record], good: float) -> Record:
     record = record_of(kind)
     if kind is not Outcome:
         return _shifted(record, good)
-    label, count = torch.zeros(60, dtype=torch.int64), len(record.x)
-    keeps = [torch.arange(60) < round(60 * good * (1 - 0.25 * k)) for k in range(count)]
+    record = replace(record.take(torch.arange(SAMPLES) % 60), sample_id=torch.arange(SAMPLES))
+    place = torch.arange(SAMPLES)
+    label, count = torch.zeros(SAMPLES, dtype=torch.int64), len(record.x)
+    keeps = [place < round(SAMPLES * good * (1 - 0.25 * k)) for k in range(count)]
     classes = torch.stack([torch.where(kept, 0, 1) for kept in keeps])
-    falls = torch.stack([torch.where(torch.arange(60) < round(50 - 15 * k), 0, 1) for k in range(count)])
+    falls = torch.stack([torch.where(place < round(SAMPLES * (0.9 - 0.25 * k)), 0, 1) for k in range(count)])
     fields = {"label": label, "clean_a": falls[0], "clean_b": classes[0], "adv_a": falls, "adv_b": classes}
-    valid = torch.ones(count, 60, dtype=torch.bool)
+    valid = torch.ones(count, SAMPLES, dtype=torch.bool)
     same = {"valid": valid, "same_labels": valid[0], "zero_gradient": ~valid[0]}
     return Outcome(**(record.tensors() | fields | same))
 
@@ -123,7 +128,7 @@ def says_what_is_claimed_and_where(asked: Asked) -> None:
 
 @CONTRACTS
 def says_what_is_missing(asked: Asked) -> None:
-    """Of results of a single strategy and seed it raises MissingError with a sentence, or gives effects; no other error."""
+    """Of results of a single strategy and seed it raises MissingError with a sentence, or gives effects."""
     results = made(asked.threat)
     for few in (results[:1], [result for result in results if result.cell.seed == 0]):
         try:

@@ -1,4 +1,4 @@
-"""What a domain promises: images with labels of its classes, read the same every time, or a sentence on what is missing.
+"""What a domain promises: images with labels of its classes, the same every time, or a sentence on what is missing.
 
 Axes: N images, C channels.
 """
@@ -19,6 +19,7 @@ from tl_robust.data.domain import DOMAINS, SPLITS, Domain, GenericDomain, Split
 from tl_robust.errors import DataError
 from tl_robust.types import ImageSet
 
+MISSING = "Its files were not given: say with --root in which folder they lie."
 CARD = ("format", "split", "licens", "paper")  # words of a data card
 
 
@@ -47,7 +48,7 @@ class Read:
                 self.known[split] = self.domain.load(split, self.root or Path("no_data_root"))
             except DataError as error:
                 if "not found" in str(error):
-                    raise NotAskedError(f"{error} Give the folder with --root.") from error
+                    raise NotAskedError(MISSING if self.root is None else str(error)) from error
                 raise
         return self.known[split]
 

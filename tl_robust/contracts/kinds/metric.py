@@ -223,7 +223,7 @@ def goes_the_way_that_it_says_is_better(name: str) -> None:
 
 
 @CONTRACTS
-def only_reads(name: str) -> None:
+def only_reads_its_records(name: str) -> None:
     """The records that it is given stay as they were."""
     metric = _of_evasion(name)
     black, white = outcome_of(name)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tl_robust.contracts.contract import Contracts, Named, NotAskedError, demand
+from tl_robust.contracts.kinds.domain import MISSING
 from tl_robust.data.check import check_pair
 from tl_robust.data.domain import DataSettings
 from tl_robust.data.pair import PAIRS, DomainPair
@@ -44,7 +45,7 @@ CONTRACTS = Contracts("pair", cases)
 def has_two_domains_in_a_space(asked: Asked) -> None:
     """Source and target are two known domains, and both are mapped into a known space."""
     pair = asked.pair
-    source, target = (pair.side(role) for role in ("source", "target"))  # type: ignore[arg-type]
+    source, target = (pair.side(role) for role in ("source", "target"))
     demand(source.domain != target.domain, "two different domains", f"{source.domain} twice", "name another target")
     demand(source.space == target.space, f"one space, {source.space}", str(target.space), "give both sides the same")
     get_space(source.space)
@@ -52,12 +53,12 @@ def has_two_domains_in_a_space(asked: Asked) -> None:
 
 @CONTRACTS
 def is_fit_for_a_benchmark(asked: Asked) -> None:
-    """All that ``tl-robust check-pair`` looks at is in order: classes, shapes, splits without shared images, balance."""
+    """All that ``tl-robust check-pair`` looks at is in order: classes, shapes, splits without shared images."""
     try:
         sheet = check_pair(asked.pair)
     except DataError as error:
         if "not found" in str(error):
-            raise NotAskedError(f"{error} Give the folder with --root.") from error
+            raise NotAskedError(MISSING if asked.root is None else str(error)) from error
         raise
     for line in sheet:
         demand(line.passed, f"{line.check} to be in order", line.found, "repair the domain, or choose another space")

@@ -121,6 +121,8 @@ def moves_every_weight_but_what_is_frozen_and_lowers_the_loss(name: str) -> None
     fixed = {id(value) for part in module.frozen(0) for value in (*part.parameters(False), *part.buffers(False))}
     frozen = {key for key, value in module.network.state_dict(keep_vars=True).items() if id(value) in fixed}
     unmoved = {key for key, still in equal.items() if still}
+    todo = "name every module inside, since each counts without its children"
+    demand(frozen or not freezes, "weights in what frozen names", "modules without weights of their own", todo)
     todo = "name in frozen exactly what stays, each module without its children"
     demand(not unmoved - frozen, "every other weight to move", f"{sorted(unmoved - frozen)[:3]} that stay", todo)
     demand(not frozen - unmoved, "what is frozen to stay", f"{sorted(frozen - unmoved)[:3]} that move", todo)
@@ -213,7 +215,7 @@ class Forest:
 def names_two_trainings(name: str) -> None:
     """Its lineage names A, which learns the source, and B, which learns the target or is A itself."""
     kind = STRATEGIES[name]
-    pair = kind.lineage(Forest(STRATEGIES.component(name)), "S", "T", "C" if kind.needs_common else None)
+    pair: Any = kind.lineage(Forest(STRATEGIES.component(name)), "S", "T", "C" if kind.needs_common else None)  # type: ignore[arg-type]
     todo = "return train(source, ...), train(target, ...), which name trainings by domain and parent"
     demand(isinstance(pair, tuple) and len(pair) == 2, "two trainings", repr(pair)[:60], todo)
     a, b = pair

@@ -57,11 +57,13 @@ class Asked:
         """Its methods with their own settings."""
         methods = []
         for name in self.threat.METHODS.names():
-            try:
-                self.threat.METHODS[name]()
-                methods.append(self.threat.method(self.threat.METHODS.component(name), X))
-            except ConfigError:  # such as a frame that needs a setting
-                continue
+            for x in (X, ()):  # some threats find their x themselves
+                try:
+                    self.threat.METHODS[name]()
+                    methods.append(self.threat.method(self.threat.METHODS.component(name), x))
+                    break
+                except ConfigError:  # such as a frame that needs a setting
+                    continue
         return methods
 
     def play(self) -> Play:
@@ -70,9 +72,11 @@ class Asked:
         Raises:
             NotAskedError: It has nothing to ask of them.
         """
-        method, scene = self.methods()[0], scene_of(self.threat)
+        methods, scene = self.methods(), scene_of(self.threat)
+        if not methods:
+            raise NotAskedError("It has no method that can be made.")
         try:
-            play = self.threat.play(method, scene)
+            play = self.threat.play(methods[0], scene)
         except ConfigError as error:
             raise NotAskedError(f"It does not play on made models ({str(error).rstrip('.')}).") from error
         if play is None:
