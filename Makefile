@@ -7,7 +7,8 @@ BIN := .venv/bin
 
 .DEFAULT_GOAL := help
 .PHONY: help setup bench card plan report claims profiles gpu perf perf-attacks perf-memory statistics price lineage \
-	gallery test test-slow test-gpu test-parity test-audit test-browser test-ray test-docs docs check format
+	test test-slow test-gpu test-parity test-audit test-browser test-ray test-docs docs outputs examples gallery \
+	check format sbom dist release-check container
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -68,14 +69,38 @@ test-ray: .venv/.ray ## run the tests that start Ray clusters on this machine (t
 	$(BIN)/python -m pytest -m ray tests/engines $(ARGS)
 
 docs: .venv/.docs ## build the documentation: site/index.html, which needs no network
-	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 	@echo "Documentation: site/index.html"
+
+test-docs: .venv/.docs ## build the documentation, check its links, run its examples
+	$(BIN)/python -m pytest -m docs $(ARGS)
+
+outputs: .venv/.run ## run benches again and keep what they print for their pages: BENCH=NAME, ARGS="--folder FOLDER"
+	$(BIN)/python experiments/outputs.py $(ARGS) $(filter-out auto,$(BENCH))
+
+examples: .venv/.dev ## run the scripts of examples/ and write their pages (ARGS=own_pair: one of them; two minutes)
+	$(BIN)/python experiments/examples.py $(ARGS)
 
 gallery: .venv/.browser ## pictures of real reports for docs/gallery.md (ten minutes on two cores; needs chromium): docs/gallery/
 	$(BIN)/python experiments/gallery.py $(ARGS)
 
-test-docs: .venv/.docs ## build the documentation, check its links, run its examples
-	$(BIN)/python -m pytest -m docs $(ARGS)
+sbom: .venv/.dev ## bill of materials of what is installed: sbom.cdx.json (ARGS="--extra ray": with an extra)
+	@$(BIN)/python experiments/sbom.py $(ARGS)
+
+dist: .venv/.dev ## source archive, and the wheel that it makes: dist/
+	@rm -rf build dist
+	@$(BIN)/python -c "from setuptools import build_meta; build_meta.build_sdist('dist')" > /dev/null
+	@$(BIN)/python -m pip --quiet --disable-pip-version-check wheel --no-deps --no-build-isolation --wheel-dir dist dist/*.tar.gz
+	@ls dist
+
+release-check: .venv/.dev ## version, changelog and citation agree, contents of both archives, bill of materials (docs/release.md)
+	$(BIN)/python -m pytest -q -m "slow or not slow" tests/test_release.py tests/test_packaging.py tests/audit/test_sbom.py \
+		tests/test_container.py
+
+container: ## build the image tl_robust, which runs make bench, with podman or docker
+	@for tool in podman docker; do \
+		if $$tool info > /dev/null 2>&1; then exec $$tool build $(ARGS) --file Containerfile --tag tl_robust .; fi; \
+	done; echo "error: neither podman nor docker answers here: install one, or start its service." >&2; exit 2
 
 price: .venv/.run ## audits of MNIST to USPS and SVHN to meter digits (ARGS="--root FOLDER", ten minutes): docs/price.md
 	$(BIN)/python experiments/price.py $(ARGS)

@@ -12,6 +12,7 @@ There is no list of names to edit.
 from __future__ import annotations
 
 import ast
+import functools
 import hashlib
 import importlib
 import importlib.util
@@ -21,7 +22,7 @@ import re
 import sys
 import types
 import typing
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -92,6 +93,10 @@ class Registry(Generic[T]):
         self._walk()
         return sorted(self._items)
 
+    def names_of(self, file: str) -> list[str]:
+        """Names that a file has registered so far, sorted; the package is not walked."""
+        return sorted(name for name, brought in self._modules.items() if brought == file)
+
     def __contains__(self, name: object) -> bool:
         self._walk()
         return name in self._items
@@ -152,6 +157,13 @@ def kinds() -> dict[str, str]:
     return dict(sorted((kind, package) for kind, package, _ in _registries()))
 
 
+def imported() -> list[Registry[Any]]:
+    """The registries of this package that exist already, since something has imported their modules, by kind."""
+    ours = [module for name, module in list(sys.modules.items()) if name.startswith(f"{__package__}.")]
+    found = {id(item): item for module in ours for item in vars(module).values() if isinstance(item, Registry)}
+    return sorted((item for item in found.values() if item._package), key=lambda item: item.kind)
+
+
 def registry(kind: str) -> Registry[Any]:
     """The registry of a kind of this package; the module that makes it is imported.
 
@@ -165,17 +177,24 @@ def registry(kind: str) -> Registry[Any]:
     return next(item for item in known if isinstance(item, Registry) and item.kind == kind)
 
 
-def _registries() -> Iterator[tuple[str, str, str]]:
+@functools.cache
+def _registries() -> tuple[tuple[str, str, str], ...]:
     """Kind, package inside this one, and the module that makes the registry."""
+    found = []
     root = Path(__file__).parent
     for path in sorted(root.rglob("*.py")):
         text = path.read_text(encoding="utf-8")
         for node in ast.walk(ast.parse(text)) if re.search(r"\bRegistry[\[(]", text) else ():
-            if isinstance(node, ast.Call) and ast.unparse(node.func).partition("[")[0] == Registry.__name__:
+            if (
+                isinstance(node, ast.Call)
+                and ast.unparse(node.func).partition("[")[0] == Registry.__name__
+                and all(isinstance(argument, ast.Constant) for argument in node.args)
+            ):
                 kind, package = (ast.literal_eval(argument) for argument in node.args)
                 if package.startswith(f"{__package__}."):
                     module = ".".join([__package__, *path.relative_to(root).with_suffix("").parts])
-                    yield kind, package.removeprefix(f"{__package__}."), module.removesuffix(".__init__")
+                    found.append((kind, package.removeprefix(f"{__package__}."), module.removesuffix(".__init__")))
+    return tuple(found)
 
 
 def settings_of(item: object) -> dict[str, Scalar]:

@@ -271,6 +271,8 @@ def test_disabled_writes_nothing_and_imports_nothing(tmp_path: Path) -> None:
 def test_settings_are_checked() -> None:
     with pytest.raises(ConfigError, match=r"auto, online, offline or disabled, got 'ofline'"):
         WandbSettings(mode="ofline")
+    with pytest.raises(ConfigError, match=r"wandb\.share must be all or numbers, got 'number'"):
+        WandbSettings(share="number")
     for project in ("", "a/b", "a" * 129):
         with pytest.raises(ConfigError, match=r"wandb\.project"):
             WandbSettings(project=project)

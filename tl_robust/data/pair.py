@@ -120,7 +120,11 @@ class DomainModule(LightningDataModule):
 
     @classmethod
     def load_from_checkpoint(cls, *arguments: Any, **named: Any) -> Any:
-        """Always an error, since a checkpoint holds no data but only the hyperparameters to make them from."""
+        """Always an error, since a checkpoint holds no data but only the hyperparameters to make them from.
+
+        Raises:
+            ConfigError: Always.
+        """
         raise ConfigError(
             "data are not in a checkpoint: make them by tl_robust.pair(name, space, ...), with the values that its "
             "entry 'datamodule_hyper_parameters' shows."

@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 
 from tl_robust.cli.commands.base import bench_arguments, load
+from tl_robust.errors import ConfigError
 
 if TYPE_CHECKING:
     from tl_robust.nodes.models import Model
+    from tl_robust.results.entry import Submitter
     from tl_robust.results.leaderboard import Origin
     from tl_robust.threats.base import PlannedCell
 
@@ -22,6 +24,9 @@ if TYPE_CHECKING:
 def arguments(parser: argparse.ArgumentParser) -> None:
     bench_arguments(parser)
     parser.add_argument("--out", type=Path, metavar="FOLDER", help="where to (results/BENCH/leaderboard)")
+    parser.add_argument("--submitter", default="", metavar="NAME", help="who computed them, as a leaderboard names you")
+    parser.add_argument("--contact", default="", metavar="TEXT", help="where to reach you, for example an address")
+    parser.add_argument("--paper", default="", metavar="TEXT", help="title or address of the paper")
     parser.add_argument("--samples", action="store_true", help="also every sample's classes, to compute metrics again")
 
 
@@ -30,11 +35,14 @@ def run(parsed: argparse.Namespace, console: Console) -> int:
     from tl_robust.cli import session
     from tl_robust.results import leaderboard
 
+    submitter = _submitter(parsed)
     config = load(parsed)
     finished = session.results(config)
     origins = {cell.key: _origin(place, cell) for place, cell in enumerate(config.plan.cells)}
     folder = parsed.out or config.results / config.bench.name / "leaderboard"
-    paths = leaderboard.write(folder, [(item, origins[item.key]) for item in finished.results], parsed.samples)
+    paths = leaderboard.write(
+        folder, [(item, origins[item.key]) for item in finished.results], parsed.samples, submitter
+    )
     size = sum(path.stat().st_size for path in paths) / 1e6
     console.print(f"{len(paths)} cells in {folder}, {size:.1f} MB; read them with tl-robust merge.", soft_wrap=True)
     if others := {path.name for path in folder.glob("*.json")} - {path.name for path in paths}:
@@ -42,6 +50,20 @@ def run(parsed: argparse.Namespace, console: Console) -> int:
     if finished.missing:
         console.print(f"{len(finished.missing)} cells have no result and no file: run the bench again.")
     return 1 if finished.missing else 0
+
+
+def _submitter(parsed: argparse.Namespace) -> Submitter | None:
+    from tl_robust.results.entry import Submitter
+    from tl_robust.results.strangers import fault
+
+    submitter = Submitter(parsed.submitter.strip(), parsed.contact.strip(), parsed.paper.strip())
+    if not submitter.stated():
+        return None
+    if not submitter.name:
+        raise ConfigError("--contact and --paper are those of a submitter: add --submitter NAME.")
+    if wrong := fault(submitter.stated()):
+        raise ConfigError(f"--submitter, --contact and --paper must be plain texts of one line, but {wrong}.")
+    return submitter
 
 
 def _origin(place: int, planned: PlannedCell) -> Origin:

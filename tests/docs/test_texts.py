@@ -1,4 +1,4 @@
-"""The code blocks of README and CONTRIBUTING run as they stand."""
+"""What the texts promise of their code blocks, and the recipes of CONTRIBUTING: all run as they stand."""
 
 import re
 import sys
@@ -8,57 +8,53 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tl_robust.attacks import ATTACKS
+from tests.docs.blocks import PAGES, ROOT, blocks, named
 from tl_robust.cli import main
 from tl_robust.cli.plugins import commands_in
 from tl_robust.registry import Registry, load_plugins
 
-ROOT = Path(__file__).parent.parent
 
-
-def _blocks(file: str, language: str = "python") -> list[str]:
-    return re.findall(rf"```{language}\n(.*?)```", (ROOT / file).read_text(), flags=re.DOTALL)
-
-
-def _block(marker: str) -> str:
-    """The one Python block of the README that has ``marker``."""
-    (block,) = (block for block in _blocks("README.md") if marker in block)
-    return block
+def _block(page: str, marker: str) -> str:
+    """The one Python block of a page that has ``marker``."""
+    (code,) = (block.code for block in blocks(ROOT / page) if block.language == "python" and marker in block.code)
+    return code
 
 
 def test_the_python_interface_of_the_readme_runs() -> None:
-    names: dict[str, object] = {}
-    exec(_block("mixed = attacks.get("), names)
-    exec(_block("trust.verdicts"), names)
+    names: dict[str, Any] = {}
+    exec(_block("README.md", "metrics.get("), names)
+    assert names["curve"].value.shape == (3,)
     assert names["verdict"].level == "red"  # as the README says of two random models
+
+
+def test_the_python_interface_of_its_page_runs() -> None:
+    names: dict[str, Any] = {}
+    exec(_block("docs/python.md", "mixed = attacks.get("), names)
+    exec(_block("docs/python.md", "trust.verdicts"), names)
+    assert names["verdict"].level == "red"  # as the page says of two random models
     assert tuple(names["adv"].shape) == (2, 64, 3, 32, 32)
     assert len(names["accuracy"]) == 3
 
 
-def test_exposure_of_given_models_is_as_the_readme_says() -> None:
+def test_exposure_of_given_models_is_as_the_page_says() -> None:
     names: dict[str, Any] = {}
-    exec(_block("tl_robust.exposure("), names)
+    exec(_block("docs/python.md", "tl_robust.exposure("), names)
     assert 0.9 < names["low"] < names["area"] < names["high"] < 1
     assert names["area"] == pytest.approx(0.97, abs=0.015)
 
 
 @pytest.mark.filterwarnings("ignore:.*LeafSpec:FutureWarning", "ignore:The number of training batches")
-def test_a_backdoor_is_followed_as_the_readme_says() -> None:
+def test_a_backdoor_is_followed_as_the_page_says() -> None:
     names: dict[str, Any] = {}
-    exec(_block("BackdoorTest("), names)
+    exec(_block("docs/python.md", "BackdoorTest("), names)
     assert names["success"].eps.tolist() == [0, 1, 2]
     assert names["lift"].eps.tolist() == [0]
 
 
-def test_the_plugin_of_the_readme_registers(tmp_path: Path) -> None:
-    (tmp_path / "noise_of_readme.py").write_text(_block("class Noise"))
-    load_plugins(tmp_path)
-    assert "noise_of_readme" in ATTACKS
-
-
-def test_the_tutorial_of_the_readme_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_tutorial_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A pair of one's own in under 30 lines: checked, trained, attacked."""
-    code, bench = _block("class Scans"), _blocks("README.md", "yaml")[0]
+    written = {block.file: block.code for block in blocks(ROOT / "docs" / "own-pair.md") if block.file}
+    code, bench = written["plugins/scans.py"], written["scans.yaml"]
     assert sum(bool(line.strip()) for line in (code + bench).splitlines()) < 30
     (tmp_path / "plugins").mkdir()
     (tmp_path / "plugins" / "scans.py").write_text(code)
@@ -116,7 +112,8 @@ def test_each_recipe_of_contributing_registers(tmp_path: Path, name: str) -> Non
         assert f"recipe_{name}" in registry
 
 
-def test_every_target_of_the_readme_exists() -> None:
+@pytest.mark.parametrize("page", [*PAGES, ROOT / "CONTRIBUTING.md"], ids=named)
+def test_every_target_that_a_text_names_exists(page: Path) -> None:
     makefile = (ROOT / "Makefile").read_text()
-    for target in set(re.findall(r"make ([a-z-]+)", (ROOT / "README.md").read_text())) - {"bench"}:
+    for target in set(re.findall(r"`make ([a-z-]+)", page.read_text())):
         assert f"\n{target}:" in makefile, target

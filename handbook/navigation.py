@@ -1,0 +1,56 @@
+"""The navigation: made from the pages that are there, in a stated order, so that a new page edits no list."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from fnmatch import fnmatchcase
+from typing import Any
+
+# Sections in order, each with patterns of pages in order. A page goes where the first pattern fits; within a pattern
+# pages are sorted by address, an index before the others. A page that nothing fits stands in the last section.
+ORDER: tuple[tuple[str, tuple[str, ...]], ...] = (
+    ("Start", (
+        "index.md", "start.md", "install.md", "own-pair.md", "own-*.md", "python.md", "examples/*", "gallery.md",
+    )),
+    ("Threats", ("threats/index.md", "threats/evasion.md", "threats/*", "attacks.md", "attacks/*", "metrics.md")),
+    ("Defenses", ("defenses/index.md", "defenses/*")),
+    ("Audit", ("audit.md", "audit/*", "price.md", "lineage.md")),
+    ("Reading results", (
+        "reading/index.md", "reading/curves.md", "reading/survival.md", "reading/exposure.md", "reading/card.md",
+        "reading/trust.md", "reading/claims.md", "reading/quote.md", "reading/*", "statistics.md", "glossary.md",
+    )),
+    ("Benches", ("benches.md", "benches/*", "cluster.md", "gpu.md")),
+    ("Sharing", ("wandb.md", "leaderboard.md", "leaderboard/*")),
+    ("Extending", ("recipes.md", "plugins.md", "architecture.md")),
+    ("Names and API", ("api/names.md", "api/index.md", "api/*")),
+    ("Project", ("changelog.md", "release.md", "security.md")),
+)  # fmt: skip
+REST = "More"
+
+
+def nav(texts: Mapping[str, str]) -> list[dict[str, list[Any]]]:
+    """Sections with their pages, as mkdocs wants them.
+
+    Args:
+        texts: Markdown of all pages by address, a path in docs/ with forward slashes.
+    """
+    left = sorted(texts, key=lambda address: (not address.endswith("index.md"), address))
+    sections: list[dict[str, list[Any]]] = []
+    for title, patterns in ORDER:
+        pages: list[Any] = []
+        for pattern in patterns:
+            fitting = [address for address in left if fnmatchcase(address, pattern)]
+            pages += [
+                {title_of(texts[address]): address} if title_of(texts[address]) else address for address in fitting
+            ]
+            left = [address for address in left if address not in fitting]
+        if pages:
+            sections.append({title: pages})
+    return [*sections, {REST: left}] if left else sections
+
+
+def title_of(text: str) -> str:
+    """A short title for the navigation: what the first heading has before a colon, without signs of code."""
+    heading = re.search(r"^# (.+)$", text, flags=re.MULTILINE)
+    return re.sub(r"^Bench (?=`)|`|: .*", "", heading[1]) if heading else ""

@@ -1,0 +1,172 @@
+"""``tl-robust check-plugin``: the sheet, its exit codes, and files that try to stop it."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tl_robust.cli import main
+from tl_robust.contracts import folder as folders
+from tl_robust.contracts.contract import contracts_of, kinds
+from tl_robust.contracts.one_file import check
+from tl_robust.contracts.sheet import Line
+
+GOOD = '''
+"""Count.
+
+example: tl-robust count
+"""
+
+
+def arguments(parser):
+    parser.add_argument("--metric", help="of this metric only")
+
+
+def run(parsed, console):
+    return 0
+'''
+BAD = GOOD.replace('help="of this metric only"', "").replace("Count.", "[bold]count")
+
+
+@pytest.fixture
+def mine(tmp_path: Path) -> Path:
+    (tmp_path / "mine").mkdir()
+    return tmp_path / "mine"
+
+
+@pytest.fixture
+def here(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Files are checked in this process, which is quicker."""
+
+    def checked(path: Path, root: Path | None, limit: float, running: object) -> list[Line]:
+        return list(check(path, root))
+
+    monkeypatch.setattr(folders, "check_file", checked)
+    monkeypatch.setattr(folders, "PROCESSES", 1)
+
+
+@pytest.mark.usefixtures("here")
+@pytest.mark.parametrize(
+    ("files", "code", "says"),
+    [
+        ({"count": GOOD}, 0, "1 file: 6 contracts passed, 0 broken, 0 not asked."),
+        ({"count": GOOD, "total": BAD}, 1, "2 files: 9 contracts passed, 3 broken, 0 not asked."),
+        ({"count": GOOD, "total": "def ("}, 2, "Line 1 is no Python"),
+        ({"count": BAD, "total": "import nowhere"}, 2, "No module named 'nowhere'"),
+        ({"total": "x = 1"}, 2, "It registers nothing: decorate a class or function"),
+        ({"total": "import sys\nsys.exit(3)"}, 2, "SystemExit: 3"),
+    ],
+    ids=["kept", "broken", "syntax", "import", "nothing", "exit"],
+)
+def test_exit_codes(
+    files: dict[str, str], code: int, says: str, mine: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, text in files.items():
+        (mine / f"{name}.py").write_text(text)
+    assert main(["check-plugin", str(mine)]) == code
+    said = capsys.readouterr()
+    assert says in " ".join(said.out.split())
+    assert said.err == ""
+    assert main(["check-plugin", str(mine), "--json"]) == code
+    sheet = json.loads(capsys.readouterr().out)
+    assert sheet["counts"]["broken"] == sum(line["state"] == "broken" for line in sheet["lines"])
+    assert {line["file"] for line in sheet["lines"]} == {f"{name}.py" for name in files}
+    assert all(line["says"] or line["state"] == "passed" for line in sheet["lines"])
+
+
+@pytest.mark.usefixtures("here")
+def test_one_file_alone_and_every_contract_of_it(mine: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (mine / "count.py").write_text(GOOD)
+    (mine / "total.py").write_text(BAD)
+    assert main(["check-plugin", str(mine), "--only", "count", "--all"]) == 0
+    said = capsys.readouterr().out
+    assert "total" not in said
+    assert said.count("passed") == 6 + 1
+    for contract in contracts_of("command").contracts:
+        assert contract.name in said
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["nowhere"], "plugin folder nowhere not found: give the path of a folder of .py files."),
+        (["mine"], "plugin folder mine has no .py file"),
+        (["mine", "--only", "cuont"], "unknown file of mine 'cuont'"),
+        (["mine", "--limit", "0"], "--limit must be above 0 seconds, got 0.0."),
+    ],
+)
+def test_what_cannot_be_checked_is_one_sentence(
+    arguments: list[str], says: str, mine: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["check-plugin", *arguments]) == 2
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert said.err.startswith("error: ")
+    assert said.err.count("\n") == 1
+    assert says in said.err
+
+
+def test_every_kind_has_contracts_that_read_as_sentences() -> None:
+    for kind in kinds():
+        contracts = contracts_of(kind).contracts
+        assert len(contracts) >= 2
+        assert len({contract.name for contract in contracts}) == len(contracts)
+        for contract in contracts:
+            assert contract.kind == kind
+            assert contract.says.endswith("."), contract
+            assert len(contract.name.split()) >= 3, contract
+
+
+ATTACK = '''
+from dataclasses import dataclass
+from tl_robust.attacks import ATTACKS, Attack
+
+@ATTACKS.register
+@dataclass(frozen=True)
+class Mine(Attack):
+    """Does nothing."""
+
+    def perturb(self, problem, eps):
+        {line}
+        for size in eps:
+            yield problem.clean
+'''
+HOSTILE: dict[str, tuple[str, Callable[[Line], bool]]] = {
+    "endless": ("while True:\n    pass", lambda line: line.state == "unread" and "more than 20 seconds" in line.says),
+    "ends": ("import os\nos._exit(0)", lambda line: line.state == "unread"),
+    "exits": ("import os\nos._exit(7)", lambda line: line.state == "unread" and "exit code 7" in line.says),
+    "closes": (f"import os\nprint('x' * 10**6)\nos.close(1)\nos.close(2)\n{GOOD}", lambda line: line.state == "passed"),
+    "huge": ("import torch\nx = torch.ones(10**13)", lambda line: line.state == "unread" and "memory" in line.says),
+    "kills": ("import os\nos.kill(0, 9)", lambda line: line.state == "unread" and "exit code -9" in line.says),
+    "pgd": (
+        ATTACK.format(line="pass"),
+        lambda line: line.state == "unread" and "Two attacks are named 'pgd'" in line.says,
+    ),
+    "stops": (ATTACK.format(line="import os; os._exit(1)"), lambda line: "exit code 1" in line.says),
+    "sleeps": (ATTACK.format(line="import time; time.sleep(99)"), lambda line: "more than 20 seconds" in line.says),
+}
+
+
+@pytest.mark.slow
+def test_hostile_files_do_not_stop_the_sheet(mine: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name, (text, _) in HOSTILE.items():
+        (mine / f"{name}.py").write_text(text)
+    (mine / "zz.py").write_text(GOOD)
+    assert main(["check-plugin", str(mine), "--json", "--limit", "20"]) == 2
+    lines = [Line.read(line) for line in json.loads(capsys.readouterr().out)["lines"]]
+    for name, (_, told) in HOSTILE.items():
+        own = [line for line in lines if line.file == f"{name}.py"]
+        assert any(told(line) for line in own), (name, own)
+    assert {line.state for line in lines if line.file == "zz.py"} == {"passed"}
+
+
+@pytest.mark.slow
+def test_a_plugin_is_checked_in_under_20_seconds(mine: Path) -> None:
+    (mine / "mine.py").write_text(ATTACK.format(line="pass"))
+    start = time.monotonic()
+    assert main(["check-plugin", str(mine)]) == 1
+    assert time.monotonic() - start < 20
