@@ -8,9 +8,9 @@ from types import ModuleType
 import pytest
 
 from tl_robust.config.reading import load
-from tl_robust.defenses import DEFENSES, parse
+from tl_robust.defenses import parse
 from tl_robust.errors import ConfigError
-from tl_robust.registry import settings_of
+from tl_robust.registry import kinds, names_in, settings_of
 
 DOCS = Path(__file__).parent.parent / "docs"
 SECTIONS = ("Paper", "Formula", "Settings", "Attacked by who knows it", "Known failure", "Example")
@@ -42,6 +42,7 @@ def _hook() -> ModuleType:
 
 
 FACTS = _hook()
+OURS = {kind: names_in(package) for kind, package in kinds().items()}  # and none that another test has registered
 
 
 def _page(path: str, kind: str, name: str) -> str:
@@ -62,7 +63,7 @@ def _benches(text: str) -> list[str]:
     return [block for block in re.findall(r"```yaml\n(.*?)```", text, re.DOTALL) if block.startswith("name:")]
 
 
-@pytest.mark.parametrize("name", DEFENSES.names())
+@pytest.mark.parametrize("name", OURS["defense"])
 def test_every_defense_has_a_page_whose_example_is_a_bench(name: str, tmp_path: Path) -> None:
     text = _page(f"defenses/{name}.md", "defense", name)
     for part in ("settings", "adaptive", "terms"):
@@ -75,7 +76,7 @@ def test_every_defense_has_a_page_whose_example_is_a_bench(name: str, tmp_path: 
     assert any(defense.startswith(name) for defense in defenses), f"the example of {name} has {defenses}"
 
 
-@pytest.mark.parametrize("name", FACTS.known_names("threat").names())
+@pytest.mark.parametrize("name", OURS["threat"])
 def test_every_threat_has_a_page_whose_examples_are_benches(name: str, tmp_path: Path) -> None:
     text = _page(f"threats/{THREATS.get(name, name)}.md", "threat", name)
     assert f"<!-- facts: claim {name} -->" in text, "which of its claims are judged?"
@@ -90,16 +91,16 @@ def test_every_threat_has_a_page_whose_examples_are_benches(name: str, tmp_path:
 def test_every_registered_name_stands_on_its_page(kind: str) -> None:
     shown = FACTS.replaced((DOCS / HOMES[kind]).read_text(encoding="utf-8"))
     known = FACTS.known_names(kind)
-    words = [known[name].id if kind == "claim" else f"`{name}`" for name in known.names()]
+    words = [known[name].id if kind == "claim" else f"`{name}`" for name in OURS[kind]]
     if kind in ("attack", "backdoor", "inference"):
-        words = [f"\n### {name}\n" for name in known.names()]
+        words = [f"\n### {name}\n" for name in OURS[kind]]
     missing = [word.strip("#\n ") for word in words if word not in shown]
     assert not missing, f"docs/{HOMES[kind]} does not name {', '.join(missing)}: add <!-- facts: {kind} --> to it."
 
 
 @pytest.mark.parametrize("kind", ["attack", "backdoor", "defense", "inference"])
 def test_every_setting_is_explained(kind: str) -> None:
-    for name in FACTS.known_names(kind).names():
+    for name in OURS[kind]:
         item = FACTS.known_names(kind)[name]
         silent = set(settings_of(item)) - set(FACTS.described(item))
         assert not silent, f"{kind} {name!r} says nothing of {', '.join(sorted(silent))}: add it under Attributes."
@@ -130,6 +131,15 @@ def test_a_line_that_names_nothing_ends_the_build(line: str, said: str) -> None:
     assert "defenses/distill.md: the line" in str(raised.value)
 
 
+def test_pictures_of_the_gallery_are_small_and_described() -> None:
+    shown = re.findall(r"!\[(.*)\]\((gallery/.*)\)", (DOCS / "gallery.md").read_text(encoding="utf-8"))
+    files = {file.relative_to(DOCS).as_posix(): file.stat().st_size for file in (DOCS / "gallery").iterdir()}
+    assert {file for _, file in shown} == files.keys()
+    assert max(files.values()) <= 120_000
+    assert sum(files.values()) <= 1_000_000
+    assert all(len(text) > 40 for text, _ in shown), "a picture is described for who does not see it"
+
+
 @pytest.mark.docs
 def test_every_example_can_be_planned(tmp_path: Path) -> None:
     pages = sorted([*DOCS.glob("defenses/*.md"), *DOCS.glob("threats/*.md"), DOCS / "attacks.md"])
@@ -140,4 +150,4 @@ def test_every_example_can_be_planned(tmp_path: Path) -> None:
             file.write_text(block)
             assert load(file, [f"data.cache={tmp_path / 'cache'}"]).plan.cells, f"{page} plans nothing"
             planned += 1
-    assert planned > len(DEFENSES.names())
+    assert planned > len(OURS["defense"])

@@ -141,8 +141,7 @@ def _sections(known: Registry[Any]) -> str:
 def _listed(known: Registry[Any]) -> str:
     """A table of names with what each is, for kinds that need no more."""
     rows = [
-        (f"`{name}`", _markdown(_doc(known[name]).partition("\n\n")[0]), _brief(known[name]))
-        for name in known.names()
+        (f"`{name}`", _markdown(_doc(known[name]).partition("\n\n")[0]), _brief(known[name])) for name in known.names()
     ]
     if not any(settings for _, _, settings in rows):
         return _table(("name", "what it is"), [row[:2] for row in rows])

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from tests.browser.test_page import LOOKS, browser, requests
-from tests.docs.site import build
+from tests.docs.built_site import build
 
 __all__ = ["browser"]  # a fixture
 pytestmark = pytest.mark.browser

@@ -8,8 +8,6 @@ const plain = () => {
     for (const name of ["aria-labelledby", "aria-expanded"]) part.removeAttribute(name);
   }
 };
-plain();
-new MutationObserver(plain).observe(document.querySelector(".md-content") ?? document.body, { childList: true, subtree: true });
 
 // A part that scrolls sideways can be reached by the keyboard; what scrolls changes with the width.
 const reachable = () => {
@@ -18,5 +16,13 @@ const reachable = () => {
     else part.removeAttribute("tabindex");
   }
 };
-addEventListener("load", () => requestAnimationFrame(reachable));
-addEventListener("resize", reachable);
+
+const mend = () => {
+  plain();
+  reachable();
+};
+mend();
+addEventListener("load", mend);
+addEventListener("resize", () => requestAnimationFrame(mend));
+// The theme wraps tables and adds buttons when they come into view.
+new MutationObserver(mend).observe(document.querySelector(".md-content") ?? document.body, { childList: true, subtree: true });

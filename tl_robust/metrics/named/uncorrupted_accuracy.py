@@ -8,5 +8,8 @@ from tl_robust.types import Corrupted
 
 @rate(of=Corrupted, higher_is_better=True)
 def uncorrupted_accuracy(record: Corrupted) -> tuple[Tensor, Tensor]:
-    """Share of all test images that B gets right as they are, the same at every strength."""
+    """Share of all test images that B gets right as they are, the same at every strength.
+
+    Source: ours.
+    """
     return (record.clean == record.label).expand_as(record.corrupted), record.label == record.label

@@ -75,7 +75,7 @@ def broken(pages: dict[str, Page], folder: Path) -> list[tuple[str, str]]:
                 continue
             here = "" if page.path == "404.html" else posixpath.dirname(page.path)  # which is shown for any address
             there = posixpath.normpath(posixpath.join(here, unquote(parts.path))) if parts.path else page.path
-            there = "index.html" if there == "." else there
+            there = "index.html" if there in (".", "/") else there
             if not (folder / there.lstrip("/")).is_file() or (
                 parts.fragment and there in pages and unquote(parts.fragment) not in pages[there].ids
             ):
