@@ -27,12 +27,13 @@ METHODS = ("attack", "backdoor", "claim", "defense", "inference", "metric", "tru
 
 
 def functions() -> Iterator[tuple[str, Any, str]]:
-    """Public functions and methods with a path and their docstrings, which may be those of the method overridden."""
+    """Public functions and methods with a path and docstring; one that overrides may leave it to its class."""
     for name in public.names():
         if inspect.isfunction(name.value):
             yield name.path, name.value, own(name.value)
         for method, function in public.methods(name.value) if name.is_class else ():
-            yield f"{name.path}.{method}", function, f"{own(function)}\n{own(name.value) if raised(function) else ''}"
+            text = own(function) or (own(name.value) if overrides(function) else "")
+            yield f"{name.path}.{method}", function, text
 
 
 def own(item: Any) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.docs.blocks import PAGES, ROOT, blocks, named
+from tests.docs.blocks import ROOT, blocks
 from tl_robust.cli import main
 from tl_robust.cli.plugins import commands_in
 from tl_robust.registry import Registry, load_plugins
@@ -110,10 +110,3 @@ def test_each_recipe_of_contributing_registers(tmp_path: Path, name: str) -> Non
         values = [value for module in modules for value in vars(module).values()]
         (registry,) = {value for value in values if isinstance(value, Registry) and value.kind == kind}
         assert f"recipe_{name}" in registry
-
-
-@pytest.mark.parametrize("page", [*PAGES, ROOT / "CONTRIBUTING.md"], ids=named)
-def test_every_target_that_a_text_names_exists(page: Path) -> None:
-    makefile = (ROOT / "Makefile").read_text()
-    for target in set(re.findall(r"`make ([a-z-]+)", page.read_text())):
-        assert f"\n{target}:" in makefile, target
