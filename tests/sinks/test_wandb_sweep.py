@@ -104,6 +104,8 @@ def test_other_actions_and_several_benches_are_no_sweeps(tiny: Path, capsys: pyt
     assert "name a bench" in capsys.readouterr().err
     assert main(["dashboard", "spec", str(tiny), str(tiny)]) == 2
     assert "bench 'tiny' was given twice" in capsys.readouterr().err
+    assert main(["dashboard", "report", str(tiny)]) == 2
+    assert "run it first" in capsys.readouterr().err
     other = tiny.with_name("other.yaml")
     other.write_text(tiny.read_text().replace("name: tiny", "name: other\nwandb: {project: elsewhere}"))
     assert main(["dashboard", "spec", str(tiny), str(other)]) == 2
