@@ -185,12 +185,8 @@ def _registries() -> tuple[tuple[str, str, str], ...]:
     for path in sorted(root.rglob("*.py")):
         text = path.read_text(encoding="utf-8")
         for node in ast.walk(ast.parse(text)) if re.search(r"\bRegistry[\[(]", text) else ():
-            if (
-                isinstance(node, ast.Call)
-                and ast.unparse(node.func).partition("[")[0] == Registry.__name__
-                and all(isinstance(argument, ast.Constant) for argument in node.args)
-            ):
-                kind, package = (ast.literal_eval(argument) for argument in node.args)
+            if isinstance(node, ast.Call) and ast.unparse(node.func).partition("[")[0] == Registry.__name__:
+                kind, package = (str(getattr(argument, "value", "")) for argument in node.args)
                 if package.startswith(f"{__package__}."):
                     module = ".".join([__package__, *path.relative_to(root).with_suffix("").parts])
                     found.append((kind, package.removeprefix(f"{__package__}."), module.removesuffix(".__init__")))
