@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from importlib import import_module
 
 from handbook import public
+from handbook.roles import as_markdown
 
 
 def pages() -> dict[str, str]:
@@ -28,7 +29,7 @@ def _title(page: str) -> str:
 def first_line(value: object) -> str:
     """The first sentence of a docstring, for a list."""
     text = (inspect.getdoc(value) or "").partition("\n\n")[0].replace("\n", " ")
-    return text.replace("``", "`").replace("|", "\\|")
+    return as_markdown(text).replace("|", "\\|")
 
 
 def _page(page: str, homes: Iterable[public.Public]) -> str:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from handbook import public, sources
+from handbook.roles import as_markdown
 from tl_robust.cli.commands.list import terms_of, what_it_is
 from tl_robust.registry import settings_of
 from tl_robust.types.terms import words
@@ -48,7 +49,7 @@ def _lines() -> Iterator[str]:
         yield f"\n## {kind[0].upper() + kind[1:]} {{#{kind.replace(' ', '-')}}}\n"
         for _, name, item in entries:
             yield f"### {name} {{#{anchor(kind, name)}}}\n"
-            yield what_it_is(item).replace("``", "`")
+            yield as_markdown(what_it_is(item))
             yield from _facts(item)
 
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 from griffe import Extension, Object
 
-_ROLE = re.compile(r":(?:class|meth|func|mod|attr|data|exc):`~?\.?([^`]+)`")
+from handbook.roles import as_markdown
 
 
 class Roles(Extension):
@@ -16,4 +15,4 @@ class Roles(Extension):
     def on_object(self, *, obj: Object, **_: Any) -> None:
         """Rewrite the docstring of an object that was read."""
         if obj.docstring:
-            obj.docstring.value = _ROLE.sub(r"`\1`", obj.docstring.value).replace("``", "`")
+            obj.docstring.value = as_markdown(obj.docstring.value)
