@@ -36,18 +36,20 @@ def nav(texts: Mapping[str, str]) -> list[dict[str, list[Any]]]:
         texts: Markdown of all pages by address, a path in docs/ with forward slashes.
     """
     left = sorted(texts, key=lambda address: (not address.endswith("index.md"), address))
-    sections: list[dict[str, list[Any]]] = []
+    sections: dict[str, list[str]] = {}
     for title, patterns in ORDER:
-        pages: list[Any] = []
         for pattern in patterns:
             fitting = [address for address in left if fnmatchcase(address, pattern)]
-            pages += [
-                {title_of(texts[address]): address} if title_of(texts[address]) else address for address in fitting
-            ]
+            sections.setdefault(title, []).extend(fitting)
             left = [address for address in left if address not in fitting]
-        if pages:
-            sections.append({title: pages})
-    return [*sections, {REST: left}] if left else sections
+    sections[REST] = left
+    return [
+        {title: [_entry(address, texts[address]) for address in pages]} for title, pages in sections.items() if pages
+    ]
+
+
+def _entry(address: str, text: str) -> Any:
+    return {title_of(text): address} if title_of(text) else address
 
 
 def title_of(text: str) -> str:
