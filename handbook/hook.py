@@ -13,7 +13,7 @@ if str(ROOT) not in sys.path:
 
 from mkdocs.structure.files import File, Files  # noqa: E402
 
-from handbook import api, catalogue, included, navigation, sources  # noqa: E402
+from handbook import api, catalogue, facts, included, navigation, sources  # noqa: E402
 
 
 def on_startup(command: str, dirty: bool) -> None:
@@ -34,7 +34,7 @@ def on_files(files: Files, config: Any) -> Files:
 def on_page_markdown(markdown: str, page: Any, config: Any, files: Files) -> str:
     """Fill in what a page includes, and turn links that leave docs/ into links to pages of the site."""
     origin = included.ORIGINS.get(page.file.src_uri, f"docs/{page.file.src_uri}")
-    text, wanted = included.mended(included.filled(markdown, origin), origin, page.file.src_uri)
+    text, wanted = included.mended(included.filled(facts.replaced(markdown, origin), origin), origin, page.file.src_uri)
     for path in wanted:
         address = sources.address(path)
         if files.get_file_from_path(address) is None:

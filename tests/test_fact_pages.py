@@ -1,12 +1,11 @@
 """Every registered defense and threat has a page with its sections, and every registered name stands on a page."""
 
-import importlib.util
 import re
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 
+from handbook import facts
 from tl_robust.config.reading import load
 from tl_robust.defenses import parse
 from tl_robust.errors import ConfigError
@@ -32,16 +31,6 @@ HOMES = {
 }
 
 
-def _hook() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("facts", DOCS / "hooks" / "facts.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-FACTS = _hook()
 OURS = {kind: names_in(package) for kind, package in kinds().items()}  # and none that another test has registered
 
 
@@ -89,8 +78,8 @@ def test_every_threat_has_a_page_whose_examples_are_benches(name: str, tmp_path:
 
 @pytest.mark.parametrize("kind", sorted(HOMES))
 def test_every_registered_name_stands_on_its_page(kind: str) -> None:
-    shown = FACTS.replaced((DOCS / HOMES[kind]).read_text(encoding="utf-8"))
-    known = FACTS.known_names(kind)
+    shown = facts.replaced((DOCS / HOMES[kind]).read_text(encoding="utf-8"))
+    known = facts.known_names(kind)
     words = [known[name].id if kind == "claim" else f"`{name}`" for name in OURS[kind]]
     if kind in ("attack", "backdoor", "inference"):
         words = [f"\n### {name}\n" for name in OURS[kind]]
@@ -101,20 +90,20 @@ def test_every_registered_name_stands_on_its_page(kind: str) -> None:
 @pytest.mark.parametrize("kind", ["attack", "backdoor", "defense", "inference"])
 def test_every_setting_is_explained(kind: str) -> None:
     for name in OURS[kind]:
-        item = FACTS.known_names(kind)[name]
-        silent = set(settings_of(item)) - set(FACTS.described(item))
+        item = facts.known_names(kind)[name]
+        silent = set(settings_of(item)) - set(facts.described(item))
         assert not silent, f"{kind} {name!r} says nothing of {', '.join(sorted(silent))}: add it under Attributes."
 
 
 def test_settings_and_attackers_are_those_of_the_code() -> None:
-    page = FACTS.replaced((DOCS / "defenses" / "squeeze.md").read_text(encoding="utf-8"))
+    page = facts.replaced((DOCS / "defenses" / "squeeze.md").read_text(encoding="utf-8"))
     assert "| `bits` | `3` | Bits of a channel of a pixel, from 1 to 8, which images have. |" in page
     for attack in parse("squeeze").adaptive():
         assert attack.why.split("(")[0] in page
     assert "straight_through" in page
     assert "AML.M0010" in page
     assert "facts:" not in page
-    assert "| `amplitude` | `40/255` | In [0,1] pixel units. |" in FACTS.facts_of("backdoor sine settings")
+    assert "| `amplitude` | `40/255` | In [0,1] pixel units. |" in facts.facts_of("backdoor sine settings")
 
 
 @pytest.mark.parametrize(
@@ -127,7 +116,7 @@ def test_settings_and_attackers_are_those_of_the_code() -> None:
 )
 def test_a_line_that_names_nothing_ends_the_build(line: str, said: str) -> None:
     with pytest.raises(ConfigError, match=re.escape(said)) as raised:
-        FACTS.replaced(f"# Page\n\n<!-- facts: {line} -->\n", "defenses/distill.md")
+        facts.replaced(f"# Page\n\n<!-- facts: {line} -->\n", "defenses/distill.md")
     assert "defenses/distill.md: the line" in str(raised.value)
 
 

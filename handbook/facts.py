@@ -24,11 +24,6 @@ ROLE = re.compile(r":\w+:`~?(?:[\w.]+\.)?(\w+)`")
 SECTION = re.compile(r"^(Attributes|Args|Returns|Raises|Axes):", re.MULTILINE)
 
 
-def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
-    """Called by mkdocs for every page."""
-    return replaced(markdown, page.file.src_uri)
-
-
 def replaced(markdown: str, source: str = "a page") -> str:
     """A page with its lines of facts replaced.
 
