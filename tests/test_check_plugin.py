@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 from test_one_file import FILES
-from test_readme import ROOT
 
+from tests.recipes import ROOT
 from tl_robust import registry
 from tl_robust.auditor.locks import LOCKS
 from tl_robust.cli import main

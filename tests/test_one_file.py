@@ -12,8 +12,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from test_readme import RECIPES, ROOT
 
+from tests.recipes import RECIPES, ROOT
 from tl_robust.cli import main
 from tl_robust.registry import kinds
 

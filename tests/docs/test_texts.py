@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from tests.docs.blocks import ROOT, blocks
+from tests.recipes import RECIPES
 from tl_robust.cli import main
 from tl_robust.cli.plugins import commands_in
 from tl_robust.registry import Registry, load_plugins
@@ -70,23 +71,6 @@ def test_the_tutorial_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
     assert main(["run", "scans.yaml", f"data.root={data}", *small]) == 0
     assert "rendered_syn → scans, fgsm linf" in capsys.readouterr().out
     assert (tmp_path / "results" / "scans" / "report.html").is_file()
-
-
-RECIPE = re.compile(r"## Add an? (?P<kind>[\w ]+): `[\w/]*?(?P<name>\w+)\.py`\n(?P<text>.*)", flags=re.DOTALL)
-
-
-def _recipes() -> dict[str, tuple[str, str]]:
-    """Kind and code of every section of CONTRIBUTING.md that says how a file is added and has its code, by name."""
-    recipes = {}
-    for section in (ROOT / "CONTRIBUTING.md").read_text().split("\n## "):
-        found = RECIPE.match(f"## {section}")
-        blocks = re.findall(r"```python\n(.*?)```", section, flags=re.DOTALL)
-        if found and blocks:
-            (recipes[found["name"]],) = ((found["kind"], block) for block in blocks)
-    return recipes
-
-
-RECIPES = _recipes()
 
 
 def test_what_an_addition_costs_is_counted() -> None:
