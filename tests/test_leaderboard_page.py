@@ -349,6 +349,7 @@ def test_hostile_names_are_texts(tmp_path: Path) -> None:
     assert text.count("a" * 10_000) <= 12, "a long name stands whole in the numbers and in reasons alone"
     data = json.loads(text.partition('id="data">')[2].partition("</script>")[0])
     assert {name for name in HOSTILE if "\u202e" not in name} <= set(data["texts"])
+    assert not [text for text in data["texts"] if "\u202e" in text], "the CSV is made of these"
     assert data["risky"]
     assert all((place in data["risky"]) == text.startswith("=") for place, text in enumerate(data["texts"]))
 
