@@ -34,6 +34,7 @@ TOLERANCE = (
     "otherwise, and a training goes another way, as from another seed."
 )
 NUMBER = re.compile(r"(?<![\w.])-?\d+(?:\.\d+)?(?:e-?\d+)?(?![\w.]*\d)")
+MADE_WITH = re.compile(r"\| (versions|seeds|device|commit|time) \| ")
 NOT_COMPARED = re.compile(r"\d+(?:\.\d+)? s\b|\d+(?:\.\d+)?% of all computing|\b[0-9a-f]{12}\b")
 
 
@@ -93,7 +94,7 @@ def page(script: Path, cells: list[Cell], head: dict[str, str]) -> dict[str, str
     lines = [title, "", f"<!-- Made by make examples from examples/{script.name}: change that. -->", ""]
     lines += [f"The script is `examples/{script.name}`. This page is its text, its code and what it printed:", ""]
     lines += ["| made with | what |", "|---|---|", *(f"| {name} | {value} |" for name, value in head.items())]
-    lines += ["", f"`make test-docs` runs it again and compares. {TOLERANCE}", "", rest, ""]
+    lines += ["", rest, ""]
     for cell in cells[1:]:
         if not cell.code:
             lines += [cell.text, ""]
@@ -105,7 +106,8 @@ def page(script: Path, cells: list[Cell], head: dict[str, str]) -> dict[str, str
             name = f"{script.stem}-{len(files) + 1}.svg"
             files[name] = "\n".join(line.rstrip() for line in drawn.splitlines()) + "\n"
             lines += [f"![{label}]({name})", ""]
-    return {f"{script.stem}.md": "\n".join(lines).rstrip("\n") + "\n"} | files
+    lines += ["---", "", f"`make test-docs` runs the script again and compares with this page. {TOLERANCE}", ""]
+    return {f"{script.stem}.md": "\n".join(lines)} | files
 
 
 def differences(before: str, after: str) -> Iterator[str]:
@@ -124,8 +126,7 @@ def differences(before: str, after: str) -> Iterator[str]:
 
 
 def _compared(text: str) -> list[str]:
-    head, _, rest = text.partition("`make test-docs`")
-    kept = [head.splitlines()[0], *rest.splitlines()]
+    kept = (line for line in text.splitlines() if not MADE_WITH.match(line))
     return [NOT_COMPARED.sub("#", line) for line in kept]
 
 
@@ -157,7 +158,7 @@ def commit() -> str:
     where = ["--", "tl_robust", "examples"]
     git = {"cwd": ROOT, "capture_output": True, "text": True, "check": False}
     last = subprocess.run(["git", "log", "-1", "--format=%H", *where], **git).stdout.strip()
-    return last + " and changes" * bool(subprocess.run(["git", "status", "--porcelain", *where], **git).stdout)
+    return last[:12] + " and changes" * bool(subprocess.run(["git", "status", "--porcelain", *where], **git).stdout)
 
 
 def made(script: Path) -> tuple[dict[str, str], float]:

@@ -168,10 +168,8 @@ def test_the_sheet_of_the_page_is_what_comes(mine: Path, capsys: pytest.CaptureF
     (mine / "far_signs.py").write_text(_block("docs/plugins.md", "class FarSigns"))
     assert main(["check-plugin", str(mine)]) == 1
     page = (ROOT / "docs" / "plugins.md").read_text(encoding="utf-8")
-    shown, said = (
-        re.findall(r"far_signs {2}(\S.*?) {2,}(passed|broken|not asked)", text)
-        for text in (page, capsys.readouterr().out)
-    )
+    line = re.compile(r"^(passed|broken|not asked) +far_signs\.py +attack +far_signs +(\S.*?) *$", flags=re.MULTILINE)
+    shown, said = (line.findall(text) for text in (page, capsys.readouterr().out))
     assert shown == said
     assert len(said) > 8
 
@@ -211,7 +209,7 @@ HOSTILE: dict[str, tuple[str, Callable[[Line], bool]]] = {
 def test_hostile_files_do_not_stop_the_sheet(mine: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for name, (text, _) in HOSTILE.items():
         (mine / f"{name}.py").write_text(text)
-    (mine / "zz.py").write_text(GOOD)
+    (mine / "zz.py").write_text(GOOD.replace("tl-robust count", "tl-robust zz"))
     assert main(["check-plugin", str(mine), "--json", "--limit", "20"]) == 2
     lines = [Line.read(line) for line in json.loads(capsys.readouterr().out)["lines"]]
     for name, (_, told) in HOSTILE.items():

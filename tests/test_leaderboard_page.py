@@ -316,6 +316,8 @@ def test_numbers_that_their_samples_do_not_give_are_marked(tmp_path: Path) -> No
     (line,) = at_last(lines(board))
     assert (line.rank, line.why, line.outcast) == (None, "its samples say other numbers", True)
     assert line.seeds == [0, 1, 2]
+    stated = [float(entry.curves["robust_accuracy"].value[2]) for entry in board.every]
+    assert (line.basis, line.row.value) == ("approximate", pytest.approx(sum(stated) / 3)), "as it says itself"
     assert "is stated as 0.97, but its samples give 0.4" in " ".join(line.wrong)
     assert any("state numbers that are not those of their samples" in text for text in leaderboard.sentences(board))
     assert "samples disagree" in written(tmp_path, board)

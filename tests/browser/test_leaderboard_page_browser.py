@@ -251,9 +251,10 @@ def test_five_thousand_rows_open_in_two_seconds_and_filter_in_a_tenth(opened: Op
     assert page.find_element("id", "count").text == f"5000 of 5000 rows, the first {board_page.AT_ONCE} shown"
     assert taken < 2, f"opened in {taken:.2f} s"
     page.execute_script(TIMED, "input[name=q]", "group 3")  # the first search reads all rows
+    page.execute_async_script("const done = arguments[0]; requestIdleCallback(() => done())")
     place = page.execute_script("return [...document.querySelector('select[name=trust]').options].at(-1).value")
     times = [
-        min(page.execute_script(TIMED, *change) for _ in range(3))
+        min(page.execute_script(TIMED, *change) for _ in range(5))
         for change in (
             ("select[name=trust]", place), ("select[name=trust]", ""), ("input[name=q]", "strategy7"),
             ("input[name=q]", ""), ("select[name=sort]", "value"), ("select[name=sort]", "submitter"),

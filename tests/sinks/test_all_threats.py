@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -104,15 +105,24 @@ def test_lines_of_several_benches_name_the_bench() -> None:
     assert (one["name"], one["threats"], one["runs"]["group_by"][0]) == ("a: evasion", ["evasion"], "pair")
 
 
+def groups(shown: Sequence[Shown]) -> dict[str, str]:
+    """By what the lines and bars of each key are grouped."""
+    spec = dashboard.spec(["a"], WandbSettings(), shown)
+    panels = [panel for section in spec["sections"] for panel in section["panels"] if "group_by" in panel]
+    return {panel.get("y", panel.get("key")): panel["group_by"] for panel in panels}
+
+
 def test_what_views_or_threats_share_is_never_averaged_over_them() -> None:
-    spec = dashboard.spec(["a"], WandbSettings(), parts(three_threats.results()))
-    by = {panel.get("y", panel.get("key")): panel["group_by"]
-          for section in spec["sections"] for panel in section["panels"] if "group_by" in panel}  # fmt: skip
+    shown = parts(three_threats.results())
+    by = groups(shown)
     assert by["accuracy/black_box"] == "curve"  # of one view
     assert by["robust/transfer_ratio"] == "curve"  # of two, but it means something in one
     assert by["curve_area"] == "line"  # of two
     assert by["backdoor/false_trigger"] == "curve"  # this threat has one view here
     assert by["clean_accuracy"] == "line"  # of three threats
+    one_view = [replace(part, views=part.views[:1]) for part in shown]
+    assert (groups(one_view)["clean_accuracy"], groups(one_view)["curve_area"]) == ("line", "curve")
+    assert groups(one_view[:1])["clean_accuracy"] == "curve"
 
 
 @pytest.mark.parametrize("threat", ["evasion", "backdoor", "membership"])

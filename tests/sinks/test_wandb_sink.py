@@ -325,5 +325,5 @@ def test_the_callers_own_run_goes_on(tmp_path: Path) -> None:
     wandb.teardown()
     (mine,), (cell,) = runs(tmp_path), runs(tmp_path / "results")
     assert [record["item"]["after"] for record in of_type(records(mine), "history")] == [1.0]
-    assert of_type(records(mine), "exit") == [{"exit_code": 0}]
+    assert [record["exit_code"] for record in of_type(records(mine), "exit")] == [0]
     assert [record["item"]["eps"] for record in of_type(records(cell), "history")] == EPS

@@ -20,9 +20,11 @@ from tests.sinks.wandb_made import no_account, of_type, records, runs, summary_o
 from tl_robust.cli import main
 from tl_robust.errors import ConfigError
 from tl_robust.results import table
-from tl_robust.sinks.wandb import dashboard
+from tl_robust.sinks.wandb import dashboard, sweep
+from tl_robust.sinks.wandb.panels import Shown
 from tl_robust.sinks.wandb.session import WandbSettings
 from tl_robust.sinks.wandb.trial import group_of, headlines, trial_config, trial_id
+from tl_robust.types import Face
 
 __all__ = ["no_account"]  # a fixture that all tests use
 
@@ -80,6 +82,7 @@ BAD = [
     (["--vary", "recipe.lr=[-1]"], "recipe.lr must be above 0"),
     (["--vary", "wandb.mode=[online]"], "but none of wandb, got 'wandb.mode'"),
     (["--vary", "axes.seed", "--metric", "accuracy"], "unknown metric of this bench 'accuracy'"),
+    (["--vary", "axes.seed", "--trials", "-1"], "--trials must be at least 1, or 0 for no bound, got -1"),
     (["--vary", "axes.strategy=[finetun]"], "did you mean 'finetune'?"),
 ]
 
@@ -104,6 +107,8 @@ def test_other_actions_and_several_benches_are_no_sweeps(tiny: Path, capsys: pyt
     assert "name a bench" in capsys.readouterr().err
     assert main(["dashboard", "spec", str(tiny), str(tiny)]) == 2
     assert "bench 'tiny' was given twice" in capsys.readouterr().err
+    assert main(["dashboard", "report", str(tiny)]) == 2
+    assert "run it first" in capsys.readouterr().err
     other = tiny.with_name("other.yaml")
     other.write_text(tiny.read_text().replace("name: tiny", "name: other\nwandb: {project: elsewhere}"))
     assert main(["dashboard", "spec", str(tiny), str(other)]) == 2
@@ -112,6 +117,11 @@ def test_other_actions_and_several_benches_are_no_sweeps(tiny: Path, capsys: pyt
     capsys.readouterr()
     assert main(["dashboard", "spec", str(tiny), str(other), "wandb.project=one"]) == 0
     assert json.loads(capsys.readouterr().out)["runs"]["filter"] == {"bench": ["tiny", "other"]}
+
+
+def test_a_threat_without_a_headline_is_no_goal() -> None:
+    with pytest.raises(ConfigError, match="no threat of this bench has one"):
+        sweep.metrics([Shown(Face("toy", "Toy"), (), ("open",), several=False)])
 
 
 def test_the_headline_of_a_view_is_a_mean_over_its_cells_and_axis() -> None:

@@ -71,13 +71,13 @@ def _short(sheet: Sequence[Line]) -> list[Line]:
 
 def _table(sheet: Sequence[Line]) -> Table:
     table = Table(box=None, pad_edge=False)
-    for title in ("file", "kind", "name", "contract", ""):
+    for title in ("", "file", "kind", "name", "contract"):
         table.add_column(title, overflow="fold")
     for line in sheet:
         state = Text(line.state, STYLES[line.state])
-        table.add_row(*map(_plain, (line.file, line.kind, line.name, line.contract)), state)
+        table.add_row(state, *map(_plain, (line.file, line.kind, line.name, line.contract)))
         if line.says:
-            table.add_row("", "", "", _plain(line.says, "dim"), "")
+            table.add_row("", "", "", "", _plain(line.says, "dim"))
     return table
 
 

@@ -26,7 +26,7 @@ from tl_robust.results.standings import Line, lines
 from tl_robust.sinks.report import board_data, rendering
 from tl_robust.sinks.report.board_data import place, short
 
-AT_ONCE = 100  # rows that a browser lays out before it is asked for more
+AT_ONCE = 50  # rows that a browser lays out before it is asked for more
 ADDRESS = re.compile(r"https://[a-z0-9.-]+\.[a-z]{2,}(/[A-Za-z0-9._~/?=&%+,;:()-]*)?")
 BASES = {
     "samples": "interval from samples",

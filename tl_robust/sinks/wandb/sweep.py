@@ -103,12 +103,18 @@ def parameter(text: str, axes: Mapping[str, Sequence[Any]]) -> Parameter:
 
 
 def metrics(shown: Sequence[Shown]) -> dict[str, str]:
-    """What a sweep may optimize: keys of the overview run, each ``maximize`` or ``minimize``, as the owner wants it."""
+    """What a sweep may optimize: keys of the overview run, each ``maximize`` or ``minimize``, as the owner wants it.
+
+    Raises:
+        ConfigError: There is nothing, since no threat has a headline.
+    """
     goals = dict[str, str]()
-    for part in shown:
+    for part in (part for part in shown if part.face.headline in METRICS):
         better_low = METRICS[part.face.headline].higher_is_better is False
         views = (view for view in part.face.views if view in part.views)
         goals |= {headline_key(part.face, view): "minimize" if better_low else "maximize" for view in views}
+    if not goals:
+        raise ConfigError("a sweep compares trials by the headline of a threat, and no threat of this bench has one.")
     return goals
 
 
@@ -133,7 +139,7 @@ def spec(
         overrides: For all trials.
 
     Raises:
-        ConfigError: Nothing is varied, a key twice, or a grid over a range.
+        ConfigError: Nothing is varied, a key twice, a grid over a range, or fewer trials than one.
     """
     keys = [each.key for each in parameters]
     if not keys or len(set(keys)) < len(keys):
@@ -141,6 +147,8 @@ def spec(
     ranges = [each.key for each in parameters if not each.values]
     if ranges and method == "grid":
         raise ConfigError(f"a grid has no range, and {ranges[0]} is one: list its values, or use --method random.")
+    if trials < 0:
+        raise ConfigError(f"--trials must be at least 1, or 0 for no bound, got {trials}.")
     own = ["${env}", "${program}", "run", bench, *overrides, "${args_no_hyphens}"]
     return {
         "name": f"{bench} over {', '.join(keys)}",
