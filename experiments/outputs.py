@@ -95,6 +95,7 @@ def printed(name: str, folder: str | None) -> str:
     overrides = [*OUTPUTS[name].overrides, *([f"data.root={folder}"] if OUTPUTS[name].official else [])]
     command = [sys.executable, "-m", "tl_robust.cli", "run", name, *overrides]
     environment = {**os.environ, "COLUMNS": str(WIDTH), "WANDB_MODE": "disabled", "NO_COLOR": "1"}
+    subprocess.run(command, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL, check=True)  # with its progress
     run = subprocess.run(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True, check=True)
     lines = [*head(name, overrides), *(part for line in run.stdout.splitlines() for part in folded(line))]
     text = "\n".join(lines).rstrip() + "\n"

@@ -62,6 +62,7 @@ def test_it_opens_in_silence_scrolls_no_page_sideways_and_has_no_barrier(
     assert page.execute_script("return document.scrollingElement.scrollWidth") <= width
     page.execute_cdp_cmd("Page.setBypassCSP", {"enabled": True})
     page.execute_script(files("axe_core_python").joinpath("axe.min.js").read_text("utf-8"))
+    page.set_script_timeout(180)  # the page of all names is long
     found = page.execute_async_script("const done = arguments[0]; axe.run(document).then(done)")
     assert len(found["passes"]) > 10
     barriers = {one["id"]: one["nodes"][0]["html"] for one in found["violations"]}
