@@ -50,7 +50,7 @@ test: .venv/.dev ## run the tests; COVERAGE=1 measures coverage of the package t
 	$(BIN)/python -m pytest -n auto --dist loadfile $(if $(COVERAGE),--cov --cov-report=term-missing:skip-covered) $(ARGS)
 
 test-slow: .venv/.dev ## run the tests that take minutes (killed runs)
-	$(BIN)/python -m pytest -m slow $(ARGS)
+	$(BIN)/python -m pytest -n auto --dist loadfile -m slow $(ARGS)
 
 test-gpu: .venv/.dev ## run the tests that need a CUDA device
 	$(BIN)/python -m pytest -m gpu $(ARGS)
