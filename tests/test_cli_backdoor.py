@@ -91,8 +91,8 @@ def test_both_threats_of_a_bench_are_read_shared_and_compared(
     assert "backdoors" in capsys.readouterr().out
     assert main(["dashboard", "spec", *bench, "--threat", "backdoor"]) == 0
     spec = json.loads(capsys.readouterr().out)
-    assert (spec["axis"], spec["sections"][0]["panels"][0]["y"]) == ("epochs", "success/poisoned_pre-training")
-    assert spec["sections"][0]["panels"][0]["range_x"] == [0, 2]
+    line = next(panel for section in spec["sections"] for panel in section["panels"] if panel["kind"] == "line")
+    assert (spec["axis"], line["y"], line["range_x"]) == ("epochs", "success/poisoned_pre-training", [0, 2])
 
 
 def test_precision_says_what_it_is_about(tiny: Path, capsys: pytest.CaptureFixture[str]) -> None:
