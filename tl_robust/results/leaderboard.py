@@ -259,7 +259,7 @@ def _check_coordinates(group: Sequence[Entry]) -> None:
         if other is not entry or entry.content["protocol"] != group[0].content["protocol"]:
             first = other if other is not entry else group[0]
             raise ResultsError(
-                f"{first.path} and {entry.path} have the same coordinates ({entry.cell}) but were made with other "
-                "settings, data or versions: tables could not tell them apart. Export one of them from a bench of "
-                "another name."
+                f"{first.path} ({first.cell}, defense {first.cell.defense}) and {entry.path} (seed {entry.cell.seed}) "
+                "have the same coordinates but were made with other settings, data or versions: tables could not tell them "
+                "apart. Export one of them from a bench of another name."
             )

@@ -6,8 +6,9 @@ example: tl-robust export embedded --samples
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 
@@ -16,6 +17,7 @@ from tl_robust.errors import ConfigError
 
 if TYPE_CHECKING:
     from tl_robust.nodes.models import Model
+    from tl_robust.nodes.training import Training
     from tl_robust.results.entry import Submitter
     from tl_robust.results.leaderboard import Origin
     from tl_robust.threats.base import PlannedCell
@@ -68,15 +70,26 @@ def _submitter(parsed: argparse.Namespace) -> Submitter | None:
 
 def _origin(place: int, planned: PlannedCell) -> Origin:
     from tl_robust.results.leaderboard import Origin
-    from tl_robust.seeding import digest
 
     play, scene = planned.play, planned.scene
-    protocol = digest([play.protocol, _without_seeds(play.surrogate), _without_seeds(planned.victim)])[:16]
     images = scene.surrogate.origin().get("images")
-    return Origin(place, play.beside_keys, protocol, images, scene.test.images("test").fingerprint)
+    return Origin(place, play.beside_keys, protocol(planned), images, scene.test.images("test").fingerprint)
 
 
-def _without_seeds(model: Model) -> list[Any]:
-    """What makes a model, and what makes its parents."""
-    own = {name: value for name, value in model.spec.items() if name not in ("seed", "parent")}
-    return [own, *(_without_seeds(model.parent) if model.parent else [])]
+def protocol(planned: PlannedCell) -> str:
+    """Digest of all that makes a cell's numbers but its seed, 16 hex digits: cells of other seeds have the same."""
+    from tl_robust.seeding import digest
+
+    models = (planned.play.surrogate, planned.victim)
+    return digest([planned.play.protocol, *(_without_seeds(model).key for model in models)])[:16]
+
+
+def _without_seeds(model: Model) -> Model:
+    """The model as it would be if every training under it, and every half of its images, had the same seed."""
+
+    def unseeded(training: Training, _: str) -> Training:
+        draw = training.data.draw
+        data = replace(training.data, draw=replace(draw, seed=0)) if draw else training.data
+        return replace(training, seed=0, data=data)
+
+    return model.mapped(unseeded)
