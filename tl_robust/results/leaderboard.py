@@ -260,6 +260,6 @@ def _check_coordinates(group: Sequence[Entry]) -> None:
             first = other if other is not entry else group[0]
             raise ResultsError(
                 f"{first.path} ({first.cell}, defense {first.cell.defense}) and {entry.path} (seed {entry.cell.seed}) "
-                "have the same coordinates but were made with other settings, data or versions: tables could not tell them "
-                "apart. Export one of them from a bench of another name."
+                "have the same coordinates but were made with other settings, data or versions: tables could not tell "
+                "them apart. Export one of them from a bench of another name."
             )
