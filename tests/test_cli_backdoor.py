@@ -85,6 +85,12 @@ def test_both_threats_of_a_bench_are_read_shared_and_compared(
     assert main(["compare", "results/tiny", "results/other", "--metric", "lift", "--json"]) == 0
     facts = json.loads(capsys.readouterr().out)
     assert (facts["compared"], facts["paired"]) == (2, 0), "of other seeds nothing is paired"
+    assert main(["export", *bench, "--out", "shared/other", "--samples", "axes.seed=[5]", "name=other"]) == 0
+    assert main(["merge", "shared/samples", "shared/other", "--out", "merged/both"]) == 0
+    said = capsys.readouterr().out
+    for name in ("tiny", "other"):
+        assert f"\n{name}: made_a → made_b" in said, "tables of two benches say whose they are"
+        assert f"\n{name}: Claims under fgsm linf: " in said, "and each bench's claims are decided by themselves"
 
     for command in ("status", "claims", "report"):
         assert main([command, *bench]) == 0

@@ -29,6 +29,7 @@ def run(parsed: argparse.Namespace, console: Console) -> int:
     from tl_robust.cli.terminal import accuracy_tables, claim_line
     from tl_robust.nodes.provenance import commit
     from tl_robust.results import leaderboard
+    from tl_robust.results.names import grouped
     from tl_robust.sinks.base import Views, sentences_of_sinks
     from tl_robust.sinks.report.board_data import brief_commit
 
@@ -41,13 +42,16 @@ def run(parsed: argparse.Namespace, console: Console) -> int:
     summary, results = board.summary, board.results
     made_by = f"tl_robust {version} {brief_commit(commit())}".rstrip()
     name = folder.resolve().name
-    views = Views(folder, name, results, summary, board.rows, claims.decide(results), program=made_by, board=board)
+    benches = grouped(results, lambda result: result.cell.bench)
+    findings = {bench: claims.decide(members) for bench, members in benches.items()}
+    decided = next(iter(findings.values())) if len(findings) == 1 else ()  # a report's claims are about one bench
+    views = Views(folder, name, results, summary, board.rows, decided, program=made_by, board=board)
     broken = list[str]()
     sentences = list(sentences_of_sinks(views, broken))
     for table in accuracy_tables(summary):
         console.print(table)
-    if results:
-        console.print(claim_line(views.findings), soft_wrap=True)
+    for bench, found in findings.items():
+        console.print(f"{bench}: " * (len(findings) > 1) + claim_line(found), soft_wrap=True, markup=False)
     if unknown := sorted(set().union(*(entry.unknown for entry in board.entries))):
         console.print(f"Left out, since no such metric is registered here: {', '.join(unknown)}.", soft_wrap=True)
     for sentence in leaderboard.sentences(board):
