@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NoReturn
 import torch
 from torch import Tensor
 
-from tl_robust.contracts.contract import Contracts, NotAskedError, demand
+from tl_robust.contracts.contract import BrokenError, Contracts, NotAskedError, demand
 from tl_robust.errors import ConfigError
 from tl_robust.seeding import generator
 from tl_robust.threats.corruption import Corruption, Draws
@@ -36,7 +36,7 @@ def gives_finite_images_of_the_same_form(asked: Asked) -> None:
             demand(torch.equal(images, _images()), expected, "others", "begin with images = images.clone()")
             form = f"{images.dtype} {list(images.shape)}"
             if not isinstance(after, Tensor):
-                demand(False, f"images {form} {at}", type(after).__name__, "return the corrupted images")
+                raise BrokenError(f"images {form} {at}", type(after).__name__, "return the corrupted images")
             got = f"{after.dtype} {list(after.shape)}"
             demand(got == form, f"images {form} {at}, as it was given", got, "return images of the same form")
             demand(after.isfinite().all(), f"finite numbers {at}", "others", "guard each division, root and logarithm")
@@ -63,7 +63,7 @@ def corrupts_alike_again_and_draws_by_its_draws(asked: Asked) -> None:
 
 
 def corrupts_each_image_for_itself(asked: Asked) -> None:
-    """An image is corrupted in the same way alone, in any batch and in any order, wherever it stands in the test set."""
+    """An image is corrupted in the same way alone, in any batch and in any order."""
     for corruption in _corruptions(asked):
         for strength in STRENGTHS:
             images, ids = _images(), torch.arange(SHAPE[0])
