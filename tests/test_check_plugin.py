@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import re
 import time
+import traceback
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from test_one_file import FILES
@@ -16,7 +18,7 @@ from tl_robust import registry
 from tl_robust.auditor.locks import LOCKS
 from tl_robust.cli import main
 from tl_robust.contracts import folder as folders
-from tl_robust.contracts.contract import contracts_of, kinds
+from tl_robust.contracts.contract import Contract, contracts_of, demand, kinds
 from tl_robust.contracts.one_file import check
 from tl_robust.contracts.page import with_list
 from tl_robust.contracts.sheet import Line
@@ -94,6 +96,77 @@ def test_one_file_alone_and_every_contract_of_it(mine: Path, capsys: pytest.Capt
     assert said.count("passed") == 6 + 1
     for contract in contracts_of("command").contracts:
         assert contract.name in said
+
+
+FAILS = '''
+"""Fog that cannot be made."""
+
+from dataclasses import dataclass
+from tl_robust.threats.corruption import Corruption, corruption
+
+@corruption(axis="density")
+@dataclass(frozen=True)
+class Fog(Corruption):
+    def corrupt(self, images, strength, draws):
+        return images.nothing  # line 11
+'''
+
+
+@pytest.mark.usefixtures("here")
+def test_the_same_sentence_of_several_contracts_is_one_row(mine: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (mine / "fog.py").write_text(FAILS)
+    assert main(["check-plugin", str(mine), "--json"]) == 1
+    lines = [Line.read(line) for line in json.loads(capsys.readouterr().out)["lines"]]
+    broken = [line for line in lines if line.state == "broken"]
+    assert len(broken) == 5
+    assert all(line.says.endswith(": correct line 11 of fog.py.") for line in broken)
+    alike = [line.contract for line in broken if line.says == broken[-1].says]
+    assert len(alike) == 4
+    assert main(["check-plugin", str(mine)]) == 1
+    said = " ".join(capsys.readouterr().out.split())
+    assert f"broken fog.py threat fog 4 contracts: {', '.join(alike)} Expected an answer, got" in said
+    assert said.count("correct line 11 of fog.py.") == 2
+    assert "5 broken" in said
+    assert main(["check-plugin", str(mine), "--all"]) == 1
+    assert " ".join(capsys.readouterr().out.split()).count("correct line 11 of fog.py.") == 5
+
+
+def test_the_line_of_the_author_is_found_behind_errors_of_others(tmp_path: Path) -> None:
+    path = tmp_path / "mine.py"
+    path.write_text("\n\ndef f():\n    raise ValueError('no')\n")
+    known: dict[str, Any] = {}
+    exec(compile(path.read_text(), str(path), "exec"), known)
+
+    def wrapped(case: object) -> None:
+        try:
+            known["f"]()
+        except ValueError as error:
+            raise RuntimeError("other") from error
+
+    def told(case: object) -> None:
+        try:
+            known["f"]()
+        except ValueError:
+            demand(False, "one", "two", "write three")
+
+    def caught(case: object) -> None:
+        try:
+            known["f"]()
+        except ValueError:
+            trace = traceback.format_exc()
+        demand(False, "one", "two", "write three", trace)
+
+    answers = [Contract("lock", function).answer(None, path) for function in (wrapped, told, caught)]
+    assert answers == [
+        "expected an answer, got RuntimeError (other): correct line 4 of mine.py.",
+        "expected one, got two: write three (line 4 of mine.py).",
+        "expected one, got two: correct line 4 of mine.py.",
+    ]
+    without = [Contract("lock", function).answer(None) for function in (wrapped, told, caught)]
+    assert without == [
+        "expected an answer, got RuntimeError (other): correct what raises it.",
+        *["expected one, got two: write three."] * 2,
+    ]
 
 
 @pytest.mark.parametrize(

@@ -121,9 +121,28 @@ def test_a_refused_image_is_no_class_and_not_right() -> None:
 @pytest.mark.usefixtures("snow")
 def test_a_model_that_knows_nothing_is_red() -> None:
     record = made(network())
-    knowing = Corrupted(record.sample_id, record.strength, record.label, record.label, record.corrupted)
+    corrupted = torch.cat([record.label[None], record.corrupted[1:]])
+    knowing = Corrupted(record.sample_id, record.strength, record.label, record.label, corrupted)
     assert judge(Evidence(record, {})).level == "red"
     assert judge(Evidence(knowing, {})).level == "green"
+
+
+@pytest.mark.parametrize("strength", [(0.0, 0.3), (0.3, 0.5)], ids=["with 0", "without 0"])
+@pytest.mark.parametrize("moved", [0, 1, 7])
+def test_other_answers_at_strength_0_are_amber_and_counted(moved: int, strength: tuple[float, ...]) -> None:
+    label = torch.arange(40) % 5
+    first = label.clone()
+    first[:moved] = -1
+    record = Corrupted(
+        torch.arange(40), torch.tensor(strength, dtype=torch.float64), label, label, torch.stack([first, label * 0])
+    )
+    verdict = judge(Evidence(record, {}))
+    if not moved or strength[0]:
+        assert (verdict.level, verdict.reasons) == ("green", ())
+        return
+    assert verdict.level == "amber"
+    (reason,) = verdict.reasons
+    assert f"answers differently on {moved} of 40 images at strength 0 than on the images as they are" in reason
 
 
 def test_every_part_of_what_is_computed_is_in_the_key() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import re
 import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -22,24 +23,37 @@ class BrokenError(Exception):
         expected: What the contract promises, as it goes on after "expected".
         got: What came, as it goes on after "got".
         todo: What the author does about it, in the imperative.
+        trace: Printed traceback of an error that is behind it, where somebody else has caught that error.
     """
 
-    def __init__(self, expected: str, got: str, todo: str) -> None:
+    def __init__(self, expected: str, got: str, todo: str, trace: str = "") -> None:
         super().__init__(f"expected {expected}, got {got}: {todo}.")
+        self.expected, self.got, self.todo, self.trace = expected, got, todo, trace
+
+    def told(self, path: Path | None) -> str:
+        """The message, with the line of the author's file through which an error came; where there is one.
+
+        Args:
+            path: The author's file, resolved.
+        """
+        if path and (lines := re.findall(rf'File "{re.escape(str(path))}", line (\d+)', self.trace)):
+            return str(BrokenError(self.expected, self.got, f"correct line {lines[-1]} of {path.name}"))
+        place = place_of(self.__context__, path)
+        return str(BrokenError(self.expected, self.got, f"{self.todo} ({place})") if place else self)
 
 
 class NotAskedError(Exception):
     """A contract cannot be asked of this object; the message is a sentence with the reason."""
 
 
-def demand(kept: object, expected: str, got: object, todo: str) -> None:
+def demand(kept: object, expected: str, got: object, todo: str, trace: str = "") -> None:
     """Break the contract unless ``kept`` is true; see :class:`BrokenError`.
 
     Raises:
         BrokenError: It is not.
     """
     if not bool(kept):
-        raise BrokenError(expected, str(got), todo)
+        raise BrokenError(expected, str(got), todo, trace)
 
 
 @dataclass(frozen=True)
@@ -107,7 +121,7 @@ class Contract:
         except NotAskedError:
             raise
         except BrokenError as broken:
-            return str(broken)
+            return broken.told(path)
         except Exception as error:  # noqa: BLE001  (an author's code may raise anything, and the sheet goes on)
             return crash(error, path)
         return ""
@@ -150,14 +164,25 @@ class Contracts:
 
 def crash(error: BaseException, path: Path | None = None) -> str:
     """An unexpected error as a sentence, with the line of the author's file where it came from."""
-    lines = [
-        frame.lineno for frame in traceback.extract_tb(error.__traceback__) if path and frame.filename == str(path)
-    ]
-    where = f" in line {lines[-1]}" if lines else ""
     text = (str(error).splitlines() or [""])[0].rstrip(".")
-    return (
-        f"expected an answer, got {type(error).__name__}{f' ({text})' if text else ''}{where}: correct what raises it."
-    )
+    got = f"{type(error).__name__}{f' ({text})' if text else ''}"
+    return f"expected an answer, got {got}: correct {place_of(error, path) or 'what raises it'}."
+
+
+def place_of(error: BaseException | None, path: Path | None) -> str:
+    """``line 7 of fog.py``, through which an error came, or else one that it came from; empty where there is none.
+
+    Args:
+        error: The error.
+        path: The author's file, resolved.
+    """
+    while error and path:
+        frames = traceback.extract_tb(error.__traceback__)
+        lines = [frame.lineno for frame in frames if frame.filename == str(path)]
+        if lines:
+            return f"line {lines[-1]} of {path.name}"
+        error = error.__cause__ or error.__context__
+    return ""
 
 
 def kinds() -> list[str]:

@@ -51,7 +51,7 @@ def run(parsed: argparse.Namespace, console: Console) -> int:
 
 
 def _short(sheet: Sequence[Line]) -> list[Line]:
-    """What is kept as one line for each object, what was not asked as one for each reason, and what is broken."""
+    """What is kept as one line for each object; what is broken or was not asked as one for each sentence on it."""
     from tl_robust.contracts.sheet import Line
 
     short: list[Line] = []
@@ -60,13 +60,23 @@ def _short(sheet: Sequence[Line]) -> list[Line]:
         kept = sum(line.state == "passed" for line in own)
         if kept:
             short.append(Line(*key, f"{kept} of {len(own)} contracts", "passed"))
-        short += [line for line in own if line.state in ("broken", "unread")]
-        idle = [line for line in own if line.state == "not asked"]
-        for says in dict.fromkeys(line.says for line in idle):
-            alike = [line for line in idle if line.says == says]
+        bad = [line for line in own if line.state in ("broken", "unread")]
+        for alike in _alike(bad):
+            names = [line.contract for line in alike]
+            what = names[0] if len(names) == 1 else f"{len(names)} contracts: {', '.join(names)}"
+            short.append(Line(*key, what, alike[0].state, alike[0].says))
+        for alike in _alike([line for line in own if line.state == "not asked"]):
             what = alike[0].contract if len(alike) == 1 else f"{len(alike)} contracts"
-            short.append(Line(*key, what, "not asked", says))
+            short.append(Line(*key, what, "not asked", alike[0].says))
     return short
+
+
+def _alike(lines: Sequence[Line]) -> list[list[Line]]:
+    """Lines that say the same of the same state together, in the order of the first of them."""
+    groups: dict[tuple[str, str], list[Line]] = {}
+    for line in lines:
+        groups.setdefault((line.state, line.says), []).append(line)
+    return list(groups.values())
 
 
 def _table(sheet: Sequence[Line]) -> Table:

@@ -16,6 +16,7 @@ from typing import Any
 import torch
 
 from tl_robust.claims import CLAIMS
+from tl_robust.contracts import corruptions
 from tl_robust.contracts.contract import Contracts, Named, NotAskedError, demand
 from tl_robust.contracts.records import record_of
 from tl_robust.data.domain import DataSettings
@@ -35,7 +36,7 @@ from tl_robust.nodes.training import Training
 from tl_robust.registry import Component
 from tl_robust.seeding import digest
 from tl_robust.threats.base import THREATS, Method, Play, Scene, Threat
-from tl_robust.types import Face, Recipe, Record
+from tl_robust.types import Corrupted, Face, Recipe, Record
 
 X = (0.0, 4 / 255, 16 / 255)
 MADE = {"seconds": 1.0, "device": "cpu", "versions": {}, "commit": ""}
@@ -167,7 +168,10 @@ def has_methods_with_its_name(asked: Asked) -> None:
 
 @CONTRACTS
 def has_a_full_face(asked: Asked) -> None:
-    """Its face has name, title, axis, headline, measure, word and a heading for each view, as reports show them."""
+    """Its face has name, title, axis, headline, measure, word and a heading for each view, as reports show them.
+
+    The axis has the name of the record's; of a corruption its author chooses the word, and tables say strength.
+    """
     face = asked.threat.face
     todo = "fill it in in Face(...)"
     demand(isinstance(face, Face), "a Face", type(face).__name__, "set face = Face(...)")
@@ -175,7 +179,11 @@ def has_a_full_face(asked: Asked) -> None:
     empty = [name for name in ("title", "headline", "measure", "word", "views", "prefix") if not getattr(face, name)]
     demand(not empty, "all words of the face", f"no {', '.join(empty)}", todo)
     axis = asked.threat.record.AXIS
-    demand(face.axis == axis, f"axis {axis!r}, that of the record", repr(face.axis), todo)
+    if issubclass(asked.threat.record, Corrupted):
+        word = str(face.axis).isidentifier()
+        demand(word, "an axis in one word", repr(face.axis), 'write @corruption(axis="density"), as bench files say it')
+    else:
+        demand(face.axis == axis, f"axis {axis!r}, that of the record", repr(face.axis), todo)
     unnamed = [view for view, heading in face.views.items() if not heading]
     demand(not unnamed, "a heading for each view", f"none of {', '.join(unnamed)}", todo)
     text = face.axis_text(X[1])
@@ -248,8 +256,10 @@ def makes_its_record(asked: Asked) -> None:
                 store.write(WEIGHTS, model.key, pack_weights(model.build().state_dict()), model.spec, MADE)
         nodes: tuple[Node, ...] = play.nodes
         failures = Loop(Job(store.root, {"accelerator": "cpu"}, 40), nodes, Observer()).run()
-        causes = ", ".join(dict.fromkeys(failure.cause for failure in failures.values()))
-        demand(not failures, "a record", f"a failure ({causes})", "correct make")
+        causes = ", ".join(dict.fromkeys(failure.cause.rstrip(".") for failure in failures.values()))
+        traces = "\n".join(failure.trace for failure in failures.values())
+        todo = "correct corrupt" if issubclass(asked.threat.record, Corrupted) else "correct make"
+        demand(not failures, "a record", f"a failure ({causes})", todo, traces)
         address = play.outcome[0]
         record = store.load(address.kind, address.key)
     kind = asked.threat.record
@@ -257,6 +267,9 @@ def makes_its_record(asked: Asked) -> None:
     demand(len(record.sample_id) == 40, "40 samples of 40 test images", len(record.sample_id), "keep every sample")
     finite = all(bool(value.isfinite().all()) for value in record.tensors().values() if value.dtype == torch.float64)
     demand(finite, "finite numbers", "others", "guard each division and logarithm")
+
+
+corruptions.add(CONTRACTS)
 
 
 def _other(value: object) -> object:
