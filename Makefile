@@ -123,7 +123,7 @@ format: .venv/.dev ## format the code and fix what lint can
 
 .venv/.run: pyproject.toml
 	@$(PYTHON) -c 'import sys; v = sys.version_info; v >= (3, 11) or sys.exit(f"error: Python 3.11 or newer is needed, found {v.major}.{v.minor}: run make PYTHON=python3.11")'
-	@echo "Installing into .venv (once; torch is large)"
+	@echo "Installing into .venv (once; a few minutes and 6 GB, since torch is large)"
 	@$(PYTHON) -m venv .venv
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
 	@touch $@

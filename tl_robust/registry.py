@@ -109,17 +109,21 @@ class Registry(Generic[T]):
         """
         self._walk()
         if name not in self._items:
-            raise UnknownNameError(self.kind, name, self._items)
+            raise UnknownNameError(self.kind, name, self._items, plugin_hint(self.kind))
         return self._items[name]
 
-    def component(self, name: str, settings: Mapping[str, Scalar] | None = None) -> Component:
+    def component(
+        self, name: str, settings: Mapping[str, Scalar] | None = None, also: tuple[str, ...] = ()
+    ) -> Component:
         """Describe ``name`` with ``settings`` for a key, after checking the settings' names and types.
 
-        A setting that equals its default is left out: however it was written, it is the same component.
+        A setting that equals its default is left out: however it was written, it is the same component. ``also`` are
+        keys that the caller has read himself and that an error names among the known ones.
         """
         item = self[name]
         build = typing.cast(Callable[..., Any], item)
-        checked = check_settings(f"{self.kind} {name!r}", build, settings or {})
+        what = name if name == self.kind else f"{self.kind} {name!r}"  # a corruption has the name of its threat
+        checked = check_settings(what, build, settings or {}, also)
         parameters = inspect.signature(build).parameters
         checked = {key: value for key, value in checked.items() if value != parameters[key].default}
         return Component(name, int(getattr(item, "VERSION", 1)), tuple(sorted(checked.items())))
@@ -265,13 +269,16 @@ def _plain(text: str) -> Scalar:
     return value if isinstance(value, bool | int | float | str | None) else text
 
 
-def check_settings(what: str, build: Callable[..., Any], settings: Mapping[str, Scalar]) -> dict[str, Scalar]:
+def check_settings(
+    what: str, build: Callable[..., Any], settings: Mapping[str, Scalar], also: tuple[str, ...] = ()
+) -> dict[str, Scalar]:
     """Check ``settings`` against the keyword parameters of ``build``.
 
     Args:
         what: How the error names the component ("attack 'pgd'").
         build: A class or function; parameters without a default are not settings.
         settings: Names and plain values.
+        also: Other keys that an error names among the known ones.
 
     Returns:
         The settings, with whole numbers turned into floats where a float is expected.
@@ -291,7 +298,7 @@ def check_settings(what: str, build: Callable[..., Any], settings: Mapping[str, 
     checked: dict[str, Scalar] = {}
     for name, value in settings.items():
         if name not in parameters:
-            raise UnknownNameError(f"setting of {what}", name, parameters)
+            raise UnknownNameError(f"setting of {what}", name, {*parameters, *also})
         allowed = _plain_types(hints.get(name, object))
         if float in allowed and isinstance(value, int) and not isinstance(value, bool):
             value = float(value)
@@ -311,6 +318,13 @@ def _plain_types(hint: Any) -> tuple[type, ...]:
 
 
 _loaded_plugins: dict[Path, types.ModuleType] = {}
+
+
+def plugin_hint(kind: str) -> str:
+    """What an error says of an unknown name where no plugin was loaded; empty where one was, and of engines."""
+    if _loaded_plugins or kind == "engine":
+        return ""
+    return "One of your own? Name its folder under plugins: in the bench file, or by --plugins."
 
 
 def load_plugins(folder: Path) -> None:

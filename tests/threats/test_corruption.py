@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -10,7 +11,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from tl_robust.errors import ConfigError
+from tl_robust.config import load
+from tl_robust.errors import ConfigError, UnknownNameError
 from tl_robust.metrics import get as metric
 from tl_robust.models.guard import Guard, refusing
 from tl_robust.nodes.hands import Hands
@@ -180,6 +182,17 @@ def test_what_a_corruption_may_not_give(corrupt: Any, sentence: str) -> None:
     given = torch.rand(2, 1, 4, 4)
     with pytest.raises(ConfigError, match=sentence):
         Bad().corrupted(given, 0.5, Draws(0, torch.arange(2), given))
+
+
+@pytest.mark.usefixtures("snow")
+def test_another_word_for_the_strength_is_answered_with_the_axis(tmp_path: Path) -> None:
+    entry = "{name: snow, dept: [0, 1]}"
+    (tmp_path / "b.yaml").write_text(
+        f"name: b\naxes: {{pair: [mnist5k-optdigits], strategy: [finetune], attack: [{entry}]}}\neps: [0]\n"
+    )
+    with pytest.raises(UnknownNameError) as raised:
+        load(tmp_path / "b.yaml")
+    assert str(raised.value) == "unknown setting of snow 'dept'; did you mean 'depth'? Known: depth, white."
 
 
 @pytest.mark.usefixtures("snow")

@@ -14,7 +14,7 @@ import torch
 
 from tl_robust.data.names import Names, checked_names, class_file
 from tl_robust.errors import ConfigError, DataError, UnknownNameError
-from tl_robust.registry import Registry
+from tl_robust.registry import Registry, plugin_hint
 from tl_robust.types import ImageSet
 
 Split = Literal["train", "test"]
@@ -252,7 +252,7 @@ def get_domain(name: str, settings: DataSettings) -> Domain:
     item = declared.get(name, Declared(name, name))
     layout, colon, files = item.origin.partition(":")
     if not colon and name not in declared and name not in DOMAINS:
-        raise UnknownNameError("domain", name, [*DOMAINS.names(), *declared])
+        raise UnknownNameError("domain", name, [*DOMAINS.names(), *declared], plugin_hint("domain"))
     domain_class = DOMAINS[layout]
     if issubclass(domain_class, GenericDomain):
         domain: Domain = domain_class(files, item.classes)
