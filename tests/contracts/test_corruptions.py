@@ -80,6 +80,12 @@ def test_images_of_another_form_are_said_once(formula: str, says: str, tmp_path:
     assert says in said
 
 
+def test_another_order_alone_breaks_it_too(tmp_path: Path) -> None:
+    found = sheet(altered("images[draws.sample_id.argsort()]"), tmp_path)
+    assert {name for name in CONTRACTS if found[name][0] == "broken"} == {"corrupts each image for itself"}
+    assert "the same images in another order at strength 0" in found["corrupts each image for itself"][1]
+
+
 def test_an_error_is_named_by_the_authors_own_line(tmp_path: Path) -> None:
     block = altered("images @ images.reshape(7, 7)")
     line = next(place for place, text in enumerate(block.splitlines(), 1) if "reshape(7, 7)" in text)
