@@ -10,7 +10,7 @@ import pytest
 import tl_robust
 
 PACKAGE = Path(tl_robust.__file__).parent
-VOCABULARY = {"types", "errors", "seeding", "registry", "files", "text"}
+VOCABULARY = {"description", "types", "errors", "seeding", "registry", "files", "text"}
 WORK = {"attacks", "backdoors", "metrics", "models", "data", "trust", "strategies", "callbacks", "defenses"}
 WORK |= {"inference"}
 BENCH = WORK | {"nodes", "threats", "engines", "bench"}

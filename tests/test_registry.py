@@ -6,7 +6,7 @@ from typing import Literal
 
 import pytest
 
-from tl_robust import registry
+from tl_robust import description, registry
 from tl_robust.attacks import ATTACKS
 from tl_robust.data.domain import DOMAINS, DataSettings, get_domain
 from tl_robust.engines.base import ENGINES
@@ -176,8 +176,8 @@ def test_a_component_carries_version_and_sorted_settings() -> None:
 def test_an_eps_is_written_as_a_fraction_where_it_is_one_exactly_and_read_back(eps: float, text: str) -> None:
     component = registry.Component("one", 1, (("eps", eps), ("share", 0.2)))
     assert str(component) == f"one(eps={text}, share=0.2)"
-    assert registry.described("thing", str(component)) == ("one", {"eps": eps, "share": 0.2})
-    assert registry.described("thing", "one(share=1/10, folder=a/b)") == ("one", {"share": 0.1, "folder": "a/b"})
+    assert description.described("thing", str(component)) == ("one", {"eps": eps, "share": 0.2})
+    assert description.described("thing", "one(share=1/10, folder=a/b)") == ("one", {"share": 0.1, "folder": "a/b"})
 
 
 def test_a_plugin_file_is_one_more_name(plugins: Path) -> None:

@@ -27,10 +27,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
+from tl_robust.description import Scalar as Scalar
+from tl_robust.description import described
 from tl_robust.errors import ConfigError, UnknownNameError
 
 T = TypeVar("T")
-Scalar = bool | int | float | str | None
 
 
 @dataclass(frozen=True)
@@ -233,40 +234,11 @@ def _registers(module: ast.Module) -> bool:
     return any(isinstance(name, ast.Name) and name.id in ours for node in decorators + calls for name in ast.walk(node))
 
 
-def described(kind: str, text: str) -> tuple[str, dict[str, Scalar]]:
-    """Name and settings of ``name(setting=1, other=text)``, as :class:`Component` writes them; nothing is looked up.
-
-    Raises:
-        ConfigError: Not of that form.
-    """
-    form = re.fullmatch(r"\s*([\w-]+)\s*(?:\(([^()]*)\))?\s*", text)
-    settings: dict[str, Scalar] = {}
-    for part in filter(str.strip, (form.group(2) or "").split(",")) if form else ():
-        key, found, value = (item.strip() for item in part.partition("="))
-        if not found:
-            form = None
-            break
-        settings[key] = _plain(value)
-    if not form:
-        raise ConfigError(f"a {kind} must be a name or name(setting=value, ...), got {text!r}.")
-    return form.group(1), settings
-
-
 def _shown(key: str, value: Scalar) -> Scalar:
     if isinstance(value, str) and value.startswith("{"):  # JSON of a published model
         return f"#{hashlib.sha256(value.encode()).hexdigest()[:8]}"
     steps = round(255 * value) if key == "eps" and isinstance(value, float) and 0 < value < 1 else 0
     return f"{steps}/255" if steps and steps / 255 == value else value
-
-
-def _plain(text: str) -> Scalar:
-    if fraction := re.fullmatch(r"(\d+)/([1-9]\d*)", text):
-        return int(fraction[1]) / int(fraction[2])
-    try:
-        value = ast.literal_eval(text)
-    except (ValueError, SyntaxError):
-        return text
-    return value if isinstance(value, bool | int | float | str | None) else text
 
 
 def check_settings(

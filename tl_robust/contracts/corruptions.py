@@ -6,7 +6,7 @@ Axes: N images, C channels, H height, W width.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, NoReturn
+from typing import Any, NoReturn, Protocol
 
 import torch
 from torch import Tensor
@@ -16,8 +16,14 @@ from tl_robust.errors import ConfigError
 from tl_robust.seeding import generator
 from tl_robust.threats.corruption import Corruption, Draws
 
-if TYPE_CHECKING:
-    from tl_robust.contracts.kinds.threat import Asked
+
+class Asked(Protocol):
+    """What contracts of threats are asked of, as far as corruptions need it."""
+
+    @property
+    def threat(self) -> Any:
+        """The threat."""
+
 
 STRENGTHS = (0.0, 0.1, 0.5)
 SHAPE = (6, 3, 32, 32)  # as those of the space of digits
