@@ -71,6 +71,7 @@ def test_it_opens_in_silence_scrolls_no_page_sideways_and_has_no_barrier(
 
 def test_a_missing_page_says_where_to_go_on(browser: Any, site: Path) -> None:
     """As a server shows it, whose root is the site."""
+    from selenium.webdriver.support.ui import WebDriverWait
 
     class Handler(SimpleHTTPRequestHandler):
         def log_message(self, *_: object) -> None:
@@ -79,6 +80,7 @@ def test_a_missing_page_says_where_to_go_on(browser: Any, site: Path) -> None:
     with ThreadingHTTPServer(("127.0.0.1", 0), partial(Handler, directory=str(site))) as server:
         Thread(target=server.serve_forever, daemon=True).start()
         browser.get(f"http://127.0.0.1:{server.server_port}/404.html")
+        WebDriverWait(browser, 30).until(lambda page: page.find_elements("css selector", "article a"))
         links = [link.get_attribute("href") for link in browser.find_elements("css selector", "article a")]
         shown = browser.execute_script("return getComputedStyle(document.querySelector('.md-header')).position")
         server.shutdown()
