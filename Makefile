@@ -7,7 +7,8 @@ BIN := .venv/bin
 
 .DEFAULT_GOAL := help
 .PHONY: help setup bench card plan report claims profiles gpu perf perf-attacks perf-memory statistics price lineage \
-	test test-slow test-gpu test-parity test-audit test-browser test-ray check format
+	test test-slow test-gpu test-parity test-audit test-browser test-ray test-docs docs outputs examples gallery \
+	check format sbom dist release-check container
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -49,7 +50,7 @@ test: .venv/.dev ## run the tests; COVERAGE=1 measures coverage of the package t
 	$(BIN)/python -m pytest -n auto --dist loadfile $(if $(COVERAGE),--cov --cov-report=term-missing:skip-covered) $(ARGS)
 
 test-slow: .venv/.dev ## run the tests that take minutes (killed runs)
-	$(BIN)/python -m pytest -m slow $(ARGS)
+	$(BIN)/python -m pytest -n auto --dist loadfile -m slow $(ARGS)
 
 test-gpu: .venv/.dev ## run the tests that need a CUDA device
 	$(BIN)/python -m pytest -m gpu $(ARGS)
@@ -66,6 +67,40 @@ test-browser: .venv/.browser ## look at the report in Chromium (Debian: apt inst
 
 test-ray: .venv/.ray ## run the tests that start Ray clusters on this machine (three minutes)
 	$(BIN)/python -m pytest -m ray tests/engines $(ARGS)
+
+docs: .venv/.docs ## build the documentation: site/index.html, which needs no network
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+	@echo "Documentation: site/index.html"
+
+test-docs: .venv/.docs ## build the documentation, check its links, run its examples
+	$(BIN)/python -m pytest -m docs $(ARGS)
+
+outputs: .venv/.run ## run benches again and keep what they print for their pages: BENCH=NAME, ARGS="--folder FOLDER"
+	$(BIN)/python experiments/outputs.py $(ARGS) $(filter-out auto,$(BENCH))
+
+examples: .venv/.dev ## run the scripts of examples/ and write their pages (ARGS=own_pair: one of them; two minutes)
+	$(BIN)/python experiments/examples.py $(ARGS)
+
+gallery: .venv/.browser ## pictures of real reports for docs/gallery.md (ten minutes on two cores; needs chromium): docs/gallery/
+	$(BIN)/python experiments/gallery.py $(ARGS)
+
+sbom: .venv/.dev ## bill of materials of what is installed: sbom.cdx.json (ARGS="--extra ray": with an extra)
+	@$(BIN)/python experiments/sbom.py $(ARGS)
+
+dist: .venv/.dev ## source archive, and the wheel that it makes: dist/
+	@rm -rf build dist
+	@$(BIN)/python -c "from setuptools import build_meta; build_meta.build_sdist('dist')" > /dev/null
+	@$(BIN)/python -m pip --quiet --disable-pip-version-check wheel --no-deps --no-build-isolation --wheel-dir dist dist/*.tar.gz
+	@ls dist
+
+release-check: .venv/.dev ## version, changelog and citation agree, contents of both archives, bill of materials (docs/release.md)
+	$(BIN)/python -m pytest -q -m "slow or not slow" tests/test_release.py tests/test_packaging.py tests/audit/test_sbom.py \
+		tests/test_container.py
+
+container: ## build the image tl_robust, which runs make bench, with podman or docker
+	@for tool in podman docker; do \
+		if $$tool info > /dev/null 2>&1; then exec $$tool build $(ARGS) --file Containerfile --tag tl_robust .; fi; \
+	done; echo "error: neither podman nor docker answers here: install one, or start its service." >&2; exit 2
 
 price: .venv/.run ## audits of MNIST to USPS and SVHN to meter digits (ARGS="--root FOLDER", ten minutes): docs/price.md
 	$(BIN)/python experiments/price.py $(ARGS)
@@ -88,7 +123,7 @@ format: .venv/.dev ## format the code and fix what lint can
 
 .venv/.run: pyproject.toml
 	@$(PYTHON) -c 'import sys; v = sys.version_info; v >= (3, 11) or sys.exit(f"error: Python 3.11 or newer is needed, found {v.major}.{v.minor}: run make PYTHON=python3.11")'
-	@echo "Installing into .venv (once; torch is large)"
+	@echo "Installing into .venv (once; a few minutes and 6 GB, since torch is large)"
 	@$(PYTHON) -m venv .venv
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
 	@touch $@
@@ -99,6 +134,10 @@ format: .venv/.dev ## format the code and fix what lint can
 
 .venv/.browser: .venv/.dev
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev,browser]'
+	@touch $@
+
+.venv/.docs: .venv/.dev
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev,docs]'
 	@touch $@
 
 .venv/.ray: .venv/.dev

@@ -11,6 +11,10 @@ from tests.auditor.families import Family
 from tests.auditor.families import made as made_family
 from tl_robust import registry
 from tl_robust.attacks import ATTACKS
+from tl_robust.attacks.objectives.base import OBJECTIVES
+from tl_robust.attacks.rules.base import RULES
+from tl_robust.attacks.through import THROUGH
+from tl_robust.attacks.tricks.base import TRICKS
 from tl_robust.auditor.locks import LOCKS
 from tl_robust.backdoors import BACKDOORS
 from tl_robust.claims import CLAIMS
@@ -71,7 +75,7 @@ def _registries() -> Iterator[None]:
     """Forget what a test registers."""
     kinds = (
         ATTACKS, BACKDOORS, CHECKS, CLAIMS, DEFENSES, DOMAINS, ENGINES, INFERENCES, LOCKS, METRICS, NETWORKS, PAIRS,
-        SINKS, SPACES, STRATEGIES, THREATS,
+        SINKS, SPACES, STRATEGIES, THREATS, RULES, TRICKS, OBJECTIVES, THROUGH,
     )  # fmt: skip
     before = []
     for kind in kinds:

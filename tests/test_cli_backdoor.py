@@ -85,14 +85,20 @@ def test_both_threats_of_a_bench_are_read_shared_and_compared(
     assert main(["compare", "results/tiny", "results/other", "--metric", "lift", "--json"]) == 0
     facts = json.loads(capsys.readouterr().out)
     assert (facts["compared"], facts["paired"]) == (2, 0), "of other seeds nothing is paired"
+    assert main(["export", *bench, "--out", "shared/other", "--samples", "axes.seed=[5]", "name=other"]) == 0
+    assert main(["merge", "shared/samples", "shared/other", "--out", "merged/both"]) == 0
+    said = capsys.readouterr().out
+    for name in ("tiny", "other"):
+        assert f"\n{name}: made_a → made_b" in said, "tables of two benches say whose they are"
+        assert f"\n{name}: Claims under fgsm linf: " in said, "and each bench's claims are decided by themselves"
 
     for command in ("status", "claims", "report"):
         assert main([command, *bench]) == 0
     assert "backdoors" in capsys.readouterr().out
     assert main(["dashboard", "spec", *bench, "--threat", "backdoor"]) == 0
     spec = json.loads(capsys.readouterr().out)
-    assert (spec["axis"], spec["sections"][0]["panels"][0]["y"]) == ("epochs", "success/poisoned_pre-training")
-    assert spec["sections"][0]["panels"][0]["range_x"] == [0, 2]
+    line = next(panel for section in spec["sections"] for panel in section["panels"] if panel["kind"] == "line")
+    assert (spec["axis"], line["y"], line["range_x"]) == ("epochs", "success/poisoned_pre-training", [0, 2])
 
 
 def test_precision_says_what_it_is_about(tiny: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -57,7 +57,7 @@ def test_benches_folders_and_shared_files_compare(
     for name, samples in (("fast", ["--samples"]), ("slow", [])):
         lr, strategy = ("0.05", "[scratch, finetune]") if name == "fast" else ("0.001", "[finetune]")
         export = ["export", str(ran), *SMALL[:1], f"axes.strategy={strategy}", f"name={name}", f"recipe.lr={lr}"]
-        assert main([*export, "--out", f"shared/{name}", *samples]) == 0
+        assert main([*export, "--out", f"shared/{name}", *samples, "--submitter", f"Group {name}"]) == 0
         assert f"{8 if name == 'fast' else 4} cells in shared/{name}" in capsys.readouterr().out
     shared = facts(capsys, "compare", "shared/fast", "results/slow")
     assert shared["numbers"] == folders["numbers"], "samples are as good as a store"
@@ -107,6 +107,9 @@ def test_benches_folders_and_shared_files_compare(
     assert "4 of 12 cells came without samples" in capsys.readouterr().out
     fast, slow = (Path("results", name, "table.csv").read_text().splitlines() for name in ("fast", "slow"))
     assert Path("both/table.csv").read_text().splitlines() == [*fast, *slow[1:]]
+    page = Path("both/leaderboard.html").read_text()
+    assert "Group fast" in page
+    assert "Group slow" in page
     assert main(["merge", "shared/fast", "--out", "results/slow"]) == 2
     assert "choose another --out" in capsys.readouterr().err
     moved["trust"]["level"] = "purple"

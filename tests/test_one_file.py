@@ -12,8 +12,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from test_readme import RECIPES, ROOT
 
+from tests.recipes import RECIPES, ROOT
 from tl_robust.cli import main
 from tl_robust.registry import kinds
 
@@ -36,7 +36,7 @@ axes:
   network: [small]
   strategy: [finetune, last_layer]
   defense: [none, dim]
-  attack: [fgsm, random_signs, noise, white_line, {name: top_logit, pairs: 2}]
+  attack: [fgsm, random_signs, noise, {name: fog, density: [0, 0.9]}, white_line, {name: top_logit, pairs: 2}]
 data: {root: data, train_limit: 100, test_limit: 60}
 recipe: {epochs: 1, batch_size: 32}
 trainer: {accelerator: cpu}
@@ -90,11 +90,12 @@ def test_plugins_of_all_kinds_make_one_bench(bench: Path, capsys: pytest.Capture
     axes = {name: {row[name] for row in rows} for name in ("source", "network", "strategy", "defense", "threat")}
     assert axes == {
         "source": {"mydigits"}, "network": {"small"}, "strategy": {"finetune", "last_layer"},
-        "defense": {"dim", "none"}, "threat": {"backdoor", "evasion", "membership", "noise"},
+        "defense": {"dim", "none"}, "threat": {"backdoor", "evasion", "fog", "membership", "noise"},
     }  # fmt: skip
     found = {(row["threat"], row["axis"], row["attack"], row["view"]) for row in rows}
     assert found == {
         ("noise", "sigma", "noise", "black"),
+        ("fog", "strength", "fog", "nature"),
         ("backdoor", "epochs", "white_line", "source"),
         ("membership", "epochs", "top_logit(pairs=2)", "target"),
         *(("evasion", "eps", attack, view) for attack in ("fgsm", "random_signs") for view in ("black", "white")),
@@ -103,7 +104,7 @@ def test_plugins_of_all_kinds_make_one_bench(bench: Path, capsys: pytest.Capture
     lifts = [row for row in rows if (row["threat"], row["metric"]) == ("backdoor", "lift")]
     assert [float(row["eps"]) for row in lifts] == [0, 1] * 2 * 2
     assert len([row for row in rows if row["metric"] == "double_fault"]) == 2 * 2 * 2 * 2
-    assert len((folder / "table.tex").read_text().splitlines()) == 2 * 2 * (2 * 2 * 2 + 2 + 2 + 1)
+    assert len((folder / "table.tex").read_text().splitlines()) == 2 * 2 * (2 * 2 * 2 + 2 + 2 + 2 + 1)
     report = (folder / "report.md").read_text()
     assert "### Noise: mydigits → optdigits, noise\n\n- Noise at sigma 0.06275: finetune, defense none " in report
     assert "| pair, attack | strategy | no noise | noise | trust |" in report
@@ -118,7 +119,7 @@ def test_plugins_of_all_kinds_make_one_bench(bench: Path, capsys: pytest.Capture
     assert capsys.readouterr().out == "8\n"
     assert main(["export", *more, "--samples"]) == 0
     board = folder / "leaderboard"
-    assert len(list(board.glob("*.json"))) == 2 * 2 * 7
+    assert len(list(board.glob("*.json"))) == 2 * 2 * 8
     assert main(["merge", str(board), "--out", "all"]) == 0
     assert {row["value"] for row in rows_of(Path("all/table.csv"))} == {row["value"] for row in rows}
     capsys.readouterr()

@@ -83,7 +83,7 @@ print(json.dumps(found))
     [
         (["rnu"], "unknown command 'rnu'; did you mean 'run'?"),
         (["checkpair", "mnist-usps"], "did you mean 'check-pair'?"),
-        (["zzzz"], "unknown command 'zzzz'. Known: audit, audits, card, check-pair, claims"),
+        (["zzzz"], "unknown command 'zzzz'. Known: audit, audits, card, check-pair, check-plugin"),
         (["--versoin"], "unknown option '--versoin'; did you mean '--version'?"),
         (["--plain", "run", "embedded"], "unknown option '--plain'"),
         (["run", "embedded", "--plian"], "unknown option of tl-robust run '--plian'; did you mean '--plain'?"),

@@ -1,7 +1,6 @@
 """The suite's pairs, strategies and callback in a user's own Trainer; and what ``import tl_robust`` costs."""
 
 import csv
-import re
 import subprocess
 import sys
 from pathlib import Path
@@ -12,9 +11,9 @@ import torch
 from lightning import Trainer
 
 import tl_robust
+from tests.docs.blocks import ROOT, blocks
 
-README = Path(__file__).parent.parent / "README.md"
-(EXAMPLE,) = (code for code in re.findall(r"```python\n(.*?)```", README.read_text(), re.DOTALL) if "tester" in code)
+(EXAMPLE,) = (block.code for block in blocks(ROOT / "docs" / "python.md") if "tester" in block.code)
 NAMES = set(tl_robust.__all__)
 
 

@@ -6,11 +6,13 @@ from typing import Literal
 
 import pytest
 
-from tl_robust import registry
+from tl_robust import description, registry
 from tl_robust.attacks import ATTACKS
-from tl_robust.data.domain import DOMAINS
+from tl_robust.data.domain import DOMAINS, DataSettings, get_domain
+from tl_robust.engines.base import ENGINES
 from tl_robust.errors import ConfigError, UnknownNameError
 from tl_robust.registry import Component, Registry, check_settings, load_plugins
+from tl_robust.threats.base import threat_of
 
 ATTACK = """
 from dataclasses import dataclass
@@ -68,6 +70,22 @@ def test_an_unknown_name_shows_the_closest_and_all() -> None:
         ATTACKS["fgms"]
     with pytest.raises(UnknownNameError, match=r"^unknown attack 'zzzz'\. Known: .*fgsm, .*pgd.*\.$"):
         ATTACKS["zzzz"]
+
+
+def test_an_unknown_name_leads_to_the_folder_of_plugins_where_none_was_given(plugins: Path) -> None:
+    registry._loaded_plugins.clear()
+    said = "One of your own? Name its folder under plugins: in the bench file, or by --plugins."
+    for find in (lambda: ATTACKS["shade"], lambda: threat_of("shade"), lambda: get_domain("shade", DataSettings())):
+        with pytest.raises(UnknownNameError) as raised:
+            find()
+        assert str(raised.value).endswith(f". {said}")
+    with pytest.raises(UnknownNameError) as raised:
+        ENGINES["shade"]  # which stands in the package
+    assert said not in str(raised.value)
+    load_plugins(plugins)
+    with pytest.raises(UnknownNameError) as raised:
+        ATTACKS["shade"]
+    assert said not in str(raised.value)
 
 
 def test_two_of_one_name_are_an_error_that_names_both_files() -> None:
@@ -158,8 +176,8 @@ def test_a_component_carries_version_and_sorted_settings() -> None:
 def test_an_eps_is_written_as_a_fraction_where_it_is_one_exactly_and_read_back(eps: float, text: str) -> None:
     component = registry.Component("one", 1, (("eps", eps), ("share", 0.2)))
     assert str(component) == f"one(eps={text}, share=0.2)"
-    assert registry.described("thing", str(component)) == ("one", {"eps": eps, "share": 0.2})
-    assert registry.described("thing", "one(share=1/10, folder=a/b)") == ("one", {"share": 0.1, "folder": "a/b"})
+    assert description.described("thing", str(component)) == ("one", {"eps": eps, "share": 0.2})
+    assert description.described("thing", "one(share=1/10, folder=a/b)") == ("one", {"share": 0.1, "folder": "a/b"})
 
 
 def test_a_plugin_file_is_one_more_name(plugins: Path) -> None:

@@ -43,13 +43,15 @@ class UnknownNameError(ConfigError):
         kind: What was looked for, in the user's words ("attack").
         name: The name that was given.
         known: The names that exist.
+        more: A sentence that comes last.
     """
 
-    def __init__(self, kind: str, name: str, known: Iterable[str]) -> None:
+    def __init__(self, kind: str, name: str, known: Iterable[str], more: str = "") -> None:
         names = sorted(known)
         close = difflib.get_close_matches(str(name), names, n=1, cutoff=0.5)  # YAML has numbers as keys
         hint = f"; did you mean {close[0]!r}?" if close else "."
-        super().__init__(f"unknown {kind} {name!r}{hint} Known: {first_few(names, MOST, count=True) or 'none'}.")
+        listed = first_few(names, MOST, count=True) or "none"
+        super().__init__(f"unknown {kind} {name!r}{hint} Known: {listed}.{more and f' {more}'}")
 
 
 class DataError(InputError):

@@ -12,6 +12,7 @@ There is no list of names to edit.
 from __future__ import annotations
 
 import ast
+import functools
 import hashlib
 import importlib
 import importlib.util
@@ -21,15 +22,16 @@ import re
 import sys
 import types
 import typing
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
+from tl_robust.description import Scalar as Scalar
+from tl_robust.description import described
 from tl_robust.errors import ConfigError, UnknownNameError
 
 T = TypeVar("T")
-Scalar = bool | int | float | str | None
 
 
 @dataclass(frozen=True)
@@ -92,6 +94,10 @@ class Registry(Generic[T]):
         self._walk()
         return sorted(self._items)
 
+    def names_of(self, file: str) -> list[str]:
+        """Names that a file has registered so far, sorted; the package is not walked."""
+        return sorted(name for name, brought in self._modules.items() if brought == file)
+
     def __contains__(self, name: object) -> bool:
         self._walk()
         return name in self._items
@@ -104,17 +110,21 @@ class Registry(Generic[T]):
         """
         self._walk()
         if name not in self._items:
-            raise UnknownNameError(self.kind, name, self._items)
+            raise UnknownNameError(self.kind, name, self._items, plugin_hint(self.kind))
         return self._items[name]
 
-    def component(self, name: str, settings: Mapping[str, Scalar] | None = None) -> Component:
+    def component(
+        self, name: str, settings: Mapping[str, Scalar] | None = None, also: tuple[str, ...] = ()
+    ) -> Component:
         """Describe ``name`` with ``settings`` for a key, after checking the settings' names and types.
 
-        A setting that equals its default is left out: however it was written, it is the same component.
+        A setting that equals its default is left out: however it was written, it is the same component. ``also`` are
+        keys that the caller has read himself and that an error names among the known ones.
         """
         item = self[name]
         build = typing.cast(Callable[..., Any], item)
-        checked = check_settings(f"{self.kind} {name!r}", build, settings or {})
+        what = name if name == self.kind else f"{self.kind} {name!r}"  # a corruption has the name of its threat
+        checked = check_settings(what, build, settings or {}, also)
         parameters = inspect.signature(build).parameters
         checked = {key: value for key, value in checked.items() if value != parameters[key].default}
         return Component(name, int(getattr(item, "VERSION", 1)), tuple(sorted(checked.items())))
@@ -152,6 +162,13 @@ def kinds() -> dict[str, str]:
     return dict(sorted((kind, package) for kind, package, _ in _registries()))
 
 
+def imported() -> list[Registry[Any]]:
+    """The registries of this package that exist already, since something has imported their modules, by kind."""
+    ours = [module for name, module in list(sys.modules.items()) if name.startswith(f"{__package__}.")]
+    found = {id(item): item for module in ours for item in vars(module).values() if isinstance(item, Registry)}
+    return sorted((item for item in found.values() if item._package), key=lambda item: item.kind)
+
+
 def registry(kind: str) -> Registry[Any]:
     """The registry of a kind of this package; the module that makes it is imported.
 
@@ -165,17 +182,20 @@ def registry(kind: str) -> Registry[Any]:
     return next(item for item in known if isinstance(item, Registry) and item.kind == kind)
 
 
-def _registries() -> Iterator[tuple[str, str, str]]:
+@functools.cache
+def _registries() -> tuple[tuple[str, str, str], ...]:
     """Kind, package inside this one, and the module that makes the registry."""
+    found = []
     root = Path(__file__).parent
     for path in sorted(root.rglob("*.py")):
         text = path.read_text(encoding="utf-8")
         for node in ast.walk(ast.parse(text)) if re.search(r"\bRegistry[\[(]", text) else ():
             if isinstance(node, ast.Call) and ast.unparse(node.func).partition("[")[0] == Registry.__name__:
-                kind, package = (ast.literal_eval(argument) for argument in node.args)
+                kind, package = (str(getattr(argument, "value", "")) for argument in node.args)
                 if package.startswith(f"{__package__}."):
                     module = ".".join([__package__, *path.relative_to(root).with_suffix("").parts])
-                    yield kind, package.removeprefix(f"{__package__}."), module.removesuffix(".__init__")
+                    found.append((kind, package.removeprefix(f"{__package__}."), module.removesuffix(".__init__")))
+    return tuple(found)
 
 
 def settings_of(item: object) -> dict[str, Scalar]:
@@ -214,25 +234,6 @@ def _registers(module: ast.Module) -> bool:
     return any(isinstance(name, ast.Name) and name.id in ours for node in decorators + calls for name in ast.walk(node))
 
 
-def described(kind: str, text: str) -> tuple[str, dict[str, Scalar]]:
-    """Name and settings of ``name(setting=1, other=text)``, as :class:`Component` writes them; nothing is looked up.
-
-    Raises:
-        ConfigError: Not of that form.
-    """
-    form = re.fullmatch(r"\s*([\w-]+)\s*(?:\(([^()]*)\))?\s*", text)
-    settings: dict[str, Scalar] = {}
-    for part in filter(str.strip, (form.group(2) or "").split(",")) if form else ():
-        key, found, value = (item.strip() for item in part.partition("="))
-        if not found:
-            form = None
-            break
-        settings[key] = _plain(value)
-    if not form:
-        raise ConfigError(f"a {kind} must be a name or name(setting=value, ...), got {text!r}.")
-    return form.group(1), settings
-
-
 def _shown(key: str, value: Scalar) -> Scalar:
     if isinstance(value, str) and value.startswith("{"):  # JSON of a published model
         return f"#{hashlib.sha256(value.encode()).hexdigest()[:8]}"
@@ -240,23 +241,16 @@ def _shown(key: str, value: Scalar) -> Scalar:
     return f"{steps}/255" if steps and steps / 255 == value else value
 
 
-def _plain(text: str) -> Scalar:
-    if fraction := re.fullmatch(r"(\d+)/([1-9]\d*)", text):
-        return int(fraction[1]) / int(fraction[2])
-    try:
-        value = ast.literal_eval(text)
-    except (ValueError, SyntaxError):
-        return text
-    return value if isinstance(value, bool | int | float | str | None) else text
-
-
-def check_settings(what: str, build: Callable[..., Any], settings: Mapping[str, Scalar]) -> dict[str, Scalar]:
+def check_settings(
+    what: str, build: Callable[..., Any], settings: Mapping[str, Scalar], also: tuple[str, ...] = ()
+) -> dict[str, Scalar]:
     """Check ``settings`` against the keyword parameters of ``build``.
 
     Args:
         what: How the error names the component ("attack 'pgd'").
         build: A class or function; parameters without a default are not settings.
         settings: Names and plain values.
+        also: Other keys that an error names among the known ones.
 
     Returns:
         The settings, with whole numbers turned into floats where a float is expected.
@@ -276,7 +270,7 @@ def check_settings(what: str, build: Callable[..., Any], settings: Mapping[str, 
     checked: dict[str, Scalar] = {}
     for name, value in settings.items():
         if name not in parameters:
-            raise UnknownNameError(f"setting of {what}", name, parameters)
+            raise UnknownNameError(f"setting of {what}", name, {*parameters, *also})
         allowed = _plain_types(hints.get(name, object))
         if float in allowed and isinstance(value, int) and not isinstance(value, bool):
             value = float(value)
@@ -296,6 +290,13 @@ def _plain_types(hint: Any) -> tuple[type, ...]:
 
 
 _loaded_plugins: dict[Path, types.ModuleType] = {}
+
+
+def plugin_hint(kind: str) -> str:
+    """What an error says of an unknown name where no plugin was loaded; empty where one was, and of engines."""
+    if _loaded_plugins or kind == "engine":
+        return ""
+    return "One of your own? Name its folder under plugins: in the bench file, or by --plugins."
 
 
 def load_plugins(folder: Path) -> None:

@@ -74,6 +74,6 @@ def uniform(seed: int, sample_id: Tensor, shape: Sequence[int], stream: int = 0)
 
 
 def normal(seed: int, sample_id: Tensor, shape: Sequence[int], stream: int = 0) -> Tensor:
-    """Standard normal numbers keyed by sample, by Box and Muller (1958); see :func:`uniform`."""
+    """Standard normal numbers ``[N,*shape]`` keyed by sample, by Box and Muller (1958); see :func:`uniform`."""
     radius = (-2 * torch.log1p(-uniform(seed, sample_id, shape, 2 * stream))).sqrt()
     return radius * torch.cos(2 * math.pi * uniform(seed, sample_id, shape, 2 * stream + 1))

@@ -150,6 +150,8 @@ def official_bom() -> Any:
         for name in ("bom-1.6", "spdx", "jsf-0.82")
     }
     resources = [(part["$id"], Resource.from_contents(part)) for part in parts.values()]
+    beside = parts["bom-1.6"]["$id"].rpartition("/")[0]  # the other two are referred to by the names of their files
+    resources += [(f"{beside}/{name}.SNAPSHOT.schema.json", Resource.from_contents(parts[name])) for name in parts]
     return Draft7Validator(
         parts["bom-1.6"], registry=Registry().with_resources(resources), format_checker=FormatChecker()
     )

@@ -63,7 +63,7 @@ def test_the_schema_describes_every_field_of_the_record() -> None:
 
 WRONG: dict[str, tuple[Any, str]] = {  # path, value, what the sentence says
     "another kind": (("schema", "tl_robust.card/1"), "it is no audit: expected"),
-    "a later version": (("schema", "tl_robust.audit/2"), "use a version that knows it"),
+    "a later version": (("schema", "tl_robust.audit/2"), "this version reads tl_robust.audit/1: use one that knows it"),
     "an unknown field": (("extra", 1), "'extra' was unexpected"),
     "a short digest": (("data.sha256", "ab"), "data.sha256"),
     "a share of 700 %": (("findings.0.value", 7.0), "must hold 7"),

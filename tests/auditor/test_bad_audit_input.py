@@ -14,7 +14,7 @@ from tl_robust.cli.program import main
 
 FIT = "does not fit network 'dtn'"
 IMAGES = "expected CLASS/IMAGE in this folder"
-SPLITS = "the layout that the README describes"
+SPLITS = "the layout that docs/own-pair.md describes"
 
 Case = tuple[dict[str, str | None], str]
 

@@ -1,157 +1,32 @@
-"""What every registered defense promises: who its attacker is, and that he is as strong as theory says."""
+"""The contracts of every registered defense, and how defenses are composed."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections import OrderedDict
 from collections.abc import Mapping
 
 import pytest
 import torch
+from asked import ask, every
 from torch import Tensor, nn
 
 from tl_robust import attacks, defenses
 from tl_robust.attacks import ATTACKS
 from tl_robust.attacks.through import THROUGH
-from tl_robust.backdoors import BACKDOORS
+from tl_robust.contracts.contract import Contract
+from tl_robust.contracts.kinds.defense import images_of as data
+from tl_robust.contracts.kinds.defense import linear, validation
 from tl_robust.defenses import DEFENSES, Adaptive, Composed, Defense
-from tl_robust.defenses.base import INFERENCE, TRAINING
 from tl_robust.errors import ConfigError, UnknownNameError
 from tl_robust.models.guard import Guard, Link
 from tl_robust.types import ImageSet
 
-EVERY = pytest.mark.parametrize("name", defenses.names())
 VIEWS = ("white", "black", "shadow")
 
 
-def made(name: str) -> Defense:
-    return DEFENSES[name]()
-
-
-def linear() -> nn.Module:
-    torch.manual_seed(3)
-    network = nn.Sequential(OrderedDict(flat=nn.Flatten(), classifier=nn.Linear(48, 2))).double().eval()
-    with torch.no_grad():
-        network[1].bias.copy_(-network[1].weight.sum(1) / 2)
-    return network
-
-
-def data() -> tuple[Tensor, Tensor]:
-    """Images of 8 bits around gray, and their classes: within eps of 0.2 no clip to [0,1] binds."""
-    images = torch.randint(80, 176, (400, 3, 4, 4), generator=torch.Generator().manual_seed(5)).double() / 255
-    return images, linear()(images).argmax(1)
-
-
-def validation() -> ImageSet:
-    images, labels = data()
-    return ImageSet(images.mul(255).round().to(torch.uint8), labels)
-
-
-def guarded(defense: Defense, network: nn.Module) -> nn.Module:
-    return defense.wrap(network, defense.fit(network, validation(), 7))
-
-
-@EVERY
-@pytest.mark.parametrize("view", VIEWS[:2])
-def test_each_view_has_an_adaptive_attack_or_says_why_not(name: str, view: str) -> None:
-    declared = made(name).against(view)
-    assert declared
-    assert all(attack.why.endswith(".") for attack in declared)
-
-
-@EVERY
-def test_who_poisons_knowingly_has_a_backdoor_that_builds(name: str) -> None:
-    """Of at least one: without it every number of the backdoors is red."""
-    poisons = [attack for attack in made(name).adaptive() if attack.backdoor]
-    assert poisons
-    for poison in poisons:
-        assert poison.why.endswith(".")
-        another = "(" in poison.backdoor or "=" not in poison.backdoor
-        kind, settings = BACKDOORS.written(poison.backdoor if another else f"patch({poison.backdoor})")
-        BACKDOORS[kind](**settings)
-        assert not made(name).against("white")[0].backdoor, "evasion leaves it out"
-
-
-@EVERY
-@pytest.mark.parametrize("attack", ["pgd", "fgsm", "ti", "square", "strong"])
-def test_each_adaptive_attack_builds_from_any_attack(name: str, attack: str) -> None:
-    plain = ATTACKS.component(attack, {})
-    for adaptive in made(name).adaptive():
-        component = adaptive.made_of(plain)
-        attacks.get(component.name, **dict(component.settings))
-        if adaptive.attack:
-            assert component == ATTACKS.component(*ATTACKS.written(adaptive.attack))
-            continue
-        assert component.name == attack
-        assert component == plain or adaptive.objective or adaptive.tricks
-        if attack == "pgd":  # it has both settings
-            assert (component == plain) == (not (adaptive.objective or adaptive.tricks))
-
-
-@EVERY
-def test_it_acts_somewhere_and_names_itself(name: str) -> None:
-    defense = made(name)
-    assert defense.acts
-    assert defense.acts <= {*TRAINING, *INFERENCE}
-    assert str(defense).partition("(")[0] == name  # dp says what it claims, even by default
-    assert defenses.parse(str(defense)) == defense
-    assert defense.component.name == name
-    with pytest.raises(dataclasses.FrozenInstanceError):
-        defense.ON = "origin"
-
-
-@EVERY
-def test_a_guard_answers_the_same_again_and_whatever_is_in_the_batch(name: str) -> None:
-    images, _ = data()
-    first, second = (guarded(made(name), linear()) for _ in range(2))
-    assert torch.equal(first(images), first(images))
-    assert torch.equal(first(images), second(images))  # what it draws is fixed by the seed of the fit
-    assert torch.allclose(first(images[:5]), first(images)[:5], atol=1e-12)
-
-
-@EVERY
-@pytest.mark.parametrize("norm", ["linf", "l2"])
-def test_where_it_changes_nothing_the_adaptive_attack_reaches_the_optimum(name: str, norm: str) -> None:
-    """On a linear model of two classes a sample falls where its margin is below eps times the dual norm."""
-    if "wrap" not in made(name).acts:
-        pytest.skip("it guards nothing: its network is attacked as any other")
-    images, labels = data()
-    network = linear()
-    eps = [0.01, 0.02, 0.05] if norm == "linf" else [0.05, 0.1, 0.3]
-    difference = network[1].weight[1] - network[1].weight[0]
-    margin = (network(images)[:, 1] - network(images)[:, 0]).abs()
-    dual = difference.abs().sum() if norm == "linf" else difference.norm()
-    optimum = torch.stack([(margin > size * dual).double().mean() for size in eps])
-    assert float(optimum.max() - optimum.min()) > 0.3  # the curve falls here, so the test can fail
-    assert hasattr(DEFENSES[name], "NEUTRAL"), "name the settings with which the guard leaves the network as it is"
-    defense = DEFENSES[name](**DEFENSES[name].NEUTRAL)
-    for adaptive in defense.against("white"):
-        plain = ATTACKS.component("pgd", {"steps": 20, "norm": norm})
-        component = adaptive.made_of(plain)
-        guard = guarded(defense, network)
-        adversarial = attacks.get(component.name, **dict(component.settings))(
-            guard, images, labels, eps, early=True, through=adaptive.through
-        )
-        left = torch.stack([(guard(batch).argmax(1) == labels).double().mean() for batch in adversarial])
-        assert float((left - optimum).abs().max()) <= 0.02
-
-
-@EVERY
-def test_where_it_changes_nothing_every_outcome_is_that_of_the_network_bit_for_bit(name: str) -> None:
-    if "wrap" not in made(name).acts:
-        pytest.skip("it guards nothing")
-    images, labels = data()
-    network = linear().float()
-    guard = guarded(DEFENSES[name](**DEFENSES[name].NEUTRAL), linear()).float()
-    free, behind = (
-        attacks.evaluate(
-            attacks.get("pgd"), surrogate=model, victims={"b": model}, images=images.float(), labels=labels,
-            eps=[0, 0.02, 0.05],
-        )["b"]
-        for model in (network, guard)
-    )  # fmt: skip
-    for kept, seen in free.tensors().items():
-        assert torch.equal(seen, behind.tensors()[kept]), kept
+@every("defense")
+def test_every_defense_keeps_its_contracts(contract: Contract, case: object) -> None:
+    ask(contract, case)
 
 
 def test_rounding_to_8_bits_is_attacked_as_well_by_going_around_it() -> None:

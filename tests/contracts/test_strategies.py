@@ -1,82 +1,55 @@
-"""What every strategy promises; runs over the registry."""
+"""The contracts of every registered strategy, and what starts, frozen parts and the choice of the epoch are."""
 
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import replace
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import pytest
 import torch
+from asked import ask, every
 from lightning import Callback, LightningModule, Trainer
-from torch import Tensor, nn
+from torch import nn
 
-from tl_robust.data.batches import Batches
-from tl_robust.data.domain import DataSettings
-from tl_robust.data.mapped import DomainInSpace
+from tl_robust.contracts.contract import Contract
+from tl_robust.contracts.kinds.strategy import (
+    RECIPE,
+    Forest,
+    NoTest,
+    State,
+    data_of,
+    fit,
+    loss_on_train,
+    network,
+    parent,
+    same,
+    state,
+    task,
+)
 from tl_robust.data.pair import DomainModule
-from tl_robust.data.space import SPACES
-from tl_robust.models import build
-from tl_robust.registry import Component
 from tl_robust.strategies import STRATEGIES, TransferTask
 from tl_robust.strategies.finetune import FineTune
 from tl_robust.types import Recipe
 
 # Lightning 2.6 uses what torch 2.9 and later warn about
 pytestmark = pytest.mark.filterwarnings("ignore:.*LeafSpec:FutureWarning")
-EVERY = pytest.mark.parametrize("name", STRATEGIES.names())
-DATA = DomainInSpace("optdigits", SPACES.component("digits"), DataSettings(train_limit=120))
-RECIPE = Recipe(epochs=3, batch_size=16, lr=0.05, momentum=0.9, val_share=0.2)
-State = dict[str, Tensor]
 
 
-def network(seed: int, classes: int = 10) -> nn.Module:
-    torch.manual_seed(seed)
-    return build(Component("dtn", 1, (("width", 0.1),)), (3, 32, 32), classes)
+@every("strategy")
+def test_every_strategy_keeps_its_contracts(contract: Contract, case: Any) -> None:
+    ask(contract, case)
 
 
-def task(name: str, recipe: Recipe = RECIPE, seed: int = 0) -> TransferTask:
-    return STRATEGIES[name](network(seed), recipe, 10)
+def test_the_test_split_is_refused_in_these_trainings() -> None:
+    with pytest.raises(AssertionError, match="the test split was asked for"):
+        NoTest(data_of(), Recipe()).test_dataloader()
 
 
-def state(module: nn.Module) -> State:
-    return {name: value.clone() for name, value in module.state_dict().items()}
-
-
-def parent() -> State:
-    """A state whose every tensor, BatchNorm's statistics included, is unlike a fresh one."""
-    other = network(seed=99)
-    with torch.no_grad():
-        for _ in range(3):
-            other(torch.rand(16, 3, 32, 32))
-        for value in other.parameters():
-            value.add_(0.01)
-    return state(other)
-
-
-def same(one: State, other: State) -> dict[str, bool]:
-    assert one.keys() == other.keys()
-    return {name: torch.equal(one[name], other[name]) for name in one}
-
-
-class NoTest(DomainModule):
-    """Test images must not be seen while training."""
-
-    def test_dataloader(self) -> Batches:
-        raise AssertionError("the test split was asked for")
-
-
-def fit(module: TransferTask, *callbacks: Callback, data: DomainModule | None = None, **options: Any) -> None:
-    trainer = Trainer(
-        **{"max_epochs": module.recipe.epochs, "num_sanity_val_steps": 0} | options,
-        accelerator="cpu",
-        devices=1,
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        log_every_n_steps=1,
-        callbacks=list(callbacks),
-    )
-    trainer.fit(module, datamodule=data or NoTest(DATA, module.recipe, seed=1))
+@pytest.mark.parametrize(
+    ("name", "pair"),
+    [("scratch", ("S", "T")), ("finetune", ("S", "T<S")), ("common_init", ("S<C", "T<C")), ("as_is", ("S", "S"))],
+)
+def test_lineages_are_those_of_the_architecture(name: str, pair: tuple[str, str]) -> None:
+    own = STRATEGIES.component(name)
+    assert STRATEGIES[name].lineage(Forest(own), "S", "T", "C" if name == "common_init" else None) == pair
 
 
 class Each(Callback):
@@ -92,46 +65,6 @@ class Each(Callback):
     def on_train_epoch_end(self, trainer: Trainer, module: LightningModule) -> None:
         if self._end:
             self._end(module)
-
-
-def loss_on_train(module: TransferTask) -> float:
-    learn = list(DomainModule(DATA, module.recipe).train_dataloader())
-    module.eval()
-    with torch.no_grad():
-        losses = [float(module.training_step(batch, 0)) * len(batch[2]) for batch in learn]
-    module.train()
-    return sum(losses) / sum(len(batch[2]) for batch in learn)
-
-
-@EVERY
-def test_training_moves_every_weight_and_lowers_the_loss(name: str) -> None:
-    freezes = bool(set(task(name).frozen(0)))
-    module = task(name, replace(RECIPE, epochs=6, lr=0.005 if freezes else RECIPE.lr))  # of random features, slowly
-    module.initialize(parent())
-    before, loss = state(module.network), loss_on_train(module)
-    fit(module)
-    equal = same(state(module.network), before)
-    still = {id(value) for part in module.frozen(0) for value in (*part.parameters(False), *part.buffers(False))}
-    frozen = {key for key, value in module.network.state_dict(keep_vars=True).items() if id(value) in still}
-    assert {key for key, unmoved in equal.items() if unmoved} == frozen
-    assert loss_on_train(module) < (0.95 if freezes else 0.7) * loss
-
-
-@EVERY
-def test_the_test_split_is_never_asked_for_in_training(name: str) -> None:
-    module = task(name, Recipe(epochs=1, batch_size=32))
-    data = NoTest(DATA, module.recipe)
-    with pytest.raises(AssertionError, match="the test split was asked for"):
-        data.test_dataloader()
-    fit(module, data=data)
-    assert len(module.history) == 1
-
-
-@EVERY
-def test_without_a_parent_the_random_start_is_kept(name: str) -> None:
-    module = task(name, seed=5)
-    module.initialize(None)
-    assert all(same(state(module.network), state(network(seed=5))).values())
 
 
 @pytest.mark.parametrize("name", ["finetune", "common_init"])
@@ -158,53 +91,6 @@ def test_fine_tuning_to_other_classes_has_a_fresh_classifier() -> None:
     fresh, given, found = state(network(seed=5, classes=7)), parent(), state(module.network)
     for name, value in found.items():
         assert torch.equal(value, fresh[name] if name.startswith("classifier.") else given[name]), name
-
-
-@EVERY
-def test_saved_and_loaded_weights_give_equal_logits(name: str) -> None:
-    module, other = task(name), task(name, seed=1)
-    fit(module, max_epochs=1)
-    torch.save(module.network.state_dict(), "weights.pt")
-    other.network.load_state_dict(torch.load("weights.pt", weights_only=True))
-    images = torch.rand(8, 3, 32, 32)
-    with torch.no_grad():
-        logits = module.eval()(images)
-        assert torch.equal(other.eval()(images), logits)
-    assert logits.std() > 0.01
-
-
-class Named:
-    """A forest whose trainings are texts."""
-
-    own = STRATEGIES.component("scratch")
-
-    def __call__(
-        self,
-        domain: str,
-        parent: str | None = None,
-        by: str | Component | None = None,
-        defense: Component | None = None,
-        salt: str = "",
-        others: Mapping[str, str] | None = None,
-    ) -> str:
-        return f"{domain}<{parent}" if parent else domain
-
-
-@EVERY
-def test_lineage_names_two_trainings(name: str) -> None:
-    kind = STRATEGIES[name]
-    common = "C" if kind.needs_common else None
-    expected = {
-        "scratch": ("S", "T"),
-        "finetune": ("S", "T<S"),
-        "common_init": ("S<C", "T<C"),
-        "as_is": ("S", "S"),
-    }
-    a, b = kind.lineage(Named(), "S", "T", common)
-    assert a[0] == "S", "A is of the source"
-    assert b[0] == "T" or b == a, "B is of the target, or A itself"
-    if name in expected:
-        assert (a, b) == expected[name]
 
 
 # frozen parts
@@ -300,7 +186,7 @@ def test_a_training_that_falls_apart_keeps_its_best_epoch() -> None:
 def test_validation_accuracy_is_that_of_the_held_out_part() -> None:
     module = task("scratch", Recipe(epochs=1, batch_size=16, val_share=0.3))
     fit(module)
-    images, labels, _ = zip(*DomainModule(DATA, module.recipe).val_dataloader(), strict=True)
+    images, labels, _ = zip(*DomainModule(data_of(), module.recipe).val_dataloader(), strict=True)
     with torch.no_grad():
         logits = module.eval()(torch.cat(images))
     expected = (logits.argmax(1) == torch.cat(labels)).double().mean()

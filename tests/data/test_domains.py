@@ -11,6 +11,8 @@ import pytest
 import torch
 from torch import Tensor
 
+from tests.contracts.asked import ask, every
+from tl_robust.contracts.contract import Contract
 from tl_robust.data.domain import DOMAINS, DataSettings, Domain, GenericDomain, Split, get_domain
 from tl_robust.data.domains.mnist import Mnist
 from tl_robust.data.domains.optdigits import Optdigits
@@ -186,14 +188,9 @@ def test_the_split_of_optdigits_never_moves() -> None:
     assert test.fingerprint.startswith("656c3dbf")
 
 
-@pytest.mark.parametrize("name", DOMAINS.names())
-def test_every_domain_has_a_data_card_and_class_names(name: str) -> None:
-    domain = DOMAINS[name]
-    assert domain.__doc__
-    for word in ("Format: ", "split", "License", "Paper: "):
-        assert word.lower() in domain.__doc__.replace("licenses", "License").lower()
-    if name in SETS:
-        assert len(set(domain.classes)) == len(domain.classes) > 1
+@every("domain", keep=lambda *_: False)
+def test_every_domain_has_a_data_card_and_class_names(contract: Contract, case: Any) -> None:
+    ask(contract, case)
 
 
 @pytest.mark.parametrize("split", ["train", "test"])

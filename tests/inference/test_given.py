@@ -6,10 +6,10 @@ import doctest
 
 import pytest
 import torch
-from plain import halves, signals
 from torch import Tensor, nn
 
 import tl_robust
+from tl_robust.contracts.kinds.inference import halves, signals
 from tl_robust.errors import ConfigError
 from tl_robust.inference import get as get_inference
 from tl_robust.inference import given, names

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 import torch
-from plain import exposed, halves, signals
 from scipy.stats import mannwhitneyu
 
 from tl_robust import inference, metrics
+from tl_robust.contracts.kinds.inference import exposed, halves, signals
 from tl_robust.inference import Seen, Told
 from tl_robust.registry import Scalar
 from tl_robust.seeding import generator

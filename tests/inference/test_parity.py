@@ -8,11 +8,11 @@ from math import exp, log
 import numpy as np
 import pytest
 import torch
-from plain import seen
 from scipy.stats import norm, t
 from torch import Tensor
 
 from tl_robust import inference
+from tl_robust.contracts.kinds.inference import seen_by as seen
 from tl_robust.errors import ConfigError
 from tl_robust.inference import Seen, Told
 

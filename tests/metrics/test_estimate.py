@@ -8,8 +8,8 @@ from scipy.stats import beta, binomtest
 from scipy.stats import t as student
 from torch import Tensor
 
-from tests.contracts.test_metrics import outcome
 from tl_robust import metrics
+from tl_robust.contracts.records import outcome
 from tl_robust.metrics.estimate import (
     LEAST_NOISE,
     LEAST_SHARED,

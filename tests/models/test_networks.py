@@ -9,8 +9,11 @@ from by_hand import NETWORK_NAMES, PUBLISHED
 from torch import Tensor, nn
 from torch.nn import functional
 
+from tests.contracts.asked import ask
+from tl_robust.contracts.contract import Contract, contracts_of
+from tl_robust.contracts.kinds.network import Maker
 from tl_robust.errors import ConfigError, UnknownNameError
-from tl_robust.models import NETWORKS, build, copy_fitting
+from tl_robust.models import NETWORKS, build
 from tl_robust.registry import Scalar
 from tl_robust.seeding import generator
 
@@ -48,82 +51,18 @@ def moved(network: nn.Module) -> nn.Module:
 # What holds for every network
 
 
-@pytest.fixture(params=NETWORK_NAMES)
-def name(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
+NEW = ("takes_other_shapes_or_says_which", "names_its_blocks")  # many networks are built for these
+CONTRACTS = [
+    pytest.param(one, id=str(one), marks=[pytest.mark.slow] * (str(one) in NEW))
+    for one in contracts_of("network").contracts
+    if not one.once
+]
 
 
-def test_images_to_logits_in_both_modes(name: str) -> None:
-    network, x = small(name, 7), images()
-    before = x.clone()
-    assert network.training, "a fresh network trains"
-    for mode in (True, False):
-        logits = network.train(mode)(x)
-        assert isinstance(logits, Tensor)
-        assert logits.shape == (4, 7)
-        assert logits.dtype == torch.float32
-        assert logits.isfinite().all()
-    assert torch.equal(x, before), "the images are not overwritten"
-
-
-def test_eval_mode_is_deterministic_and_keeps_images_apart(name: str) -> None:
-    network, x = small(name).eval(), images()
-    before = {key: value.clone() for key, value in network.state_dict().items()}
-    logits = network(x)
-    assert torch.equal(network(x), logits)
-    torch.testing.assert_close(network(x[:1]), logits[:1], rtol=1e-4, atol=1e-5)
-    assert all(torch.equal(value, before[key]) for key, value in network.state_dict().items())
-
-
-def test_the_gradient_reaches_the_images_and_every_weight(name: str) -> None:
-    network, x = small(name), images().requires_grad_()
-    functional.cross_entropy(network(x), torch.arange(4)).backward()
-    assert x.grad is not None
-    assert x.grad.isfinite().all()
-    assert x.grad.flatten(1).abs().amax(1).min() > 0
-    for key, value in network.named_parameters():
-        assert value.grad is not None, key
-        assert value.grad.isfinite().all(), key
-
-
-def test_a_state_dict_carries_everything(name: str) -> None:
-    network, other = moved(small(name)).eval(), small(name).eval()
-    assert not torch.equal(other(images()), network(images()))
-    other.load_state_dict(network.state_dict())
-    assert torch.equal(other(images()), network(images()))
-
-
-def test_fresh_weights_follow_from_the_global_generator(name: str) -> None:
-    states = []
-    for seed in (1, 1, 2):
-        torch.manual_seed(seed)
-        states.append({key: value.clone() for key, value in small(name).state_dict().items()})
-    assert all(torch.equal(value, states[1][key]) for key, value in states[0].items())
-    assert any(not torch.equal(value, states[2][key]) for key, value in states[0].items())
-
-
-def test_the_check_of_a_config_allocates_nothing(name: str) -> None:
-    before = torch.get_rng_state()
-    with torch.device("meta"):
-        network = small(name)
-    assert {value.device.type for value in network.state_dict().values()} == {"meta"}
-    assert torch.equal(torch.get_rng_state(), before)
-    assert {key: value.shape for key, value in network.state_dict().items()} == {
-        key: value.shape for key, value in small(name).state_dict().items()
-    }
-
-
-def test_normalization_is_no_weight(name: str) -> None:
-    assert not any("normalize" in key for key in small(name).state_dict())
-
-
-def test_other_classes_leave_only_the_classifier_fresh(name: str) -> None:
-    parent, child = moved(small(name, 10)), small(name, 7)
-    assert isinstance(child.classifier, nn.Module)
-    last = {id(value) for value in child.classifier.parameters()}
-    expected = sorted(key for key, value in child.named_parameters() if id(value) in last)
-    assert copy_fitting(parent.state_dict(), child) == expected
-    assert copy_fitting(parent.state_dict(), small(name, 10)) == []
+@pytest.mark.parametrize("contract", CONTRACTS)
+@pytest.mark.parametrize("name", NETWORK_NAMES)
+def test_every_network_keeps_its_contracts(contract: Contract, name: str) -> None:
+    ask(contract, Maker(name, SMALL.get(name, {})))
 
 
 # Wide ResNet

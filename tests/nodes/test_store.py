@@ -18,7 +18,7 @@ import torch
 from by_hand import MADE
 from filelock import FileLock
 
-from tests.made_records import record_of
+from tl_robust.contracts.records import record_of
 from tl_robust.errors import ConfigError, StoreError
 from tl_robust.nodes import kind as kinds
 from tl_robust.nodes.crafting import OUTCOMES
@@ -65,7 +65,9 @@ def contents() -> dict[Kind, bytes]:
 
 
 THREATS.names()  # importing them makes their kinds known
-OURS = [kind for kind in KINDS.values() if kind.pack.__module__.startswith("tl_robust.")]  # not those of tests
+OTHERS = ("tests", "tl_robust.contracts")  # kinds of made nodes
+OURS = [kind for kind in KINDS.values() if kind.pack.__module__.startswith("tl_robust.")]
+OURS = [kind for kind in OURS if not kind.pack.__module__.startswith(OTHERS)]
 OF = list(contents())
 
 

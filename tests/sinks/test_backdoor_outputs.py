@@ -25,6 +25,7 @@ from tl_robust.results.names import interval, measured, number
 from tl_robust.results.packing import pack, unpack
 from tl_robust.results.table import Row
 from tl_robust.sinks.wandb import dashboard
+from tl_robust.sinks.wandb.panels import Shown
 from tl_robust.sinks.wandb.runs import WandbSettings, publish
 from tl_robust.types import Result, Stamped
 
@@ -374,10 +375,12 @@ def test_every_key_of_the_dashboard_is_one_that_runs_have(tmp_path: Path) -> Non
     known = {f"config:{name}" for name in of_type(found, "run")[0]["config"]["update"]}
     known |= {f"summary:{name}" for name in summary_of(found)} | {"summary:safe_after"}  # undefined in this cell
     known |= {name for record in of_type(found, "history") for name in record["item"]}
-    spec = dashboard.spec("small", WandbSettings(), EPOCHS, ("source",), several=False, face=FACE, crafted=False)
+    spec = dashboard.spec(["small"], WandbSettings(), [Shown(FACE, EPOCHS, ("source",), several=False)])
     keys = dashboard.keys(spec)
     assert {key for key in keys if "overview/" not in key} <= known
-    assert {key for key in keys if "overview/" in key} == {"overview/curves", "overview/report", "overview/claims"}
+    assert {key for key in keys if "overview/" in key} == {
+        f"overview/{name}" for name in ("curves", "report", "claims", "answer", "trust")
+    }
     panels = [panel for section in spec["sections"] for panel in section["panels"]]
     shown = {panel["y"] for panel in panels if panel["kind"] == "line"}
     assert {
@@ -394,7 +397,7 @@ def test_every_key_of_the_dashboard_is_one_that_runs_have(tmp_path: Path) -> Non
 
 
 def test_a_dashboard_without_a_grid_leaves_its_ends_open() -> None:
-    spec = dashboard.spec("small", WandbSettings(), (), ("source",), several=False, face=FACE)
+    spec = dashboard.spec(["small"], WandbSettings(), [Shown(FACE, (), ("source",), several=False)])
     lines_of = [panel for section in spec["sections"] for panel in section["panels"] if panel["kind"] == "line"]
     assert {tuple(panel["range_x"]) for panel in lines_of} == {(None, None)}
     assert not [name for name in spec["runs"]["columns"] if "at/" in name]

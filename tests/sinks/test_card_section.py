@@ -29,6 +29,7 @@ from tl_robust.sinks.report.blocks import Fold, Points, Table, Text
 from tl_robust.sinks.report.rendering import fragment
 from tl_robust.sinks.wandb import dashboard
 from tl_robust.sinks.wandb.overview import publish_overview
+from tl_robust.sinks.wandb.panels import Shown
 from tl_robust.sinks.wandb.runs import WandbSettings
 from tl_robust.types import Verdict
 
@@ -384,13 +385,13 @@ def test_the_overview_has_the_card_as_a_table_and_as_a_page(tmp_path: Path) -> N
     assert at[16 / 255, "none", "backdoor"]["why"] == "not run"
 
 
-def test_the_dashboard_of_a_bench_with_defenses_shows_the_card_first() -> None:
-    given = "b", WandbSettings(), [0.0, 16 / 255], ("white",), False, FACES["evasion"]
+def test_the_dashboard_of_a_bench_with_defenses_shows_the_card_before_trust() -> None:
+    given = ["b"], WandbSettings(), [Shown(FACES["evasion"], [0.0, 16 / 255], ("white",), several=False)]
     spec = dashboard.spec(*given, defended=True)
-    assert spec["sections"][0]["name"] == "Defense card"
+    assert [section["name"] for section in spec["sections"][-2:]] == ["Defense card", "Trust"]
     assert {"overview/card", "overview/defenses"} <= dashboard.keys(spec)
     plain = dashboard.spec(*given)
-    assert plain["sections"] == spec["sections"][1:]
+    assert plain["sections"] == [section for section in spec["sections"] if section["name"] != "Defense card"]
     assert not {"overview/card", "overview/defenses"} & dashboard.keys(plain)
 
 

@@ -87,11 +87,11 @@ def main(folder: str, *shape: str) -> None:
     torch.set_num_threads(1)
     imported = peak()
     results, found = bench(*map(int, shape))
-    clock = [time.perf_counter()]
+    clock = [time.process_time()]
     rows = table.summary(results)
-    clock.append(time.perf_counter())
+    clock.append(time.process_time())
     page, _ = report.write(Views(Path(folder), "bench", results, rows, pictures=found, seconds={"weights": 1.0}))
-    clock.append(time.perf_counter())
+    clock.append(time.process_time())
     measured = {
         "cells": len(results),
         "summary seconds": round(clock[1] - clock[0], 1),

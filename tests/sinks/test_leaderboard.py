@@ -276,7 +276,7 @@ def array(values: bytes, dtype: str = "int8", shape: Sequence[int] = (60,)) -> d
 ACCURACY = ("metrics", "robust_accuracy")
 LABEL = ("samples", "outcome", "label")
 WRONG: list[tuple[str, Sequence[str | int], object]] = [
-    ("schema tl_robust.leaderboard/2, and this version reads", ["schema"], "tl_robust.leaderboard/2"),
+    ("schema tl_robust.leaderboard/3, and this version reads", ["schema"], "tl_robust.leaderboard/3"),
     ("no leaderboard file", ["schema"], "someone.else/1"),
     ("no leaderboard file", ["schema"], DROP),
     ("'eps' is a required property", ["eps"], DROP),

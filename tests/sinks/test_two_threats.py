@@ -23,6 +23,7 @@ from tl_robust.results.table import summary
 from tl_robust.sinks.base import Views
 from tl_robust.sinks.report import page as report
 from tl_robust.sinks.wandb import dashboard
+from tl_robust.sinks.wandb.panels import Shown
 from tl_robust.sinks.wandb.runs import WandbSettings, _content
 from tl_robust.types import Cell, Face, Record, Result, Verdict, column
 
@@ -159,7 +160,7 @@ def test_runs_and_dashboards_have_its_axis_and_keys() -> None:
     assert (content.axis, content.sections) == ("poison", ("backdoor", "success"))
     assert content.run["config"]["threat"] == "backdoor"
     assert not re.search(r"\beps\b|clean_accuracy|robust", json.dumps([content.history, dict(content.summary)]))
-    spec = dashboard.spec("bench", WandbSettings(), SHARES, ("pool",), several=False, face=BACKDOOR)
+    spec = dashboard.spec(["bench"], WandbSettings(), [Shown(BACKDOOR, SHARES, ("pool",), several=False)])
     assert spec["axis"] == "poison"
     logged = {
         *last,

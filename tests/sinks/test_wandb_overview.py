@@ -6,7 +6,7 @@ import io
 import json
 import re
 import shutil
-from dataclasses import dataclass, replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ import pytest
 from PIL import Image
 
 from tests.sinks.wandb_made import BENCH, EPS, no_account, of_type, records, result, runs, summary_of
+from tl_robust.claims.effects import Decision, Finding
 from tl_robust.results import table
 from tl_robust.sinks.base import Views
 from tl_robust.sinks.wandb import overview as wandb_overview
@@ -27,14 +28,12 @@ from tl_robust.types import Result
 __all__ = ["no_account"]  # a fixture that all tests use
 
 
-@dataclass(frozen=True)
-class Claim:
-    claim: str
-    decision: str
-    effect: float
+def claim(name: str, decision: Decision, effect: float) -> Finding:
+    ends = effect - 0.1, effect + 0.1
+    return Finding(name, "It holds.", "us", "", "pgd linf", decision, effect, *ends, "share", 0.01, 3, 20, "Measured.")
 
 
-CLAIMS = (Claim("H1", "supported", 0.25), Claim("H2", "undecided", float("nan")))
+CLAIMS = (claim("H1", "supported", 0.25), claim("H2", "undecided", float("nan")))
 
 
 def cells() -> list[Result]:
@@ -62,9 +61,9 @@ def offline(folder: Path, **given: Any) -> Published:
     (folder / "report.html").write_text("<!doctype html><p>report</p>")
     (folder / "table.csv").write_text("bench\n")
     found = cells()
-    pictures = given.pop("pictures", {"a → b, pgd": png()})
+    pictures, share = given.pop("pictures", {"a → b, pgd": png()}), given.pop("share", "all")
     views = Views(folder, "tiny", found, table.summary(found), settings=BENCH, **{"findings": CLAIMS} | given)
-    return publish_overview(views, WandbSettings(mode="offline"), pictures)
+    return publish_overview(views, WandbSettings(mode="offline", share=share), pictures)
 
 
 @pytest.fixture
@@ -88,10 +87,17 @@ def test_the_overview_holds_tables_pictures_report_and_weights(tmp_path: Path, w
     assert (run["run_group"], run["job_type"], run["display_name"]) == ("tiny", "overview", "tiny: overview")
     assert (run["config"]["update"]["bench"], run["config"]["update"]["bench_config"]) == ("tiny", BENCH)
     shown = tables(tmp_path / "bench")
-    assert shown["claims"] == {
-        "columns": ["claim", "decision", "effect"],
-        "data": [["H1", "supported", 0.25], ["H2", "undecided", None]],
-    }
+    assert shown["claims"]["columns"] == [item.name for item in fields(Finding)]
+    told = [[dict(zip(shown["claims"]["columns"], row, strict=True))[name] for name in ("claim", "decision", "effect")]
+            for row in shown["claims"]["data"]]  # fmt: skip
+    assert told == [["H1", "supported", 0.25], ["H2", "undecided", None]]
+    assert shown["answer"]["columns"] == ["answer"]
+    assert shown["answer"]["data"][0][0].startswith(
+        "pgd(steps=3) linf, black box at eps 8/255: finetune falls from 72.5 %"
+    )
+    assert shown["trust"]["data"] == [
+        ["amber", reason, 4, str(cells()[0].cell)] for reason in ("Few samples.", "One seed.")
+    ]
     columns, rows = shown["accuracy"]["columns"], shown["accuracy"]["data"]
     black = [dict(zip(columns, row, strict=True)) for row in rows if row[columns.index("view")] == "black"]
     assert [row["eps"] for row in black] == EPS
@@ -103,7 +109,7 @@ def test_the_overview_holds_tables_pictures_report_and_weights(tmp_path: Path, w
     summary = summary_of(found)
     media = {name.removesuffix("._type") for name in summary if name.endswith("._type")}
     assert media == {
-        *(f"overview/{name}" for name in ("accuracy", "summary", "lineage", "claims", "report")),
+        *(f"overview/{name}" for name in ("accuracy", "summary", "lineage", "claims", "report", "answer", "trust")),
         *("overview/curves", "overview/lineage_matrix", "pictures/a_b_pgd"),
     }
     assert summary["pictures/a_b_pgd.caption"] == "a → b, pgd"
@@ -111,10 +117,22 @@ def test_the_overview_holds_tables_pictures_report_and_weights(tmp_path: Path, w
     artifacts = {record["name"]: record for record in of_type(found, "artifact")}
     files = {name: {entry["path"] for entry in one["manifest"]["contents"]} for name, one in artifacts.items()}
     assert files == {
-        "tiny-tables": {f"{name}.table.json" for name in ("accuracy", "summary", "lineage", "claims")},
+        "tiny-tables": {
+            f"{name}.table.json" for name in ("accuracy", "summary", "lineage", "claims", "answer", "trust")
+        },
         "tiny-report": {"report.html", "table.csv"},
         "tiny-weights": {"finetune a-b, seed 0.safetensors"},
     }
+
+
+def test_numbers_alone_leave_the_machine_where_that_is_asked_for(tmp_path: Path, weights: Path) -> None:
+    found = offline(tmp_path / "bench", weights={"b": weights}, share="numbers")
+    assert (found.written, found.problems) == (1, ())
+    lines = records(runs(tmp_path / "bench")[0])
+    manifests = {record["name"]: record["manifest"]["contents"] for record in of_type(lines, "artifact")}
+    assert manifests.keys() == {"tiny-tables", "tiny-report"}
+    assert {entry["path"] for entry in manifests["tiny-report"]} == {"table.csv"}
+    assert not [name for name in summary_of(lines) if name.startswith(("pictures/", "overview/report"))]
 
 
 def test_it_is_replaced_when_it_changes_and_skipped_when_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -127,7 +145,7 @@ def test_it_is_replaced_when_it_changes_and_skipped_when_not(tmp_path: Path, mon
     assert offline(tmp_path, findings=CLAIMS[:1], pictures={}).written == 1
     (after,) = runs(tmp_path)
     assert after.name == before[0].name  # the id is the bench's
-    assert tables(tmp_path)["claims"]["data"] == [["H1", "supported", 0.25]]
+    assert [row[0] for row in tables(tmp_path)["claims"]["data"]] == ["H1"]
 
 
 def test_a_copy_elsewhere_is_complete(tmp_path: Path, weights: Path) -> None:
@@ -138,7 +156,7 @@ def test_a_copy_elsewhere_is_complete(tmp_path: Path, weights: Path) -> None:
     weights.unlink()
     (file,) = copy.glob("*run-*/*.wandb")
     needed = read(file).needed
-    assert len(needed) == 4 + 3 + 1 + 4 + 2 + 1  # tables, images, report, and artifacts of tables, report, weights
+    assert len(needed) == 6 + 3 + 1 + 6 + 2 + 1  # tables, images, report, and artifacts of tables, report, weights
     assert all(one.path.is_file() and file.parent in one.path.resolve().parents for one in needed)
     assert [run.problem for run in verify(copy)] == [""]
 

@@ -271,6 +271,8 @@ def test_disabled_writes_nothing_and_imports_nothing(tmp_path: Path) -> None:
 def test_settings_are_checked() -> None:
     with pytest.raises(ConfigError, match=r"auto, online, offline or disabled, got 'ofline'"):
         WandbSettings(mode="ofline")
+    with pytest.raises(ConfigError, match=r"wandb\.share must be all or numbers, got 'number'"):
+        WandbSettings(share="number")
     for project in ("", "a/b", "a" * 129):
         with pytest.raises(ConfigError, match=r"wandb\.project"):
             WandbSettings(project=project)
@@ -323,5 +325,5 @@ def test_the_callers_own_run_goes_on(tmp_path: Path) -> None:
     wandb.teardown()
     (mine,), (cell,) = runs(tmp_path), runs(tmp_path / "results")
     assert [record["item"]["after"] for record in of_type(records(mine), "history")] == [1.0]
-    assert of_type(records(mine), "exit") == [{"exit_code": 0}]
+    assert [record["exit_code"] for record in of_type(records(mine), "exit")] == [0]
     assert [record["item"]["eps"] for record in of_type(records(cell), "history")] == EPS

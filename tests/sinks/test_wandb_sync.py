@@ -22,6 +22,7 @@ from tests.sinks.test_wandb_overview import offline as overview
 from tests.sinks.wandb_made import API_KEY, BENCH, EPS, Server, no_account, of_type, records, result, runs, server
 from tl_robust.cli.commands import sync
 from tl_robust.errors import ConfigError
+from tl_robust.sinks.wandb import limits as wandb_limits
 from tl_robust.sinks.wandb import runs as wandb_sink
 from tl_robust.sinks.wandb import session as wandb_session
 from tl_robust.sinks.wandb import sync as wandb_sync
@@ -64,6 +65,18 @@ def command(folder: Path, *options: str) -> tuple[int, str]:
         return sync.run(parser.parse_args([str(folder), *options]), console), printed.getvalue()
     except ConfigError as error:
         return error.exit_code, f"{printed.getvalue()}{error}"
+
+
+def test_a_check_names_what_oversteps_a_bound_and_calls_the_run_whole(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code, said = command(folder, "--check")
+    assert (code, "limit:" in said) == (0, False)
+    monkeypatch.setattr(wandb_limits, "KEYS", 9)
+    code, said = command(folder, "--check")
+    assert code == 0  # it can be uploaded
+    assert said.count("limit:") == 3
+    assert "keys, and W&B advises at most 9 in a project." in said
 
 
 def problem_of(folder: Path, key: str) -> str:

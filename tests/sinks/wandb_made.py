@@ -152,6 +152,17 @@ class Server:
             return {"commitArtifact": {"artifact": {"id": "a", "digest": "d"}}}
         if name in ("Viewer", "GetDefaultEntity"):
             return {"viewer": {"id": "v", "entity": "me", "username": "me", "name": "me", "teams": {"edges": []}}}
+        if name == "ProjectInternalId":
+            return {"project": {"internalId": "p"}}
+        if name == "GetProjects":
+            node = {"id": "p", "name": "tl_robust", "entityName": "me", "createdAt": "", "isBenchmark": False}
+            page = {"endCursor": None, "hasNextPage": False}
+            return {"models": {"pageInfo": page, "edges": [{"node": node | {"user": None}}]}}
+        if name == "upsertView":  # a report
+            self.views[given["name"]] = given
+            view = {item: given[item] for item in ("name", "displayName", "description", "spec")}
+            view |= {"id": f"id-{given['name']}", "project": {"name": given["projectName"], "entityName": "me"}}
+            return {"upsertView": {"view": view}}
         if name == "UpsertView2":
             self.views[given["name"]] = given
             return {"upsertView": {"view": {"id": f"id-{given['name']}", "name": given["name"]}, "inserted": True}}

@@ -209,7 +209,22 @@ class Attack(ABC):
         strict: bool = False,
         through: str = "exact",
     ) -> Problem:
-        """The checked arguments of :meth:`craft` as one problem; the model must be :func:`attackable`."""
+        """The checked arguments of :meth:`craft` as one problem; the model must be :func:`attackable`.
+
+        Args:
+            model: Images to logits.
+            images: Clean images, float32 ``[N,C,H,W]`` in [0,1].
+            labels: Classes, int64 ``[N]``; None where the model has other classes.
+            sample_id: Ids that key random draws, int64 ``[N]``; None counts from 0.
+            seed: Seed of random draws.
+            early: Whether a sample is done at its first success.
+            fitted: What :meth:`fit` gave.
+            strict: Whether a success must survive the judgment in full precision.
+            through: The way through a guard.
+
+        Raises:
+            ConfigError: Arguments of another type or shape.
+        """
         clean = _checked(images, labels)
         if sample_id is not None and (sample_id.shape != images.shape[:1] or sample_id.dtype != torch.int64):
             raise ConfigError(

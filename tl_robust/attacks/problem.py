@@ -236,11 +236,11 @@ class Problem:
         return finite
 
     def clip(self, images: Tensor, eps: float) -> Tensor:
-        """The images brought back into the eps ball around the clean ones and into [0,1]."""
+        """The images brought back into the eps ball around the clean ones and into [0,1], ``[N,C,H,W]``."""
         return self.norm.project(images - self.clean, eps).add_(self.clean).clamp_(0, 1)
 
     def random(self) -> Tensor:
-        """A draw from the unit ball of the norm for each sample, the same at every call."""
+        """A draw from the unit ball of the norm for each sample, ``[N,C,H,W]``, the same at every call."""
         return self.norm.random(self.seed, self.sample_id, self.clean)
 
     def uniform(self, shape: Sequence[int], *draw: int | str) -> Tensor:
@@ -248,7 +248,7 @@ class Problem:
         return uniform(derive(self.seed, *draw), self.sample_id, shape).to(self.clean)
 
     def normal(self, shape: Sequence[int], *draw: int | str) -> Tensor:
-        """Standard normal numbers, keyed in the same way."""
+        """Standard normal numbers ``[N,*shape]``, keyed in the same way."""
         return normal(derive(self.seed, *draw), self.sample_id, shape).to(self.clean)
 
     def take(self, index: Tensor) -> Problem:

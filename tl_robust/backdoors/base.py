@@ -111,7 +111,7 @@ class Backdoor(ABC):
 
         Args:
             network: The clean model, in eval mode; images in [0,1] to logits.
-            images: The clean images learned from.
+            images: The clean images learned from, uint8 ``[N,C,H,W]``.
             target: The class t.
             seed: Seed of random draws.
         """
@@ -149,7 +149,7 @@ class Backdoor(ABC):
         """Poison a share of the images, chosen at random; a lower rate chooses some of those of a higher one.
 
         Args:
-            images: Clean images that will be learned from.
+            images: Clean images that will be learned from, uint8 ``[N,C,H,W]``.
             target: The class t.
             seed: Seed of the choice.
             fitted: What :meth:`fit` returned.

@@ -45,7 +45,7 @@ class StampTest:
 
     Attributes:
         backdoor: The backdoor; its trigger alone counts.
-        images: Clean images and labels.
+        images: Clean images, uint8 ``[N,C,H,W]``, and labels, int64 ``[N]``.
         target: The class t that the trigger calls for, as the labels number it.
         fitted: What the backdoor learned from a clean model.
     """
@@ -86,7 +86,7 @@ class StampTest:
             said: What each says.
             epochs: Their epochs, rising.
             seen: How many images each has learned from; zeros where that is not known.
-            more: Fields of the record about poison, the model that it came with, and filters.
+            more: Fields of the record about poison, the model that it came with, and filters; shapes as in ``Stamped``.
         """
         changed = (self.stamped.float() - self.images.images.float()).div(255).flatten(1)
         none = torch.zeros(0, dtype=torch.int64)

@@ -26,7 +26,7 @@ class Snapshots(Callback):
         epochs: Which epochs, from 0 to the last of the fit. Without any the callback costs nothing.
 
     Raises:
-        ConfigError: An epoch is below 0.
+        ConfigError: An epoch is below 0; in a fit: it goes on after an epoch of which its checkpoint has no snapshot.
     """
 
     def __init__(self, epochs: Collection[int]) -> None:

@@ -42,6 +42,9 @@ class TransferAttack(Callback):
         pool: Images ``[M,C,H,W]`` in [0,1] and labels that attacks may learn from; None takes the first batch.
         strict: Refuse a model whose logits are not finite on clean images; see :class:`Judge`.
         through: How gradients pass a defense that guards the surrogate, a name of ``attacks/through``.
+
+    Raises:
+        ConfigError: Victims are no names with models; in a test: several processes, or ids that come twice.
     """
 
     def __init__(

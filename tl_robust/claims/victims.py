@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from tl_robust.claims.comparisons import UNDEFENDED, Comparisons, Place
+from tl_robust.description import Scalar, described
 from tl_robust.errors import ConfigError
-from tl_robust.registry import Scalar, described
 from tl_robust.types import View
 
 FULL = "finetune"  # everything is trained, at the learning rate of the recipe, as tables name it

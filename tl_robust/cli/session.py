@@ -54,5 +54,8 @@ def results(config: Config) -> Finished:
     """
     finished = runner.gather(config.plan, Store(config.results / "store"))
     if not finished.results:
-        raise ConfigError(f"no cell of bench {config.bench.name!r} is in {config.results / 'store'}: run it first.")
+        store = config.results / "store"
+        raise ConfigError(
+            f"no cell of bench {config.bench.name!r}, as its settings and data are now, is in {store}: run it first."
+        )
     return finished

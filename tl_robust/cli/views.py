@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 from dataclasses import asdict
 
 from rich.console import Console
@@ -15,14 +14,14 @@ from tl_robust.cli.terminal import accuracy_tables, claim_line
 from tl_robust.config import Config
 from tl_robust.config.schema import BenchFile
 from tl_robust.data.left_out import left_out
-from tl_robust.errors import BenchFailedError, TLRobustError
+from tl_robust.errors import BenchFailedError
 from tl_robust.nodes.examination import EXAMINATIONS
 from tl_robust.nodes.models import WEIGHTS
 from tl_robust.nodes.provenance import commit, versions
 from tl_robust.nodes.store import Store
 from tl_robust.nodes.training import Training
 from tl_robust.results import answer, earlier, table
-from tl_robust.sinks.base import SINKS, Problem, Views, files, in_order
+from tl_robust.sinks.base import Problem, Views, files, sentences_of_sinks
 
 
 def write(config: Config, finished: Finished, console: Console, publish: bool) -> None:
@@ -65,23 +64,6 @@ def write(config: Config, finished: Finished, console: Console, publish: bool) -
         )
     if broken:
         raise BenchFailedError(f"these sinks failed: {', '.join(broken)}. The results and all other views are whole.")
-
-
-def sentences_of_sinks(views: Views, broken: list[str]) -> Iterator[str]:
-    """Call every sink and give what they say. One that breaks takes no other with it.
-
-    Args:
-        views: What they show.
-        broken: The names of those that broke are added to this list.
-    """
-    for name in in_order():
-        try:
-            yield from SINKS[name].write(views)
-        except TLRobustError:  # a sentence for the user, who has to act: a full disk, a wrong setting
-            raise
-        except Exception as error:  # noqa: BLE001 - a view must not take the others with it; the user is told
-            broken.append(name)
-            yield Problem(f"sink {name} failed ({type(error).__name__}: {error}).")
 
 
 def views_of(config: Config, finished: Finished, publish: bool) -> Views:

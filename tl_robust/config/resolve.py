@@ -183,7 +183,7 @@ def _method(entry: Any, grids: Mapping[str, tuple[float, ...]], scale: str, pair
         own = read(settings.pop(axis), f"{axis} in axes.attack", scale)
     if pairs and name in INFERENCES:
         settings["pairs"] = pairs
-    return threat.method(threat.METHODS.component(name, settings), own)
+    return threat.method(threat.METHODS.component(name, settings, (axis,)), own)
 
 
 def _plain(entry: Any, axis: str) -> Any:

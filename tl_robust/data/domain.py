@@ -14,7 +14,7 @@ import torch
 
 from tl_robust.data.names import Names, checked_names, class_file
 from tl_robust.errors import ConfigError, DataError, UnknownNameError
-from tl_robust.registry import Registry
+from tl_robust.registry import Registry, plugin_hint
 from tl_robust.types import ImageSet
 
 Split = Literal["train", "test"]
@@ -83,7 +83,7 @@ class Domain(ABC):
         return joined(self.checked(split, root, download))
 
     def checked(self, split: Split, root: Path, download: bool = False) -> Iterator[ImageSet]:
-        """The parts of one split, checked; arguments and errors as in :meth:`load`."""
+        """The parts of one split, checked; arguments as in :meth:`load`, and so DataError."""
         try:
             classes = None
             for part in self.parts(split, root, download):
@@ -98,7 +98,7 @@ class Domain(ABC):
             raise DataError(self._sentence(error, root)) from error
 
     def class_names(self, root: Path, download: bool = False) -> Names:
-        """The class names of :meth:`names`, cleaned and checked to differ, with the errors of :meth:`load`."""
+        """The class names of :meth:`names`, cleaned and checked to differ; DataError as of :meth:`load`."""
         try:
             return checked_names(self.names(root), self.name)
         except FileNotFoundError:
@@ -132,7 +132,7 @@ class GenericDomain(Domain):
             files themselves name their classes.
     """
 
-    repair = "in the layout that the README describes, with labels that have names; correct or replace the file"
+    repair = "in the layout that docs/own-pair.md describes, with labels that have names; correct or replace the file"
 
     def __init__(self, argument: str, classes: Names | str = ()) -> None:
         super().__init__()
@@ -246,12 +246,13 @@ def get_domain(name: str, settings: DataSettings) -> Domain:
 
     Raises:
         UnknownNameError: No such domain.
+        ConfigError: One with files and classes of its own is declared under another name.
     """
     declared = {item.name: item for item in settings.domains}
     item = declared.get(name, Declared(name, name))
     layout, colon, files = item.origin.partition(":")
     if not colon and name not in declared and name not in DOMAINS:
-        raise UnknownNameError("domain", name, [*DOMAINS.names(), *declared])
+        raise UnknownNameError("domain", name, [*DOMAINS.names(), *declared], plugin_hint("domain"))
     domain_class = DOMAINS[layout]
     if issubclass(domain_class, GenericDomain):
         domain: Domain = domain_class(files, item.classes)

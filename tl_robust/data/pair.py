@@ -17,7 +17,7 @@ from tl_robust.data.mapped import DomainInSpace
 from tl_robust.data.names import Names
 from tl_robust.data.space import SPACES, get_space
 from tl_robust.errors import ConfigError, UnknownNameError
-from tl_robust.registry import Component, Registry, Scalar, check_settings
+from tl_robust.registry import Component, Registry, Scalar, check_settings, plugin_hint
 from tl_robust.types import ImageSet, Recipe
 
 Role = Literal["source", "target"]
@@ -120,7 +120,11 @@ class DomainModule(LightningDataModule):
 
     @classmethod
     def load_from_checkpoint(cls, *arguments: Any, **named: Any) -> Any:
-        """Always an error, since a checkpoint holds no data but only the hyperparameters to make them from."""
+        """Always an error, since a checkpoint holds no data but only the hyperparameters to make them from.
+
+        Raises:
+            ConfigError: Always.
+        """
         raise ConfigError(
             "data are not in a checkpoint: make them by tl_robust.pair(name, space, ...), with the values that its "
             "entry 'datamodule_hyper_parameters' shows."
@@ -263,7 +267,7 @@ def split_pair(name: str, known: list[str]) -> tuple[str, str]:
     source_target = next((cut for cut in cuts if domains.issuperset(cut)), None)
     if source_target is None:
         unknown = next(side for side in cuts[0] if side not in domains)
-        raise UnknownNameError("domain", unknown, known)
+        raise UnknownNameError("domain", unknown, known, plugin_hint("domain"))
     if source_target[0] == source_target[1]:
         raise ConfigError(f"pair {name!r} has the same domain twice: expected two different ones.")
     return source_target

@@ -157,11 +157,14 @@ class Defense(ABC):
             network: The trained victim.
             validation: Clean images held out of its training; no attacked image is ever among them.
             seed: Keyed by the victim and never by an attack.
+
+        Returns:
+            Tensors by name, in shapes of the defense's choice; they are stored with the victim.
         """
         return {}
 
     def wrap(self, network: nn.Module, fitted: Mapping[str, Tensor]) -> nn.Module:
-        """The network with a guard around it, made of what :meth:`fit` returned."""
+        """The network with a guard around it, made of what :meth:`fit` returned, shapes as it chose."""
         return network
 
     @property

@@ -17,7 +17,10 @@ from tl_robust.types import ImageSet
 @DEFENSES.register
 @dataclass(frozen=True)
 class ParentLoss(LossFilter):
-    """High cross-entropy under the parent is suspicious; nothing is trained for it. The parent must be clean itself."""
+    """High cross-entropy under the parent is suspicious; nothing is trained for it. The parent must be clean itself.
+
+    Source: ours.
+    """
 
     ASKS: ClassVar[tuple[str, ...]] = ("parent",)
 

@@ -16,6 +16,8 @@ from tl_robust.types.terms import ATLAS, NIST, Terms
 class PrivateOrigin(Defense):
     """Model isolation: what B starts from is trained a second time, with the same images and other random numbers.
 
+    Source: ours.
+
     The attacker has the public A; the second one is the defender's secret, and costs its training. Its images are no
     secret: the defender gets them where everybody does. Who poisons them (``into: source``) poisons both origins; who
     owns the training of the public A, and changes its loss, reaches that one alone.

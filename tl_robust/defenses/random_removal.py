@@ -22,6 +22,8 @@ from tl_robust.types import ImageSet
 class RandomRemoval(Filter):
     """As many images as another filter removes, chosen at random, so that what its choice is worth can be told.
 
+    Source: ours.
+
     It meets the attackers who know that filter. A score is a random rank, so that what is above 0 is removed.
 
     Attributes:

@@ -29,6 +29,10 @@ class Randomize(Defense):
     Randomized smoothing without its certificate: Cohen, Rosenfeld, Kolter, "Certified adversarial robustness via
     randomized smoothing", ICML 2019. The noises are drawn once, by the key of the victim, and are the same for every
     image, so that an answer can be repeated. ``augment(strength=0.25) + randomize`` trains B on noise, too.
+
+    Attributes:
+        sigma: Spread of the noise in [0,1] pixel units, from 0 to 10; with 0 the network stands as it is.
+        draws: Noises whose answers are averaged, at least 1; inference takes so many times as long.
     """
 
     TERMS: ClassVar[Terms] = {NIST: "mitigation, randomized smoothing", ATLAS: "AML.M0010"}

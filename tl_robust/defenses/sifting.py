@@ -32,6 +32,9 @@ class Filter(Defense):
 
     Attributes:
         on: Whose training images are filtered: the ``victim``'s, or the ``origin``'s (A's, by whoever publishes it).
+
+    Raises:
+        ConfigError: No such side; later: no training image is left.
     """
 
     TERMS: ClassVar[Terms] = {NIST: "mitigation, training data sanitization", ATLAS: "AML.M0007"}
@@ -77,7 +80,11 @@ class Filter(Defense):
         return self._finite(features(others[self.asks[0]], images.images)).double()
 
     def losses(self, images: ImageSet, others: Mapping[str, nn.Module]) -> Tensor:
-        """Cross-entropy of each image under the model that is asked, float32 ``[N]``."""
+        """Cross-entropy of each image under the model that is asked, float32 ``[N]``.
+
+        Raises:
+            ConfigError: The model has fewer classes than the labels.
+        """
         given = logits(others[self.asks[0]], images.images)
         if given.shape[1] <= int(images.labels.max()):
             raise ConfigError(
@@ -142,5 +149,5 @@ class LossFilter(Budgeted):
 
 
 def highest(scores: Tensor, count: int) -> Tensor:
-    """Places of the ``count`` highest scores; of equal ones those that come first."""
+    """Places of the ``count`` highest of scores ``[N]``, int64 ``[count]``; of equal ones those that come first."""
     return scores.argsort(descending=True, stable=True)[:count]

@@ -60,7 +60,7 @@ class Told:
         return own - others
 
     def at(self, index: Tensor) -> Told:
-        """Of several models those at ``index`` (int64); what was computed is kept."""
+        """Of several models those at ``index`` (int64 ``[M]``); what was computed is kept."""
         chosen = Told(self.logits[index], self.labels)
         for name in ("_parts", "loss", "margin"):
             if (known := vars(self).get(name)) is not None:

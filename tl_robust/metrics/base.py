@@ -46,7 +46,7 @@ class Accuracies(Protocol):
 
     @classmethod
     def of(cls, means: Tensor, x: Tensor, order: Tensor, beside: Sequence[str]) -> Self:
-        """From means of the columns, with the K in ``order``."""
+        """From means of the columns ``[..., columns]``, at x ``[K]``, with the K in ``order``, int64 ``[K]``."""
 
 
 @dataclass(frozen=True)
@@ -75,12 +75,12 @@ class Rates:
 
     @property
     def white_b(self) -> Tensor:
-        """Accuracy of the victim under its own adversarial images, for statistics with ``beside=("white",)``."""
+        """Accuracy of the victim under its own adversarial images ``[..., K]``, where ``beside=("white",)``."""
         return self.beside["white"]
 
     @classmethod
     def columns(cls, outcome: Outcome, beside: Mapping[str, Outcome]) -> Tensor:
-        """Right on clean images, A and B; right under attack, A, B, and B in each record beside."""
+        """Right on clean images, A and B; under attack, A, B, and B in each record beside: ``[M,N]``."""
         right_a = (outcome.clean_a == outcome.label_a)[None]
         right_b = (outcome.clean_b == outcome.label)[None]
         adv_a = right_a & (outcome.adv_a == outcome.label_a)
@@ -89,7 +89,7 @@ class Rates:
 
     @classmethod
     def kinds(cls, k: int, beside: int) -> Tensor:
-        """Only who is right on the clean image can be right under an attack."""
+        """Only who is right on the clean image can be right under an attack; ``[P,M]``, as in :class:`Accuracies`."""
         of_a = ((0, 0), (1, 0), (1, 1))
         of_b = [(0, *[0] * (1 + beside)), *((1, *rest) for rest in product((0, 1), repeat=1 + beside))]
         rows = [[a, b, *(right for right in (adv_a, *rest) for _ in range(k))]
@@ -98,7 +98,7 @@ class Rates:
 
     @classmethod
     def of(cls, means: Tensor, x: Tensor, order: Tensor, beside: Sequence[str]) -> Self:
-        """From means of the columns."""
+        """From means of the columns ``[..., columns]``, at eps ``[K]``."""
         clean_a, clean_b, *curves = means.split([1, 1, *[len(x)] * (2 + len(beside))], dim=-1)
         adv_a, adv_b, *others = (curve[..., order] for curve in curves)
         return cls(x[order], clean_a, clean_b, adv_a, adv_b, dict(zip(beside, others, strict=True)))

@@ -120,7 +120,7 @@ def number(
 ) -> Callable[[Callable[[Any], tuple[Tensor, Tensor]]], Metric]:
     """Register a number that is known; a decorator.
 
-    The function takes a record and returns ``(how many, of how many)``, one whole number each.
+    The function takes a record and returns ``(how many, of how many)``, a scalar each, whole numbers.
     """
 
     def register(function: Callable[[Any], tuple[Tensor, Tensor]]) -> Metric:

@@ -77,7 +77,7 @@ def fresh(network: nn.Module) -> nn.Module:
 
 
 class Normalize(nn.Module):
-    """Maps [0,1] images to zero mean and unit spread of each channel, so that eps means the same for every network."""
+    """Maps [0,1] images ``[N,C,H,W]`` to zero mean and unit spread of each channel, so that eps is the same for all."""
 
     mean: Tensor
     std: Tensor

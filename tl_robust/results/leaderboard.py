@@ -6,31 +6,25 @@ What is read back was written by others: nothing in it is executed, and what doe
 from __future__ import annotations
 
 import json
-import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
-import torch
-from torch import Tensor
-
 from tl_robust.errors import ResultsError
 from tl_robust.files import write_atomically
 from tl_robust.metrics import METRICS
 from tl_robust.results import strangers, table
+from tl_robust.results.entry import PARTS, Entry, Submitter, read_entry
 from tl_robust.results.means import mean_rows
 from tl_robust.results.names import grouped
-from tl_robust.results.packing import pack, unpack
-from tl_robust.results.shared import SCHEMA, as_json, refuse, valid
+from tl_robust.results.packing import pack
+from tl_robust.results.shared import LATER, SCHEMA, as_json
 from tl_robust.results.table import Row
-from tl_robust.threats.base import THREATS
-from tl_robust.types import Cell, Curve, Record, Result, Verdict
-
-PARTS = ("value", "low", "high", "n")
-SLACK = 1e-9  # rounding may put a value so far outside its interval
+from tl_robust.text import first_few, plain
+from tl_robust.types import Cell, Result
 
 
 @dataclass(frozen=True)
@@ -53,52 +47,22 @@ class Origin:
 
 
 @dataclass(frozen=True)
-class Entry:
-    """One file that was read.
+class Board:
+    """Cells of one or several folders, each once, in the order of their benches.
 
     Attributes:
-        path: The file.
-        content: What it says.
-        cell: Coordinates.
-        curves: Stated metrics that are known here, by name.
-        verdict: Trust.
-        doubts: Trust in metrics where it differs, by name.
-        result: With the outcomes, where the file has them.
+        entries: What tables and the report show. Of numbers that submitters dispute, those of the submitter read first.
+        aside: What they leave out: disputed numbers of other submitters, and files whose samples say other numbers than
+            they state.
     """
 
-    path: Path
-    content: Mapping[str, Any]
-    cell: Cell
-    curves: Mapping[str, Curve]
-    verdict: Verdict
-    doubts: Mapping[str, Verdict]
-    result: Result[Any] | None
-
-    @property
-    def key(self) -> str:
-        """The cell's key."""
-        return str(self.content["key"])
-
-    @property
-    def axis(self) -> str:
-        """Name of the axis that its curves run over."""
-        return str(self.content["axis"])
-
-    def trust(self, metric: str) -> Verdict:
-        """Trust in one metric."""
-        return self.doubts.get(metric, self.verdict)
-
-    @property
-    def unknown(self) -> set[str]:
-        """Names of the stated metrics that are not registered here."""
-        return self.content["metrics"].keys() - self.curves.keys()
-
-
-@dataclass(frozen=True)
-class Board:
-    """Cells of one or several folders, each once, in the order of their benches."""
-
     entries: tuple[Entry, ...]
+    aside: tuple[Entry, ...] = ()
+
+    @property
+    def every(self) -> tuple[Entry, ...]:
+        """All that was read, each once."""
+        return self.entries + self.aside
 
     @property
     def results(self) -> list[Result[Any]]:
@@ -108,34 +72,57 @@ class Board:
     @property
     def rows(self) -> list[Row]:
         """All rows, as ``table.csv`` has them."""
-        return [
-            row
-            for entry in self.entries
-            for metric, curve in entry.curves.items()
-            for row in table.curve_rows(entry.cell, metric, curve, entry.trust(metric).level, entry.key, entry.axis)
-        ]
+        return [row for entry in self.entries for row in stated_rows(entry)]
 
     @cached_property
     def summary(self) -> list[Row]:
         """Means over seeds: from the outcomes where all seeds have them, else from the stated numbers."""
         means: list[Row] = []
-        for group in _by_coordinates(self.entries).values():
+        for group in by_coordinates(self.entries).values():
             results = [entry.result for entry in group if entry.result]
             means += table.summary(results) if len(results) == len(group) else mean_rows(Board(tuple(group)).rows)
         return means
 
 
-def _by_coordinates(entries: Iterable[Entry]) -> dict[Cell, list[Entry]]:
+def sentences(board: Board) -> Iterator[str]:
+    """What a reader of the tables must know of what they leave out."""
+    wrong = [entry for entry in board.aside if entry.wrong]
+    for entry in wrong[:5]:
+        yield f"{entry.path}: {entry.wrong[0]}. It was changed after export, or made by another version of the metric."
+    if wrong:
+        yield (
+            f"{len(wrong)} of {len(board.every)} cells state numbers that are not those of their samples: "
+            "leaderboard.html strikes them out, tables and report leave them out."
+        )
+    if others := [entry for entry in board.aside if not entry.wrong]:
+        names = list(dict.fromkeys(plain(name or "nobody named")[:80] for entry in others for name in entry.names))
+        yield (
+            f"{len(others)} cells of {first_few(names, 5, count=True)} are disputed by the submitter read "
+            "before: leaderboard.html has both side by side, tables and report those of the folder named first."
+        )
+
+
+def stated_rows(entry: Entry) -> Iterator[Row]:
+    """The rows of a cell, as its file states them."""
+    for metric, curve in entry.curves.items():
+        yield from table.curve_rows(entry.cell, metric, curve, entry.trust(metric).level, entry.key, entry.axis)
+
+
+def by_coordinates(entries: Iterable[Entry]) -> dict[Cell, list[Entry]]:
+    """Entries that differ in their seeds alone, by their coordinates; the seed in these is -1."""
     return grouped(entries, lambda entry: replace(entry.cell, seed=-1))
 
 
-def write(folder: Path, cells: Iterable[tuple[Result[Any], Origin]], samples: bool) -> list[Path]:
+def write(
+    folder: Path, cells: Iterable[tuple[Result[Any], Origin]], samples: bool, submitter: Submitter | None = None
+) -> list[Path]:
     """Write one file a cell.
 
     Args:
         folder: Where.
         cells: Results, and what they do not know of their cells.
         samples: Also the classes of every sample.
+        submitter: Who computed them; None: the files name nobody.
 
     Returns:
         The files.
@@ -143,7 +130,8 @@ def write(folder: Path, cells: Iterable[tuple[Result[Any], Origin]], samples: bo
     Raises:
         ResultsError: The folder cannot be written.
     """
-    contents = [_content(result, origin, samples) for result, origin in cells]
+    stated = submitter.stated() if submitter else {}
+    contents = [_content(result, origin, samples, stated) for result, origin in cells]
     for content in contents:
         if fault := strangers.fault(as_json(content)):
             raise ResultsError(f"cell {content['key']} cannot be shared: {fault}; give it another name.")
@@ -153,11 +141,11 @@ def write(folder: Path, cells: Iterable[tuple[Result[Any], Origin]], samples: bo
     return paths
 
 
-def _content(result: Result[Any], origin: Origin, samples: bool) -> dict[str, Any]:
+def _content(result: Result[Any], origin: Origin, samples: bool, submitter: Mapping[str, str]) -> dict[str, Any]:
     keys = {name: key for name, key in origin.beside.items() if name != "white"}
     others = {"beside": keys} if keys else {}  # files of earlier versions have no such key
     content = {
-        "schema": SCHEMA,
+        "schema": LATER if submitter else SCHEMA,
         "key": result.key,
         "place": origin.position,
         "cell": asdict(result.cell),
@@ -181,6 +169,8 @@ def _content(result: Result[Any], origin: Origin, samples: bool) -> dict[str, An
         },
         "provenance": {**result.provenance, "white": origin.beside.get("white"), **others},
     }
+    if submitter:  # who is in no file is read by earlier versions, too
+        content["submitter"] = dict(submitter)
     if result.doubts:
         content["doubts"] = {name: asdict(doubt) for name, doubt in result.doubts.items()}
     if samples:
@@ -189,144 +179,87 @@ def _content(result: Result[Any], origin: Origin, samples: bool) -> dict[str, An
     return content
 
 
-def read(paths: Sequence[Path]) -> Board:
-    """Read files, and all ``*.json`` of folders; what is there twice with the same content counts once.
+def read(paths: Sequence[Path], mark: bool = False) -> Board:
+    """Read files, and all ``*.json`` of folders; what is there twice with the same numbers counts once.
 
     Args:
         paths: Files and folders.
+        mark: Put files whose numbers are not those of their samples aside, in place of refusing them.
 
     Raises:
         ResultsError: A file is damaged, foreign or of a newer version, its numbers are not those of its samples, or
-            two files contradict each other.
+            two files of the same submitter contradict each other.
     """
     inside = [sorted(path.glob("*.json")) if path.is_dir() else [path] for path in paths]
     if not any(inside):
         raise ResultsError(
             f"no leaderboard file in {', '.join(map(str, paths))}: expected *.json, as tl-robust export writes them."
         )
-    entries: dict[str, Entry] = {}
-    for entry in (_entry(path) for path in chain.from_iterable(inside)):
-        other = entries.setdefault(entry.key, entry)
-        if _without_samples(other) != _without_samples(entry):
+    entries = _each_once(read_entry(path, mark) for path in chain.from_iterable(inside))
+    shown, aside = list[Entry](), list[Entry]()
+    for group in by_coordinates(entries).values():
+        for owner in dict.fromkeys(chain.from_iterable(entry.names for entry in group)):
+            _check_coordinates([entry for entry in group if owner in entry.names])
+        sound = [entry for entry in group if not entry.wrong]
+        first = sound[0].names[0] if disputed(sound) else None
+        kept = [entry for entry in sound if first is None or first in entry.names]
+        shown += kept
+        aside += [entry for entry in group if entry not in kept]
+    return Board(tuple(sorted(shown, key=_place)), tuple(sorted(aside, key=_place)))
+
+
+def _place(entry: Entry) -> tuple[str, int, str]:
+    return entry.cell.bench, entry.content["place"], entry.key
+
+
+def _each_once(entries: Iterable[Entry]) -> list[Entry]:
+    """Each cell once where its files agree, with the others of them as its twins; the one with samples counts."""
+    cells: dict[str, list[Entry]] = {}
+    for entry in entries:
+        known = cells.setdefault(entry.key, [])
+        for other in (file for cell in known for file in (cell, *cell.twins)):
+            if other.submitter.name == entry.submitter.name and not other.same_file(entry):
+                both = f"{other.path} and {entry.path}"
+                raise ResultsError(f"{both} have the same cell {entry.key} with other content: keep one of them.")
+        place = next((place for place, other in enumerate(known) if _joins(other, entry)), None)
+        if place is None:
+            known.append(entry)
+        else:
+            known[place] = _with_twin(known[place], entry)
+    return list(chain.from_iterable(cells.values()))
+
+
+def _joins(first: Entry, second: Entry) -> bool:
+    """Whether two files are one entry: nobody's numbers are put in doubt by the samples that another sent with them."""
+    denied = bool(first.wrong or second.wrong) and first.submitter.name != second.submitter.name
+    return first.agrees(second) and not denied
+
+
+def _with_twin(first: Entry, second: Entry) -> Entry:
+    """Two files of one cell as one entry; a file with samples that bear its numbers out is the better one."""
+    better = second.result and (not first.result or (first.wrong and not second.wrong))
+    main, other = (second, first) if better else (first, second)
+    twins = [*first.twins, *second.twins]
+    if main.submitter != other.submitter:
+        twins.append(replace(other, twins=()))
+    return replace(main, twins=tuple(twins))
+
+
+def disputed(group: Sequence[Entry]) -> bool:
+    """Whether entries of the same coordinates cannot all be true: a seed twice, or other settings, data or versions."""
+    seeds = {entry.cell.seed for entry in group}
+    return len(seeds) < len(group) or len({entry.content["protocol"] for entry in group}) > 1
+
+
+def _check_coordinates(group: Sequence[Entry]) -> None:
+    """Cells of the same coordinates and submitter differ in their seeds alone."""
+    seeds: dict[int, Entry] = {}
+    for entry in group:
+        other = seeds.setdefault(entry.cell.seed, entry)
+        if other is not entry or entry.content["protocol"] != group[0].content["protocol"]:
+            first = other if other is not entry else group[0]
             raise ResultsError(
-                f"{other.path} and {entry.path} have the same cell {entry.key} with other content: keep one of them."
+                f"{first.path} ({first.cell}, defense {first.cell.defense}) and {entry.path} (seed {entry.cell.seed}) "
+                "have the same coordinates but were made with other settings, data or versions: tables could not tell "
+                "them apart. Export one of them from a bench of another name."
             )
-        if entry.result and not other.result:
-            entries[entry.key] = entry
-    _check_coordinates(entries.values())
-    return Board(
-        tuple(sorted(entries.values(), key=lambda entry: (entry.cell.bench, entry.content["place"], entry.key)))
-    )
-
-
-def _without_samples(entry: Entry) -> dict[str, Any]:
-    return {name: value for name, value in entry.content.items() if name != "samples"}
-
-
-def _check_coordinates(entries: Iterable[Entry]) -> None:
-    """Cells of the same coordinates differ in their seeds alone."""
-    for group in _by_coordinates(entries).values():
-        seeds: dict[int, Entry] = {}
-        for entry in group:
-            other = seeds.setdefault(entry.cell.seed, entry)
-            if other is not entry or entry.content["protocol"] != group[0].content["protocol"]:
-                first = other if other is not entry else group[0]
-                raise ResultsError(
-                    f"{first.path} and {entry.path} have the same coordinates ({entry.cell}) but were made with other "
-                    "settings, data or versions: tables could not tell them apart. Export one of them from a bench of "
-                    "another name."
-                )
-
-
-def _entry(path: Path) -> Entry:
-    content = valid(path)
-    cell, eps = Cell(**content["cell"]), torch.tensor(content["eps"], dtype=torch.float64)
-    curves = {
-        name: _curve(path, name, item, eps) for name, item in content["metrics"].items() if name in METRICS.names()
-    }
-    verdict = _verdict(content["trust"])
-    doubts = {name: _verdict(trust) for name, trust in content.get("doubts", {}).items()}
-    provenance = content["provenance"]
-    beside = provenance.get("beside", {}) | ({"white": provenance["white"]} if provenance["white"] else {})
-    if cell.key(provenance["outcome"], beside) != content["key"]:
-        refuse(path, "its key is not that of its coordinates and outcomes: it was changed after export")
-    result, samples = None, content.get("samples")
-    if samples:
-        if cell.threat not in THREATS:
-            refuse(path, f"its threat {cell.threat!r} is not known here: add the plugin that it was made with")
-        kind = THREATS[cell.threat].record
-        records = {name: _record(path, content, kind, packed) for name, packed in samples.items() if packed}
-        outcome = records.pop("outcome")
-        _check_samples(path, content, outcome, records)
-        again = {name: _again(path, name, curve, outcome, records) for name, curve in curves.items()}
-        result = Result(content["key"], cell, outcome, records, again, verdict, provenance, doubts)
-    return Entry(path, content, cell, curves, verdict, doubts, result)
-
-
-def _verdict(trust: Mapping[str, Any]) -> Verdict:
-    return Verdict(trust["level"], tuple(trust["reasons"]))
-
-
-def _curve(path: Path, name: str, item: Mapping[str, Any], eps: Tensor) -> Curve:
-    size = eps[:0] if item["whole_curve"] else eps
-    parts = {
-        part: torch.tensor([math.nan if x is None else x for x in item[part]], dtype=torch.float64) for part in PARTS
-    }
-    if (item["unit"], item["whole_curve"]) != (METRICS[name].unit, METRICS[name].summary):
-        refuse(path, f"{name} is another metric here, in {METRICS[name].unit}: add the plugin that it was made with")
-    if any(len(part) != (len(size) or 1) for part in parts.values()):
-        refuse(path, f"metrics.{name} must have {len(size) or 1} values in each list")
-    least, most = METRICS[name].bounds
-    if any(bool(((part < least) | (part > most)).any()) for part in list(parts.values())[:3]):
-        refuse(path, f"metrics.{name} is a share and must be in [{least:g}, {most:g}]")
-    low, value, high = (parts[part] for part in ("low", "value", "high"))
-    outside = (value < low - SLACK) | (value > high + SLACK)  # the bootstrap of a ratio may leave its value outside
-    if bool((low > high).any()) or (item["unit"] == "share" and not item["whole_curve"] and bool(outside.any())):
-        refuse(path, f"metrics.{name} must have low <= value <= high")
-    return Curve(size, **(parts | {"n": parts["n"].long()}))
-
-
-def _record(path: Path, content: Mapping[str, Any], kind: type[Record], packed: Mapping[str, Any]) -> Record:
-    try:
-        record = unpack(kind, packed)
-    except ValueError as error:
-        refuse(path, f"its samples are damaged or of a newer version ({error})")
-    return record
-
-
-def _check_samples(path: Path, content: Mapping[str, Any], outcome: Record, beside: Mapping[str, Record]) -> None:
-    """Records beside the outcome are of its samples, and of its values of the axis or of one of their own."""
-    if len(outcome.sample_id) != content["data"]["test_images"] or outcome.x.tolist() != content["eps"]:
-        refuse(path, "its samples are not those of its eps and test images")
-    for name, record in beside.items():
-        alike = len(record.x) == 1 or torch.equal(record.x, outcome.x)
-        if not (alike and torch.equal(record.sample_id, outcome.sample_id)):
-            refuse(path, f"samples.{name} are not those of samples.outcome")
-
-
-def _again(path: Path, name: str, stated: Curve, outcome: Record, beside: Mapping[str, Record]) -> Curve:
-    """The metric of the samples; intervals by bootstrap may differ a little with the release of torch."""
-    metric = METRICS[name]
-    if not isinstance(outcome, metric.of):
-        refuse(path, f"{name} is here no metric of its threat")
-    missing = [other for other in metric.beside if other not in beside]
-    if missing and not metric.alone:
-        refuse(path, f"metrics.{name} needs samples.{missing[0]}")
-    try:
-        computed = metric.curve(outcome, beside)
-    except (ValueError, IndexError, RuntimeError) as error:
-        refuse(path, f"metrics.{name} cannot be computed from its samples ({str(error).splitlines()[0]})")
-    slack = {"value": 1e-6, "n": 0.0, "low": None, "high": None}
-    width = (stated.high - stated.low).abs().nan_to_num(0.0)
-    for part, limit in slack.items():
-        before, now = getattr(stated, part), getattr(computed, part)
-        allowed = 1e-6 + 0.2 * width if limit is None else torch.full_like(width, limit)
-        wrong = ((before - now).abs() > allowed) | (before.isnan() != now.isnan())
-        if bool(wrong.any()):
-            index = int(wrong.int().argmax())
-            refuse(
-                path,
-                f"{part} {index + 1} of metrics.{name} is stated as {float(before[index]):.6g}, but its samples give "
-                f"{float(now[index]):.6g}: it was changed after export, or made by another version of the metric",
-            )
-    return computed

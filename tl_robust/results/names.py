@@ -46,11 +46,13 @@ class Names:
         networks: Say the network.
         defenses: Say the defense.
         images: Say how many target images B learned from.
+        benches: Say the bench, where files of several were merged.
     """
 
     networks: bool
     defenses: bool
     images: bool
+    benches: bool = False
 
     @classmethod
     def of(cls, cells: Iterable[Cell]) -> Names:
@@ -59,13 +61,15 @@ class Names:
         pairs = {(cell.source, cell.target, cell.network) for cell in cells}
         counts = {(cell.source, cell.target, cell.network, cell.target_images) for cell in cells}
         networks = len(pairs) > len({(cell.source, cell.target) for cell in cells})
-        return cls(networks, len({cell.defense for cell in cells}) > 1, len(counts) > len(pairs))
+        benches = len({cell.bench for cell in cells}) > 1
+        return cls(networks, len({cell.defense for cell in cells}) > 1, len(counts) > len(pairs), benches)
 
     def pair(self, cell: Cell) -> str:
         """Source and target."""
         more = [cell.network] if self.networks else []
         more += [f"{cell.target_images} target images"] if self.images else []
-        return f"{cell.source} → {cell.target}" + (f" ({', '.join(more)})" if more else "")
+        whose = f"{cell.bench}: " * self.benches
+        return f"{whose}{cell.source} → {cell.target}" + (f" ({', '.join(more)})" if more else "")
 
     def group(self, cell: Cell) -> str:
         """The name of what shares one chart."""
@@ -73,7 +77,7 @@ class Names:
 
     def target(self, cell: Cell) -> str:
         """What shares one matrix: the test set under an attack, whatever the source."""
-        return self.group(cell).removeprefix(f"{cell.source} → ")
+        return self.group(cell).replace(f"{cell.source} → ", "", 1)
 
     def strategy(self, cell: Cell) -> str:
         """The name of one line of a chart."""

@@ -17,6 +17,7 @@ from tl_robust.text import plain
 
 FAMILY, VERSION = "tl_robust.leaderboard", 1
 SCHEMA = f"{FAMILY}/{VERSION}"
+LATER = f"{FAMILY}/{VERSION + 1}"  # of files that name who submitted them; others stay as they were
 LIMIT = 500_000_000  # bytes of a file; a cell with samples of 10,000 images at 10 eps has 0.2 MB
 
 
@@ -31,6 +32,7 @@ class Form:
         word: What users call such a file.
         writer: The command that writes it.
         limit: The most bytes that are read.
+        later: Other versions that are read too.
     """
 
     schema: str
@@ -39,9 +41,12 @@ class Form:
     word: str
     writer: str
     limit: int = LIMIT
+    later: tuple[str, ...] = ()
 
 
-LEADERBOARD = Form(SCHEMA, __package__, "leaderboard.schema.json", "leaderboard file", "tl-robust export")
+LEADERBOARD = Form(
+    SCHEMA, __package__, "leaderboard.schema.json", "leaderboard file", "tl-robust export", later=(LATER,)
+)
 
 
 def refuse(path: Path, why: str) -> NoReturn:
@@ -88,12 +93,11 @@ def fitting(path: Path, form: Form) -> dict[str, Any]:
     if fault := strangers.fault(content):
         refuse(path, fault)
     named = content.get("schema") if isinstance(content, dict) else None
-    family, _, version = str(named).partition("/")
-    ours, _, known = form.schema.partition("/")
-    if family != ours:
+    known = (form.schema, *form.later)
+    if str(named).partition("/")[0] != form.schema.partition("/")[0]:
         refuse(path, f'it is no {form.word}: expected "schema": "{form.schema}", as {form.writer} writes it')
-    if version != known:
-        refuse(path, f"it has the schema {named}, and this version reads {form.schema}: use a version that knows it")
+    if named not in known:
+        refuse(path, f"it has the schema {named}, and this version reads {' and '.join(known)}: use one that knows it")
     from jsonschema.exceptions import best_match
 
     if misfit := best_match(_schema(form).iter_errors(content)):
@@ -106,6 +110,8 @@ def valid(path: Path) -> dict[str, Any]:
     content = fitting(path, LEADERBOARD)
     if fault := strangers.absurd(content):
         refuse(path, fault)
+    if "submitter" in content and content["schema"] != LATER:
+        refuse(path, f"it names a submitter, which files of the schema {content['schema']} cannot: write {LATER}")
     # Files of earlier versions say neither threat nor axis, since evasion was the only threat.
     content["cell"].setdefault("threat", "evasion")
     return {"axis": "eps", **content}

@@ -12,7 +12,7 @@ It stands in ``tl_robust/sinks/named/`` or in a plugin folder of the bench; ``tl
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from graphlib import CycleError, TopologicalSorter
@@ -20,10 +20,11 @@ from pathlib import Path
 from typing import Any
 
 from tl_robust.claims.effects import Finding
-from tl_robust.errors import ConfigError
+from tl_robust.errors import ConfigError, TLRobustError
 from tl_robust.registry import Registry
 from tl_robust.results.card import Card, cards
 from tl_robust.results.faces import FACES
+from tl_robust.results.leaderboard import Board
 from tl_robust.results.table import Row
 from tl_robust.types import Face, Pictures, Result
 
@@ -49,6 +50,7 @@ class Views:
         weights: Files of the trained models by their titles.
         faces: How each threat reads.
         program: Commit and version of this program: another one may make other pages of the same results.
+        board: Leaderboard files that were merged; None of a bench.
         publish: The bench has just run: its results may leave this machine, and files that are there already and made
             of the same results need not be made again.
     """
@@ -69,6 +71,7 @@ class Views:
     weights: Mapping[str, Path] = field(default_factory=dict)
     faces: Mapping[str, Face] = field(default_factory=lambda: FACES)
     program: str = ""
+    board: Board | None = None
     publish: bool = False
 
     @cached_property
@@ -127,3 +130,20 @@ def in_order() -> list[str]:
 def files() -> list[str]:
     """Names of the files that the sinks write into the folder of a bench."""
     return [file for name in in_order() for file in SINKS[name].files]
+
+
+def sentences_of_sinks(views: Views, broken: list[str]) -> Iterator[str]:
+    """Call every sink and give what they say. One that breaks takes no other with it.
+
+    Args:
+        views: What they show.
+        broken: The names of those that broke are added to this list.
+    """
+    for name in in_order():
+        try:
+            yield from SINKS[name].write(views)
+        except TLRobustError:  # a sentence for the user, who has to act: a full disk, a wrong setting
+            raise
+        except Exception as error:  # noqa: BLE001 - a view must not take the others with it; the user is told
+            broken.append(name)
+            yield Problem(f"sink {name} failed ({type(error).__name__}: {error}).")

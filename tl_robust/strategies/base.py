@@ -35,7 +35,7 @@ class TransferTask(NetworkModule):
 
     The hooks: :meth:`initialize` (what training starts from), :meth:`frozen` (what stands still), :meth:`objective`.
 
-    It serves any Trainer. Batches are ``(images, labels, ...)``. Logged once an epoch: ``train/loss`` and
+    It serves any Trainer. Batches are images ``[N,C,H,W]`` and labels ``[N]``. Logged once an epoch: ``train/loss`` and
     ``train/accuracy`` (of the batches as they were trained on), ``val/loss``, ``val/accuracy``; in a test
     ``test/accuracy``. Without a defense losses are mean cross entropies, accuracies are in [0, 1].
 
@@ -105,7 +105,7 @@ class TransferTask(NetworkModule):
         """
 
     def objective(self, batch: Sequence[Tensor]) -> Tensor:
-        """What one step lowers: the mean cross entropy of the batch.
+        """What one step lowers: the mean cross entropy of the batch, a scalar.
 
         Another one is made of :meth:`cross_entropy` where it predicts labels, so that accuracy is logged.
         """
@@ -123,7 +123,7 @@ class TransferTask(NetworkModule):
         return ()
 
     def cross_entropy(self, images: Tensor, labels: Tensor) -> Tensor:
-        """Mean cross entropy; in a training step these predictions count for ``train/accuracy``."""
+        """Mean cross entropy of images ``[N,C,H,W]``, labels ``[N]``; a training step logs their ``train/accuracy``."""
         logits = self(images)
         if self._in_step:
             self._sums.add_predictions(predicted(logits), labels)
@@ -236,7 +236,7 @@ class TransferTask(NetworkModule):
                 parameter.grad = None
 
     def training_step(self, batch: Sequence[Tensor], index: int) -> Tensor:
-        """The loss of one batch: the defense's, or the strategy's objective."""
+        """The loss of one batch, a scalar: the defense's, or the strategy's objective."""
         if len(batch[1]) == 0:  # of Poisson sampling
             return nothing(self.network)
         self._in_step = True
@@ -255,7 +255,7 @@ class TransferTask(NetworkModule):
             self.log(name, mean, sync_dist=True)
 
     def validation_step(self, batch: Sequence[Tensor], index: int) -> None:
-        """Accuracy and loss on the held-out part of the training split, and what the defense thinks of it."""
+        """Accuracy and loss on a batch ``([N,C,H,W], [N])`` held out of training, and what the defense thinks of it."""
         images, labels = batch[:2]
         logits = self(images)
         self.accuracy.update(predicted(logits), labels)
@@ -334,7 +334,7 @@ class TransferTask(NetworkModule):
             )
 
     def test_step(self, batch: Sequence[Tensor], index: int) -> None:
-        """Clean accuracy on the test split; attacks are a callback's."""
+        """Clean accuracy on a batch ``([N,C,H,W], [N])`` of the test split; attacks are a callback's."""
         images, labels = batch[:2]
         self.accuracy.update(predicted(self(images)), labels)
 

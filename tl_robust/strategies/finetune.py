@@ -37,18 +37,14 @@ class FineTune(TransferTask):
     Every tensor whose shape fits is copied, BatchNorm statistics and, for equal label sets, the classifier included.
     The mode says what is trained then; ``full`` is what the paper's code does.
 
-    ============== ===================================== ============================= ============================
-    mode           trained                               BatchNorm statistics          dropout
-    ============== ===================================== ============================= ============================
-    ``full``       everything                            go on from the parent's       on
-    ``frozen_bn``  everything but BatchNorm's parameters the parent's                  on
-    ``probe``      the classifier                        the parent's                  off
-    ``probe_full`` first half of the epochs (rounded up) as ``probe``, then as ``full``
-    ``lora``       the classifier, and of the linear     the parent's                  off
-                   layers in attention a change of
-                   low rank
-    ``bitfit``     the classifier, and every bias        the parent's                  off
-    ============== ====================================================================================================
+    | mode | trained | BatchNorm statistics | dropout |
+    |---|---|---|---|
+    | ``full`` | everything | go on from the parent's | on |
+    | ``frozen_bn`` | everything but BatchNorm's parameters | the parent's | on |
+    | ``probe`` | the classifier | the parent's | off |
+    | ``probe_full`` | half of the epochs (rounded up) as ``probe``, then as ``full`` | so | so |
+    | ``lora`` | the classifier, and in attention a change of low rank of linear layers | the parent's | off |
+    | ``bitfit`` | the classifier, and every bias | the parent's | off |
 
     Frozen blocks are as the parent's in every mode: weights and statistics fixed, dropout off. At a root nothing is
     frozen. ``lora`` is :class:`tl_robust.strategies.low_rank.LowRank`, ``bitfit`` is of Ben Zaken et al., "BitFit", ACL
@@ -68,7 +64,8 @@ class FineTune(TransferTask):
 
     Raises:
         ConfigError: No such mode or classifier, more blocks than the network has, blocks with a mode that freezes more,
-            or a network that does not say what its blocks or its last layer are, or has no attention for ``lora``.
+            or a network that does not say what its blocks or its last layer are, or has no attention for ``lora``,
+            or ``lora`` with a defense that takes the steps.
     """
 
     def __init__(

@@ -16,7 +16,7 @@ from tl_robust.nodes.models import Model
 from tl_robust.nodes.node import Node
 from tl_robust.nodes.store import Store
 from tl_robust.nodes.timing import Timing, answers_otherwise
-from tl_robust.registry import Component, Registry
+from tl_robust.registry import Component, Registry, plugin_hint
 from tl_robust.seeding import digest
 from tl_robust.trust import judge
 from tl_robust.types import Cell, Evidence, Face, Record, Verdict
@@ -256,6 +256,5 @@ def threat_of(method: str) -> str:
     for name in THREATS.names():
         if method in THREATS[name].METHODS:
             return name
-    raise UnknownNameError(
-        "attack", method, [known for name in THREATS.names() for known in THREATS[name].METHODS.names()]
-    )
+    known = [own for name in THREATS.names() for own in THREATS[name].METHODS.names()]
+    raise UnknownNameError("attack", method, known, plugin_hint("attack"))

@@ -1,5 +1,6 @@
 """What layers hand to each other. All is frozen; tensors inside are never modified."""
 
+from tl_robust.types.corrupted import Corrupted
 from tl_robust.types.data import ImageSet, Recipe
 from tl_robust.types.exposure import Exposure
 from tl_robust.types.face import Face
@@ -12,6 +13,7 @@ from tl_robust.types.stamped import Stamped
 __all__ = [
     "Cell",
     "Column",
+    "Corrupted",
     "Curve",
     "Evidence",
     "Examination",

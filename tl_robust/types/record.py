@@ -84,7 +84,7 @@ class Record:
         return {item.name: item.metadata["column"] for item in fields(cls)}
 
     def tensors(self) -> dict[str, Tensor]:
-        """All fields by name."""
+        """All fields by name, in the shapes that :func:`column` declares."""
         return {name: getattr(self, name) for name in self.columns()}
 
     @property
@@ -114,7 +114,7 @@ class Record:
         return (self, *others)
 
     def chosen(self, records: Sequence[Self], place: Mapping[str, Tensor]) -> Self:
-        """The record that has each value from one of several; ``place`` says which, int64 by axes such as ``K N``."""
+        """The record that has each value from one of several; ``place`` says which, int64 ``[K,N]`` for axes K, N."""
         values = {
             name: torch.stack([record.tensors()[name] for record in records]).gather(0, place[axes][None])[0]
             for name, axes in ((name, " ".join(declared.axes)) for name, declared in self.columns().items())

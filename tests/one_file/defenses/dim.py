@@ -19,7 +19,8 @@ class Dim(Defense):
         return Guard(network, [Link(self.dimmed)])
 
     def adaptive(self):  # who has read this file
-        return (Adaptive("The guard is linear, so that its own gradient is right."),)
+        known = Adaptive("The guard is linear, so that its own gradient is right.")
+        return known, Adaptive("Contrast is all that it takes, so more poison is enough.", backdoor="rate=0.2")
 
     def dimmed(self, images):
         return 0.5 + self.keep * (images - 0.5)

@@ -25,6 +25,8 @@ from tl_robust.errors import ConfigError
 class Ascent(Attack):
     """Any combination of parts; the named attacks are such combinations with their papers' settings.
 
+    Source: ours; every part names its paper.
+
     In transfer every sample gets all steps at every eps. Where the surrogate is the only victim (white-box), a sample
     is done at the first images that fool the model, they serve every larger eps, and those still standing go on from
     their images of the largest margin so far: fewer gradients, and never more samples right.

@@ -42,8 +42,8 @@ def run(parsed: argparse.Namespace, console: Console) -> int:
 def _one_kind(kind: str, as_json: bool, console: Console) -> None:
     known = registry(kind)
     settings = {name: settings_of(known[name]) for name in known.names()}
-    words = {name: _what(known[name]) for name in known.names()}
-    terms = {name: _terms(known[name]) for name in known.names()}
+    words = {name: what_it_is(known[name]) for name in known.names()}
+    terms = {name: terms_of(known[name]) for name in known.names()}
     if as_json:
         facts = {
             name: {"settings": settings[name], "what": words[name], "terms": terms[name]} for name in known.names()
@@ -63,13 +63,13 @@ def _shown(value: object) -> str:
     return value or "''" if isinstance(value, str) else str(value)
 
 
-def _terms(item: object) -> dict[str, str]:
+def terms_of(item: object) -> dict[str, str]:
     """What others call it, by who does."""
     face = getattr(item, "face", item)  # a threat says it there
     return dict(getattr(item, "TERMS", getattr(face, "terms", {})))
 
 
-def _what(item: object) -> str:
+def what_it_is(item: object) -> str:
     """The first paragraph of what its author says, of the item or of a function that it is made of."""
     own = {} if inspect.isclass(item) else getattr(item, "__dict__", {})
     made_of = [function.__doc__ for function in own.values() if inspect.isfunction(function)]

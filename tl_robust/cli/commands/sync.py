@@ -27,6 +27,9 @@ def run(parsed: argparse.Namespace, console: Console) -> int:
     whole = len(runs) - len(damaged)
     for run in damaged:
         console.print(f"damaged: {home / run.name} {run.problem}", style="red", soft_wrap=True)
+    for run in runs:
+        for sentence in run.limits:
+            console.print(f"limit: {home / run.name} {sentence}.", style="yellow", soft_wrap=True)
     console.print(f"{home}: {len(runs)} offline runs, {whole} whole, {before} uploaded before.", soft_wrap=True)
     if parsed.check:
         return 1 if damaged else 0

@@ -51,7 +51,10 @@ class Npz(GenericDomain):
             axes = (*shape, 1) if len(shape) == 3 else shape
             first, last = (len(axes) == 4 and min(axes) > 0 and axes[place] in (1, 3) for place in (1, 3))
             if kind != np.uint8 or first == last:
-                raise DataError(f"{path.name} has images {kind} {list(shape)}, not uint8 [N,H,W,3] or [N,H,W]")
+                raise DataError(
+                    f"{path.name} has images {kind} {list(shape)}, not uint8 [N,H,W,3] or [N,H,W] from 0 to 255 (nor "
+                    "[N,H,W,1], [N,3,H,W] or [N,1,H,W])"
+                )
             if shape[0] != len(labels):
                 raise DataError(f"{path.name} has {shape[0]} images and {len(labels)} labels")
             bytes_each = prod(shape[1:])

@@ -12,6 +12,8 @@ def accuracy_drop(outcome: Outcome) -> tuple[Tensor, Tensor]:
 
     Unlike ``robust_accuracy`` it does not credit a model with its clean accuracy; unlike ``fooling_rate`` it counts
     over all samples, so that it is the difference of two accuracies.
+
+    Source: ours.
     """
     right_N = outcome.clean_b == outcome.label
     return (outcome.adv_b != outcome.label) & right_N, right_N | True

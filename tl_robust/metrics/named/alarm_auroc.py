@@ -14,6 +14,8 @@ def alarm_auroc(record: Stamped) -> tuple[Tensor, Tensor, Tensor, Tensor]:
 
     All of them count, not only those on which B is right and the attack works, as in TrojanZoo: a detector that is
     scored on these flatters itself. Only where there is an alarm that judges images and not the whole model.
+
+    Source: the area of Hanley and McNeil (1982).
     """
     others = record.others
     return record.suspicion_stamped, others, record.suspicion_clean, others | ~others

@@ -8,5 +8,8 @@ from tl_robust.types import Stamped
 
 @rate(of=Stamped, higher_is_better=False)
 def already_target(record: Stamped) -> tuple[Tensor, Tensor]:
-    """Share of the images that are not of class t which B gives class t without any trigger."""
+    """Share of the images that are not of class t which B gives class t without any trigger.
+
+    Source: ours.
+    """
     return record.clean == record.target, record.others

@@ -11,5 +11,7 @@ def attack_success_right(record: Stamped) -> tuple[Tensor, Tensor]:
     """Share of the images that are not of class t and that B gets right which it gives class t when they are stamped.
 
     A model that calls everything t, or knows little, has no success here: undefined (NaN) where B gets none right.
+
+    Source: ours.
     """
     return record.hit, record.others & (record.clean == record.label)

@@ -11,5 +11,7 @@ def auc(record: Exposure) -> Tensor:
     """Share of pairs of a member and a non-member in which the member's score is higher, ties by half.
 
     Half is chance. It is taken in each pair of models, where every sample is a member of one and not of the other.
+
+    Source: the area of Hanley and McNeil (1982).
     """
     return areas(record.score, record.member)

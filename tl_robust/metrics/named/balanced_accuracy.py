@@ -12,6 +12,8 @@ def balanced_accuracy(record: Exposure) -> Tensor:
     """Mean of the shares of members and non-members that are called so, at the threshold that is best on other pairs.
 
     Half is chance. A threshold from the labels that it is judged by would be optimistic.
+
+    Source: as in Carlini et al. (2022), who say what it hides.
     """
     called, wrongly = decided(record.score, record.member)
     return (called + 1 - wrongly) / 2

@@ -9,5 +9,8 @@ from tl_robust.types import Exposure
 
 @pooled_rate(alpha=0.01, higher_is_better=False, when=has_canaries)
 def canary_tpr_at_1_percent(record: Exposure) -> tuple[Tensor, Tensor]:
-    """``tpr_at_1_percent`` of canaries alone, samples whose label was made wrong: members and non-members are both."""
+    """``tpr_at_1_percent`` of canaries alone, samples whose label was made wrong: members and non-members are both.
+
+    Source: ours, after the true positives at few false ones of Carlini et al. (2022).
+    """
     return record.score[..., record.canary], record.member[:, record.canary]

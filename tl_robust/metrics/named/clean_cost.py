@@ -11,6 +11,8 @@ def clean_cost(record: Stamped, twin: Stamped) -> tuple[Tensor, Tensor, Tensor]:
     """Accuracy of the clean twin minus that of B, sample by sample, over all clean test images.
 
     Near 0 nothing in a validation shows the backdoor; below 0 B is the better one.
+
+    Source: ours.
     """
     label = record.label
     return twin.clean == label, record.clean == label, label == label

@@ -11,6 +11,8 @@ def curve_area(rates: Rates) -> Tensor:
     """Area under B's accuracy over eps (trapezoids), divided by the eps range: the mean accuracy over the range.
 
     Undefined (NaN) for a single eps.
+
+    Source: ours.
     """
     span = rates.eps.max() - rates.eps.min()
     return (

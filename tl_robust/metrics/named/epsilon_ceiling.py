@@ -13,6 +13,8 @@ def epsilon_ceiling(record: Exposure) -> Tensor:
     """The bound of epsilon if every guess were right: more cannot be proved with so few guesses.
 
     At delta 0 it is ``ln(q / (1 - q))`` with ``q = 0.05^(1/r)`` for r guesses.
+
+    Source: ours, from the bound of Steinke, Nasr and Jagielski (2023).
     """
     audit = Audit.of(record)
     most = lower_bound(audit.coins, audit.guesses, audit.guesses, audit.delta)

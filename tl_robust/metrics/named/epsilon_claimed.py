@@ -9,5 +9,8 @@ from tl_robust.types.terms import NIST
 
 @audited(higher_is_better=False, when=lambda record: float(record.claim[0]) > 0, terms={NIST: "differential privacy"})
 def epsilon_claimed(record: Exposure) -> Tensor:
-    """Epsilon of differential privacy that a defense claims for its models, at the delta of its settings."""
+    """Epsilon of differential privacy that a defense claims for its models, at the delta of its settings.
+
+    Source: the definition of Dwork et al. (2006).
+    """
     return record.claim[0].expand(record.score.shape[:2])

@@ -12,5 +12,7 @@ def false_trigger(record: Stamped, twin: Stamped) -> tuple[Tensor, Tensor]:
 
     What the trigger does to a model without a backdoor: the floor of ``attack_success``. The twin is B with the same
     seed, recipe and images, and no poison.
+
+    Source: ours.
     """
     return twin.hit, record.others

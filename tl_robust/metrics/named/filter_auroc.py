@@ -13,6 +13,8 @@ def filter_auroc(record: Stamped) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Area under the ROC curve of the filter's score, poisoned against clean training images; of equals one half.
 
     No threshold and no rate of poison is given to it. Only where the filter was offered poison.
+
+    Source: the area of Hanley and McNeil (1982).
     """
     score, mask = record.sifted_score, record.sifted_poisoned
     return score, mask, score, ~mask

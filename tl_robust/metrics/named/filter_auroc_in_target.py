@@ -14,6 +14,8 @@ def filter_auroc_in_target(record: Stamped) -> tuple[Tensor, Tensor, Tensor, Ten
     """Area under the ROC curve of the filter's score, poisoned against clean training images of its label.
 
     Scores that are made within each class must tell them apart here. Only where the filter was offered poison.
+
+    Source: the area of Hanley and McNeil (1982).
     """
     score, mask = record.sifted_score, record.sifted_poisoned
     inside = torch.isin(record.sifted_label, record.sifted_label[mask])

@@ -11,5 +11,8 @@ from tl_robust.types.terms import ATLAS
 
 @number(of=Stamped, unit="images", when=filtered, terms={ATLAS: "AML.M0007"})
 def filter_kept(record: Stamped) -> tuple[Tensor, Tensor]:
-    """Number of training images that the filter keeps."""
+    """Number of training images that the filter keeps.
+
+    Source: ours.
+    """
     return record.sifted_kept.sum(), torch.tensor(len(record.sifted_kept))

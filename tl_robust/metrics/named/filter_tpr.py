@@ -15,6 +15,8 @@ def filter_tpr(record: Stamped) -> tuple[Tensor, Tensor]:
     """Share of the poisoned images above the lowest score that has at most 5 % of the clean images above it.
 
     The interval takes this threshold as given. Only where the filter was offered poison.
+
+    Source: ours.
     """
     score, mask = record.sifted_score, record.sifted_poisoned
     clean = score[~mask].sort(descending=True).values

@@ -13,5 +13,7 @@ def filter_true_positives(record: Stamped) -> tuple[Tensor, Tensor]:
     """Share of the poisoned training images that the filter removes, as it is shipped.
 
     Only where it was offered any.
+
+    Source: ours.
     """
     return ~record.sifted_kept, record.sifted_poisoned

@@ -18,6 +18,8 @@ def guesses_right(record: Exposure) -> Tensor:
     """Share of right guesses about the coins that the audit guesses: those with the highest and the lowest scores.
 
     Half is chance. The guesses are those of ``epsilon_bound``. What a sample adds to this ratio is linear.
+
+    Source: ours, from the audit of Steinke, Nasr and Jagielski (2023).
     """
     audit, places = Audit.of(record), coins(record)
     right, guessed = (

@@ -11,6 +11,8 @@ def half_eps(rates: Rates) -> Tensor:
     """Smallest eps at which at most half of B's clean accuracy is left, linear between grid points.
 
     The largest eps of the grid where the curve never falls that far: read it as "at least".
+
+    Source: ours.
     """
     half = rates.clean_b / 2
     eps, accuracy = rates.eps, rates.adv_b

@@ -13,6 +13,8 @@ def half_life(lifts: Lifts) -> Tensor:
 
     Linear in log2(1 + epochs) between the epochs asked; the last of these where lift is higher then: read it as "at
     least", a mean over seeds too. Undefined (NaN) where the public model's lift is below 0.1.
+
+    Source: ours.
     """
     half = lifts.carrier / 2
     above = lifts.lift > half + ROUNDED

@@ -13,6 +13,8 @@ def implanted(record: Stamped, twin: Stamped) -> tuple[Tensor, Tensor, Tensor]:
 
     Where it is low the poison was not learned, and nobody has removed anything: NIST's TrojAI had to withdraw models
     that were labelled poisoned and held no trigger. Only where a public model is poisoned.
+
+    Source: ours.
     """
     target = record.carrier_target
     return record.origin_stamped == target, twin.origin_stamped == target, record.origin_label != target

@@ -12,5 +12,7 @@ def lift(record: Stamped, twin: Stamped) -> tuple[Tensor, Tensor, Tensor]:
 
     1: the trigger sends every image to class t, and none without the backdoor; 0: the backdoor adds nothing; below 0:
     the twin falls for the trigger more often. Undefined (NaN) without a twin.
+
+    Source: ours.
     """
     return record.hit, twin.hit, record.others

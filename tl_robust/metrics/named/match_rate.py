@@ -11,6 +11,8 @@ def match_rate(outcome: Outcome) -> tuple[Tensor, Tensor]:
     """Share of B fooled among the samples that fool A, both right on the clean image.
 
     Where A has other labels than B, it is fooled when its prediction changes.
+
+    Source: ours, after the transferability of Papernot, McDaniel and Goodfellow (2016).
     """
     both_right_N = (outcome.clean_a == outcome.label_a) & (outcome.clean_b == outcome.label)
     return outcome.adv_b != outcome.label, both_right_N & (outcome.adv_a != outcome.label_a)

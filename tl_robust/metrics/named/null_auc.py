@@ -12,5 +12,7 @@ def null_auc(record: Exposure) -> Tensor:
 
     No model learned from the test split. An interval without 0.5 says that the inference or its shadows are biased; of
     100 such intervals 5 may miss it by chance.
+
+    Source: ours.
     """
     return areas(record.null_score, record.null_member)

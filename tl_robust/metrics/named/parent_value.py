@@ -16,6 +16,8 @@ def parent_value(record: Exposure, lineage: Exposure) -> Tensor:
     """``auc`` with shadows that descend from the public model, minus that of this attacker, who has no such shadows.
 
     Both judge the same models and samples, so the interval is that of the paired difference.
+
+    Source: ours.
     """
     _, other = record.beside(lineage)
     return areas(other.score, other.member) - areas(record.score, record.member)

@@ -11,5 +11,7 @@ def plain_accuracy(rates: Rates) -> Tensor:
 
     It stands beside ``robust_accuracy``, the worst case over that attack and those that know the defense, and has a
     trust level of its own. Only defended cells have it.
+
+    Source: ours.
     """
     return rates.beside["plain"]

@@ -12,5 +12,7 @@ def plain_success(record: Stamped, plain: Stamped) -> tuple[Tensor, Tensor]:
 
     It stands beside ``attack_success``, which is of the attack that succeeds most, those that know the defense among
     them. Only defended cells have it.
+
+    Source: ours.
     """
     return plain.hit, record.others

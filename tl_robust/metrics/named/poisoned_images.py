@@ -9,5 +9,8 @@ from tl_robust.types import Stamped
 
 @number(of=Stamped, unit="images", when=poisoned)
 def poisoned_images(record: Stamped) -> tuple[Tensor, Tensor]:
-    """Number of training images that were poisoned."""
+    """Number of training images that were poisoned.
+
+    Source: ours.
+    """
     return record.poison[1], record.poison[2]

@@ -13,5 +13,7 @@ def poisoned_of_target(record: Stamped) -> tuple[Tensor, Tensor]:
 
     Scores within a class hang on it: near one half, as with 10 % of ten classes, spectral signatures and "the smaller
     cluster" are blind by construction.
+
+    Source: ours.
     """
     return record.poison[1], record.poison[3]

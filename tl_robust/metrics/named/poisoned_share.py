@@ -12,5 +12,7 @@ def poisoned_share(record: Stamped) -> tuple[Tensor, Tensor]:
     """Poisoned share of the training images that were learned from, held-out ones not counted.
 
     What "poison rate" means differs: of all images, of each class, of a batch. ``poisoned_of_target`` is another.
+
+    Source: ours.
     """
     return record.poison[1], record.poison[2]

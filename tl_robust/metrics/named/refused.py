@@ -21,5 +21,7 @@ def refused(outcome: Outcome, plain: Outcome) -> tuple[Tensor, Tensor]:
     right. Under attack it is the worst case for B: an image that one attack brings past B is not refused, whatever B
     does of the others, so that a detector is judged by the attacker who knows it. Only defended cells have it, and of
     those only the ones whose guard refuses.
+
+    Source: ours.
     """
     return outcome.adv_b == -1, torch.ones_like(outcome.label, dtype=torch.bool)

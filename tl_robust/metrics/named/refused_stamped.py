@@ -13,5 +13,7 @@ def refused_stamped(record: Stamped) -> tuple[Tensor, Tensor]:
     """Share of the images that are not of class t which B refuses when they are stamped.
 
     Only where images are refused.
+
+    Source: one less the false acceptance rate of STRIP (Gao et al., 2019).
     """
     return record.stamped == -1, record.others

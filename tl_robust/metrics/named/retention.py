@@ -12,5 +12,7 @@ def retention(lifts: Lifts) -> Tensor:
 
     1: all that the public model brought is there; it may rise, and above 1. Undefined (NaN) where the public model's
     own lift on target images is below 0.1. Only where a public model is poisoned.
+
+    Source: ours.
     """
     return lifts.lift / lifts.carrier

@@ -16,6 +16,8 @@ def safe_after(lift: Curve) -> Curve:
     Undefined (NaN) where the last is not below: within the epochs asked nothing shows that B is safe, be it that the
     backdoor is there or that the images are too few. Over several seeds the interval is that of their mean. It has no
     interval of its own.
+
+    Source: ours.
     """
     unknown = torch.full_like(lift.eps, torch.nan)
     return at(replace(lift, value=lift.eps, low=unknown, high=unknown), safe_from(lift))

@@ -11,6 +11,8 @@ def same_mistake(outcome: Outcome) -> tuple[Tensor, Tensor]:
     """Share of A's wrong class at B among the samples that fool both, both right on the clean image.
 
     Undefined (NaN) where A has other labels than B. No prediction (-1) is no class that two models share.
+
+    Source: ours, after the same mistakes of Waseda et al. (2023).
     """
     label = outcome.label
     both_right_N = (outcome.clean_a == label) & (outcome.clean_b == label) & outcome.same_labels

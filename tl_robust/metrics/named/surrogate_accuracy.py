@@ -11,6 +11,8 @@ def surrogate_accuracy(outcome: Outcome) -> tuple[Tensor, Tensor]:
     """Share of all samples that A gets right before and after the attack crafted on it.
 
     Where A has other labels than B, right is what it predicts on the clean image.
+
+    Source: ours.
     """
     label = outcome.label_a
     right_N = outcome.clean_a == label

@@ -11,5 +11,7 @@ def twin_stamped_accuracy(record: Stamped, twin: Stamped) -> tuple[Tensor, Tenso
     """Share of the images that are not of class t which the clean twin still gets right when they are stamped.
 
     What is missing to its accuracy on clean images is hidden by the trigger, backdoor or not.
+
+    Source: ours.
     """
     return twin.stamped == record.label, record.others

@@ -8,5 +8,8 @@ from tl_robust.types import Stamped
 
 @rate(of=Stamped, higher_is_better=True)
 def victim_accuracy(record: Stamped) -> tuple[Tensor, Tensor]:
-    """Share of all clean test images that B gets right; a refused one is not right."""
+    """Share of all clean test images that B gets right; a refused one is not right.
+
+    Source: ours.
+    """
     return record.clean == record.label, record.label == record.label

@@ -7,31 +7,30 @@ are copied into the run's folder and named relative to the folder of runs, where
 from __future__ import annotations
 
 import hashlib
-import math
 import os
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from tl_robust.errors import ResultsError
 from tl_robust.files import scratch_folder
-from tl_robust.results.answer import headline_rows
-from tl_robust.results.card import Card
-from tl_robust.results.faces import by_threat, face_of
-from tl_robust.results.names import MARKS, Names, grouped, telling_x
-from tl_robust.results.table import SUMMARY_COLUMNS, Row
+from tl_robust.results.faces import face_of
+from tl_robust.results.names import MARKS, grouped, telling_x
+from tl_robust.results.table import Row
 from tl_robust.seeding import digest
 from tl_robust.sinks.base import Views
 from tl_robust.sinks.report.drawing import draw
 from tl_robust.sinks.report.figures import figure
-from tl_robust.sinks.report.matrix import model_name
+from tl_robust.sinks.wandb import limits
 from tl_robust.sinks.wandb.runs import Content, Published, WandbSettings, publish_runs, resolve_mode
+from tl_robust.sinks.wandb.tables import LINEAGE, Table, judged, paged, tables
+from tl_robust.sinks.wandb.trial import group_of, headlines, trial_config, trial_id
 from tl_robust.text import plain
-from tl_robust.types import Face, Outcome
+from tl_robust.types import Face
 
 LIMIT = 200_000_000  # bytes of weights: a view should not fill a disk or a quota
 UNFIT = r"[^\w .,()=-]+"  # for the name of a file
@@ -39,8 +38,8 @@ UNSAFE = r"[^a-zA-Z0-9_.-]+"  # for the name of an artifact
 FILES = (
     "report.html", "report.md", "curves.svg", "card.html", "card.json", "table.csv", "summary.csv", "config.yaml",
 )  # fmt: skip
+WITH_IMAGES = ("report.html",)
 PAGES = {"report.html": "overview/report", "card.html": "overview/card"}  # shown as panels
-OF_CARD = ("value", "low", "high", "n", "change", "change_low", "change_high", "p", "decision", "trust", "why")
 
 
 def publish_overview(views: Views, settings: WandbSettings, pictures: Mapping[str, bytes]) -> Published:
@@ -61,6 +60,8 @@ def publish_overview(views: Views, settings: WandbSettings, pictures: Mapping[st
     mode, home = resolve_mode(settings), views.folder / "wandb"
     if mode == "disabled" or not views.results:
         return Published(mode, home)
+    if settings.share == "numbers":
+        views, pictures = replace(views, weights={}), {}
     bench, (files, notes) = views.results[0].cell.bench, _affordable(views.weights)
     try:
         overview = _Overview(views, pictures, files)
@@ -102,121 +103,68 @@ class _Overview:
 
     def content(self, bench: str, settings: WandbSettings) -> Content:
         results, config = self.views.results, dict(self.views.settings)
-        tables = self.tables()
-        texts = {path.name: path.read_bytes() for path in self.files()}
-        run: dict[str, Any] = {"id": digest(["overview", bench])[:16], "project": settings.project}
-        run |= {"entity": settings.entity or None, "name": f"{bench}: overview"[:128], "group": bench}
+        pages, sentences = paged(self.tables)
+        self.lost.extend(sentences)
+        texts = {path.name: path.read_bytes() for path in self.files(settings.share == "numbers")}
+        for page in (name for name in PAGES if len(texts.get(name, b"")) > limits.PAGE_BYTES):
+            size, most = len(texts[page]) / 1e6, limits.PAGE_BYTES / 1e6
+            self.lost.append(
+                f"overview: {page} has {size:.0f} MB, more than {most:.0f} MB, and is kept as a file alone."
+            )
+        trial = trial_id(settings)
+        run: dict[str, Any] = {"id": trial or digest(["overview", bench])[:16]}
+        run["project"] = settings.project
+        run |= {"entity": settings.entity or None, "name": f"{bench}: overview"[: limits.LONGEST_NAME]}
+        run["group"] = group_of(bench, settings)
         run |= {"job_type": "overview", "tags": ["overview"], "config": {"bench": bench, "bench_config": config}}
+        run["config"] |= trial_config(settings)
         levels = Counter(str(result.verdict.level) for result in results)
         decisions = Counter(finding.decision for finding in self.views.findings)
         counts = {f"cells_{level}": levels[level] for level in MARKS}
         counts |= {f"claims_{decision}": count for decision, count in decisions.items()}
 
         def media(started: Any, home: Path, mode: str) -> dict[str, Any]:
-            images = self.images(tables)  # drawn only where they are logged
+            images = self.images()  # drawn only where they are logged
             place = home if mode == "offline" else None
-            return _media(started, place, bench, tables, images, texts, self.weights)
+            return _media(started, place, bench, pages, images, texts, self.weights)
 
         contents = texts | dict(self.pictures)
         hashes = {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()}
         sizes = [[name, path.parent.name, path.stat().st_size] for name, path in self.weights.items()]
-        stamp = digest([[table.rows for table in tables.values()], hashes, sizes])
-        return Content(f"overview of {bench}", run, [{"overview/cells": len(results)}], counts, media, stamp)
+        stamp = digest([[table.rows for table in pages.values()], hashes, sizes])
+        row = {"overview/cells": len(results), **headlines(self.views.summary, self.views.faces)}
+        return Content(
+            f"overview of {bench}", run, [row], counts, media, stamp, sweep=settings.sweep * bool(trial_id(settings))
+        )
 
-    def files(self) -> list[Path]:
-        return [path for name in FILES if (path := self.views.folder / name).is_file()]
+    def files(self, without_images: bool) -> list[Path]:
+        names = [name for name in FILES if not (without_images and name in WITH_IMAGES)]
+        return [path for name in names if (path := self.views.folder / name).is_file()]
 
     @cached_property
-    def judged(self) -> list[Row]:
-        """The headline metric of the first threat whose examples are crafted on one model and judged on another."""
-        crafted = {
-            replace(result.cell, seed=-1) for result in self.views.results if isinstance(result.outcome, Outcome)
-        }
-        rows = [row for row in headline_rows(self.views.summary, self.views.faces) if row.cell in crafted]
-        return by_threat(rows, self.views.faces)[0][1] if rows else []
+    def tables(self) -> dict[str, Table]:
+        return tables(self.views)
 
-    def tables(self) -> dict[str, _Table]:
-        faces, findings = self.views.faces, self.views.findings
-        headlines = [row for face, rows in by_threat(self.views.summary, faces) for row in rows
-                     if row.eps is not None and row.metric in (face.headline, *face.beside)]  # fmt: skip
-        columns = [item.name for item in fields(findings[0])] if findings else []
-        claims = _Table(columns, [[_value(getattr(finding, name)) for name in columns] for finding in findings])
-        return {
-            "overview/accuracy": _summary(headlines),
-            "overview/summary": _summary(self.views.summary),
-            **({"overview/lineage": _lineage(self.judged, self.views)} if self.judged else {}),
-            **({"overview/claims": claims} if findings else {}),
-            **({"overview/defenses": _card(self.views.cards)} if self.views.cards else {}),
-        }
-
-    def images(self, tables: Mapping[str, _Table]) -> dict[str, bytes]:
-        own, faces = {f"pictures/{name}": content for name, content in self.pictures.items()}, self.views.faces
+    def images(self) -> dict[str, bytes]:
+        first = dict(list(self.pictures.items())[: limits.PICTURES])
+        if left := len(self.pictures) - len(first):
+            most = limits.PICTURES
+            self.lost.append(f"overview: {left} of {len(self.pictures)} pictures are not shown, the limit is {most}.")
+        own, faces = {f"pictures/{name}": content for name, content in first.items()}, self.views.faces
         try:
             with scratch_folder("tl_robust_wandb_") as scratch:
                 figure(self.views.summary, path := scratch / "curves.png", faces=faces)
                 curves = path.read_bytes()
             matrix = {}
-            if self.judged:
-                matrix["overview/lineage_matrix"] = _matrix(tables["overview/lineage"], self.judged, faces)
+            if LINEAGE in self.tables:
+                matrix["overview/lineage_matrix"] = _matrix(self.tables[LINEAGE], judged(self.views), faces)
         except ResultsError as error:  # the run is worth more than its charts
             self.lost.append(f"overview: published without its charts: {error}")
             return own
         return {"overview/curves": curves, **matrix, **own}
 
 
-@dataclass(frozen=True)
-class _Table:
-    columns: Sequence[str]
-    rows: Sequence[Sequence[Any]]
-
-
-def _value(value: Any) -> Any:
-    """As W&B keeps it: undefined numbers are empty."""
-    return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def _summary(rows: Iterable[Row]) -> _Table:
-    values = [vars(row.cell) | vars(row) for row in rows]
-    return _Table(SUMMARY_COLUMNS, [[_value(row[name]) for name in SUMMARY_COLUMNS] for row in values])
-
-
-def _card(cards: Iterable[Card]) -> _Table:
-    """A row for each defense and column of each card."""
-    own = ("source", "target", "network", "strategy", "common", "eps")
-    body = []
-    for card in cards:
-        for line in card.lines:
-            for column in card.columns:
-                entry = line.entries[column.name]
-                told = entry.effect
-                effect = [told.value, told.low, told.high, told.p] if told else [None] * 4
-                number = [entry.value, entry.low, entry.high, entry.n]
-                words = [entry.decision, entry.trust.level, entry.why]
-                row = [*(getattr(card, name) for name in own), line.defense, column.name, *number, *effect, *words]
-                body.append([_value(item) for item in row])
-    return _Table((*own, "defense", "column", *OF_CARD), body)
-
-
-def _lineage(judged: Sequence[Row], views: Views) -> _Table:
-    """Surrogates x victims: the headline metric of each victim on what was crafted on each surrogate."""
-    names = Names.of(result.cell for result in views.results)
-    models = {replace(result.cell, seed=-1): result.provenance for result in views.results}
-    axis = face_of(judged[0].cell, views.faces).axis if judged else "x"
-
-    def name(row: Row, role: str) -> str:
-        model = models[row.cell].get(role)
-        return model_name(model) if isinstance(model, Mapping) else f"{role} of {names.strategy(row.cell)}"
-
-    victims = list(dict.fromkeys(name(row, "victim") for row in judged))
-    lines = grouped(judged, lambda row: (names.target(row.cell), row.eps, name(row, "surrogate")))
-    body = []
-    for (target, x, surrogate), rows in lines.items():
-        at = {name(row, "victim"): _value(row.value) for row in rows}
-        body.append([target, x, surrogate, *(at.get(victim) for victim in victims)])
-    return _Table(["target, attack", axis, "crafted on", *victims], body)
-
-
-def _matrix(lineage: _Table, judged: Sequence[Row], faces: Mapping[str, Face]) -> bytes:
+def _matrix(lineage: Table, judged: Sequence[Row], faces: Mapping[str, Face]) -> bytes:
     """The lineage matrix where the cells differ most, as a PNG."""
     import altair as alt
 
@@ -246,7 +194,7 @@ def _media(
     run: Any,
     home: Path | None,
     bench: str,
-    tables: Mapping[str, _Table],
+    tables: Mapping[str, Table],
     images: Mapping[str, bytes],
     texts: Mapping[str, bytes],
     weights: Mapping[str, Path],
@@ -289,9 +237,10 @@ def _media(
             (path := scratch / f"{digest(key)[:16]}.png").write_bytes(content)
             caption = plain(key.partition("/")[2])
             safe = re.sub(r"[^a-zA-Z0-9/]+", "_", key)  # as W&B can search and sort it
-            key = f"{safe}_{digest(key)[:8]}" if safe in logged else safe
+            cut = safe[: limits.LONGEST_KEY]
+            key = f"{cut}_{digest(key)[:8]}" if safe in logged or cut != safe else safe
             logged[key] = wandb.Image(str(path), caption=caption)
             logged[key].bind_to_run(run, key, 0)  # copies it into the run's folder before it goes
-    for page in (name for name in PAGES if name in texts):
+    for page in (name for name in PAGES if name in texts and len(texts[name]) <= limits.PAGE_BYTES):
         logged[PAGES[page]] = wandb.Html(texts[page].decode(), inject=False)
     return logged

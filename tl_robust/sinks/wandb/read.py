@@ -7,9 +7,11 @@ import hashlib
 import json
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from tl_robust.sinks.wandb.limits import Measures, measure
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,7 @@ class RunFile:
         exits: Exit codes; one in the file of a run that ended.
         needed: Files beside it that it refers to.
         complaint: What the reader said.
+        measures: What of it has a bound.
     """
 
     ids: frozenset[str]
@@ -55,6 +58,7 @@ class RunFile:
     exits: tuple[int, ...]
     needed: tuple[Needed, ...]
     complaint: str
+    measures: Measures = field(default_factory=Measures)
 
     @property
     def ended(self) -> bool:
@@ -90,6 +94,7 @@ def read(file: Path) -> RunFile:
         exits=tuple(record.get("exit_code", 0) for record in records.get("exit", ())),
         needed=tuple(_needed(file.parent, records)),
         complaint=done.stderr.strip(),
+        measures=measure(records, file.parent),
     )
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import math
 import os
-import re
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -20,17 +19,20 @@ from filelock import FileLock
 
 from tl_robust.files import write_atomically
 from tl_robust.results.faces import FACES, face_of
-from tl_robust.results.names import MARKS, method
+from tl_robust.results.names import MARKS
 from tl_robust.results.table import rows as table_rows
 from tl_robust.seeding import digest
+from tl_robust.sinks.wandb.keys import axis_key, places, side_key
+from tl_robust.sinks.wandb.limits import LONGEST_NAME, LONGEST_TAG
 from tl_robust.sinks.wandb.read import check
 from tl_robust.sinks.wandb.session import WandbSettings, resolve_mode
 from tl_robust.sinks.wandb.session import session as _session
+from tl_robust.sinks.wandb.trial import group_of, trial_config
 from tl_robust.types import Face, Outcome, Result
 
 __all__ = ["Content", "Published", "WandbSettings", "check", "publish", "publish_runs", "resolve_mode"]
 
-VERSION = 2  # of what is logged: another version publishes every run again
+VERSION = 3  # of what is logged: another version publishes every run again
 RECORD = "published/{}.json"
 README = (
     b"Runs of Weights & Biases. View: `wandb leet .` Check and upload: `tl-robust sync ..`, or here, in this folder, "
@@ -52,6 +54,7 @@ class Content:
         stamp: Changes when the media do.
         axis: What the curves run over, a key of every row; empty where the run has none.
         sections: What stands before the keys of the curves.
+        sweep: The sweep of which this is the run of a trial; empty where it is not.
     """
 
     title: str
@@ -62,6 +65,7 @@ class Content:
     stamp: object = None
     axis: str = ""
     sections: tuple[str, ...] = ()
+    sweep: str = ""
 
     @property
     def key(self) -> str:
@@ -201,31 +205,19 @@ def _content(result: Result, config: Mapping[str, Any], settings: WandbSettings,
             summary[row.metric] = row.value  # where the axis ends is known when it has run
     summary["trust_reasons"] = " ".join(verdict.reasons)
     run: dict[str, Any] = {"id": result.key, "project": settings.project, "entity": settings.entity or None}
-    run |= {"name": str(cell)[:128], "group": cell.bench, "job_type": cell.view}
-    run["tags"] = sorted({cell.strategy[:64], cell.view, verdict.level})
-    start = cell.strategy + (f" ({cell.common})" if cell.common else "")
-    curve = f"{cell.source} to {cell.target} ({cell.target_images} images), {cell.network}, {start}"
-    parts: dict[str, Any] = {**cell.coordinates(), "pair": f"{cell.source}-{cell.target}", "start": start}
-    parts |= {"curve": f"{curve}, {method(cell)}", **_lineage(result.provenance)}
+    run |= {"name": str(cell)[:LONGEST_NAME], "group": group_of(cell.bench, settings)}
+    run["job_type"] = cell.view[:LONGEST_TAG]
+    run["tags"] = sorted({tag[:LONGEST_TAG] for tag in (cell.strategy, cell.view, cell.threat, verdict.level) if tag})
+    parts: dict[str, Any] = {
+        **cell.coordinates(),
+        **places(cell),
+        **_lineage(result.provenance),
+        **trial_config(settings),
+    }
     parts |= {"provenance": dict(result.provenance), "bench_config": dict(config)}
     run["config"] = json.loads(json.dumps(parts, default=str), parse_constant=str)
     sections = face.prefix, face.word
     return Content(str(cell), run, list(history.values()), summary, axis=face.axis, sections=sections)
-
-
-def axis_key(face: Face, x: float) -> str:
-    """A value of the axis as a part of a key: W&B would take a dot for nesting and a slash for a section.
-
-    >>> from tl_robust.results.faces import FACES
-    >>> axis_key(FACES["evasion"], 8 / 255), axis_key(FACES["evasion"], 0.0), axis_key(FACES["evasion"], 0.125)
-    ('8_255', '0', '0p125')
-    """
-    return re.sub(r"[^\w-]+", "_", face.axis_text(x).replace(".", "p")).strip("_")
-
-
-def side_key(face: Face, view: str) -> str:
-    """The key of the headline metric in one view: ``accuracy/black_box``."""
-    return f"{face.word}/{face.side(view).replace(' ', '_')}"
 
 
 def _lineage(provenance: Mapping[str, Any]) -> dict[str, Any]:
@@ -254,7 +246,9 @@ def _log(start: Callable[..., Any], home: Path, content: Content, mode: str) -> 
     """Replace a run; returns its ``.wandb`` file."""
     for stale in home.glob(f"*run-*-{content.key}*"):  # `wandb sync` would upload it as well
         shutil.rmtree(stale)
-    with start(**content.run, dir=home.parent.absolute(), mode=mode) as run:  # its server may stand elsewhere
+    with start(
+        content.sweep, **content.run, dir=home.parent.absolute(), mode=mode
+    ) as run:  # its server may stand elsewhere
         if content.axis:
             run.define_metric(content.axis, hidden=True, summary="none")
         for section in content.sections:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import configparser
 import contextlib
-import functools
 import netrc
 import os
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,17 +32,26 @@ class WandbSettings:
         project: W&B project that the runs go to.
         entity: User or team that owns the project; empty for the account's default.
         mode: ``online``, ``offline`` or ``disabled``; ``auto`` is online only where an API key is found.
+        sweep: Id of the W&B sweep of which a run of the bench is a trial; empty for none. The file that ``tl-robust
+            dashboard sweep`` prints sets it.
+        share: ``all``, or ``numbers`` for runs without weights, pictures and the report page that shows images.
     """
 
     project: str = "tl_robust"
     entity: str = ""
     mode: str = "auto"
+    sweep: str = ""
+    share: str = "all"
 
     def __post_init__(self) -> None:
         if self.mode not in ("auto", "online", "offline", "disabled"):
             raise ConfigError(f"wandb.mode must be auto, online, offline or disabled, got {self.mode!r}.")
         if not 0 < len(self.project) <= 128 or set(self.project) & set("/\\#?%:"):
             raise ConfigError(f"wandb.project must be 1 to 128 characters without / \\ # ? % :, got {self.project!r}.")
+        if self.share not in ("all", "numbers"):
+            raise ConfigError(f"wandb.share must be all or numbers, got {self.share!r}.")
+        if not re.fullmatch(r"[\w-]{0,64}", self.sweep, re.ASCII):
+            raise ConfigError(f"wandb.sweep must be the id of a sweep (letters, digits, - and _), got {self.sweep!r}.")
 
 
 def resolve_mode(settings: WandbSettings) -> str:
@@ -71,6 +80,13 @@ def account() -> tuple[str, bool]:
         has_key = urlsplit(server()).netloc in hosts
     key = environ.get("WANDB_API_KEY") or environ.get("WANDB_IDENTITY_TOKEN_FILE")
     return _saved().get("mode", ""), has_key or bool(key)
+
+
+def default_entity() -> str:
+    """User or team of the account, as the W&B server says."""
+    import wandb
+
+    return str(wandb.Api().default_entity)
 
 
 def server() -> str:
@@ -108,16 +124,25 @@ def environment() -> Iterator[Path]:
 
 @contextlib.contextmanager
 def session() -> Iterator[Callable[..., Any]]:
-    """Gives a ``wandb.init`` with one service for all runs, a silent terminal and no variables of other programs."""
+    """Gives a ``wandb.init`` with one service for all runs, a silent terminal and no variables of other programs.
+
+    Its first argument is the id of the sweep of which the run is a trial, empty where it is none.
+    """
     import wandb
 
-    settings = wandb.Settings.model_validate({**QUIET, "finish_timeout": 120, "finish_timeout_raises": True})
+    usual = {**QUIET, "finish_timeout": 120, "finish_timeout_raises": True}
+    settings = wandb.Settings.model_validate(usual)
+
+    def start(sweep: str = "", **run: Any) -> Any:
+        own = wandb.Settings.model_validate({**usual, "sweep_id": sweep}) if sweep else settings
+        return wandb.init(reinit="create_new", settings=own, **run)  # else init gives the first run
+
     alone = wandb.run is None
     with environment():
         try:
             if alone:
                 wandb.setup(settings)
-            yield functools.partial(wandb.init, reinit="create_new", settings=settings)  # else init gives the first run
+            yield start
         finally:
             if alone:  # else the caller's own run goes on with this service
                 with contextlib.suppress(Exception, SystemExit):  # what a failed service lost is found by the check

@@ -19,6 +19,7 @@ from filelock import FileLock
 
 from tl_robust.errors import ConfigError
 from tl_robust.files import write_atomically
+from tl_robust.sinks.wandb.limits import overstepped
 from tl_robust.sinks.wandb.read import read
 from tl_robust.sinks.wandb.runs import RECORD
 from tl_robust.sinks.wandb.session import account, environment, server
@@ -37,12 +38,14 @@ class OfflineRun:
         key: Its id; empty where it has no file.
         uploaded: An upload ended well; nothing is left to do.
         problem: One sentence on what is wrong, empty where it is whole.
+        limits: What oversteps a bound of W&B, a sentence each: it can be uploaded, and is slow or cut there.
     """
 
     name: str
     key: str = ""
     uploaded: bool = False
     problem: str = ""
+    limits: tuple[str, ...] = ()
 
 
 def home_of(bench: str, results: Path = Path("results")) -> Path:
@@ -158,7 +161,7 @@ def _verified(folder: Path, record: Mapping[str, Any]) -> OfflineRun:
         problem = f"has {len(run.rows)} of {record['rows']} rows"
     if problem:
         return OfflineRun(folder.name, key, problem=f"{problem}; {AGAIN}.")
-    return OfflineRun(folder.name, key, uploaded=_mark(folder, key).exists())
+    return OfflineRun(folder.name, key, _mark(folder, key).exists(), limits=tuple(overstepped(run.measures)))
 
 
 def _record(home: Path, folder: Path) -> Mapping[str, Any]:

@@ -8,9 +8,8 @@ from typing import Any
 
 from tl_robust.errors import ConfigError
 from tl_robust.seeding import digest
-from tl_robust.sinks.wandb.session import account, environment
-
-INSTALL = "pip install wandb-workspaces"
+from tl_robust.sinks.wandb.library import column, filters, library, panel
+from tl_robust.sinks.wandb.session import account, default_entity, environment
 
 
 def build(spec: Mapping[str, Any], entity: str) -> Any:
@@ -23,50 +22,20 @@ def build(spec: Mapping[str, Any], entity: str) -> Any:
     Raises:
         ConfigError: wandb-workspaces is not installed.
     """
-    try:
-        import wandb_workspaces.reports.v2 as wr
-        import wandb_workspaces.workspaces as ws
-    except ImportError as error:
-        raise ConfigError(f"a dashboard needs wandb-workspaces ({error}): {INSTALL}") from error
-
-    def panel(item: Mapping[str, Any]) -> Any:
-        title, kind = item["title"], item["kind"]
-        if kind == "line":
-            return wr.LinePlot(
-                title=title,
-                x=item["x"],
-                y=[item["y"]],
-                range_x=tuple(item["range_x"]),
-                range_y=tuple(item["range_y"] or (None, None)),
-                groupby=wr.Config(item["group_by"]),
-                groupby_aggfunc=item["center"],
-                groupby_rangefunc=item["band"],
-                max_runs_to_show=1000,
-            )
-        if kind == "bar":
-            grouping = {"groupby": wr.Config(item["group_by"]), "groupby_aggfunc": item["center"]}
-            return wr.BarPlot(title=title, metrics=[item["key"]], **grouping, max_runs_to_show=1000)
-        if kind == "scatter":
-            return wr.ScatterPlot(title=title, x=wr.SummaryMetric(item["x"]), y=wr.SummaryMetric(item["y"]))
-        if kind == "media":
-            return wr.MediaBrowser(title=title, media_keys=item["keys"])
-        return wr.WeavePanelSummaryTable(table_name=item["key"])
-
+    wr, ws = library("reports.v2", "a dashboard"), library("workspaces", "a dashboard")
+    sections = [(section, [panel(wr, item) for item in section["panels"]]) for section in spec["sections"]]
     runs = spec["runs"]
     return ws.Workspace(
         entity=entity,
         project=spec["project"],
         name=spec["name"],
-        sections=[
-            ws.Section(name=section["name"], is_open=section["open"], panels=list(map(panel, section["panels"])))
-            for section in spec["sections"]
-        ],
+        sections=[ws.Section(name=item["name"], is_open=item["open"], panels=panels) for item, panels in sections],
         auto_generate_panels=True,  # for what it does not name, below it: pictures, metrics of plugins
         settings=ws.WorkspaceSettings(x_axis=spec["axis"], max_runs=1000),
         runset_settings=ws.RunsetSettings(
-            filters=[ws.Config(name) == value for name, value in runs["filter"].items()],
+            filters=filters(ws.Config, runs),
             groupby=[ws.Config(name) for name in runs["group_by"]],
-            pinned_columns=list(runs["columns"]),
+            pinned_columns=list(map(column, runs["columns"])),
         ),
     )
 
@@ -83,12 +52,11 @@ def push(spec: Mapping[str, Any]) -> str:
             "a dashboard is kept by the W&B server and W&B finds no API key: run `wandb login` or set WANDB_API_KEY; "
             "`tl-robust dashboard spec` shows it without one."
         )
-    import wandb
-
     with environment():
         try:
-            workspace = build(spec, spec["entity"] or str(wandb.Api().default_entity))
-            _replace(workspace, digest(["dashboard", spec["runs"]["filter"]])[:11])
+            only = [spec["only"]] * bool(spec["only"])  # the view of one threat does not replace that of all
+            workspace = build(spec, spec["entity"] or default_entity())
+            _replace(workspace, digest(["dashboard", spec["runs"]["filter"], *only])[:11])
             workspace.save()
             return str(workspace.url)
         except Exception as error:
@@ -98,8 +66,7 @@ def push(spec: Mapping[str, Any]) -> str:
 
 def _replace(workspace: Any, key: str) -> None:
     """Give a workspace its own name, and the id of the view that has this name in the project, if any."""
-    from wandb_workspaces.workspaces import internal
-
+    internal = library("workspaces.internal", "a dashboard")
     workspace._internal_name = f"nw-{key}-v"
     with contextlib.suppress(ValueError):  # none yet
         workspace._internal_id = internal.get_view_dict(workspace.entity, workspace.project, key)["id"]

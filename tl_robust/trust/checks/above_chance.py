@@ -31,13 +31,17 @@ def above_chance(evidence: Evidence) -> Verdict:
     Ojala and Garriga, JMLR 2010, of class names). Silent where even a network without mistakes could not pass: one
     class, or too few samples.
     """
-    outcome, verdicts = evidence.outcome, [_verdict("The victim", evidence.outcome.clean_b, evidence.outcome.label)]
+    outcome, verdicts = (
+        evidence.outcome,
+        [against_chance("The victim", evidence.outcome.clean_b, evidence.outcome.label)],
+    )
     if bool(outcome.same_labels.all()) and not white_box(outcome):
-        verdicts.append(_verdict("The surrogate", outcome.clean_a, outcome.label))
+        verdicts.append(against_chance("The surrogate", outcome.clean_a, outcome.label))
     return worst(verdicts)
 
 
-def _verdict(who: str, predicted: Tensor, label: Tensor) -> Verdict:
+def against_chance(who: str, predicted: Tensor, label: Tensor) -> Verdict:
+    """Red where predictions (int64 ``[N]``) of labels (int64 ``[N]``) are no better than chance; ``who`` made them."""
     count, right = len(label), int((predicted == label).sum())
     classes = label.bincount()
     chance = float(classes.max()) / count

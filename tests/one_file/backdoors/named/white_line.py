@@ -12,5 +12,5 @@ class WhiteLine(Backdoor):
 
     def stamp(self, images, sample_id, fitted):  # uint8 [N,C,H,W], which stay as they are
         stamped = images.clone()
-        stamped[:, :, self.row] = 255
+        stamped[:, :, self.row % images.shape[2]] = 255  # images may be of any size
         return stamped

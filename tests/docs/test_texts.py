@@ -1,4 +1,4 @@
-"""The code blocks of README and CONTRIBUTING run as they stand."""
+"""What the texts promise of their code blocks, and the recipes of CONTRIBUTING: all run as they stand."""
 
 import re
 import sys
@@ -8,57 +8,54 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tl_robust.attacks import ATTACKS
+from tests.docs.blocks import ROOT, blocks
+from tests.recipes import RECIPES
 from tl_robust.cli import main
 from tl_robust.cli.plugins import commands_in
 from tl_robust.registry import Registry, load_plugins
 
-ROOT = Path(__file__).parent.parent
 
-
-def _blocks(file: str, language: str = "python") -> list[str]:
-    return re.findall(rf"```{language}\n(.*?)```", (ROOT / file).read_text(), flags=re.DOTALL)
-
-
-def _block(marker: str) -> str:
-    """The one Python block of the README that has ``marker``."""
-    (block,) = (block for block in _blocks("README.md") if marker in block)
-    return block
+def _block(page: str, marker: str) -> str:
+    """The one Python block of a page that has ``marker``."""
+    (code,) = (block.code for block in blocks(ROOT / page) if block.language == "python" and marker in block.code)
+    return code
 
 
 def test_the_python_interface_of_the_readme_runs() -> None:
-    names: dict[str, object] = {}
-    exec(_block("mixed = attacks.get("), names)
-    exec(_block("trust.verdicts"), names)
+    names: dict[str, Any] = {}
+    exec(_block("README.md", "metrics.get("), names)
+    assert names["curve"].value.shape == (3,)
     assert names["verdict"].level == "red"  # as the README says of two random models
+
+
+def test_the_python_interface_of_its_page_runs() -> None:
+    names: dict[str, Any] = {}
+    exec(_block("docs/python.md", "mixed = attacks.get("), names)
+    exec(_block("docs/python.md", "trust.verdicts"), names)
+    assert names["verdict"].level == "red"  # as the page says of two random models
     assert tuple(names["adv"].shape) == (2, 64, 3, 32, 32)
     assert len(names["accuracy"]) == 3
 
 
-def test_exposure_of_given_models_is_as_the_readme_says() -> None:
+def test_exposure_of_given_models_is_as_the_page_says() -> None:
     names: dict[str, Any] = {}
-    exec(_block("tl_robust.exposure("), names)
+    exec(_block("docs/python.md", "tl_robust.exposure("), names)
     assert 0.9 < names["low"] < names["area"] < names["high"] < 1
     assert names["area"] == pytest.approx(0.97, abs=0.015)
 
 
 @pytest.mark.filterwarnings("ignore:.*LeafSpec:FutureWarning", "ignore:The number of training batches")
-def test_a_backdoor_is_followed_as_the_readme_says() -> None:
+def test_a_backdoor_is_followed_as_the_page_says() -> None:
     names: dict[str, Any] = {}
-    exec(_block("BackdoorTest("), names)
+    exec(_block("docs/python.md", "BackdoorTest("), names)
     assert names["success"].eps.tolist() == [0, 1, 2]
     assert names["lift"].eps.tolist() == [0]
 
 
-def test_the_plugin_of_the_readme_registers(tmp_path: Path) -> None:
-    (tmp_path / "noise_of_readme.py").write_text(_block("class Noise"))
-    load_plugins(tmp_path)
-    assert "noise_of_readme" in ATTACKS
-
-
-def test_the_tutorial_of_the_readme_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_tutorial_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A pair of one's own in under 30 lines: checked, trained, attacked."""
-    code, bench = _block("class Scans"), _blocks("README.md", "yaml")[0]
+    written = {block.file: block.code for block in blocks(ROOT / "docs" / "own-pair.md") if block.file}
+    code, bench = written["plugins/scans.py"], written["scans.yaml"]
     assert sum(bool(line.strip()) for line in (code + bench).splitlines()) < 30
     (tmp_path / "plugins").mkdir()
     (tmp_path / "plugins" / "scans.py").write_text(code)
@@ -74,23 +71,6 @@ def test_the_tutorial_of_the_readme_runs(tmp_path: Path, capsys: pytest.CaptureF
     assert main(["run", "scans.yaml", f"data.root={data}", *small]) == 0
     assert "rendered_syn → scans, fgsm linf" in capsys.readouterr().out
     assert (tmp_path / "results" / "scans" / "report.html").is_file()
-
-
-RECIPE = re.compile(r"## Add an? (?P<kind>[\w ]+): `[\w/]*?(?P<name>\w+)\.py`\n(?P<text>.*)", flags=re.DOTALL)
-
-
-def _recipes() -> dict[str, tuple[str, str]]:
-    """Kind and code of every section of CONTRIBUTING.md that says how a file is added and has its code, by name."""
-    recipes = {}
-    for section in (ROOT / "CONTRIBUTING.md").read_text().split("\n## "):
-        found = RECIPE.match(f"## {section}")
-        blocks = re.findall(r"```python\n(.*?)```", section, flags=re.DOTALL)
-        if found and blocks:
-            (recipes[found["name"]],) = ((found["kind"], block) for block in blocks)
-    return recipes
-
-
-RECIPES = _recipes()
 
 
 def test_what_an_addition_costs_is_counted() -> None:
@@ -114,9 +94,3 @@ def test_each_recipe_of_contributing_registers(tmp_path: Path, name: str) -> Non
         values = [value for module in modules for value in vars(module).values()]
         (registry,) = {value for value in values if isinstance(value, Registry) and value.kind == kind}
         assert f"recipe_{name}" in registry
-
-
-def test_every_target_of_the_readme_exists() -> None:
-    makefile = (ROOT / "Makefile").read_text()
-    for target in set(re.findall(r"make ([a-z-]+)", (ROOT / "README.md").read_text())) - {"bench"}:
-        assert f"\n{target}:" in makefile, target

@@ -1,0 +1,1 @@
+"""What `make docs` makes of the sources: pages of the API, of all names, of the root's texts, and the navigation."""

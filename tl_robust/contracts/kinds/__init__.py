@@ -1,0 +1,1 @@
+"""One file a kind: what its contracts are asked of, and the contracts."""
